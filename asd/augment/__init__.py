@@ -1,0 +1,1 @@
+"""What happens to waveforms and spectra in training only."""

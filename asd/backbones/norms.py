@@ -1,0 +1,94 @@
+"""Normalisation layers that mean the same on one rank and on many. Legend: B batch, C channels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# batch: each rank's own statistics; sync: those of the global batch; group: no batch statistics at all.
+NormKind = Literal["batch", "sync", "group"]
+
+GROUPS = 32
+
+
+def norm2d(kind: NormKind, channels: int) -> nn.Module:
+    """Normalisation of (B, C, height, width) maps."""
+    if kind == "group":
+        return nn.GroupNorm(_groups(channels), channels)
+    return SyncBatchNorm(channels) if kind == "sync" else nn.BatchNorm2d(channels)
+
+
+def norm1d(kind: NormKind, features: int) -> nn.Module:
+    """Normalisation of (B, C) vectors."""
+    if kind == "group":
+        return nn.GroupNorm(_groups(features), features)
+    return SyncBatchNorm(features) if kind == "sync" else nn.BatchNorm1d(features)
+
+
+def _groups(channels: int) -> int:
+    """The most groups up to 32 that divide the channels into groups of at least two."""
+    return max(g for g in range(1, GROUPS + 1) if channels % g == 0 and (channels // g >= 2 or g == 1))
+
+
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """Batch normalisation with the statistics of the global batch, on CPU as well as on CUDA.
+
+    torch's own class refuses CPU tensors. There the mean and the centred squares are summed over ranks by an
+    all-reduce whose gradient is an all-reduce too (two passes: E[x²] − E[x]² cancels for inputs in decibels).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        if input.is_cuda:
+            return super().forward(input)
+        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+            return F.batch_norm(
+                input,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                self.training,
+                self.momentum or 0.0,
+                self.eps,
+            )
+        return self._across_ranks(input.float()).to(input.dtype)
+
+    def _across_ranks(self, x: Tensor) -> Tensor:
+        dims = [d for d in range(x.dim()) if d != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        count = dist.get_world_size() * x.numel() // x.shape[1]
+        mean = _sum_over_ranks(x.sum(dims)) / count
+        centred = x - mean.view(shape)
+        variance = _sum_over_ranks(centred.square().sum(dims)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return centred * scale.view(shape) + self.bias.view(shape)
+
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+
+
+class _AllReduceSum(torch.autograd.Function):
+    """Sum over ranks; the gradient of every rank's input is the sum of the gradients of all ranks' outputs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_ranks(x: Tensor) -> Tensor:
+    return _AllReduceSum.apply(x)  # type: ignore[no-untyped-call, no-any-return]

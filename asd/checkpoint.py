@@ -1,0 +1,167 @@
+"""Checkpoints are directories that appear by rename: whoever sees one sees all of it.
+
+`checkpoints/step_00001200/` holds model.safetensors, optimizer.pt, scaler.pt (fp16), state.json, config.yaml, meta.json
+and COMPLETE, which lists the size of every other file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asd.errors import UserError
+
+FORMAT_VERSION = 1
+STEP_NAME = re.compile(r"step_(\d{8})")
+COMPLETE = "COMPLETE"
+
+
+class CheckpointConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """When to save beside the evaluations, and what to keep beside the newest, the best and the unscored."""
+
+    every_steps: pydantic.PositiveInt | None = None  # None: at the end of every epoch
+    keep_last: pydantic.PositiveInt = 2
+    keep_every_steps: pydantic.PositiveInt | None = None  # also keep every N-th step for good
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a checkpoint holds."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any] | None
+    state: dict[str, Any]
+    meta: dict[str, Any]
+    config_yaml: str
+
+
+def step_path(root: Path, step: int) -> Path:
+    return root / f"step_{step:08d}"
+
+
+def save(root: Path, step: int, payload: Payload) -> Path:
+    """Write a checkpoint so that it is whole or not there; a failed save leaves nothing behind.
+
+    One that is complete is never touched: the same step of the same run holds the same state.
+    """
+    final = step_path(root, step)
+    if is_complete(final):
+        return final
+    root.mkdir(parents=True, exist_ok=True)
+    partial = root / f".partial_{final.name}_{os.getpid()}"
+    try:
+        _write_files(partial, payload)
+        shutil.rmtree(final, ignore_errors=True)  # only ever an incomplete one
+        partial.rename(final)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync(root)
+    return final
+
+
+def _write_files(folder: Path, payload: Payload) -> None:
+    folder.mkdir()
+    try:
+        save_file({k: v.detach().contiguous().cpu() for k, v in payload.model.items()}, folder / "model.safetensors")
+        torch.save(payload.optimizer, folder / "optimizer.pt")
+        if payload.scaler is not None:
+            torch.save(payload.scaler, folder / "scaler.pt")
+    except (SafetensorError, RuntimeError) as error:  # how both libraries report a full disk
+        raise OSError(28, f"cannot write the checkpoint ({error})", str(folder)) from error
+    (folder / "state.json").write_text(json.dumps(payload.state, indent=1))
+    (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1))
+    (folder / "config.yaml").write_text(payload.config_yaml)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / COMPLETE).write_text(json.dumps(sizes, indent=1))
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def complete_steps(root: Path) -> list[int]:
+    """Steps of all complete checkpoints, ascending; what is not complete is named on stderr and passed over."""
+    steps = []
+    for path in sorted(root.glob("step_*")):
+        if match := STEP_NAME.fullmatch(path.name):
+            if is_complete(path):
+                steps.append(int(match[1]))
+            else:
+                print(f"checkpoint {path} is not complete: passed over", file=sys.stderr)
+    return steps
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether every file that COMPLETE lists is there at its full size."""
+    try:
+        sizes = json.loads((folder / COMPLETE).read_text())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def load(folder: Path, device: torch.device) -> Payload:
+    """Read a complete checkpoint; nothing in it is executed (tensors load with weights_only)."""
+    if not is_complete(folder):
+        raise UserError(f"{folder} is not a complete checkpoint: choose another one")
+    scaler = folder / "scaler.pt"
+    try:
+        return Payload(
+            model=load_file(folder / "model.safetensors"),
+            optimizer=torch.load(folder / "optimizer.pt", map_location=device, weights_only=True),
+            scaler=torch.load(scaler, weights_only=True) if scaler.exists() else None,
+            state=json.loads((folder / "state.json").read_text()),
+            meta=json.loads((folder / "meta.json").read_text()),
+            config_yaml=(folder / "config.yaml").read_text(),
+        )
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder} cannot be read ({error}): choose another checkpoint") from None
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """meta.json of a checkpoint."""
+    return json.loads((folder / "meta.json").read_text())  # type: ignore[no-any-return]
+
+
+def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> None:
+    """Remove complete checkpoints that nothing asks for, and what dead saves left."""
+    steps = complete_steps(root)
+    keep = set(steps[-config.keep_last :]) | set(protected)
+    for step in steps:
+        if step not in keep and not (config.keep_every_steps and step % config.keep_every_steps == 0):
+            _remove(step_path(root, step))
+
+
+def remove_partial(root: Path) -> None:
+    """Remove what saves that never finished left behind (rank 0, before training starts)."""
+    for path in root.glob(".partial_*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; it stops being one (by rename) before its files go."""
+    doomed = folder.with_name(f".partial_removed_{folder.name}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)

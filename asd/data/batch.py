@@ -1,0 +1,51 @@
+"""What the loader hands to a training step. Legend: B clips of this rank, T samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one rank for one step. The waveform lies in a reused buffer: valid until the next batch is asked for."""
+
+    waveform: Tensor  # (B, T) int16; clips shorter than T are repeated to fill it
+    frames: Tensor  # (B,) int64, samples read before any repeat
+    clip_index: Tensor  # (B,) int64, rows of the clips table
+    class_index: Tensor  # (B,) int64
+    domain: Tensor  # (B,) int64, index into manifest.DOMAINS
+    valid: Tensor  # (B,) bool, False where a clip could not be read (its row is silence)
+    epoch: int
+    step: int  # step within the epoch
+    first_row: int  # this rank's first row in the global batch
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device; copies from pinned memory do not block."""
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def split(self, parts: int) -> list[Batch]:
+        """Equal consecutive pieces, for gradient accumulation."""
+        size = len(self.clip_index) // parts
+        return [self.rows(part * size, (part + 1) * size) for part in range(parts)]
+
+    def rows(self, begin: int, end: int) -> Batch:
+        """The clips of rows begin to end (exclusive)."""
+        cut = {
+            f.name: getattr(self, f.name)[begin:end]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **cut, first_row=self.first_row + begin)
+
+
+def to_float(waveform: Tensor) -> Tensor:
+    """(B, T) int16 → (B, T) float32 in [-1, 1)."""
+    return waveform.float().mul_(1.0 / 32768.0)

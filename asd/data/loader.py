@@ -1,0 +1,148 @@
+"""Batches ahead of the training step: reader threads fill reused, pinned int16 buffers. No worker processes.
+
+Legend: n clips of one rank's batch, T samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor
+
+from asd.data.batch import Batch
+from asd.data.manifest import Manifest
+from asd.data.plan import Plan, crop_starts, rank_slice
+from asd.data.reader import Reader
+
+
+class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Where the clips come from and how they are cut and read."""
+
+    shards: str = "data/dcase2020"
+    crop_s: pydantic.PositiveFloat = 10.0  # training crop; evaluation takes whole clips
+    run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
+    val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
+    max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run
+    threads: pydantic.PositiveInt = 2
+    prefetch: pydantic.PositiveInt = 4  # batches read ahead
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one batch shall hold."""
+
+    clips: np.ndarray  # (n,) clip indices
+    starts: np.ndarray  # (n,) first sample of each crop
+    length: int  # T
+    epoch: int = 0
+    step: int = 0
+    first_row: int = 0
+
+
+class Loader:
+    """Turns requests into batches on a device, in order, a few ahead."""
+
+    def __init__(self, manifest: Manifest, device: torch.device, threads: int, prefetch: int) -> None:
+        self.reader = Reader(manifest)
+        self.manifest = manifest
+        self.device = device
+        self.prefetch = prefetch
+        self._wait_s = 0.0
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
+        """Batches of the requests. Each is valid until the next is asked for."""
+        buffers = deque(_Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
+        pending: deque[tuple[Future[Batch], _Buffer]] = deque()
+        upcoming = iter(requests)
+        try:
+            while True:
+                while buffers and (request := next(upcoming, None)) is not None:
+                    buffer = buffers.popleft()
+                    pending.append((self._pool.submit(self._fill, request, buffer), buffer))
+                if not pending:
+                    return
+                future, buffer = pending.popleft()
+                begin = time.perf_counter()
+                batch = future.result()
+                self._wait_s += time.perf_counter() - begin
+                yield buffer.hand_over(batch, self.device)
+                buffers.append(buffer)
+        finally:
+            for future, _ in pending:
+                future.cancel()
+
+    def pop_wait_s(self) -> float:
+        """Seconds that the consumer waited for data since the last call."""
+        waited, self._wait_s = self._wait_s, 0.0
+        return waited
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.reader.close()
+
+    def _fill(self, request: Request, buffer: _Buffer) -> Batch:
+        waveform = buffer.rows(len(request.clips), request.length)
+        frames, valid = self.reader.read(request.clips, request.starts, waveform.numpy())
+        small = (
+            frames,
+            request.clips,
+            self.manifest.class_index[request.clips].astype(np.int64),
+            self.manifest.domain_index[request.clips].astype(np.int64),
+            valid,
+        )
+        tensors = [buffer.pin(torch.from_numpy(np.ascontiguousarray(column))) for column in small]
+        return Batch(waveform, *tensors, epoch=request.epoch, step=request.step, first_row=request.first_row)
+
+
+class _Buffer:
+    """One reused block of samples; refilled only after the copy to the device has finished."""
+
+    def __init__(self, pinned: bool) -> None:
+        self._pinned = pinned
+        self._samples = torch.empty(0, dtype=torch.int16)
+        self._copied: torch.cuda.Event | None = None
+
+    def rows(self, clips: int, length: int) -> Tensor:
+        if self._copied is not None:
+            self._copied.synchronize()
+        if self._samples.numel() < clips * length:
+            self._samples = torch.empty(clips * length, dtype=torch.int16, pin_memory=self._pinned)
+        return self._samples[: clips * length].view(clips, length)
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if self._pinned else tensor
+
+    def hand_over(self, batch: Batch, device: torch.device) -> Batch:
+        if not self._pinned:
+            return batch
+        moved = batch.to(device)
+        self._copied = torch.cuda.Event()
+        self._copied.record()
+        return moved
+
+
+def training_requests(
+    manifest: Manifest, plan: Plan, crop: int, epoch: int, step: int, rank: int, world_size: int
+) -> Iterator[Request]:
+    """This rank's requests from (epoch, step) on, without end; all streams of a step lie one behind the other."""
+    while True:
+        streams = list(plan.epoch(epoch).values())
+        for at in range(step, plan.steps_per_epoch):
+            clips = np.concatenate([rank_slice(stream[at], rank, world_size) for stream in streams])
+            starts = crop_starts(plan.seed, epoch, clips, manifest.frames[clips], crop)
+            yield Request(clips, starts, crop, epoch, at, rank * len(clips))
+        epoch, step = epoch + 1, 0
+
+
+def whole_clip_requests(manifest: Manifest, batches: Iterable[np.ndarray]) -> Iterator[Request]:
+    """Requests for whole clips; each batch holds clip indices of one length."""
+    for clips in batches:
+        yield Request(clips, np.zeros(len(clips), dtype=np.int64), int(manifest.frames[clips[0]]))

@@ -1,0 +1,246 @@
+"""What a set of packed recordings is: `manifest.json` (small, written last) and `clips.parquet` (one row a clip).
+
+The tars beside them are ordinary webdataset shards; the table adds where in its tar each clip lies, so that a reader
+can fetch any clip with one system call. The full schema stands in docs/files.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pydantic
+
+from asd.errors import UserError
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+CLIPS_FILE = "clips.parquet"
+CODECS = ("pcm16", "flac")
+SPLITS = ("train", "test")
+DOMAINS = ("", "source", "target")
+LABEL_NORMAL, LABEL_ANOMALY, LABEL_UNKNOWN = 0, 1, -1
+
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+CLIPS_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),  # unique, no dots: the webdataset key
+        ("shard", pa.int32()),  # index into manifest.shards
+        ("offset", pa.int64()),  # of the audio member's first byte in the tar
+        ("size", pa.int64()),  # of the audio member, bytes
+        ("payload_offset", pa.int32()),  # of the first sample in the audio member (pcm16), else 0
+        ("codec", _WORDS),
+        ("frames", pa.int64()),  # samples per channel
+        ("channels", pa.int8()),
+        ("class_index", pa.int32()),  # into manifest.classes
+        ("machine_type", _WORDS),
+        ("machine_id", _WORDS),
+        ("domain", _WORDS),
+        ("split", _WORDS),
+        ("label", pa.int8()),  # 0 normal, 1 anomaly, -1 unknown
+        ("attributes", pa.string()),
+        ("file_name", pa.string()),
+    ]
+)
+
+
+class MachineClass(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """One class of the proxy task: a machine type and the ID (or section) of one unit of it."""
+
+    machine_type: str
+    machine_id: str
+
+    def __str__(self) -> str:
+        return f"{self.machine_type}/{self.machine_id}"
+
+
+class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """One tar of the set."""
+
+    file: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$")
+    bytes: pydantic.NonNegativeInt
+    sha256: str
+    clips: pydantic.NonNegativeInt
+
+
+class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """The content of manifest.json."""
+
+    format: Literal[1]
+    name: str
+    sample_rate: pydantic.PositiveInt
+    classes: tuple[MachineClass, ...]
+    shards: tuple[Shard, ...]
+    clips_sha256: str
+    fingerprint: str
+    notes: dict[str, int] = {}  # what packing counted on the way: skipped, resampled, duplicates
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A packed set, open for reading. Numeric columns are numpy arrays of one entry a clip."""
+
+    root: Path
+    file: ManifestFile
+    table: pa.Table
+
+    @property
+    def classes(self) -> tuple[MachineClass, ...]:
+        return self.file.classes
+
+    @property
+    def sample_rate(self) -> int:
+        return self.file.sample_rate
+
+    @property
+    def fingerprint(self) -> str:
+        return self.file.fingerprint
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def column(self, name: str) -> np.ndarray:
+        """A numeric column as a numpy array, (clips,)."""
+        return self.table.column(name).to_numpy()
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        return self.column("frames")
+
+    @cached_property
+    def class_index(self) -> np.ndarray:
+        return self.column("class_index")
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        return self.column("label")
+
+    @cached_property
+    def domain_index(self) -> np.ndarray:
+        """Index into DOMAINS of every clip."""
+        return self._codes("domain", DOMAINS)
+
+    def strings(self, name: str, indices: np.ndarray | None = None) -> list[str]:
+        """A text column, whole or at the given clips."""
+        column = self.table.column(name)
+        return (column if indices is None else column.take(pa.array(indices))).to_pylist()
+
+    def select(self, split: str) -> np.ndarray:
+        """Indices of the clips of a split, in the order in which they lie in the shards."""
+        return np.flatnonzero(self._codes("split", SPLITS) == SPLITS.index(split))
+
+    @cached_property
+    def is_flac(self) -> np.ndarray:
+        return self._codes("codec", CODECS) == CODECS.index("flac")
+
+    def _codes(self, name: str, words: Sequence[str]) -> np.ndarray:
+        """A word column as indices into words."""
+        column = self.table.column(name).combine_chunks()
+        translate = np.array([words.index(word) for word in column.dictionary.to_pylist()], dtype=np.int32)
+        return translate[column.indices.to_numpy()]
+
+
+def class_table(types_and_ids: Sequence[tuple[str, str]]) -> tuple[MachineClass, ...]:
+    """The sorted classes found among (machine type, machine ID) pairs; never a fixed number of them."""
+    return tuple(MachineClass(machine_type=t, machine_id=i) for t, i in sorted(set(types_and_ids)))
+
+
+def write_manifest(
+    root: Path,
+    name: str,
+    sample_rate: int,
+    classes: Sequence[MachineClass],
+    shards: Sequence[Shard],
+    clips: pa.Table,
+    notes: dict[str, int],
+) -> ManifestFile:
+    """Write the clips table, then manifest.json by rename: a folder without it is not a set."""
+    pq.write_table(clips.cast(CLIPS_SCHEMA), root / CLIPS_FILE, compression="zstd")
+    clips_sha256 = sha256_of(root / CLIPS_FILE)
+    body = {
+        "format": FORMAT_VERSION,
+        "name": name,
+        "sample_rate": sample_rate,
+        "classes": [c.model_dump() for c in classes],
+        "shards": [s.model_dump() for s in shards],
+        "clips_sha256": clips_sha256,
+    }
+    fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    file = ManifestFile.model_validate(body | {"fingerprint": fingerprint, "notes": notes})
+    partial = root / (MANIFEST_FILE + ".partial")
+    partial.write_text(file.model_dump_json(indent=1))
+    with partial.open("rb") as handle:
+        os.fsync(handle.fileno())
+    partial.rename(root / MANIFEST_FILE)
+    return file
+
+
+def load_manifest(root: Path) -> Manifest:
+    """Open a packed set and check that table and tars are the ones the manifest speaks of (sizes, not contents).
+
+    Raises UserError where the folder is no set, or a tar or the table is missing, cut short or exchanged.
+    """
+    path = root / MANIFEST_FILE
+    if not path.is_file():
+        raise UserError(f"{root} holds no {MANIFEST_FILE}: it is not a packed set, or packing did not finish")
+    try:
+        file = ManifestFile.model_validate_json(path.read_bytes())
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
+    manifest = Manifest(root, file, _load_clips(root, file))
+    _check_shards(manifest)
+    _check_bounds(manifest)
+    return manifest
+
+
+def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
+    path = root / CLIPS_FILE
+    if not path.is_file():
+        raise UserError(f"{path} is missing: pack the set again")
+    if sha256_of(path) != file.clips_sha256:
+        raise UserError(f"{path} does not match {MANIFEST_FILE} (its hash differs): pack the set again")
+    table = pq.read_table(path)
+    if not table.schema.equals(CLIPS_SCHEMA):
+        raise UserError(f"{path} has other columns than format {FORMAT_VERSION}: pack the set again")
+    return table.unify_dictionaries().combine_chunks()
+
+
+def _check_shards(manifest: Manifest) -> None:
+    for shard in manifest.file.shards:
+        path = manifest.root / shard.file
+        if not path.is_file():
+            raise UserError(f"{path} is missing: copy it again, or pack the set again")
+        size = path.stat().st_size
+        if size != shard.bytes:
+            raise UserError(f"{path} has {size} bytes where {MANIFEST_FILE} says {shard.bytes}: copy or pack it again")
+
+
+def _check_bounds(manifest: Manifest) -> None:
+    """Every clip lies within its tar and names a class: a damaged table must not send reads elsewhere."""
+    shard, offset, size = (manifest.column(name) for name in ("shard", "offset", "size"))
+    shard_bytes = np.array([s.bytes for s in manifest.file.shards], dtype=np.int64)
+    payload = manifest.column("payload_offset") + 2 * manifest.frames * manifest.column("channels")
+    good = (shard >= 0) & (shard < len(shard_bytes)) & (offset >= 0) & (size >= 0) & (manifest.frames > 0)
+    good &= (manifest.class_index >= 0) & (manifest.class_index < len(manifest.classes))
+    good[good] &= (offset + size)[good] <= shard_bytes[shard[good]]
+    good &= manifest.is_flac | (payload <= size)
+    if not good.all():
+        key = manifest.strings("key", np.flatnonzero(~good)[:1])[0]
+        raise UserError(f"{manifest.root / CLIPS_FILE}: clip {key} lies outside its tar or class table: pack again")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,166 @@
+"""Ranks: which device each works on, how they start and stop, and what they tell each other."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from asd.errors import UserError, describe_os_error
+
+T = TypeVar("T")
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+DRIVER_FOLDER = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all that train together."""
+
+    accelerator: Accelerator
+    rank: int
+    world_size: int
+    device: torch.device
+    precision: Literal["bf16", "fp16", "fp32"]
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return self.accelerator.autocast()
+
+    def agree(self, work: Callable[[], T]) -> T:
+        """Do work on every rank; where it fails on any, all raise the first rank's words together."""
+        result, problem = _attempt(work)
+        problems = [p for p in self.gather_objects(problem) if p is not None]
+        if problems:
+            raise UserError(problems[0])
+        return result  # type: ignore[return-value]
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Do work on rank 0 alone and give its result to all; its failure is everybody's."""
+        box = self.gather_objects(_attempt(work) if self.is_main else None)
+        result, problem = box[0]
+        if problem is not None:
+            raise UserError(problem)
+        return result  # type: ignore[no-any-return]
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """The value of every rank, in rank order, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def gather_rows(self, rows: Tensor) -> Tensor | None:
+        """Rows (n, …) of all ranks, n differing, as one CPU tensor on rank 0; None elsewhere."""
+        rows = rows.cpu()
+        counts = self.gather_objects(len(rows))
+        if self.world_size == 1:
+            return rows
+        padded = torch.zeros(max(counts), *rows.shape[1:], dtype=rows.dtype)
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts] if self.is_main else None
+        dist.gather(padded, parts)
+        if parts is None:
+            return None
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def reduce(self, values: Tensor, how: Literal["mean", "max"]) -> Tensor:
+        """Element-wise mean or maximum over ranks."""
+        if self.world_size > 1:
+            dist.all_reduce(values, dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM)
+        return values / self.world_size if how == "mean" else values
+
+    def average_running_statistics(self, module: nn.Module) -> None:
+        """Give every rank the mean of all ranks' BatchNorm statistics, which drift apart while training."""
+        if self.world_size == 1:
+            return
+        statistics = [b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
+        if statistics:
+            flat = self.reduce(torch.cat([s.flatten() for s in statistics]), "mean")
+            for own, mean in zip(statistics, flat.split([s.numel() for s in statistics]), strict=True):
+                own.copy_(mean.view_as(own))
+
+
+def _attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:
+    try:
+        return work(), None
+    except UserError as error:
+        return None, str(error)
+    except OSError as error:
+        return None, describe_os_error(error)
+
+
+@contextmanager
+def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
+    """Join the process group that torchrun describes (or be the only rank), on GPUs where there are any, else CPU."""
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = choose_device(int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    chosen = choose_precision(precision, device)
+    if world_size > 1:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no" if chosen == "fp32" else chosen,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+    )
+    _set_threads(device)  # accelerate changes torch's thread count silently
+    try:
+        yield Ranks(accelerator, rank, world_size, device, chosen)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def choose_device(local_rank: int, local_ranks: int) -> torch.device:
+    """This rank's GPU, or the CPU where the machine has no GPU."""
+    visible = torch.cuda.device_count()
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    present = len(list(DRIVER_FOLDER.glob("*"))) if DRIVER_FOLDER.is_dir() else visible
+    if asked and (wanted := len(asked.split(","))) > visible:
+        if present:
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES={asked} names {wanted} devices, {visible} of them usable, on a machine with "
+                f"{present}: name devices that exist (0 to {present - 1})"
+            )
+        if local_rank == 0:
+            warnings.warn(f"CUDA_VISIBLE_DEVICES={asked}, but no GPU is here: training on the CPU", stacklevel=2)
+    if visible == 0:
+        return torch.device("cpu")
+    if local_ranks > visible:
+        raise UserError(f"{local_ranks} ranks on this node but {visible} GPUs: lower --nproc_per_node or show more GPUs")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Literal["bf16", "fp16", "fp32"]:
+    """auto: bf16 where the device computes in it, else fp16 on GPUs and fp32 on CPUs."""
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("train.precision=fp16 needs a GPU: choose bf16, fp32 or auto")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def _set_threads(device: torch.device) -> None:
+    """Share the cores that this process may use among the ranks of the node."""
+    cores = len(os.sched_getaffinity(0))
+    local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(max(1, cores // local_ranks))

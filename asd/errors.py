@@ -1,0 +1,49 @@
+"""The one exception type that a user's mistake becomes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+EXIT_USER_ERROR = 2
+
+
+class UserError(Exception):
+    """Something the user can put right; the message is one line: what, where, what to do.
+
+    Under torchrun `every_rank` says that all ranks raise it together, so that rank 0 alone prints it.
+    """
+
+    def __init__(self, message: str, every_rank: bool = True) -> None:
+        super().__init__(" ".join(message.split()))
+        self.every_rank = every_rank
+
+
+def run_main(main: Callable[[], int | None]) -> None:
+    """Run a command line's main and exit; a `UserError` or a failed file operation becomes one line and exit code 2."""
+    try:
+        code = main() or 0
+    except UserError as error:
+        code = _complain(str(error), error.every_rank)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        code = _complain(describe_os_error(error), every_rank=False)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line for a failed system call: what the system said and which file it was about."""
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
+def _complain(message: str, every_rank: bool) -> int:
+    if os.environ.get("RANK", "0") == "0" or not every_rank:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    return EXIT_USER_ERROR

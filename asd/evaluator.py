@@ -1,0 +1,225 @@
+"""Evaluation that does not hold training up: all ranks embed, a niced process of rank 0 scores meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+from torch import nn
+
+from asd import checkpoint
+from asd.data.loader import Loader
+from asd.data.splits import Splits, fit_subset
+from asd.distributed import Ranks
+from asd.embedding import Embeddings, embed_clips
+from asd.loggers import Loggers
+from asd.run_folder import RunFolder
+from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig
+from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
+
+Selection = Literal["clean", "oracle"]
+
+LOG_FILE = "scoring.log"
+
+DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
+    SoftmaxConfig(),
+    CentroidConfig(),
+    KnnConfig(),
+    UntrainedKnnConfig(),
+    UntrainedKnnConfig(level="normalised"),
+)
+
+
+class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """When and how checkpoints are scored, and which of them is the best one."""
+
+    every_epochs: pydantic.PositiveInt = 2
+    scorers: tuple[ScorerConfig, ...] = pydantic.Field(DEFAULT_SCORERS, min_length=1)  # the first is the primary one
+    select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
+    fit_clips_per_class: pydantic.PositiveInt | None = None  # training clips that scorers are fitted on; None: all
+    batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
+
+
+class Evaluator:
+    """Embeds checkpoints for scoring and keeps account of what is scored."""
+
+    def __init__(
+        self, config: EvaluateConfig, splits: Splits, loader: Loader, ranks: Ranks, folder: RunFolder, seed: int
+    ) -> None:
+        self.config, self.splits, self.loader, self.ranks, self.folder = config, splits, loader, ranks, folder
+        self.fit_clips = fit_subset(loader.manifest, splits.train, seed, config.fit_clips_per_class)
+
+    def embed(self, task: nn.Module, step: int, epoch: float, target: Path, on_batch: Any = lambda n: None) -> Evaluation | None:
+        """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
+        begin = time.perf_counter()
+        clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.splits.test]))
+        samples = int(self.config.batch_audio_s * self.loader.manifest.sample_rate)
+        found = embed_clips(task, self.loader, self.ranks, clips, samples, on_batch)
+        return self.ranks.on_main(lambda: self._write(found, step, epoch, target, time.perf_counter() - begin))
+
+    def _write(self, found: Embeddings | None, step: int, epoch: float, target: Path, seconds: float) -> Evaluation:
+        assert found is not None
+        manifest = self.loader.manifest
+        evaluation = Evaluation(
+            run=self.folder.root.name,
+            step=step,
+            epoch=epoch,
+            checkpoint=checkpoint.step_path(self.folder.checkpoints, step).name,
+            shards=str(manifest.root.resolve()),
+            fingerprint=manifest.fingerprint,
+            select=self.config.select,
+            scorers=self.config.scorers,
+            validation=_validation(found, self.splits.validation),
+            fit_clips=len(self.fit_clips),
+            unreadable_clips=found.unreadable,
+            embed_s=seconds,
+        )
+        write_embeddings(target, evaluation, found.of(self.fit_clips)[0], found.of(self.splits.test)[0])
+        return evaluation
+
+
+def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:
+    if not len(clips):
+        return None
+    held_out, loss = found.of(clips)
+    right = held_out.logits.argmax(1) == held_out.class_index
+    return Validation(loss=float(loss.mean()), accuracy=float(right.float().mean()), clips=len(held_out))
+
+
+class TrainingEvaluator:
+    """The `evaluate` that a trainer calls: embed, hand over to a background process, show what came back."""
+
+    def __init__(self, evaluator: Evaluator, loggers: Loggers, steps_per_epoch: int) -> None:
+        self.evaluator, self.loggers, self.steps_per_epoch = evaluator, loggers, steps_per_epoch
+        self.folder, self.ranks = evaluator.folder, evaluator.ranks
+        self.background = BackgroundScoring(self.folder)
+
+    def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
+        evaluation = self.evaluator.embed(task, step, epoch, self.folder.evaluation(step))
+        if self.ranks.is_main and evaluation is not None:
+            if evaluation.validation is not None:
+                numbers = evaluation.validation
+                self.loggers.log(step, {"validation/loss": numbers.loss, "validation/accuracy": numbers.accuracy})
+                print(f"step {step} validation loss {numbers.loss:.4f} accuracy {numbers.accuracy:.4f}", flush=True)
+            self.background.submit(step)
+
+    def due(self, step: int) -> bool:
+        return step % (self.evaluator.config.every_epochs * self.steps_per_epoch) == 0
+
+    def missing(self, step: int) -> bool:
+        """Whether a checkpoint that should have been embedded was not (a kill came between)."""
+        return self.due(step) and read_evaluation(self.folder.evaluation(step)) is None
+
+    def protected_steps(self) -> set[int]:
+        """Steps whose checkpoint must stay: the best one, and those still to be scored."""
+        best = best_step(self.folder, self.evaluator.config.select)
+        return set(unscored_steps(self.folder)) | ({best} if best is not None else set())
+
+
+class BackgroundScoring:
+    """One niced scoring process at a time, in the order of the steps."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def submit(self, step: int) -> None:
+        self._queue.submit(self._score, step)
+
+    def submit_unscored(self) -> None:
+        """Take up again what an earlier process of this run did not finish."""
+        for step in unscored_steps(self._folder):
+            self.submit(step)
+
+    def wait(self) -> None:
+        """Until everything submitted is scored."""
+        self._queue.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """End the running process; a resumed run scores what is left."""
+        self._stopped = True
+        if self._child is not None:
+            self._child.terminate()
+        self._queue.shutdown(wait=True, cancel_futures=True)
+
+    def _score(self, step: int) -> None:
+        folder = self._folder.evaluation(step)
+        begin = time.monotonic()
+        with (folder / LOG_FILE).open("wb") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "asd.scoring", str(folder), str(self._folder.tensorboard("eval"))],
+                stdout=log,
+                stderr=log,
+                env=_scoring_environment(),
+                start_new_session=True,
+            )
+        os.setpriority(os.PRIO_PROCESS, self._child.pid, 19)
+        if self._child.wait() == 0:
+            print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {_headline(folder)}", flush=True)
+        elif not self._stopped:
+            print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
+
+
+def _scoring_environment() -> dict[str, str]:
+    """No GPU, one thread, and no ranks: the scoring process must not disturb training."""
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    source = str(Path(__file__).resolve().parents[1])
+    return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": source}
+
+
+def _headline(folder: Path) -> str:
+    report = read_report(folder)
+    if report is None:
+        return "no report"
+    means = {name: scorer["mean"] for name, scorer in report["scorers"].items()}
+    return ", ".join(f"{name} AUC {100 * (mean['auc'] or 0):.2f}" for name, mean in means.items())
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return f"{lines[-1] if lines else 'no output'} (see {log})"
+
+
+def evaluated_steps(folder: RunFolder) -> list[int]:
+    """Steps that were embedded, ascending."""
+    return sorted(int(p.parent.name.removeprefix("step_")) for p in folder.evaluations.glob(f"step_*/{EVALUATION_FILE}"))
+
+
+def unscored_steps(folder: RunFolder) -> list[int]:
+    """Steps that were embedded but have no report yet."""
+    return [step for step in evaluated_steps(folder) if read_report(folder.evaluation(step)) is None]
+
+
+def best_step(folder: RunFolder, rule: Selection) -> int | None:
+    """The step that the rule prefers among those evaluated so far; None before the first.
+
+    clean: lowest clean loss on held-out normal clips. oracle: highest sum of AUC and pAUC over the machine types, on
+    the test clips, by the primary scorer.
+    """
+    value = _clean_value if rule == "clean" else _oracle_value
+    rated = [(value(folder.evaluation(step)), -step) for step in evaluated_steps(folder)]
+    known = [(v, s) for v, s in rated if v is not None]
+    return -max(known)[1] if known else None
+
+
+def _clean_value(folder: Path) -> float | None:
+    evaluation = read_evaluation(folder)
+    return None if evaluation is None or evaluation.validation is None else -evaluation.validation.loss
+
+
+def _oracle_value(folder: Path) -> float | None:
+    report = read_report(folder)
+    if report is None:
+        return None
+    types: Sequence[dict[str, float | None]] = report["scorers"][report["primary"]]["types"].values()
+    return sum((t["auc_mean"] or 0.0) + (t["pauc_mean"] or 0.0) for t in types)

@@ -1,0 +1,165 @@
+"""Where the numbers of a run go: metrics.jsonl is the record, console and TensorBoard are views of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+Record = Mapping[str, float]
+
+
+class Logger(Protocol):
+    """Takes the numbers of one step."""
+
+    def log(self, step: int, record: Record) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonlLogger:
+    """metrics.jsonl, one object a line. Lines of steps that a resumed run will do again are dropped at its start."""
+
+    def __init__(self, path: Path, resumed_at: int) -> None:
+        if path.exists():
+            self._drop_later(path, resumed_at)
+        self._file = path.open("a")
+
+    def log(self, step: int, record: Record) -> None:
+        self._file.write(json.dumps({"step": step, **record}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @staticmethod
+    def _drop_later(path: Path, resumed_at: int) -> None:
+        kept = [json.dumps(r) + "\n" for r in read_metrics(path) if r["step"] <= resumed_at]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(kept))
+        partial.rename(path)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Records of metrics.jsonl; a last line that a kill cut short is left out."""
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+class TensorBoardLogger:
+    """Scalars, figures and text under one folder of the run; steps after a resume replace the former ones."""
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+
+    def log(self, step: int, record: Record) -> None:
+        for name, value in record.items():
+            tag = name if "/" in name else f"train/{name}"
+            self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        self._writer.add_figure(name, figure, step, close=False)  # type: ignore[no-untyped-call]
+
+    def text(self, step: int, name: str, markdown: str) -> None:
+        self._writer.add_text(name, markdown, step)  # type: ignore[no-untyped-call]
+
+    def flush(self) -> None:
+        self._writer.flush()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        self._writer.close()  # type: ignore[no-untyped-call]
+
+
+class ConsoleLogger:
+    """A line per interval on stdout, and a progress bar with the time left where stderr is a terminal."""
+
+    def __init__(self, total_steps: int, first_step: int) -> None:
+        self._total, self._first, self._begin = total_steps, first_step, time.monotonic()
+        self._console = Console(file=sys.stderr)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=total_steps, completed=first_step)
+        self._bar.start()
+
+    def log(self, step: int, record: Record) -> None:
+        self._bar.update(self._task, completed=step)
+        if "loss" in record:
+            print(format_line(step, self._total, record, self._left_s(step)), flush=True)
+
+    def advance(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+    def _left_s(self, step: int) -> float:
+        done = max(step - self._first, 1)
+        return (time.monotonic() - self._begin) / done * (self._total - step)
+
+
+def format_line(step: int, total: int, record: Record, left_s: float) -> str:
+    """The one line that says how a run is doing."""
+    parts = [
+        f"step {step}/{total} epoch {record['epoch']:.2f}",
+        f"loss {record['loss']:.4f} (max {record['loss_max']:.4f})",
+        f"grad {record['grad_norm']:.2f} lr {record['lr']:.2e}",
+        f"{record['clips_per_s']:.0f} clips/s wait {record['data_wait_percent']:.1f}%",
+    ]
+    if record["bad_clips"]:
+        parts.append(f"UNREADABLE CLIPS {record['bad_clips']:.0f}")
+    if record["nonfinite_steps"]:
+        parts.append(f"NON-FINITE STEPS {record['nonfinite_steps']:.0f}")
+    return " | ".join([*parts, f"ETA {_clock(left_s)}"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+class Loggers:
+    """All views of a run; on ranks other than 0 there are none."""
+
+    def __init__(self, *loggers: Logger) -> None:
+        self._loggers = loggers
+
+    def log(self, step: int, record: Record) -> None:
+        for logger in self._loggers:
+            logger.log(step, record)
+
+    def advance(self, step: int) -> None:
+        """Move the progress bar between intervals."""
+        for logger in self._loggers:
+            if isinstance(logger, ConsoleLogger):
+                logger.advance(step)
+
+    def flush(self) -> None:
+        for logger in self._loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.flush()
+
+    def close(self) -> None:
+        for logger in self._loggers:
+            logger.close()

@@ -1,0 +1,133 @@
+"""The scores of test clips, one row a clip, and scores.csv, the file that holds them (schema: docs/files.md)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asd.errors import UserError
+
+CLIP_COLUMNS = ("key", "file", "machine_type", "machine_id", "domain", "label")
+NORMAL, ANOMALY, UNKNOWN = 0, 1, -1
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """What every scorer said of N test clips; lists and arrays have one entry a clip.
+
+    label: (N,) int, 1 anomaly, 0 normal, -1 unknown. scores: column name → (N,) float64, higher = more anomalous.
+    """
+
+    key: list[str]
+    file_name: list[str]
+    machine_type: list[str]
+    machine_id: list[str]
+    domain: list[str]
+    label: np.ndarray
+    scores: dict[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        words = (self.key, self.file_name, self.machine_type, self.machine_id, self.domain)
+        lengths = {len(column) for column in words} | {len(column) for column in (self.label, *self.scores.values())}
+        if len(lengths) != 1:
+            raise ValueError(f"the columns of ClipScores have different lengths: {sorted(lengths)}")
+        if not np.isin(self.label, (NORMAL, ANOMALY, UNKNOWN)).all():
+            raise ValueError("a label of ClipScores is not 1 (anomaly), 0 (normal) or -1 (unknown)")
+        taken = set(self.scores) & set(CLIP_COLUMNS)
+        if taken:
+            raise ValueError(f"a scorer cannot be called {sorted(taken)[0]}: scores.csv has such a column")
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @property
+    def known(self) -> np.ndarray:
+        """(N,) bool: clips with a label."""
+        return np.asarray(self.label) != UNKNOWN
+
+    def groups(self) -> dict[str, dict[str, np.ndarray]]:
+        """Machine type → machine ID → indices of its clips; both sorted by name."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for index, pair in enumerate(zip(self.machine_type, self.machine_id, strict=True)):
+            found.setdefault(pair, []).append(index)
+        types: dict[str, dict[str, np.ndarray]] = {}
+        for (machine_type, machine_id), indices in sorted(found.items()):
+            types.setdefault(machine_type, {})[machine_id] = np.array(indices, dtype=np.int64)
+        return types
+
+
+def check_finite(clips: ClipScores) -> None:
+    """Raises UserError that names the scorer and the first clip whose score is not a finite number."""
+    for name, scores in clips.scores.items():
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if bad.size:
+            first = clips.file_name[bad[0]]
+            raise UserError(
+                f"scorer {name} gave {bad.size} of {len(clips)} clips no finite score (first: {first}): "
+                "the weights or the recordings hold values that are not finite"
+            )
+
+
+def scores_csv(clips: ClipScores) -> str:
+    """The text of scores.csv; floats as `repr` writes them, so that reading them back is exact."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*CLIP_COLUMNS, *clips.scores))
+    words = (clips.key, clips.file_name, clips.machine_type, clips.machine_id, clips.domain)
+    labels = np.asarray(clips.label, dtype=np.int64).tolist()
+    floats = [map(repr, np.asarray(s, dtype=np.float64).tolist()) for s in clips.scores.values()]
+    writer.writerows(zip(*words, labels, *floats, strict=True))
+    return text.getvalue()
+
+
+def read_scores(path: Path) -> ClipScores:
+    """Read a scores.csv back, exactly as it was written.
+
+    Raises UserError, naming file and line, where columns are missing or repeated or a value is no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.reader(handle))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a csv text file: {error}") from None
+    names = _scorer_names(path, rows[0] if rows else [])
+    _check_widths(path, rows)
+    columns = [list(column) for column in zip(*rows[1:], strict=True)] or [[] for _ in rows[0]]
+    key, file_name, machine_type, machine_id, domain, label = columns[: len(CLIP_COLUMNS)]
+    scores = {
+        name: np.array([_number(path, line, name, text) for line, text in enumerate(column, start=2)])
+        for name, column in zip(names, columns[len(CLIP_COLUMNS) :], strict=True)
+    }
+    labels = np.array([_label(path, line, text) for line, text in enumerate(label, start=2)], dtype=np.int64)
+    return ClipScores(key, file_name, machine_type, machine_id, domain, labels, scores)
+
+
+def _scorer_names(path: Path, header: list[str]) -> list[str]:
+    if tuple(header[: len(CLIP_COLUMNS)]) != CLIP_COLUMNS:
+        raise UserError(f"{path} is not a scores.csv: its first columns must be {','.join(CLIP_COLUMNS)}")
+    if len(set(header)) != len(header):
+        raise UserError(f"{path} names a column twice: every scorer needs a name of its own")
+    return header[len(CLIP_COLUMNS) :]
+
+
+def _check_widths(path: Path, rows: list[list[str]]) -> None:
+    for line, row in enumerate(rows, start=1):
+        if len(row) != len(rows[0]):
+            raise UserError(f"{path}, row {line}: {len(row)} fields where the header has {len(rows[0])}")
+
+
+def _number(path: Path, line: int, name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{path}, row {line}: {name} is {text!r}, not a number") from None
+
+
+def _label(path: Path, line: int, text: str) -> int:
+    if text not in ("0", "1", "-1"):
+        raise UserError(f"{path}, row {line}: label is {text!r}, it must be 1 (anomaly), 0 (normal) or -1 (unknown)")
+    return int(text)

@@ -1,0 +1,97 @@
+"""The folder of a run: where everything about it lies, and whose it is.
+
+run.json, config.yaml · metrics.jsonl · tensorboard/{train,eval} · checkpoints/ · evaluations/ (see docs/files.md).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asd.errors import UserError
+
+PACKAGES = ("torch", "torchaudio", "accelerate", "webdataset", "numpy", "scikit-learn", "soundfile")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    root: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.root / "evaluations"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    def tensorboard(self, writer: str) -> Path:
+        return self.root / "tensorboard" / writer
+
+    def evaluation(self, step: int) -> Path:
+        return self.evaluations / f"step_{step:08d}"
+
+    def claim(self, identity: dict[str, Any], config_yaml: str) -> None:
+        """Make the folder this run's; UserError where it belongs to another data set or another batch plan."""
+        path = self.root / "run.json"
+        if path.exists():
+            check_identity(path, identity)
+        self.root.mkdir(parents=True, exist_ok=True)
+        _replace(path, json.dumps({**identity, **provenance()}, indent=1))
+        _replace(self.config, config_yaml)
+
+
+def check_identity(path: Path, identity: dict[str, Any]) -> None:
+    """Compare a run's run.json (or a checkpoint's meta.json) with what is about to continue it."""
+    former = json.loads(path.read_text())
+    for name, value in identity.items():
+        if former.get(name) != value:
+            raise UserError(
+                f"{path.parent} belongs to a run with another {name} ({_short(former.get(name))}, now {_short(value)}): "
+                "choose another run.dir"
+            )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else text[:12] + "…"
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and commit that a run's numbers came from."""
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.rename(path)

@@ -1,0 +1,51 @@
+"""Scorers: fit on what is normal, score a test clip against its own class. Look one up by its config's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pydantic
+
+from asd.scorers.base import Scorer, check_classes
+from asd.scorers.centroid import Centroid, CentroidConfig
+from asd.scorers.embedded import Embedded
+from asd.scorers.knn import Knn, KnnConfig
+from asd.scorers.softmax import Softmax, SoftmaxConfig
+from asd.scorers.untrained import UntrainedKnn, UntrainedKnnConfig
+
+ScorerConfig = Annotated[
+    SoftmaxConfig | CentroidConfig | KnnConfig | UntrainedKnnConfig, pydantic.Field(discriminator="name")
+]
+
+SCORERS: dict[str, Callable[[Any], Scorer]] = {
+    "softmax": Softmax,
+    "centroid": Centroid,
+    "knn": Knn,
+    "untrained_knn": UntrainedKnn,
+}
+
+
+def build_scorer(config: ScorerConfig) -> Scorer:
+    """The scorer of a config, not yet fitted."""
+    return SCORERS[config.name](config)
+
+
+def scorer_label(config: ScorerConfig) -> str:
+    """The scorer's column in scores.csv: its name and every setting that differs from the default."""
+    return config.label
+
+
+__all__ = [
+    "SCORERS",
+    "CentroidConfig",
+    "Embedded",
+    "KnnConfig",
+    "Scorer",
+    "ScorerConfig",
+    "SoftmaxConfig",
+    "UntrainedKnnConfig",
+    "build_scorer",
+    "check_classes",
+    "scorer_label",
+]

@@ -1,0 +1,76 @@
+"""What a scorer is, and the frame of those that keep one model per class.
+
+A new one (GMM, LOF, Mahalanobis …) is one file: a config with `name` and `label`, and the two methods of
+`PerClassScorer`; then one line in `SCORERS` and one in `ScorerConfig`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asd.errors import UserError
+from asd.scorers.embedded import Embedded
+
+Model = TypeVar("Model")
+
+
+class Scorer(Protocol):
+    """Learns what is normal from training clips, then scores test clips: higher = more anomalous."""
+
+    def fit(self, train: Embedded) -> None:
+        """Learn from the normal training clips; a second call replaces the first."""
+
+    def score(self, test: Embedded) -> np.ndarray:
+        """(N,) float64, each clip against its own class. UserError where a class has no training clip."""
+
+
+class PerClassScorer(ABC, Generic[Model]):
+    """A scorer with one model per class, fitted to the class's training clips."""
+
+    def __init__(self) -> None:
+        self._models: dict[int, Model] = {}
+
+    def fit(self, train: Embedded) -> None:
+        """Fit one model to the clips of each class found."""
+        classes = train.class_index.unique().tolist()
+        self._models = {c: self.fit_class(train.select(train.class_index == c)) for c in classes}
+
+    def score(self, test: Embedded) -> np.ndarray:
+        """(N,) float64, each clip by the model of its own class. UserError where that class has none."""
+        check_classes(self._models.keys(), test)
+        scores = torch.empty(len(test), dtype=torch.float64)
+        for class_index in test.class_index.unique().tolist():
+            own = test.class_index == class_index
+            scores[own] = self.score_class(self._models[class_index], test.select(own))
+        return scores.numpy()
+
+    @abstractmethod
+    def fit_class(self, train: Embedded) -> Model:
+        """The model of one class from its training clips, at least one."""
+
+    @abstractmethod
+    def score_class(self, model: Model, test: Embedded) -> Tensor:
+        """Scores (n,) float64 of test clips that all belong to the model's class."""
+
+
+def check_classes(trained: Collection[int], test: Embedded, names: Sequence[str] = ()) -> None:
+    """Raises UserError that names the first test clip whose class is not among the trained ones.
+
+    names: the class table's words for the message, where the caller has them.
+    """
+    known = torch.tensor(sorted(trained), dtype=torch.int64)
+    strange = ~torch.isin(test.class_index, known)
+    if strange.any():
+        first = int(strange.nonzero()[0])
+        clip, class_index = int(test.clip_index[first]), int(test.class_index[first])
+        name = names[class_index] if 0 <= class_index < len(names) else str(class_index)
+        raise UserError(
+            f"test clip {clip} is of class {name}, of which there is no training embedding: "
+            "a score needs at least one normal training clip of the same class"
+        )

@@ -1,0 +1,68 @@
+"""Mean distance to the K nearest normal training clips of the same class, in the embedding."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from asd.scorers.base import PerClassScorer
+from asd.scorers.embedded import Embedded
+
+_ROWS = 1024  # test clips per matmul: 1024 x 1000 distances are 8 MB
+
+Metric = Literal["cosine", "euclidean"]
+
+
+class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """k: neighbours. metric: 1 - cosine, or Euclidean distance of the embeddings as they are."""
+
+    name: Literal["knn"] = "knn"
+    k: pydantic.PositiveInt = 1
+    metric: Metric = "cosine"
+
+    @property
+    def label(self) -> str:
+        metric = "" if self.metric == "cosine" else f"_{self.metric}"
+        return f"knn{metric}" + (f"_k{self.k}" if self.k > 1 else "")
+
+
+class Knn(PerClassScorer[Tensor]):
+    """Keeps the training embeddings of each class, (n, D) float64. A class with fewer than k clips uses all it has."""
+
+    def __init__(self, config: KnnConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def fit_class(self, train: Embedded) -> Tensor:
+        return self._space(train)
+
+    def score_class(self, model: Tensor, test: Embedded) -> Tensor:
+        return nearest_distance(self._space(test), model, self.config.k, self.config.metric)
+
+    def _space(self, clips: Embedded) -> Tensor:
+        embedding = clips.embedding.double()
+        return normalize(embedding, dim=1) if self.config.metric == "cosine" else embedding
+
+
+def nearest_distance(query: Tensor, bank: Tensor, k: int, metric: Metric) -> Tensor:
+    """Mean distance (N,) of query (N, D) to its k nearest rows of bank (n, D), or to all of them where n < k.
+
+    Both float64 (in float32 a² + b² - 2ab of two close embeddings is mostly rounding); cosine takes unit rows.
+    """
+    distances = _cosine if metric == "cosine" else _euclidean
+    k = min(k, len(bank))
+    nearest = [distances(rows, bank).topk(k, dim=1, largest=False).values.mean(dim=1) for rows in query.split(_ROWS)]
+    return torch.cat(nearest)
+
+
+def _cosine(query: Tensor, bank: Tensor) -> Tensor:
+    return 1.0 - query @ bank.T
+
+
+def _euclidean(query: Tensor, bank: Tensor) -> Tensor:
+    square = query.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2.0 * query @ bank.T
+    return square.clamp_min(0.0).sqrt()

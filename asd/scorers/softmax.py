@@ -1,0 +1,48 @@
+"""1 - softmax probability of the clip's own class: the score of the DCASE 2020 classifiers (S1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from asd.scorers.base import PerClassScorer
+from asd.scorers.embedded import Embedded
+
+
+class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """No settings: the network's own logits, without margin."""
+
+    name: Literal["softmax"] = "softmax"
+
+    @property
+    def label(self) -> str:
+        return "softmax"
+
+
+class Softmax(PerClassScorer[None]):
+    """1 - p(own class). Nothing is fitted; a class without training clips has no trained logit and is refused."""
+
+    def __init__(self, config: SoftmaxConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def fit_class(self, train: Embedded) -> None:
+        return None
+
+    def score_class(self, model: None, test: Embedded) -> Tensor:
+        return one_minus_probability(test.logits, test.class_index)
+
+
+def one_minus_probability(logits: Tensor, class_index: Tensor) -> Tensor:
+    """1 - softmax(logits)[own class], (N,) float64, from logits (N, C) and class_index (N,).
+
+    Computed as sigmoid(logsumexp of the others - own). Subtracting p from 1, also through -expm1(log_softmax), gives
+    exactly 0 for every clip whose other classes sum to less than 1e-16 of its own, which at scale 30 is common.
+    """
+    logits = logits.double()
+    own = class_index.unsqueeze(1)
+    others = logits.scatter(1, own, -torch.inf).logsumexp(dim=1)
+    return torch.sigmoid(others - logits.gather(1, own).squeeze(1))

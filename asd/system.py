@@ -1,0 +1,62 @@
+"""From a config to its network, and from a checkpoint to its weights: what training and evaluation share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from asd import checkpoint
+from asd.config import RunConfig
+from asd.data.manifest import Manifest, load_manifest
+from asd.errors import UserError
+from asd.run_folder import RunFolder
+from asd.tasks import build_classification
+
+
+def open_shards(shards: str) -> Manifest:
+    """The packed set of a config; where it is missing, the commands that make it."""
+    root = Path(shards)
+    if not root.exists():
+        raise UserError(
+            f"no shards at {root}: make them with `python -m shards.pack --layout dcase2020 --source YOUR_DATA "
+            f"--out {root}` (no data yet? `python -m shards.synth --out factory` makes a factory to pass as --source)"
+        )
+    return load_manifest(root)
+
+
+def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
+    """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
+    torch.manual_seed(config.train.seed)
+    task = build_classification(
+        config.frontend,
+        config.backbone,
+        config.loss,
+        config.mixup,
+        config.train.seed,
+        manifest.sample_rate,
+        len(manifest.classes),
+    )
+    if config.train.channels_last:
+        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.train.compile:
+        task.backbone.compile()
+    return task
+
+
+def initialise_from(task: nn.Module, source: str) -> list[str]:
+    """Load the weights of a run's (newest) or of one checkpoint; returns the names that did not fit and stay fresh."""
+    folder = Path(source)
+    steps = checkpoint.complete_steps(RunFolder(folder).checkpoints)
+    if steps:
+        folder = checkpoint.step_path(RunFolder(folder).checkpoints, steps[-1])
+    if not checkpoint.is_complete(folder):
+        raise UserError(f"init_from={source} is neither a run with a complete checkpoint nor a checkpoint")
+    own, weights = task.state_dict(), load_file(folder / "model.safetensors")
+    fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
+    if not fitting:
+        raise UserError(f"init_from={source} is a checkpoint of another network: no weight fits this config's")
+    task.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))

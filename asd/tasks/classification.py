@@ -1,0 +1,59 @@
+"""Telling machines apart: frontend → backbone → class centres, with mixup on waveforms.
+
+Legend: B batch, T samples, D embedding, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asd.augment.mixup import Mix, MixupConfig, draw_mix
+from asd.data.batch import Batch, to_float
+from asd.losses.base import ClassificationLoss
+from asd.tasks.step import Embedding, StepOutput
+
+
+class Classification(nn.Module):
+    """The one module that DDP wraps."""
+
+    def __init__(
+        self, frontend: nn.Module, backbone: nn.Module, loss: ClassificationLoss, mixup: MixupConfig | None, seed: int
+    ) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.backbone = backbone
+        self.loss = loss
+        self.mixup = mixup
+        self.seed = seed
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
+        mix = self._mix(batch)
+        waveform, valid = to_float(batch.waveform), batch.valid
+        if self.mixup is not None:
+            waveform, valid = mix.apply(waveform), valid & valid[mix.partner]
+        embedding = self.backbone(self.frontend(waveform))
+        losses = self.loss(embedding, batch.class_index, batch.class_index[mix.partner], mix.weight)
+        return StepOutput((losses * valid).mean())
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Embedding:
+        """Embeddings, logits and features of unmixed clips of any one length, in float32."""
+        spectrogram = self.frontend(to_float(batch.waveform))
+        embedding = self.backbone(spectrogram).float()
+        logits = self.loss.logits(embedding)
+        loss = F.cross_entropy(logits, batch.class_index, reduction="none")
+        return Embedding(embedding, logits, spectrogram.mean(-1).flatten(1), loss)
+
+    def _mix(self, batch: Batch) -> Mix:
+        rows, device = len(batch.class_index), batch.class_index.device
+        if self.mixup is None:
+            return Mix(torch.ones(rows, device=device), torch.arange(rows, device=device))
+        mix = draw_mix(self.mixup, self.seed, batch.epoch, batch.step, batch.first_row, rows)
+        return Mix(_move(mix.weight, device), _move(mix.partner, device))
+
+
+def _move(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, non_blocking=True)

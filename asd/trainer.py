@@ -1,0 +1,304 @@
+"""The training loop. It does not know how clips are stored, what the loss is or how checkpoints are scored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from asd import checkpoint
+from asd.checkpoint import CheckpointConfig, Payload
+from asd.data.batch import Batch
+from asd.data.loader import Loader, training_requests
+from asd.data.plan import Plan
+from asd.distributed import Precision, Ranks
+from asd.errors import UserError
+from asd.loggers import Loggers
+from asd.metrics.throughput import IntervalTimer
+from asd.optim import OptimConfig, lr_at
+from asd.signals import Flags, StopSignal
+
+
+class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """How long, how much at once, in which precision."""
+
+    global_batch: pydantic.PositiveInt = 64  # clips of one update, over all ranks and accumulated parts
+    epochs: pydantic.PositiveInt | None = None
+    steps: pydantic.PositiveInt | None = None  # instead of epochs
+    seed: pydantic.NonNegativeInt = 0
+    precision: Precision = "auto"
+    accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
+    clip_norm: pydantic.PositiveFloat = 5.0
+    log_every: pydantic.PositiveInt = 20  # steps
+    max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
+    channels_last: bool = True
+    compile: bool = False
+    reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful
+    timeout_s: pydantic.PositiveFloat = 600.0  # of a collective operation
+
+    @pydantic.model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give train.epochs or train.steps, one of the two (set the other to null)")
+        return self
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        return self.steps or (self.epochs or 0) * steps_per_epoch
+
+
+@dataclass
+class TrainState:
+    """Everything that changes while training, beside weights and optimiser."""
+
+    step: int = 0
+    clips_seen: int = 0
+    nonfinite_steps: int = 0
+    nonfinite_streak: int = 0
+
+
+class Evaluate(Protocol):
+    """Scores the model at a step; knows which checkpoints must stay."""
+
+    def __call__(self, task: nn.Module, step: int, epoch: float) -> None: ...
+
+    def due(self, step: int) -> bool: ...
+
+    def missing(self, step: int) -> bool: ...
+
+    def protected_steps(self) -> Collection[int]: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer is put together from."""
+
+    task: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: Loader
+    plan: Plan
+    crop: int  # samples
+    max_bad_clips: int
+    ranks: Ranks
+    loggers: Loggers
+    stop: StopSignal
+    evaluate: Evaluate
+    checkpoints: Path
+    meta: dict[str, Any]  # goes into every checkpoint's meta.json
+    config_yaml: str
+
+
+class Trainer:
+    """Runs a plan's steps from a TrainState to the end, or to a stop signal."""
+
+    def __init__(
+        self, train: TrainConfig, optim: OptimConfig, saving: CheckpointConfig, parts: Parts, resumed: Payload | None
+    ) -> None:
+        self.train, self.optim, self.saving, self.parts, self.ranks = train, optim, saving, parts, parts.ranks
+        self.steps_per_epoch = parts.plan.steps_per_epoch
+        self.total_steps = train.total_steps(self.steps_per_epoch)
+        self.state = TrainState()
+        self.model, self.optimizer = self._prepare()
+        if resumed is not None:
+            self._restore(resumed)
+        self.flags = Flags(self.ranks)
+        self.timer = IntervalTimer(self.ranks.device)
+        self.interval: list[tuple[Tensor, Tensor]] = []  # (loss, gradient norm) of each step since the last line
+        self.bad_clips_seen = False
+        self.lr = 0.0
+
+    def run(self) -> Literal["finished", "stopped"]:
+        """Train to the end, or until any rank is asked to stop; save and evaluate on the way."""
+        if self.state.step and self.ranks.on_main(lambda: self.parts.evaluate.missing(self.state.step)):
+            self._evaluate()
+        self.model.train()
+        batches = self._batches()
+        while self.state.step < self.total_steps:
+            if self._told_to_stop():
+                self._save()
+                return "stopped"
+            self._step(next(batches))
+            self._show()
+            self._keep()
+        return "finished"
+
+    def _step(self, batch: Batch) -> None:
+        """wait for batch → learning rate → forward, backward → clip → update if finite → count."""
+        torch.manual_seed(step_seed(self.train.seed, self.state.step, self.ranks.rank))  # dropout, exact on resume
+        self._set_learning_rate()
+        loss = self._forward_backward(batch)
+        norm = self._clip()
+        self._update(norm)
+        scaled = self.ranks.precision == "fp16"  # where an infinite gradient is the scaler's everyday business
+        bad_clips = bool(self.parts.loader.reader.bad)
+        self.flags.send(loss if scaled else loss + norm, self.parts.stop.name is not None, bad_clips)
+        self.interval.append((loss, norm))
+        self.timer.add(len(batch.clip_index), self.parts.loader.pop_wait_s())
+        self.state.step += 1
+        self.state.clips_seen += self.train.global_batch
+
+    def _set_learning_rate(self) -> None:
+        self.lr = lr_at(self.optim, self.epoch, self.total_steps / self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+
+    def _forward_backward(self, batch: Batch) -> Tensor:
+        """Accumulate gradients over the parts of a batch; ranks exchange them with the last part."""
+        parts = batch.split(self.train.accumulate)
+        total = torch.zeros((), device=self.ranks.device)
+        for index, part in enumerate(parts):
+            with nullcontext() if index == len(parts) - 1 else self.ranks.accelerator.no_sync(self.model):
+                loss = self.model(part).loss / len(parts)
+                self.ranks.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _clip(self) -> Tensor:
+        norm = self.ranks.accelerator.clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
+        return torch.as_tensor(norm, device=self.ranks.device)
+
+    def _update(self, norm: Tensor) -> None:
+        """Step the optimiser. A gradient that is not finite (the same on all ranks) changes nothing, on the device."""
+        if self.ranks.accelerator.scaler is None:
+            self.optimizer.optimizer.found_inf = (~torch.isfinite(norm)).float()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _told_to_stop(self) -> bool:
+        """Read the flags of the step before: all ranks see the same ones and decide alike."""
+        seen = self.flags.receive()
+        if seen is None:
+            return False
+        self.bad_clips_seen |= seen.bad_clips
+        self.state.nonfinite_steps += seen.nonfinite
+        self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
+        if self.state.nonfinite_streak >= self.train.max_nonfinite:
+            raise UserError(
+                f"loss or gradient was not finite for {self.state.nonfinite_streak} steps in a row up to step "
+                f"{self.state.step}: lower optim.lr or use train.precision=fp32"
+            )
+        return seen.stop
+
+    def _show(self) -> None:
+        if self.state.step % self.train.log_every and self.state.step != self.total_steps:
+            self.parts.loggers.advance(self.state.step)
+            return
+        record = self._interval_record()
+        self.parts.loggers.log(self.state.step, record)
+        self._check_bad_clips(int(record["bad_clips"]))
+
+    def _interval_record(self) -> dict[str, float]:
+        """Numbers of the steps since the last line, over all ranks."""
+        loss, norm = torch.tensor([[float(v) for v in pair] for pair in self.interval], dtype=torch.float64).mean(0)
+        self.interval.clear()
+        own = {"loss": float(loss), "grad_norm": float(norm), **self.timer.read()}
+        values = torch.tensor(list(own.values()), dtype=torch.float32, device=self.ranks.device)
+        mean = dict(zip(own, self.ranks.reduce(values.clone(), "mean").tolist(), strict=True))
+        most = dict(zip(own, self.ranks.reduce(values, "max").tolist(), strict=True))
+        return {
+            "epoch": self.epoch,
+            "loss": mean["loss"],
+            "loss_max": most["loss"],
+            "grad_norm": mean["grad_norm"],
+            "lr": self.lr,
+            "clips_per_s": mean["clips_per_s_per_rank"] * self.ranks.world_size,
+            **{name: most[name] for name in ("step_s", "data_wait_s", "data_wait_percent", "peak_mem_gib")},
+            "clips_per_s_per_rank": mean["clips_per_s_per_rank"],
+            "clips_seen": self.state.clips_seen,
+            "bad_clips": len(self._bad_clips()),
+            "nonfinite_steps": self.state.nonfinite_steps,
+        }
+
+    def _bad_clips(self) -> dict[int, str]:
+        """Clips that any rank could not read; asked for only where the flags say that there are some."""
+        if not self.bad_clips_seen:
+            return {}
+        found = self.ranks.gather_objects(dict(self.parts.loader.reader.bad))
+        return {clip: why for rank in found for clip, why in rank.items()}
+
+    def _check_bad_clips(self, count: int) -> None:
+        if count > self.parts.max_bad_clips:
+            clip, why = next(iter(self._bad_clips().items()))
+            key = self.parts.loader.manifest.strings("key", np.array([clip]))[0]
+            raise UserError(
+                f"{count} training clips could not be read, more than the {self.parts.max_bad_clips} that "
+                f"data.max_bad_fraction allows (one is {key}: {why}): run python -m shards.verify on the set"
+            )
+
+    def _keep(self) -> None:
+        """Save and evaluate where it is time to."""
+        step, last = self.state.step, self.state.step == self.total_steps
+        every = self.saving.every_steps or self.steps_per_epoch
+        evaluate = last or self.parts.evaluate.due(step)
+        if evaluate or step % every == 0:
+            with self.timer.paused():
+                self._save()
+                if evaluate:
+                    self._evaluate()
+                self._prune()
+
+    def _evaluate(self) -> None:
+        self.parts.evaluate(self.parts.task, self.state.step, self.epoch)
+        self.model.train()
+
+    def _save(self) -> None:
+        """Rank 0 writes, all ranks learn whether it worked."""
+        self.ranks.average_running_statistics(self.parts.task)
+        self.ranks.on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
+        self.parts.loggers.flush()
+
+    def _prune(self) -> None:
+        if self.ranks.is_main:
+            checkpoint.prune(self.parts.checkpoints, self.saving, self.parts.evaluate.protected_steps())
+
+    def _payload(self) -> Payload:
+        scaler = self.ranks.accelerator.scaler
+        return Payload(
+            model=self.parts.task.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            scaler=None if scaler is None else scaler.state_dict(),
+            state=dataclasses.asdict(self.state),
+            meta={**self.parts.meta, "step": self.state.step, "epoch": self.epoch},
+            config_yaml=self.parts.config_yaml,
+        )
+
+    def _restore(self, payload: Payload) -> None:
+        self.parts.task.load_state_dict(payload.model)
+        self.optimizer.load_state_dict(payload.optimizer)
+        if payload.scaler is not None and self.ranks.accelerator.scaler is not None:
+            self.ranks.accelerator.scaler.load_state_dict(payload.scaler)
+        self.state = TrainState(**payload.state)
+
+    def _prepare(self) -> tuple[nn.Module, Any]:
+        model: nn.Module = self.parts.task.to(self.ranks.device)
+        if self.train.compile:
+            model = torch.compile(model)  # type: ignore[assignment]
+        return self.ranks.accelerator.prepare(model, self.parts.optimizer)  # type: ignore[no-any-return]
+
+    def _batches(self) -> Iterator[Batch]:
+        epoch, step = divmod(self.state.step, self.steps_per_epoch)
+        rank, world_size, loader = self.ranks.rank, self.ranks.world_size, self.parts.loader
+        requests = training_requests(loader.manifest, self.parts.plan, self.parts.crop, epoch, step, rank, world_size)
+        batches = loader.stream(requests)
+        if not self.train.reuse_first_batch:
+            return batches
+        first = next(batches)
+        kept = dataclasses.replace(first, waveform=first.waveform.clone())
+        return iter(lambda: kept, None)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, as a fraction."""
+        return self.state.step / self.steps_per_epoch
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of torch's generators for one step of one rank."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0])

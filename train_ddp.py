@@ -1,0 +1,44 @@
+"""Train one integrated model over all machines of a packed set: what torchrun starts on every rank.
+
+torchrun --standalone --nproc_per_node=2 train_ddp.py --config configs/dcase2020_integrated.yaml train.epochs=30
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from asd.errors import UserError, run_main
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml")
+    parser.add_argument("--check", action="store_true", help="validate config, shards and devices; start nothing")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as train.epochs=30")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    from asd.config import load_config  # the heavy imports come after the command line is understood
+    from asd.distributed import start_ranks
+    from asd.training import check, train
+
+    config = load_config(args.config, args.overrides)
+    if args.check:
+        print(check(config, int(os.environ.get("WORLD_SIZE", 1))))
+        return 0
+    with start_ranks(config.train.precision, config.train.timeout_s) as ranks:
+        try:
+            return train(config, ranks)
+        except RuntimeError as error:
+            if "gloo" not in str(error) and "NCCL" not in str(error):
+                raise
+            raise UserError(f"rank {ranks.rank} lost its peers: {str(error).splitlines()[0]}", every_rank=False) from None
+
+
+if __name__ == "__main__":
+    run_main(main)
