@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except RuntimeError as error:
             if "gloo" not in str(error) and "NCCL" not in str(error):
                 raise
-            raise UserError(f"rank {ranks.rank} lost its peers: {str(error).splitlines()[0]}", every_rank=False) from None
+            raise UserError(
+                f"rank {ranks.rank} lost its peers: {str(error).splitlines()[0]}", every_rank=False
+            ) from None
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def load(folder: Path, device: torch.device) -> Payload:
 
 def read_meta(folder: Path) -> dict[str, Any]:
     """meta.json of a checkpoint."""
-    return json.loads((folder / "meta.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((folder / "meta.json").read_text())
 
 
 def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> None:

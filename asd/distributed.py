@@ -41,13 +41,19 @@ class Ranks:
     def autocast(self) -> AbstractContextManager[Any]:
         return self.accelerator.autocast()
 
+    def wrap(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+        """Model in DDP and autocast, optimiser behind the fp16 scaler where there is one."""
+        with warnings.catch_warnings():  # newer torch renames broadcast_buffers; older knows no other name
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+            return self.accelerator.prepare(model, optimizer)
+
     def agree(self, work: Callable[[], T]) -> T:
         """Do work on every rank; where it fails on any, all raise the first rank's words together."""
         result, problem = _attempt(work)
         problems = [p for p in self.gather_objects(problem) if p is not None]
         if problems:
             raise UserError(problems[0])
-        return result  # type: ignore[return-value]
+        return result
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Do work on rank 0 alone and give its result to all; its failure is everybody's."""
@@ -55,7 +61,7 @@ class Ranks:
         result, problem = box[0]
         if problem is not None:
             raise UserError(problem)
-        return result  # type: ignore[no-any-return]
+        return result
 
     def gather_objects(self, value: Any) -> list[Any]:
         """The value of every rank, in rank order, on every rank."""
@@ -143,7 +149,9 @@ def choose_device(local_rank: int, local_ranks: int) -> torch.device:
     if visible == 0:
         return torch.device("cpu")
     if local_ranks > visible:
-        raise UserError(f"{local_ranks} ranks on this node but {visible} GPUs: lower --nproc_per_node or show more GPUs")
+        raise UserError(
+            f"{local_ranks} ranks on this node but {visible} GPUs: lower --nproc_per_node or show more GPUs"
+        )
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
 

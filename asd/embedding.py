@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
 from asd.data.batch import Batch
@@ -36,7 +38,7 @@ def embed_clips(
     ranks: Ranks,
     clips: np.ndarray,
     batch_samples: int,
-    on_batch: Callable[[int], None] = lambda clips: None,
+    show_progress: bool = False,
 ) -> Embeddings | None:
     """Embed clips with all ranks; the result on rank 0, None elsewhere.
 
@@ -46,9 +48,10 @@ def embed_clips(
     batches = [clips[b] for b in equal_length_batches(frames, batch_samples)][ranks.rank :: ranks.world_size]
     task.eval()
     parts: list[tuple[Tensor, ...]] = []
-    for batch in loader.stream(whole_clip_requests(loader.manifest, batches)):
+    stream = loader.stream(whole_clip_requests(loader.manifest, batches))
+    console = Console(file=sys.stderr)
+    for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
         parts.append(_embed(task, batch, ranks))
-        on_batch(len(batch.clip_index))
     return _gather(parts, task, loader, ranks, len(clips))
 
 

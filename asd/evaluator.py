@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -42,10 +42,17 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """When and how checkpoints are scored, and which of them is the best one."""
 
     every_epochs: pydantic.PositiveInt = 2
-    scorers: tuple[ScorerConfig, ...] = pydantic.Field(DEFAULT_SCORERS, min_length=1)  # the first is the primary one
+    scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
     fit_clips_per_class: pydantic.PositiveInt | None = None  # training clips that scorers are fitted on; None: all
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
+
+    @pydantic.field_validator("scorers")
+    @classmethod
+    def _some_scorer(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
+        if not scorers:
+            raise ValueError("name at least one scorer, such as [{name: softmax}]")
+        return scorers
 
 
 class Evaluator:
@@ -57,12 +64,12 @@ class Evaluator:
         self.config, self.splits, self.loader, self.ranks, self.folder = config, splits, loader, ranks, folder
         self.fit_clips = fit_subset(loader.manifest, splits.train, seed, config.fit_clips_per_class)
 
-    def embed(self, task: nn.Module, step: int, epoch: float, target: Path, on_batch: Any = lambda n: None) -> Evaluation | None:
+    def embed(self, task: nn.Module, step: int, epoch: float, target: Path, show_progress: bool = False) -> Evaluation:
         """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
         begin = time.perf_counter()
         clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.splits.test]))
         samples = int(self.config.batch_audio_s * self.loader.manifest.sample_rate)
-        found = embed_clips(task, self.loader, self.ranks, clips, samples, on_batch)
+        found = embed_clips(task, self.loader, self.ranks, clips, samples, show_progress)
         return self.ranks.on_main(lambda: self._write(found, step, epoch, target, time.perf_counter() - begin))
 
     def _write(self, found: Embeddings | None, step: int, epoch: float, target: Path, seconds: float) -> Evaluation:
@@ -104,7 +111,7 @@ class TrainingEvaluator:
 
     def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
         evaluation = self.evaluator.embed(task, step, epoch, self.folder.evaluation(step))
-        if self.ranks.is_main and evaluation is not None:
+        if self.ranks.is_main:
             if evaluation.validation is not None:
                 numbers = evaluation.validation
                 self.loggers.log(step, {"validation/loss": numbers.loss, "validation/accuracy": numbers.accuracy})
@@ -192,7 +199,9 @@ def _last_line(log: Path) -> str:
 
 def evaluated_steps(folder: RunFolder) -> list[int]:
     """Steps that were embedded, ascending."""
-    return sorted(int(p.parent.name.removeprefix("step_")) for p in folder.evaluations.glob(f"step_*/{EVALUATION_FILE}"))
+    return sorted(
+        int(p.parent.name.removeprefix("step_")) for p in folder.evaluations.glob(f"step_*/{EVALUATION_FILE}")
+    )
 
 
 def unscored_steps(folder: RunFolder) -> list[int]:

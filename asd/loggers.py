@@ -63,24 +63,24 @@ class TensorBoardLogger:
     """Scalars, figures and text under one folder of the run; steps after a resume replace the former ones."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def log(self, step: int, record: Record) -> None:
         for name, value in record.items():
             tag = name if "/" in name else f"train/{name}"
-            self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(tag, value, step)
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
-        self._writer.add_figure(name, figure, step, close=False)  # type: ignore[no-untyped-call]
+        self._writer.add_figure(name, figure, step, close=False)
 
     def text(self, step: int, name: str, markdown: str) -> None:
-        self._writer.add_text(name, markdown, step)  # type: ignore[no-untyped-call]
+        self._writer.add_text(name, markdown, step)
 
     def flush(self) -> None:
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class ConsoleLogger:

@@ -62,7 +62,8 @@ def check_identity(path: Path, identity: dict[str, Any]) -> None:
     for name, value in identity.items():
         if former.get(name) != value:
             raise UserError(
-                f"{path.parent} belongs to a run with another {name} ({_short(former.get(name))}, now {_short(value)}): "
+                f"{path.parent} belongs to a run with another {name} "
+                f"({_short(former.get(name))}, now {_short(value)}): "
                 "choose another run.dir"
             )
 
@@ -75,7 +76,8 @@ def _short(value: object) -> str:
 def provenance() -> dict[str, Any]:
     """Versions and commit that a run's numbers came from."""
     return {
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
         "git_commit": _git_commit(),
     }
 
@@ -84,7 +86,11 @@ def _git_commit() -> str | None:
     here = Path(__file__).parent
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=here, capture_output=True, text=True, timeout=10
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -104,8 +104,15 @@ def score_clips(manifest: Manifest, scorers: tuple[ScorerConfig, ...], fit: Embe
         scorer = build_scorer(config)
         scorer.fit(fit)
         scores[scorer_label(config)] = scorer.score(test)
-    columns = [manifest.strings(n, clips) for n in ("key", "file_name", "machine_type", "machine_id", "domain")]
-    return ClipScores(*columns, label=manifest.label[clips].astype(np.int64), scores=scores)
+    return ClipScores(
+        key=manifest.strings("key", clips),
+        file_name=manifest.strings("file_name", clips),
+        machine_type=manifest.strings("machine_type", clips),
+        machine_id=manifest.strings("machine_id", clips),
+        domain=manifest.strings("domain", clips),
+        label=manifest.label[clips].astype(np.int64),
+        scores=scores,
+    )
 
 
 def _header(evaluation: Evaluation, manifest: Manifest) -> dict[str, Any]:

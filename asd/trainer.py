@@ -277,10 +277,7 @@ class Trainer:
         self.state = TrainState(**payload.state)
 
     def _prepare(self) -> tuple[nn.Module, Any]:
-        model: nn.Module = self.parts.task.to(self.ranks.device)
-        if self.train.compile:
-            model = torch.compile(model)  # type: ignore[assignment]
-        return self.ranks.accelerator.prepare(model, self.parts.optimizer)  # type: ignore[no-any-return]
+        return self.ranks.wrap(self.parts.task.to(self.ranks.device), self.parts.optimizer)
 
     def _batches(self) -> Iterator[Batch]:
         epoch, step = divmod(self.state.step, self.steps_per_epoch)

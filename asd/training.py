@@ -37,7 +37,9 @@ def train(config: RunConfig, ranks: Ranks) -> int:
     loader, eval_loader = (Loader(manifest, ranks.device, config.data.threads, config.data.prefetch) for _ in range(2))
     ranks.agree(loader.reader.check_members)
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
-    plan = make_plan([Stream("all", splits.train, config.train.global_batch)], config.train.seed, config.data.run_length)
+    plan = make_plan(
+        [Stream("all", splits.train, config.train.global_batch)], config.train.seed, config.data.run_length
+    )
     folder = RunFolder(Path(config.run.dir))
     resumed = ranks.agree(lambda: _open_run(config, manifest, folder, ranks))
     task = build_task(config, manifest)
@@ -162,7 +164,13 @@ def _introduce(
 
 
 def _say_goodbye(
-    outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator, folder: RunFolder, config: RunConfig, ranks: Ranks
+    outcome: str,
+    step: int,
+    stop: StopSignal,
+    evaluate: TrainingEvaluator,
+    folder: RunFolder,
+    config: RunConfig,
+    ranks: Ranks,
 ) -> None:
     if not ranks.is_main:
         return
@@ -174,5 +182,8 @@ def _say_goodbye(
     report = read_report(folder.evaluation(best)) if best is not None else None
     if best is not None and report is not None:
         Console().print(console_table(report))
-        print(f"best checkpoint by the {config.evaluate.select} rule: step {best}; {folder.evaluation(best) / 'report.md'}")
+        print(
+            f"best checkpoint by the {config.evaluate.select} rule: step {best}; "
+            f"{folder.evaluation(best) / 'report.md'}"
+        )
     print(f"finished at step {step}; tensorboard --logdir {folder.root / 'tensorboard'}", flush=True)

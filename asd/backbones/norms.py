@@ -41,7 +41,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     all-reduce whose gradient is an all-reduce too (two passes: E[x²] − E[x]² cancels for inputs in decibels).
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+    def forward(self, input: Tensor) -> Tensor:
         if input.is_cuda:
             return super().forward(input)
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
@@ -91,4 +91,4 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 def _sum_over_ranks(x: Tensor) -> Tensor:
-    return _AllReduceSum.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+    return _AllReduceSum.apply(x)

@@ -39,9 +39,7 @@ class Batch:
     def rows(self, begin: int, end: int) -> Batch:
         """The clips of rows begin to end (exclusive)."""
         cut = {
-            f.name: getattr(self, f.name)[begin:end]
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), Tensor)
+            f.name: getattr(self, f.name)[begin:end] for f in fields(self) if isinstance(getattr(self, f.name), Tensor)
         }
         return replace(self, **cut, first_row=self.first_row + begin)
 

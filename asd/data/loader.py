@@ -91,15 +91,18 @@ class Loader:
     def _fill(self, request: Request, buffer: _Buffer) -> Batch:
         waveform = buffer.rows(len(request.clips), request.length)
         frames, valid = self.reader.read(request.clips, request.starts, waveform.numpy())
-        small = (
-            frames,
-            request.clips,
-            self.manifest.class_index[request.clips].astype(np.int64),
-            self.manifest.domain_index[request.clips].astype(np.int64),
-            valid,
+        clips, pin = request.clips, buffer.pin
+        return Batch(
+            waveform=waveform,
+            frames=pin(frames),
+            clip_index=pin(clips),
+            class_index=pin(self.manifest.class_index[clips].astype(np.int64)),
+            domain=pin(self.manifest.domain_index[clips].astype(np.int64)),
+            valid=pin(valid),
+            epoch=request.epoch,
+            step=request.step,
+            first_row=request.first_row,
         )
-        tensors = [buffer.pin(torch.from_numpy(np.ascontiguousarray(column))) for column in small]
-        return Batch(waveform, *tensors, epoch=request.epoch, step=request.step, first_row=request.first_row)
 
 
 class _Buffer:
@@ -117,7 +120,8 @@ class _Buffer:
             self._samples = torch.empty(clips * length, dtype=torch.int16, pin_memory=self._pinned)
         return self._samples[: clips * length].view(clips, length)
 
-    def pin(self, tensor: Tensor) -> Tensor:
+    def pin(self, column: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(column))
         return tensor.pin_memory() if self._pinned else tensor
 
     def hand_over(self, batch: Batch, device: torch.device) -> Batch:

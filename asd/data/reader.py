@@ -12,6 +12,7 @@ import threading
 
 import numpy as np
 import soundfile
+from typing_extensions import Buffer
 
 from asd.data.manifest import Manifest
 from asd.errors import UserError
@@ -98,7 +99,7 @@ class Reader:
     ) -> None:
         begin = (self._begin[clips[run]] + 2 * starts[run]).tolist()
         size = (2 * frames[run]).tolist()
-        buffers: list[np.ndarray | memoryview] = []
+        buffers: list[Buffer] = []
         position = begin[0]
         for row, at, count in zip(run.tolist(), begin, size, strict=True):
             if at > position:

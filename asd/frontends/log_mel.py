@@ -35,6 +35,8 @@ class LogMel(nn.Module):
     """
 
     channels = 1
+    window: Tensor
+    bank: Tensor
 
     def __init__(self, config: LogMelConfig, sample_rate: int) -> None:
         super().__init__()

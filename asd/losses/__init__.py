@@ -17,4 +17,4 @@ LossConfig = Annotated[SoftmaxConfig | ArcFaceConfig, pydantic.Field(discriminat
 
 def build_loss(config: SoftmaxConfig | ArcFaceConfig, dim: int, classes: int) -> ClassificationLoss:
     """The loss that a config names, with its class centres."""
-    return LOSSES[config.name](config, dim, classes)  # type: ignore[call-arg, arg-type]
+    return LOSSES[config.name](config, dim, classes)

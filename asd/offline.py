@@ -1,0 +1,88 @@
+"""Evaluation after training: the same embedding and scoring as in training, for any checkpoint of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from asd import checkpoint
+from asd.config import RunConfig, load_config
+from asd.data.loader import Loader
+from asd.data.splits import make_splits
+from asd.distributed import Ranks, start_ranks
+from asd.errors import UserError
+from asd.evaluator import Evaluator, best_step
+from asd.report import console_table
+from asd.run_folder import RunFolder, check_identity
+from asd.scoring import score_folder
+from asd.system import build_task, open_shards
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or running run, opened for evaluation."""
+
+    folder: RunFolder
+    config: RunConfig
+
+
+def load_run(root: Path, overrides: Sequence[str] = ()) -> Run:
+    """Open a run folder; UserError where it is none."""
+    folder = RunFolder(root)
+    if not folder.config.is_file():
+        raise UserError(f"{root} is no run folder: it holds no config.yaml")
+    return Run(folder, load_config(folder.config, overrides))
+
+
+def choose_step(run: Run, wanted: str) -> int:
+    """The step that `best`, `last` or a number names; UserError where there is no such complete checkpoint."""
+    steps = checkpoint.complete_steps(run.folder.checkpoints)
+    if not steps:
+        raise UserError(f"{run.folder.root} holds no complete checkpoint yet")
+    if wanted == "last":
+        return steps[-1]
+    step = best_step(run.folder, run.config.evaluate.select) if wanted == "best" else _number(wanted)
+    if step is None:
+        raise UserError(f"{run.folder.root} holds no evaluation to choose the best checkpoint by: name last or a step")
+    if step not in steps:
+        raise UserError(f"checkpoint {wanted} (step {step}) is not there; kept steps: {', '.join(map(str, steps))}")
+    return step
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text.removeprefix("step_"))
+    except ValueError:
+        raise UserError(f"--checkpoint {text}: name best, last or a step") from None
+
+
+def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
+    """Embed with all ranks, score on rank 0, print the table."""
+    step = choose_step(run, wanted)
+    target = out or run.folder.root / "scores" / f"step_{step:08d}"
+    with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
+        _embed(run, step, target, ranks)
+        report = ranks.on_main(lambda: score_folder(target))
+        if ranks.is_main:
+            Console().print(console_table(report))
+            print(f"{target / 'report.md'}, report.json, scores.csv, figures/")
+
+
+def _embed(run: Run, step: int, target: Path, ranks: Ranks) -> None:
+    config = run.config
+    manifest = ranks.agree(lambda: open_shards(config.data.shards))
+    folder = checkpoint.step_path(run.folder.checkpoints, step)
+    ranks.agree(lambda: check_identity(folder / "meta.json", {"fingerprint": manifest.fingerprint}))
+    payload = ranks.agree(lambda: checkpoint.load(folder, ranks.device))
+    task = build_task(config, manifest).to(ranks.device)
+    task.load_state_dict(payload.model)
+    loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
+    splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
+    evaluator = Evaluator(config.evaluate, splits, loader, ranks, run.folder, config.train.seed)
+    try:
+        evaluator.embed(task, step, payload.meta["epoch"], target, show_progress=ranks.is_main)
+    finally:
+        loader.close()
