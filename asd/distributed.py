@@ -49,19 +49,18 @@ class Ranks:
 
     def agree(self, work: Callable[[], T]) -> T:
         """Do work on every rank; where it fails on any, all raise the first rank's words together."""
-        result, problem = _attempt(work)
-        problems = [p for p in self.gather_objects(problem) if p is not None]
+        attempt = _attempt(work)
+        problems = [p for p in self.gather_objects(attempt.problem) if p is not None]
         if problems:
             raise UserError(problems[0])
-        return result
+        return attempt.result
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Do work on rank 0 alone and give its result to all; its failure is everybody's."""
-        box = self.gather_objects(_attempt(work) if self.is_main else None)
-        result, problem = box[0]
-        if problem is not None:
-            raise UserError(problem)
-        return result
+        attempt: _Attempt = self.gather_objects(_attempt(work) if self.is_main else None)[0]
+        if attempt.problem is not None:
+            raise UserError(attempt.problem)
+        return attempt.result
 
     def gather_objects(self, value: Any) -> list[Any]:
         """The value of every rank, in rank order, on every rank."""
@@ -102,13 +101,21 @@ class Ranks:
                 own.copy_(mean.view_as(own))
 
 
-def _attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:
+@dataclass(frozen=True)
+class _Attempt:
+    """What came of work: its result, or one line on why there is none."""
+
+    result: Any
+    problem: str | None
+
+
+def _attempt(work: Callable[[], object]) -> _Attempt:
     try:
-        return work(), None
+        return _Attempt(work(), None)
     except UserError as error:
-        return None, str(error)
+        return _Attempt(None, str(error))
     except OSError as error:
-        return None, describe_os_error(error)
+        return _Attempt(None, describe_os_error(error))
 
 
 @contextmanager

@@ -118,6 +118,18 @@ class TrainingEvaluator:
                 print(f"step {step} validation loss {numbers.loss:.4f} accuracy {numbers.accuracy:.4f}", flush=True)
             self.background.submit(step)
 
+    def __enter__(self) -> TrainingEvaluator:
+        if self.ranks.is_main:
+            self.background.submit_unscored()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.background.stop()
+
+    def wait(self) -> None:
+        """Until all that was embedded is scored."""
+        self.background.wait()
+
     def due(self, step: int) -> bool:
         return step % (self.evaluator.config.every_epochs * self.steps_per_epoch) == 0
 

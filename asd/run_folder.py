@@ -33,6 +33,10 @@ class RunFolder:
         return self.root / "evaluations"
 
     @property
+    def identity(self) -> Path:
+        return self.root / "run.json"
+
+    @property
     def config(self) -> Path:
         return self.root / "config.yaml"
 
@@ -48,11 +52,10 @@ class RunFolder:
 
     def claim(self, identity: dict[str, Any], config_yaml: str) -> None:
         """Make the folder this run's; UserError where it belongs to another data set or another batch plan."""
-        path = self.root / "run.json"
-        if path.exists():
-            check_identity(path, identity)
+        if self.identity.exists():
+            check_identity(self.identity, identity)
         self.root.mkdir(parents=True, exist_ok=True)
-        _replace(path, json.dumps({**identity, **provenance()}, indent=1))
+        _replace(self.identity, json.dumps({**identity, **provenance()}, indent=1))
         _replace(self.config, config_yaml)
 
 

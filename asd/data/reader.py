@@ -12,7 +12,6 @@ import threading
 
 import numpy as np
 import soundfile
-from typing_extensions import Buffer
 
 from asd.data.manifest import Manifest
 from asd.errors import UserError
@@ -99,12 +98,12 @@ class Reader:
     ) -> None:
         begin = (self._begin[clips[run]] + 2 * starts[run]).tolist()
         size = (2 * frames[run]).tolist()
-        buffers: list[Buffer] = []
+        buffers: list[memoryview] = []
         position = begin[0]
         for row, at, count in zip(run.tolist(), begin, size, strict=True):
             if at > position:
                 buffers.append(self._scratch[: at - position])
-            buffers.append(rows[row, : count // 2])
+            buffers.append(memoryview(rows[row, : count // 2]))  # type: ignore[arg-type]  # numpy stubs before 3.12
             position = at + count
         try:
             got = os.preadv(self._file(int(self._shard[clips[run[0]]])), buffers, begin[0])
