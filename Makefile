@@ -1,0 +1,51 @@
+# demo: the main job, end to end, on a machine with nothing but Python.   test: the tests.   check: lint and types.
+# bench: the figures of PERFORMANCE, one run.
+
+PYTHON ?= python3
+SEED ?= 0
+GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
+RANKS ?= $(if $(filter-out 0,$(GPUS)),$(GPUS),2)
+
+BIN := .venv/bin
+FACTORY := data/demo/factory-$(SEED)
+SHARDS := data/demo/shards-$(SEED)
+RUN := runs/demo-$(SEED)
+
+.PHONY: demo test check bench clean
+
+demo: $(SHARDS)/manifest.json .venv/.ready
+	$(BIN)/torchrun --standalone --nnodes=1 --nproc_per_node=$(RANKS) train_ddp.py --config configs/demo.yaml \
+		data.shards=$(SHARDS) run.dir=$(RUN)
+	@echo "curves, ROC and score histograms: $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
+
+$(FACTORY): .venv/.ready
+	$(BIN)/python -m shards.synth --out $@ --seed $(SEED)
+	@touch $@
+
+$(SHARDS)/manifest.json: $(FACTORY)
+	$(BIN)/python -m shards.pack --layout dcase2020 --source $(FACTORY) --out $(SHARDS) --overwrite
+	@touch $@
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -q
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.ready
+	$(BIN)/python -m benchmarks.loader
+
+.venv/.ready: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m asd.fit_torchaudio
+	@touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.ready
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv data/demo runs/demo-*
