@@ -43,7 +43,8 @@ class Classification(nn.Module):
         """Embeddings, logits and features of unmixed clips of any one length, in float32."""
         spectrogram = self.frontend(to_float(batch.waveform))
         embedding = self.backbone(spectrogram).float()
-        logits = self.loss.logits(embedding)
+        with torch.autocast(embedding.device.type, enabled=False):
+            logits = self.loss.logits(embedding)
         loss = F.cross_entropy(logits, batch.class_index, reduction="none")
         return Embedding(embedding, logits, spectrogram.mean(-1).flatten(1), loss)
 
