@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd.errors import UserError, run_main
+from asd.errors import run_main
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from asd.config import load_config  # the heavy imports come after the command line is understood
-    from asd.distributed import start_ranks
+    from asd.distributed import is_lost_peer, start_ranks
     from asd.training import check, train
 
     config = load_config(args.config, args.overrides)
@@ -35,11 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return train(config, ranks)
         except RuntimeError as error:
-            if "gloo" not in str(error) and "NCCL" not in str(error):
+            if not is_lost_peer(error):
                 raise
-            raise UserError(
-                f"rank {ranks.rank} lost its peers: {str(error).splitlines()[0]}", every_rank=False
-            ) from None
+            print(f"rank {ranks.rank} lost its peers and leaves; torchrun --max-restarts brings the job back")
+            return 1
 
 
 if __name__ == "__main__":

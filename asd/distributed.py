@@ -140,6 +140,11 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Whether a collective failed because another rank went away (gloo raises nothing more precise)."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
 def choose_device(local_rank: int, local_ranks: int) -> torch.device:
     """This rank's GPU, or the CPU where the machine has no GPU."""
     visible = torch.cuda.device_count()

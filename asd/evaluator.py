@@ -21,6 +21,7 @@ from asd.data.splits import Splits, fit_subset
 from asd.distributed import Ranks
 from asd.embedding import Embeddings, embed_clips
 from asd.loggers import Loggers
+from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig
 from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
@@ -200,8 +201,9 @@ def _headline(folder: Path) -> str:
     report = read_report(folder)
     if report is None:
         return "no report"
-    means = {name: scorer["mean"] for name, scorer in report["scorers"].items()}
-    return ", ".join(f"{name} AUC {100 * (mean['auc'] or 0):.2f}" for name, mean in means.items())
+    aucs = {name: scorer["mean"]["auc"] for name, scorer in report["scorers"].items()}
+    known = [f"{name} {percent(auc)}" for name, auc in aucs.items() if auc is not None]
+    return f"mean AUC {', '.join(known)}" if known else "no AUC without labelled normal and anomalous test clips"
 
 
 def _last_line(log: Path) -> str:

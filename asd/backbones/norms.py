@@ -8,53 +8,52 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules._functions import SyncBatchNorm as SyncOnCuda
+from torch.nn.modules.batchnorm import _BatchNorm
 
 # batch: each rank's own statistics; sync: those of the global batch; group: no batch statistics at all.
 NormKind = Literal["batch", "sync", "group"]
 
 GROUPS = 32
+# Least channels of a group: two values without further axes would be normalised to exactly ±1, whatever they were.
+MAP_CHANNELS, VECTOR_CHANNELS = 2, 16
 
 
 def norm2d(kind: NormKind, channels: int) -> nn.Module:
     """Normalisation of (B, C, height, width) maps."""
     if kind == "group":
-        return nn.GroupNorm(_groups(channels), channels)
+        return nn.GroupNorm(_groups(channels, MAP_CHANNELS), channels)
     return SyncBatchNorm(channels) if kind == "sync" else nn.BatchNorm2d(channels)
 
 
 def norm1d(kind: NormKind, features: int) -> nn.Module:
     """Normalisation of (B, C) vectors."""
     if kind == "group":
-        return nn.GroupNorm(_groups(features), features)
+        return nn.GroupNorm(_groups(features, VECTOR_CHANNELS), features)
     return SyncBatchNorm(features) if kind == "sync" else nn.BatchNorm1d(features)
 
 
-def _groups(channels: int) -> int:
-    """The most groups up to 32 that divide the channels into groups of at least two."""
-    return max(g for g in range(1, GROUPS + 1) if channels % g == 0 and (channels // g >= 2 or g == 1))
+def _groups(channels: int, least: int) -> int:
+    """The most groups up to 32 that divide the channels into groups of at least `least`."""
+    return max(g for g in range(1, GROUPS + 1) if channels % g == 0 and (channels // g >= least or g == 1))
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
+class SyncBatchNorm(_BatchNorm):
     """Batch normalisation with the statistics of the global batch, on CPU as well as on CUDA.
 
-    torch's own class refuses CPU tensors. There the mean and the centred squares are summed over ranks by an
-    all-reduce whose gradient is an all-reduce too (two passes: E[x²] − E[x]² cancels for inputs in decibels).
+    torch's own class refuses CPU tensors, and DDP refuses it in a CPU module. There the mean and the centred squares are
+    summed over ranks by an all-reduce whose gradient is an all-reduce too (two passes: E[x²] − E[x]² cancels for
+    inputs in decibels).
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.is_cuda:
-            return super().forward(input)
+        statistics = (self.running_mean, self.running_var)
+        weights, momentum = (self.weight, self.bias), self.momentum or 0.0
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
-            return F.batch_norm(
-                input,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                self.training,
-                self.momentum or 0.0,
-                self.eps,
-            )
+            return F.batch_norm(input, *statistics, *weights, self.training, momentum, self.eps)
+        if input.is_cuda:
+            world = (dist.group.WORLD, dist.get_world_size())
+            return SyncOnCuda.apply(input, *weights, *statistics, self.eps, momentum, *world)
         return self._across_ranks(input.float()).to(input.dtype)
 
     def _across_ranks(self, x: Tensor) -> Tensor:

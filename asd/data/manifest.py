@@ -200,6 +200,7 @@ def load_manifest(root: Path) -> Manifest:
         raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
     manifest = Manifest(root, file, _load_clips(root, file))
     _check_shards(manifest)
+    _check_words(manifest)
     _check_bounds(manifest)
     return manifest
 
@@ -226,15 +227,23 @@ def _check_shards(manifest: Manifest) -> None:
             raise UserError(f"{path} has {size} bytes where {MANIFEST_FILE} says {shard.bytes}: copy or pack it again")
 
 
+def _check_words(manifest: Manifest) -> None:
+    for name, words in (("codec", CODECS), ("split", SPLITS), ("domain", DOMAINS)):
+        if strange := set(manifest.table.column(name).unique().to_pylist()) - set(words):
+            raise UserError(f"{manifest.root / CLIPS_FILE}: {name} {strange.pop()!r} is none of {words}: pack again")
+
+
 def _check_bounds(manifest: Manifest) -> None:
     """Every clip lies within its tar and names a class: a damaged table must not send reads elsewhere."""
-    shard, offset, size = (manifest.column(name) for name in ("shard", "offset", "size"))
+    columns = ("shard", "offset", "size", "payload_offset", "channels")
+    shard, offset, size, payload, channels = (manifest.column(name) for name in columns)
     shard_bytes = np.array([s.bytes for s in manifest.file.shards], dtype=np.int64)
-    payload = manifest.column("payload_offset") + 2 * manifest.frames * manifest.column("channels")
-    good = (shard >= 0) & (shard < len(shard_bytes)) & (offset >= 0) & (size >= 0) & (manifest.frames > 0)
+    good = (shard >= 0) & (shard < len(shard_bytes)) & (offset >= 0) & (size >= 0) & (payload >= 0)
+    good &= (channels > 0) & (manifest.frames > 0)
     good &= (manifest.class_index >= 0) & (manifest.class_index < len(manifest.classes))
-    good[good] &= (offset + size)[good] <= shard_bytes[shard[good]]
-    good &= manifest.is_flac | (payload <= size)
+    good[good] &= offset[good] <= (shard_bytes[shard[good]] - size[good])  # sums of damaged numbers could overflow
+    room = np.maximum(size - payload, 0) // (2 * np.maximum(channels, 1).astype(np.int64))
+    good &= manifest.is_flac | (manifest.frames <= room)
     if not good.all():
         key = manifest.strings("key", np.flatnonzero(~good)[:1])[0]
         raise UserError(f"{manifest.root / CLIPS_FILE}: clip {key} lies outside its tar or class table: pack again")
