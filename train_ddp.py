@@ -25,15 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from asd.config import load_config  # the heavy imports come after the command line is understood
     from asd.distributed import is_lost_peer, start_ranks
+    from asd.signals import StopSignal
     from asd.training import check, train
 
     config = load_config(args.config, args.overrides)
     if args.check:
         print(check(config, int(os.environ.get("WORLD_SIZE", 1))))
         return 0
-    with start_ranks(config.train.precision, config.train.timeout_s) as ranks:
+    with StopSignal() as stop, start_ranks(config.train.precision, config.train.timeout_s) as ranks:
         try:
-            return train(config, ranks)
+            return train(config, ranks, stop)
         except RuntimeError as error:
             if not is_lost_peer(error):
                 raise

@@ -135,8 +135,8 @@ class TrainingEvaluator:
         return step % (self.evaluator.config.every_epochs * self.steps_per_epoch) == 0
 
     def missing(self, step: int) -> bool:
-        """Whether a checkpoint that should have been embedded was not (a kill came between)."""
-        return self.due(step) and read_evaluation(self.folder.evaluation(step)) is None
+        """Whether a checkpoint was not embedded yet."""
+        return read_evaluation(self.folder.evaluation(step)) is None
 
     def protected_steps(self) -> set[int]:
         """Steps whose checkpoint must stay: the best one, and those still to be scored."""

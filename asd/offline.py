@@ -18,7 +18,7 @@ from asd.evaluator import Evaluator, best_step
 from asd.report import console_table
 from asd.run_folder import RunFolder, check_identity
 from asd.scoring import score_folder
-from asd.system import build_task, open_shards
+from asd.system import build_task, network_signature, open_shards
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,10 @@ def _embed(run: Run, step: int, target: Path, ranks: Ranks) -> None:
     config = run.config
     manifest = ranks.agree(lambda: open_shards(config.data.shards))
     folder = checkpoint.step_path(run.folder.checkpoints, step)
-    ranks.agree(lambda: check_identity(folder / "meta.json", {"fingerprint": manifest.fingerprint}))
-    payload = ranks.agree(lambda: checkpoint.load(folder, ranks.device))
     task = build_task(config, manifest).to(ranks.device)
+    same = {"fingerprint": manifest.fingerprint, "network": network_signature(task)}
+    ranks.agree(lambda: check_identity(folder / "meta.json", same))
+    payload = ranks.agree(lambda: checkpoint.load(folder, ranks.device))
     task.load_state_dict(payload.model)
     loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)

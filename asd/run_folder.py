@@ -50,10 +50,13 @@ class RunFolder:
     def evaluation(self, step: int) -> Path:
         return self.evaluations / f"step_{step:08d}"
 
-    def claim(self, identity: dict[str, Any], config_yaml: str) -> None:
-        """Make the folder this run's; UserError where it belongs to another data set or another batch plan."""
+    def check(self, identity: dict[str, Any]) -> None:
+        """UserError where the folder belongs to another data set or another batch plan."""
         if self.identity.exists():
             check_identity(self.identity, identity)
+
+    def claim(self, identity: dict[str, Any], config_yaml: str) -> None:
+        """Make the folder this run's."""
         self.root.mkdir(parents=True, exist_ok=True)
         _replace(self.identity, json.dumps({**identity, **provenance()}, indent=1))
         _replace(self.config, config_yaml)

@@ -19,9 +19,13 @@ class StopSignal:
     def __init__(self) -> None:
         self.name: str | None = None
 
-    def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._remember)
+    def __enter__(self) -> StopSignal:
+        self._former = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
 
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self.name == "SIGINT" and number == signal.SIGINT:

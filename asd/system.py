@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -11,20 +12,25 @@ from torch import nn
 from asd import checkpoint
 from asd.config import RunConfig
 from asd.data.manifest import Manifest, load_manifest
+from asd.data.reader import Reader
 from asd.errors import UserError
 from asd.run_folder import RunFolder
 from asd.tasks import build_classification
 
 
 def open_shards(shards: str) -> Manifest:
-    """The packed set of a config; where it is missing, the commands that make it."""
+    """The packed set of a config, its tars looked into; where it is missing, the commands that make it."""
     root = Path(shards)
     if not root.exists():
         raise UserError(
             f"no shards at {root}: make them with `python -m shards.pack --layout dcase2020 --source YOUR_DATA "
             f"--out {root}` (no data yet? `python -m shards.synth --out factory` makes a factory to pass as --source)"
         )
-    return load_manifest(root)
+    manifest = load_manifest(root)
+    reader = Reader(manifest)
+    reader.check_members()
+    reader.close()
+    return manifest
 
 
 def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
@@ -44,6 +50,12 @@ def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     if config.train.compile:
         task.backbone.compile()
     return task
+
+
+def network_signature(task: nn.Module) -> str:
+    """A digest of the names and shapes of all weights: what a checkpoint must match to be loaded."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in task.state_dict().items()}
+    return hashlib.sha256(str(sorted(shapes.items())).encode()).hexdigest()
 
 
 def initialise_from(task: nn.Module, source: str) -> list[str]:

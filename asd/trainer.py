@@ -116,8 +116,8 @@ class Trainer:
 
     def run(self) -> Literal["finished", "stopped"]:
         """Train to the end, or until any rank is asked to stop; save and evaluate on the way."""
-        if self.state.step and self.ranks.on_main(lambda: self.parts.evaluate.missing(self.state.step)):
-            self._evaluate()
+        if self._evaluation_due() and self.ranks.on_main(lambda: self.parts.evaluate.missing(self.state.step)):
+            self._evaluate()  # a kill came between saving and embedding
         self.model.train()
         batches = self._batches()
         while self.state.step < self.total_steps:
@@ -234,15 +234,18 @@ class Trainer:
 
     def _keep(self) -> None:
         """Save and evaluate where it is time to."""
-        step, last = self.state.step, self.state.step == self.total_steps
         every = self.saving.every_steps or self.steps_per_epoch
-        evaluate = last or self.parts.evaluate.due(step)
-        if evaluate or step % every == 0:
+        evaluate = self._evaluation_due()
+        if evaluate or self.state.step % every == 0:
             with self.timer.paused():
                 self._save()
                 if evaluate:
                     self._evaluate()
                 self._prune()
+
+    def _evaluation_due(self) -> bool:
+        step = self.state.step
+        return step > 0 and (step == self.total_steps or self.parts.evaluate.due(step))
 
     def _evaluate(self) -> None:
         self.parts.evaluate(self.parts.task, self.state.step, self.epoch)

@@ -23,10 +23,10 @@ from asd.evaluator import Evaluator, TrainingEvaluator, best_step
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger
 from asd.optim import build_optimizer
 from asd.report import console_table
-from asd.run_folder import RunFolder, check_identity, provenance
+from asd.run_folder import RunFolder, provenance
 from asd.scoring import read_report
 from asd.signals import StopSignal
-from asd.system import build_task, initialise_from, open_shards
+from asd.system import build_task, initialise_from, network_signature, open_shards
 from asd.trainer import Parts, Trainer
 
 
@@ -39,20 +39,18 @@ class Data:
     plan: Plan
 
 
-def train(config: RunConfig, ranks: Ranks) -> int:
+def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     """Run a config to its end, or to a stop signal, on all ranks; the exit code."""
-    stop = StopSignal()
-    stop.listen()
     check_batch(config, ranks.world_size)
     data = ranks.agree(lambda: open_data(config))
-    folder = RunFolder(Path(config.run.dir))
-    resumed = _open_run(config, data.manifest, folder, ranks)
     task = build_task(config, data.manifest)
+    folder = RunFolder(Path(config.run.dir))
+    resumed = _open_run(config, data.manifest, task, folder, ranks)
     _initialise(config, task, ranks, resumed)
+    ranks.on_main(lambda: _claim(config, data.manifest, task, folder))
     if ranks.is_main:
         _introduce(config, data, task, ranks, folder)
     loader, eval_loader = (Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch) for _ in "12")
-    ranks.agree(loader.reader.check_members)
     loggers = _loggers(config, folder, data.plan, resumed) if ranks.is_main else Loggers()
     evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
     evaluate = TrainingEvaluator(evaluator, loggers, data.plan.steps_per_epoch)
@@ -68,7 +66,7 @@ def train(config: RunConfig, ranks: Ranks) -> int:
         stop=stop,
         evaluate=evaluate,
         checkpoints=folder.checkpoints,
-        meta={**identity(config, data.manifest), **provenance(), "world_size": ranks.world_size},
+        meta={**identity(config, data.manifest, task), **provenance(), "world_size": ranks.world_size},
         config_yaml=dump_yaml(config),
     )
     trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
@@ -97,17 +95,15 @@ def check(config: RunConfig, world_size: int) -> str:
     device = choose_device(0, world_size)
     precision = choose_precision(config.train.precision, device)
     data = open_data(config)
-    build_task(config, data.manifest)
-    folder = RunFolder(Path(config.run.dir))
-    if folder.identity.exists():
-        check_identity(folder.identity, identity(config, data.manifest))
+    task = build_task(config, data.manifest)
+    RunFolder(Path(config.run.dir)).check(identity(config, data.manifest, task))
     return (
         f"ok: {len(data.manifest.classes)} classes, {len(data.splits.train)} training clips, {device.type}, {precision}"
     )
 
 
-def identity(config: RunConfig, manifest: Manifest) -> dict[str, Any]:
-    """What a run may not change when it goes on: these decide which clips a step sees."""
+def identity(config: RunConfig, manifest: Manifest, task: nn.Module) -> dict[str, Any]:
+    """What a run may not change when it goes on: which clips a step sees, and what a checkpoint's tensors are."""
     return {
         "format": checkpoint.FORMAT_VERSION,
         "fingerprint": manifest.fingerprint,
@@ -115,26 +111,33 @@ def identity(config: RunConfig, manifest: Manifest) -> dict[str, Any]:
         "seed": config.train.seed,
         "run_length": config.data.run_length,
         "val_fraction": config.data.val_fraction,
+        "network": network_signature(task),
+        "optimizer": config.optim.name,
     }
 
 
-def _open_run(config: RunConfig, manifest: Manifest, folder: RunFolder, ranks: Ranks) -> Payload | None:
-    """Claim the run folder (rank 0), then read its newest checkpoint, if there is one (every rank)."""
-    ident = identity(config, manifest)
+def _open_run(
+    config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, ranks: Ranks
+) -> Payload | None:
+    """The newest checkpoint of the run folder, if there is one; UserError where the folder is another run's."""
 
-    def claim() -> int | None:
+    def newest() -> int | None:
+        folder.check(identity(config, manifest, task))
         steps = checkpoint.complete_steps(folder.checkpoints)
         if steps and config.resume == "never":
             raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
-        folder.claim(ident, dump_yaml(config))
-        checkpoint.remove_partial(folder.checkpoints)
         return steps[-1] if steps else None
 
-    newest = ranks.on_main(claim)
-    if newest is None:
+    step = ranks.on_main(newest)
+    if step is None:
         return None
-    path = checkpoint.step_path(folder.checkpoints, newest)
-    return ranks.agree(lambda: checkpoint.load(path, ranks.device))
+    return ranks.agree(lambda: checkpoint.load(checkpoint.step_path(folder.checkpoints, step), ranks.device))
+
+
+def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder) -> None:
+    """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
+    folder.claim(identity(config, manifest, task), dump_yaml(config))
+    checkpoint.remove_partial(folder.checkpoints)
 
 
 def _initialise(config: RunConfig, task: nn.Module, ranks: Ranks, resumed: Payload | None) -> None:

@@ -41,8 +41,8 @@ def _groups(channels: int, least: int) -> int:
 class SyncBatchNorm(_BatchNorm):
     """Batch normalisation with the statistics of the global batch, on CPU as well as on CUDA.
 
-    torch's own class refuses CPU tensors, and DDP refuses it in a CPU module. There the mean and the centred squares are
-    summed over ranks by an all-reduce whose gradient is an all-reduce too (two passes: E[x²] − E[x]² cancels for
+    torch's own class refuses CPU tensors, and DDP refuses it in a CPU module. There the mean and the centred squares
+    are summed over ranks by an all-reduce whose gradient is an all-reduce too (two passes: E[x²] − E[x]² cancels for
     inputs in decibels).
     """
 

@@ -19,6 +19,7 @@ from asd.errors import UserError
 # Neighbours in a tar are read by one call when no more than this lies between them (tar headers, the json member,
 # cropped samples): reading 64 KiB for nothing costs less than a second call that holds the interpreter lock.
 MAX_GAP_BYTES = 64 * 1024
+MAX_CLIPS_A_CALL = 512  # each takes up to two of the 1024 buffers that Linux allows a call
 TAR_BLOCK = 512
 
 
@@ -85,7 +86,8 @@ class Reader:
         order = np.lexsort((begin, shard))
         gap = begin[order][1:] - (begin + 2 * frames[rows])[order][:-1]
         apart = (np.diff(shard[order]) != 0) | (gap > MAX_GAP_BYTES) | (gap < 0)
-        return np.split(rows[order], np.flatnonzero(apart) + 1) if len(rows) else []
+        groups = np.split(rows[order], np.flatnonzero(apart) + 1) if len(rows) else []
+        return [g[at : at + MAX_CLIPS_A_CALL] for g in groups for at in range(0, len(g), MAX_CLIPS_A_CALL)]
 
     def _read_run(
         self,

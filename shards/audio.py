@@ -1,0 +1,215 @@
+"""One recording: its header, and its samples as mono PCM16 at the rate of the set.
+
+Plain PCM16 WAV, which nearly all corpora are, is read without a decoder; everything else goes through soundfile.
+Legend: N samples per channel, K channels.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from shards.wav import HEADER_BYTES, WavHeader, canonical_header, read_wav_header
+
+PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
+PROBE_BYTES = 4096
+FULL_SCALE = 32768
+AVERAGE = "average"
+
+Channel = int | Literal["average"] | None
+BadKind = Literal["unreadable", "truncated", "zero-length", "channels"]
+
+
+class BadFileError(Exception):
+    """A recording that cannot be packed: of which kind, and what is wrong with it."""
+
+    def __init__(self, kind: BadKind, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind: BadKind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a recording is, read without decoding it."""
+
+    rate: int
+    channels: int
+    frames: int
+    subtype: str  # as soundfile names it
+    data_offset: int  # of the samples of a plain PCM16 WAV; -1: needs a decoder
+    probe: int  # checksum of some bytes from the middle: equal for equal audio
+
+
+@dataclass
+class Conversion:
+    """What was done to samples on the way, counted."""
+
+    to_pcm16: int = 0
+    resampled: int = 0
+    clipped_samples: int = 0
+    channel_chosen: int = 0
+    channels_averaged: int = 0
+
+    def add(self, other: Conversion) -> None:
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What every packed clip is to be."""
+
+    sample_rate: int
+    channel: Channel = None
+    codec: str = "pcm16"
+
+    def frames(self, header: Header) -> int:
+        """Samples of a recording once it has the set's rate (torchaudio's rule: rounded up)."""
+        return -(-header.frames * self.sample_rate // header.rate)
+
+
+def read_header(path: Path) -> Header:
+    """The header of a recording. Raises BadFileError for what is unreadable, cut short or without samples."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise BadFileError("unreadable", error.strerror or str(error)) from None
+    try:
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            raise BadFileError("zero-length", "the file is empty")
+        return _open_header(descriptor, path, size)
+    finally:
+        os.close(descriptor)
+
+
+def _open_header(descriptor: int, path: Path, size: int) -> Header:
+    wav = read_wav_header(descriptor, size)
+    if wav is None:
+        return _decoder_header(path, _probe(descriptor, 0, size))
+    if wav.present < wav.declared:
+        raise BadFileError("truncated", f"its header says {wav.declared} bytes of samples, {wav.present} are there")
+    probe = _probe(descriptor, wav.data_offset, wav.present)
+    return _pcm16_header(wav, probe) if wav.is_pcm16 else _decoder_header(path, probe)
+
+
+def _pcm16_header(wav: WavHeader, probe: int) -> Header:
+    frames = wav.present // wav.frame_bytes
+    if frames == 0:
+        raise BadFileError("zero-length", "it holds no samples")
+    if wav.rate == 0:
+        raise BadFileError("unreadable", "its header gives a sample rate of 0")
+    return Header(wav.rate, wav.channels, frames, "PCM_16", wav.data_offset, probe)
+
+
+def _decoder_header(path: Path, probe: int) -> Header:
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError) as error:
+        kind: BadKind = "truncated" if _starts_as_riff(path) else "unreadable"
+        reason = str(error).split(": ", 1)[-1]
+        raise BadFileError(kind, f"the audio header cannot be read ({reason})") from None
+    if info.frames == 0:
+        raise BadFileError("zero-length", "it holds no samples")
+    return Header(info.samplerate, info.channels, info.frames, info.subtype, -1, probe)
+
+
+def _starts_as_riff(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) == b"RIFF"
+
+
+def _probe(descriptor: int, offset: int, size: int) -> int:
+    middle = offset + (size // 2 & ~1)
+    return zlib.crc32(os.pread(descriptor, min(PROBE_BYTES, offset + size - middle), middle))
+
+
+def read_canonical(path: Path, header: Header, target: Target) -> bytes | None:
+    """The whole WAV of a recording that already is what packing writes, in one read; None where it is not."""
+    if header.data_offset != HEADER_BYTES or header.channels != 1 or header.rate != target.sample_rate:
+        return None
+    payload = 2 * header.frames
+    whole = _read_bytes(path, 0, HEADER_BYTES + payload)
+    return whole if whole.startswith(canonical_header(payload, header.rate)) else None
+
+
+def read_pcm16(path: Path, header: Header, target: Target) -> tuple[np.ndarray, Conversion]:
+    """A recording's samples, mono int16 at the target's rate (N,), and what was done to them.
+
+    Raises BadFileError where the samples cannot be decoded or are fewer than the header says.
+    """
+    done = Conversion()
+    if header.data_offset >= 0:
+        raw = _read_bytes(path, header.data_offset, 2 * header.channels * header.frames)
+        samples = np.frombuffer(raw, dtype="<i2").reshape(-1, header.channels)
+    else:
+        samples = _decode(path, header, done)
+    mono = _one_channel(samples, target.channel, done)
+    if header.rate != target.sample_rate:
+        mono = _resample(mono, header.rate, target.sample_rate, done)
+    return np.ascontiguousarray(mono, dtype="<i2"), done
+
+
+def _read_bytes(path: Path, offset: int, size: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        raw = os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)
+    if len(raw) != size:
+        raise BadFileError("truncated", f"it ends after {offset + len(raw)} of {offset + size} bytes")
+    return raw
+
+
+def _decode(path: Path, header: Header, done: Conversion) -> np.ndarray:
+    """Samples (N, K) int16 of anything soundfile reads."""
+    exact = header.subtype in PCM16_SUBTYPES
+    try:
+        samples, _ = soundfile.read(str(path), dtype="int16" if exact else "float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise BadFileError("unreadable", f"it cannot be decoded ({str(error).split(': ', 1)[-1]})") from None
+    if len(samples) != header.frames:
+        raise BadFileError("truncated", f"its header says {header.frames} samples, {len(samples)} are there")
+    if exact:
+        return samples
+    if not np.isfinite(samples).all():
+        raise BadFileError("unreadable", "it holds samples that are not finite numbers")
+    done.to_pcm16 += 1
+    return _round(samples * FULL_SCALE, done)
+
+
+def _one_channel(samples: np.ndarray, channel: Channel, done: Conversion) -> np.ndarray:
+    """(N, K) → (N,)"""
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    if channel == AVERAGE:
+        done.channels_averaged += 1
+        return np.rint(samples.mean(axis=1)).astype(np.int16)
+    assert isinstance(channel, int), "scan refuses several channels without a choice"
+    done.channel_chosen += 1
+    return samples[:, channel]
+
+
+def _resample(samples: np.ndarray, rate: int, new_rate: int, done: Conversion) -> np.ndarray:
+    """Band-limited resampling by torchaudio, int16 (N,) → int16 (N',)."""
+    import torch  # here: seconds of import that a set at one rate does not need
+    import torchaudio.functional
+
+    done.resampled += 1
+    wave = torch.from_numpy(samples.astype(np.float32))
+    return _round(torchaudio.functional.resample(wave, rate, new_rate).numpy(), done)
+
+
+def _round(samples: np.ndarray, done: Conversion) -> np.ndarray:
+    """To int16; samples beyond its range are clipped and counted."""
+    rounded = np.rint(samples)
+    inside = np.clip(rounded, -FULL_SCALE, FULL_SCALE - 1)
+    done.clipped_samples += int(np.count_nonzero(inside != rounded))
+    return inside.astype(np.int16)

@@ -1,0 +1,189 @@
+"""`python -m shards.pack`: recordings → webdataset tars, clips.parquet and manifest.json. See docs/data.md."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from asd.data.manifest import CLIPS_SCHEMA, CODECS, ManifestFile, class_table, write_manifest
+from asd.errors import UserError, run_main
+from shards import report
+from shards.audio import AVERAGE, Channel, Conversion, Target
+from shards.progress import clip_bar
+from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
+from shards.sources import SourceClip, dcase2020, mimii, refuse_repeated_keys
+from shards.staging import check_out, staged
+from shards.table import table
+from shards.workers import available_cores, clean_up_on_sigterm, run_jobs
+from shards.writer import PackedShard, ShardJob, plan_shards, tar_bytes, write_shard
+
+LAYOUTS = ("dcase2020", "mimii", "table")
+BYTES_PER_WORKER = {"pcm16": 512 << 20, "flac": 32 << 20}  # about a second's work of one core
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    started = time.monotonic()
+    check_out(options.out, options.overwrite)
+    target = Target(options.sample_rate, options.channel, options.codec)
+    with clean_up_on_sigterm():
+        found = scan(find_clips(options), target)
+        report.print_scan(found)
+        refuse_unfit(found, target, options.resample, options.skip_bad)
+        file, shards = write_set(options, found, target)
+    report.print_packed(options.out, file, shards, time.monotonic() - started)
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m shards.pack", description="Pack recordings into tar shards.")
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, required=True, help="how the recordings are laid out: docs/data.md"
+    )
+    parser.add_argument("--source", type=Path, action="append", required=True, help="folder (table: csv); repeatable")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the packed set, made by this command")
+    parser.add_argument("--name", help="name of the set (default: the folder's)")
+    parser.add_argument("--sample-rate", type=_positive, default=16_000, help="Hz (default 16000)")
+    parser.add_argument("--resample", action="store_true", help="resample recordings at other rates")
+    parser.add_argument("--codec", choices=CODECS, default="pcm16", help="flac: 0.4-0.8 of the bytes, 20 times the CPU")
+    parser.add_argument("--channel", type=_channel, help="of recordings with several: a number from 0, or average")
+    parser.add_argument("--shard-mib", type=_positive, default=256, help="largest tar, MiB (default 256)")
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffle, and of mimii's choice of test clips")
+    parser.add_argument("--workers", type=_positive, help="processes (default: as many cores as are worth it)")
+    parser.add_argument("--test-normals", type=_count, help="mimii: normal test clips an ID (default: as the abnormal)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read or has other channels")
+    parser.add_argument("--overwrite", action="store_true", help="replace a set at --out once the new one is complete")
+    options = parser.parse_args(argv)
+    options.out = options.out.resolve()
+    return options
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return number
+
+
+def _channel(text: str) -> Channel:
+    return "average" if text == AVERAGE else _count(text)
+
+
+def find_clips(options: argparse.Namespace) -> list[SourceClip]:
+    """The clips of all sources. Raises UserError where names or places do not fit the layout, or a clip comes twice."""
+    if options.layout == "dcase2020":
+        clips = dcase2020(options.source)
+    elif options.layout == "mimii":
+        clips = mimii(options.source, options.test_normals, options.seed)
+    else:
+        clips = table(options.source)
+    refuse_repeated_keys(clips)
+    return clips
+
+
+def write_set(options: argparse.Namespace, found: Scan, target: Target) -> tuple[ManifestFile, list[PackedShard]]:
+    """Everything into a folder beside --out, which becomes --out at the end."""
+    needed = sum(tar_bytes(item, target) for item in found.clips)
+    try:
+        with staged(options.out) as folder:
+            _check_space(folder, needed, target)
+            max_bytes = options.shard_mib << 20
+            jobs = plan_shards(found.clips, folder, target, max_bytes, options.seed, options.skip_bad)
+            workers = options.workers or _workers_worth(needed, target)
+            shards = _write_shards(jobs, workers)
+            found.bad += [bad for shard in shards for bad in shard.bad]
+            return _write_manifest(folder, options, found, target, shards), shards
+    except OSError as error:
+        if error.errno in FULL:
+            raise _no_space(options.out, needed) from None
+        raise
+
+
+def _workers_worth(needed: int, target: Target) -> int:
+    """One process more for every second or so of work: each takes a second to start."""
+    return min(available_cores(), 1 + needed // BYTES_PER_WORKER[target.codec])
+
+
+def _check_space(folder: Path, needed: int, target: Target) -> None:
+    if target.codec == "pcm16" and shutil.disk_usage(folder).free < needed:
+        raise _no_space(folder.parent, needed)
+
+
+def _no_space(place: Path, needed: int) -> UserError:
+    return UserError(f"no space left for {place}: it needs {needed / 2**30:.2f} GiB; free some, or change --out")
+
+
+def _write_shards(jobs: Sequence[ShardJob], workers: int) -> list[PackedShard]:
+    with clip_bar("packing", sum(len(job.clips) for job in jobs)) as bar:
+        return run_jobs(write_shard, jobs, workers, bar)
+
+
+def _write_manifest(
+    folder: Path, options: argparse.Namespace, found: Scan, target: Target, shards: Sequence[PackedShard]
+) -> ManifestFile:
+    packed = [item.scanned for shard in shards for item in shard.clips]
+    refuse_untrained(packed)  # again: clips may have been left out while decoding
+    classes = class_table([item.clip.machine_class for item in packed])
+    indices = {(c.machine_type, c.machine_id): index for index, c in enumerate(classes)}
+    return write_manifest(
+        folder,
+        options.name or options.out.name,
+        target.sample_rate,
+        classes,
+        [shard.shard for shard in shards],
+        _clips_table(shards, indices, target.codec),
+        _notes(found, shards, options.seed),
+    )
+
+
+def _clips_table(shards: Sequence[PackedShard], classes: dict[tuple[str, str], int], codec: str) -> pa.Table:
+    rows = [
+        {
+            "key": item.scanned.clip.key,
+            "shard": number,
+            "offset": item.offset,
+            "size": item.size,
+            "payload_offset": item.payload_offset,
+            "codec": codec,
+            "frames": item.frames,
+            "channels": 1,
+            "class_index": classes[item.scanned.clip.machine_class],
+            "machine_type": item.scanned.clip.machine_type,
+            "machine_id": item.scanned.clip.machine_id,
+            "domain": item.scanned.clip.domain,
+            "split": item.scanned.clip.split,
+            "label": item.scanned.clip.label,
+            "attributes": item.scanned.clip.attributes,
+            "file_name": item.scanned.clip.file_name,
+        }
+        for number, shard in enumerate(shards)
+        for item in shard.clips
+    ]
+    return pa.Table.from_pylist(rows, schema=CLIPS_SCHEMA)
+
+
+def _notes(found: Scan, shards: Sequence[PackedShard], seed: int) -> dict[str, int]:
+    """What was counted on the way; zeros are left out."""
+    done = Conversion()
+    for shard in shards:
+        done.add(shard.done)
+    skipped = Counter(f"skipped_{bad.error.kind.replace('-', '_')}" for bad in found.bad)
+    counts = vars(done) | skipped | {"duplicates": len(found.duplicates), "duplicates_leaking": len(found.leaking)}
+    return {"seed": seed} | {name: count for name, count in counts.items() if count}
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,129 @@
+"""What packing tells a person, on stdout: what was found, what is odd, and what was made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, MachineClass, ManifestFile
+from shards.scan import Scan, ScannedClip
+from shards.sources import SourceClip
+from shards.writer import PackedShard
+
+MAX_CLASS_ROWS = 60  # beyond, one row a machine type
+MAX_VALUES = 6
+SHORT_S = 1.0
+COLUMNS = (("train", LABEL_NORMAL), ("test", LABEL_NORMAL), ("test", LABEL_ANOMALY), ("test", LABEL_UNKNOWN))
+
+
+def print_scan(found: Scan) -> None:
+    """Counts per machine, then a line for everything that a person should know before training on it."""
+    console = Console()
+    if found.clips:
+        console.print(_counts_table([item.clip for item in found.clips]))
+    for line in (*_properties(found.clips), *_oddities(found)):
+        _say(console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    """As it is: file names hold brackets, and a path must stay on one line to be copied."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _counts_table(clips: Sequence[SourceClip]) -> Table:
+    by_class = len({clip.machine_class for clip in clips}) <= MAX_CLASS_ROWS
+    counts = Counter((_row(clip, by_class), clip.split, clip.label) for clip in clips)
+    table = Table("machine", "train", "test normal", "test anomaly", "test unlabelled", title="recordings found")
+    for row in sorted({_row(clip, by_class) for clip in clips}):
+        table.add_row(row, *(str(counts[row, split, label] or "-") for split, label in COLUMNS))
+    table.add_section()
+    total = Counter((clip.split, clip.label) for clip in clips)
+    table.add_row("all", *(str(total[column]) for column in COLUMNS))
+    return table
+
+
+def _row(clip: SourceClip, by_class: bool) -> str:
+    return "/".join(clip.machine_class) if by_class else clip.machine_type
+
+
+def _properties(clips: Sequence[ScannedClip]) -> Iterator[str]:
+    if not clips:
+        return
+    headers = [item.header for item in clips]
+    yield f"sample rates: {_values(f'{header.rate} Hz' for header in headers)}"
+    yield f"lengths: {_values(f'{header.frames / header.rate:.3f} s' for header in headers)}"
+    yield f"channels: {_values(str(header.channels) for header in headers)}"
+    yield f"sample formats: {_values(header.subtype for header in headers)}"
+
+
+def _values(words: Iterable[str]) -> str:
+    """`16000 Hz (220 clips), 44100 Hz (3)`, the commonest first."""
+    counts = Counter(words).most_common()
+    listed = ", ".join(f"{word} ({count})" for word, count in counts[:MAX_VALUES])
+    more = len(counts) - MAX_VALUES
+    return f"{listed}, and {more} other values" if more > 0 else listed
+
+
+def _oddities(found: Scan) -> Iterator[str]:
+    for kind, count in Counter(bad.error.kind for bad in found.bad).items():
+        first = next(bad for bad in found.bad if bad.error.kind == kind)
+        what = "with channels that do not fit" if kind == "channels" else kind
+        yield f"odd: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
+    yield from _repeats("odd: {} recordings repeat another one", found.duplicates)
+    yield from _repeats("ODD: {} of these are in training and test at once, or carry two labels", found.leaking)
+    short = [item for item in found.clips if item.header.frames < SHORT_S * item.header.rate]
+    if short:
+        yield f"odd: {len(short)} recordings are shorter than {SHORT_S:g} s, first: {short[0].clip.path}"
+    yield from _one_sided([item.clip for item in found.clips])
+
+
+def _repeats(text: str, pairs: Sequence[tuple[SourceClip, SourceClip]]) -> Iterator[str]:
+    if pairs:
+        yield f"{text.format(len(pairs))}, first: {pairs[0][0].path} = {pairs[0][1].path}"
+
+
+def _one_sided(clips: Sequence[SourceClip]) -> Iterator[str]:
+    """Classes of which no AUC can be computed: not wrong, but a surprise in the report."""
+    labels: dict[tuple[str, str], set[int]] = {clip.machine_class: set() for clip in clips}
+    for clip in clips:
+        if clip.split == "test":
+            labels[clip.machine_class].add(clip.label)
+    lacking = [MachineClass(machine_type=t, machine_id=i) for (t, i), found in sorted(labels.items()) if not found]
+    if lacking:
+        yield f"odd: {len(lacking)} classes have no test clip: {compact(lacking)}"
+
+
+def compact(classes: Sequence[MachineClass]) -> str:
+    """`fan/00 02, pump/04`"""
+    groups = groupby(sorted(classes, key=str), key=lambda c: c.machine_type)
+    return ", ".join(f"{machine_type}/{' '.join(c.machine_id for c in group)}" for machine_type, group in groups)
+
+
+def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> None:
+    """What was made and what to do with it."""
+    console = Console()
+    console.print(_packed_table(file, shards, wall_s))
+    _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
+    _say(console, f"packed into {out}")
+    _say(console, f"check it:       python -m shards.verify {out}")
+    _say(console, f"train on it:    torchrun --standalone --nproc_per_node=2 train_ddp.py data.shards={out}")
+
+
+def _packed_table(file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> Table:
+    clips = sum(shard.clips for shard in file.shards)
+    seconds = sum(item.frames for shard in shards for item in shard.clips) / file.sample_rate
+    table = Table(show_header=False, title=file.name)
+    table.add_row("classes", str(len(file.classes)))
+    table.add_row("clips", f"{clips:,}")
+    table.add_row("hours", f"{seconds / 3600:.2f}")
+    table.add_row("MiB", f"{sum(shard.bytes for shard in file.shards) / 2**20:,.1f}")
+    table.add_row("shards", str(len(file.shards)))
+    for name, count in file.notes.items():
+        table.add_row(name.replace("_", " "), f"{count:,}")
+    table.add_row("clips/s", f"{clips / wall_s:,.0f}")
+    return table

@@ -1,0 +1,170 @@
+"""Look at every recording before anything is written: headers, odd things, and what must be refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asd.data.manifest import LABEL_NORMAL
+from asd.errors import UserError
+from shards.audio import BadFileError, Header, Target, read_header
+from shards.progress import clip_bar
+from shards.sources import SourceClip
+
+SCAN_THREADS = 8
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BadClip:
+    """A recording that cannot be packed, and why."""
+
+    clip: SourceClip
+    error: BadFileError
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedClip:
+    """A recording that can be opened."""
+
+    clip: SourceClip
+    header: Header
+
+
+@dataclass
+class Scan:
+    """All recordings of the sources: the good with their headers, the bad with their reasons, and the repeated."""
+
+    clips: list[ScannedClip]
+    bad: list[BadClip] = field(default_factory=list)
+    duplicates: list[tuple[SourceClip, SourceClip]] = field(default_factory=list)  # identical audio
+
+    @property
+    def leaking(self) -> list[tuple[SourceClip, SourceClip]]:
+        """Identical audio in both training and test, or under different labels."""
+        return [(a, b) for a, b in self.duplicates if a.split != b.split or a.label != b.label]
+
+
+def scan(clips: Sequence[SourceClip], target: Target, threads: int = SCAN_THREADS) -> Scan:
+    """Read every header, in threads; sort out what cannot be packed; find identical audio."""
+    result = Scan([])
+    with clip_bar("scanning", len(clips)) as bar, ThreadPoolExecutor(threads) as pool:
+        for clip, header in zip(clips, pool.map(lambda clip: _try_header(clip, target), clips), strict=True):
+            if isinstance(header, Header):
+                result.clips.append(ScannedClip(clip, header))
+            else:
+                result.bad.append(BadClip(clip, header))
+            bar.advance()
+    result.duplicates = find_duplicates(result.clips)
+    return result
+
+
+def _try_header(clip: SourceClip, target: Target) -> Header | BadFileError:
+    try:
+        header = read_header(clip.path)
+        _check_channels(header, target)
+    except BadFileError as error:
+        return error
+    return header
+
+
+def _check_channels(header: Header, target: Target) -> None:
+    if target.channel is None and header.channels > 1:
+        raise BadFileError("channels", f"it has {header.channels} channels")
+    if isinstance(target.channel, int) and target.channel >= header.channels:
+        raise BadFileError("channels", f"it has no channel {target.channel}, only {header.channels} from 0")
+
+
+def find_duplicates(clips: Sequence[ScannedClip]) -> list[tuple[SourceClip, SourceClip]]:
+    """Pairs (first, repeat) of identical audio: candidates by length and checksum, confirmed by reading them whole."""
+    groups: dict[tuple[int, ...], list[ScannedClip]] = defaultdict(list)
+    for item in clips:
+        groups[item.header.frames, item.header.rate, item.header.channels, item.header.probe].append(item)
+    pairs = []
+    for group in (group for group in groups.values() if len(group) > 1):
+        first_of: dict[bytes, SourceClip] = {}
+        for item in group:
+            first = first_of.setdefault(_audio_hash(item.clip.path, item.header), item.clip)
+            if first is not item.clip:
+                pairs.append((first, item.clip))
+    return pairs
+
+
+def _audio_hash(path: Path, header: Header) -> bytes:
+    """Of the samples of a plain WAV, of the whole file otherwise."""
+    left = 2 * header.channels * header.frames if header.data_offset >= 0 else path.stat().st_size
+    digest = hashlib.blake2b()
+    with path.open("rb") as handle:
+        handle.seek(max(header.data_offset, 0))
+        while left > 0 and (block := handle.read(min(left, READ_BYTES))):
+            digest.update(block)
+            left -= len(block)
+    return digest.digest()
+
+
+def refuse_unfit(result: Scan, target: Target, resample: bool, skip_bad: bool) -> None:
+    """Raises UserError for the first reason why this scan cannot become a set."""
+    if not skip_bad:
+        _refuse_bad(result.bad, len(result.clips) + len(result.bad))
+    if not result.clips:
+        raise UserError(f"none of the {len(result.bad)} recordings can be packed, first: {_reason(result.bad[0])}")
+    if not resample:
+        _refuse_rates(result.clips, target.sample_rate)
+    _refuse_bad_training(result.clips)
+    refuse_untrained(result.clips)
+
+
+def _refuse_bad(bad: Sequence[BadClip], total: int) -> None:
+    if not bad:
+        return
+    kind = bad[0].error.kind
+    same = [item for item in bad if item.error.kind == kind]
+    advice = "choose --channel N or --channel average" if kind == "channels" else "copy them again"
+    what = "have other channels than one" if kind == "channels" else f"are {kind}"
+    raise UserError(
+        f"{len(same)} of {total} recordings {what}, first: {_reason(same[0])}; {advice}, "
+        "or leave them out by --skip-bad"
+    )
+
+
+def _reason(bad: BadClip) -> str:
+    return f"{bad.clip.path}: {bad.error.detail}"
+
+
+def _refuse_rates(clips: Sequence[ScannedClip], sample_rate: int) -> None:
+    other = [item for item in clips if item.header.rate != sample_rate]
+    if other:
+        rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(_rates(other).items()))
+        raise UserError(
+            f"{len(other)} of {len(clips)} recordings are not at {sample_rate} Hz ({rates}), first: "
+            f"{other[0].clip.path}; add --resample, or choose --sample-rate"
+        )
+
+
+def _rates(clips: Iterable[ScannedClip]) -> Counter[int]:
+    return Counter(item.header.rate for item in clips)
+
+
+def _refuse_bad_training(clips: Sequence[ScannedClip]) -> None:
+    wrong = [item.clip for item in clips if item.clip.split == "train" and item.clip.label != LABEL_NORMAL]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} training clips are not normal, first: {wrong[0].path}; training is on normal sounds only: "
+            "move them to test"
+        )
+
+
+def refuse_untrained(clips: Sequence[ScannedClip]) -> None:
+    """Raises UserError where a class has test clips and nothing to learn it from."""
+    trained = {item.clip.machine_class for item in clips if item.clip.split == "train"}
+    untrained = Counter(item.clip.machine_class for item in clips if item.clip.machine_class not in trained)
+    if untrained:
+        names = ", ".join(f"{t}/{i} ({count} test clips)" for (t, i), count in sorted(untrained.items())[:5])
+        raise UserError(
+            f"{len(untrained)} classes have test clips but no training clip: {names}; add the folder with their "
+            "training recordings as one more --source, or take their test clips away"
+        )

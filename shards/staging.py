@@ -1,0 +1,90 @@
+"""A folder that appears whole or not at all: everything is written beside it and renamed into place at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asd.data.manifest import MANIFEST_FILE
+from asd.errors import UserError
+
+LOCK_FILE = ".lock"
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Raises UserError where `out` already holds something that may not be replaced."""
+    _recover(out)
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST_FILE).is_file():
+        raise UserError(f"--out {out} exists and is not a packed set: choose another name, or remove it yourself")
+    if not overwrite:
+        raise UserError(f"--out {out} already holds a packed set: choose another name, or add --overwrite")
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that becomes `out` when the block ends well and vanishes when it does not.
+
+    A set that is already there is replaced only then. Folders left by killed runs are removed first.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(out)
+    folder = out.with_name(f"{out.name}.partial-{secrets.token_hex(4)}")
+    folder.mkdir()
+    try:
+        with (folder / LOCK_FILE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+            (folder / LOCK_FILE).unlink()
+        _replace(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Rename folder to out; a set in its place steps aside first, under a name that `_recover` knows."""
+    aside = out.with_name(f"{out.name}.replaced-{secrets.token_hex(4)}")
+    if out.exists() and any(out.iterdir()):
+        out.rename(aside)
+    folder.rename(out)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _recover(out: Path) -> None:
+    """Undo or finish a replacement that was killed between its two renames."""
+    for aside in sorted(out.parent.glob(f"{out.name}.replaced-*")):
+        if out.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(out)
+            print(f"restored {out}, which a killed run had set aside", file=sys.stderr)
+
+
+def _remove_stale(out: Path) -> None:
+    for folder in sorted(out.parent.glob(f"{out.name}.partial-*")):
+        if _is_locked(folder):
+            raise UserError(f"another run is packing into {out} just now ({folder.name}): wait for it, or stop it")
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"removed {folder}, which an interrupted run had left", file=sys.stderr)
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether the run that made the folder still lives: the lock goes with the process, however it ended."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,43 @@
+"""Sets of recordings that many tests read; made once, never written to by a test (copy them first)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asd.data.manifest import Manifest, load_manifest
+from tests.sets import make_set
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 classes, 24 training and 8 test clips each, 1 s, PCM, several shards."""
+    return make_set(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def flac_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings of small_set in FLAC shards."""
+    return make_set(tmp_path_factory.mktemp("flac"), codec="flac")
+
+
+@pytest.fixture(scope="session")
+def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Classes of 0.5, 0.7, 1 and 1.3 s, PCM."""
+    return make_set(tmp_path_factory.mktemp("uneven"), seconds=(0.5, 0.7, 1.0, 1.3), train=13, test=3)
+
+
+@pytest.fixture(scope="session")
+def small_manifest(small_set: Path) -> Manifest:
+    return load_manifest(small_set)
+
+
+@pytest.fixture(scope="session")
+def flac_manifest(flac_set: Path) -> Manifest:
+    return load_manifest(flac_set)
+
+
+@pytest.fixture(scope="session")
+def uneven_manifest(uneven_set: Path) -> Manifest:
+    return load_manifest(uneven_set)

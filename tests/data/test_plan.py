@@ -1,0 +1,289 @@
+"""The epoch plan: what users of sharded loaders miss (equal steps, each clip once, same batches on any ranks)."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from asd.data.loader import training_requests
+from asd.data.plan import (
+    Plan,
+    Stream,
+    _splitmix64,
+    crop_starts,
+    equal_length_batches,
+    make_plan,
+    rank_slice,
+    split_validation,
+    uniform,
+)
+from asd.errors import UserError
+
+
+def plan_of(count: int, batch: int, run_length: int = 8, seed: int = 0) -> Plan:
+    return make_plan([Stream("all", np.arange(count), batch)], seed, run_length)
+
+
+def epoch_of(plan: Plan, epoch: int) -> np.ndarray:
+    return plan.epoch(epoch)["all"]
+
+
+# One stream
+
+
+@pytest.mark.parametrize("run_length", [1, 3, 8])
+@pytest.mark.parametrize(("count", "batch"), [(203, 16), (64, 64), (65, 64), (5, 4), (1000, 64)])
+def test_an_epoch_holds_every_clip_at_most_once(count, batch, run_length):
+    plan = plan_of(count, batch, run_length)
+    for epoch in range(5):
+        steps = epoch_of(plan, epoch)
+        assert steps.shape == (count // batch, batch)
+        assert len(np.unique(steps)) == steps.size
+        assert set(steps.flat) <= set(range(count))
+
+
+@pytest.mark.parametrize("run_length", [1, 8])
+def test_all_clips_are_seen_equally_often_over_many_epochs(run_length):
+    count, batch, epochs = 203, 16, 3000  # 12 steps; 11 clips an epoch are left out
+    plan = plan_of(count, batch, run_length)
+    seen = sum(np.bincount(epoch_of(plan, epoch).ravel(), minlength=count) for epoch in range(epochs))
+    share = 192 / 203
+    deviations = (seen - epochs * share) / np.sqrt(epochs * share * (1 - share))
+    assert abs(deviations).max() < 4.5
+    assert seen.sum() == epochs * 192
+
+
+def test_epochs_and_seeds_differ_and_repeat_exactly():
+    plan = plan_of(256, 64)
+    orders = [epoch_of(plan, epoch).tobytes() for epoch in range(20)]
+    orders += [epoch_of(plan_of(256, 64, seed=seed), 0).tobytes() for seed in range(1, 20)]
+    assert len(set(orders)) == len(orders)
+    assert epoch_of(plan_of(256, 64), 7).tobytes() == orders[7]
+
+
+def test_batches_mix_other_clips_in_every_epoch():
+    plan = plan_of(1024, 64)
+    mates = [{frozenset(row) for row in epoch_of(plan, epoch).tolist()} for epoch in range(4)]
+    assert not set.intersection(*mates)
+    overlap = [len(np.intersect1d(epoch_of(plan, 0)[0], row)) for row in epoch_of(plan, 1)]
+    assert max(overlap) < 32
+
+
+def pieces(clips: np.ndarray) -> int:
+    """How many stretches of consecutive numbers the clips make."""
+    return 1 + int((np.diff(np.sort(clips)) != 1).sum())
+
+
+def test_a_batch_is_made_of_runs_of_consecutive_clips():
+    for epoch in range(3):
+        counts = [pieces(step) for step in epoch_of(plan_of(1024, 64, run_length=8), epoch)]
+        assert max(counts) <= 8 + 1  # one run may go round the end of the set
+        assert sum(counts) > 6 * len(counts)  # and they are scattered
+    assert min(pieces(step) for step in epoch_of(plan_of(1024, 64, run_length=1), 0)) > 45
+
+
+def test_run_boundaries_move_from_epoch_to_epoch():
+    plan = plan_of(64, 64)
+    together = {
+        frozenset(run)
+        for e in range(40)
+        for run in np.sort(epoch_of(plan, e)[0].reshape(8, 8, order="F"), 1)[:, :2].tolist()
+    }
+    assert len(together) > 40  # with fixed runs there would be eight
+
+
+def test_without_runs_an_epoch_is_a_permutation():
+    count = 50
+    plan = plan_of(count, 1, run_length=1)
+    places = np.array([epoch_of(plan, epoch).ravel() for epoch in range(2000)])
+    first, last = np.bincount(places[:, 0], minlength=count), np.bincount(places[:, -1], minlength=count)
+    assert max(first.max(), last.max()) < 40 + 5 * np.sqrt(40)
+    assert min(first.min(), last.min()) > 40 - 5 * np.sqrt(40)
+    followers = (places[:, 1:] - places[:, :-1] == 1).mean()
+    assert followers == pytest.approx(1 / count, rel=0.1)
+
+
+@pytest.mark.parametrize(("batch", "run_length"), [(64, 8), (128, 8), (256, 8), (64, 4), (128, 16), (64, 1)])
+def test_neighbouring_rows_come_from_different_runs(batch, run_length):
+    """Mixup pairs rows within groups of eight: neighbours on the shard must not meet there."""
+    plan = plan_of(4096, batch, run_length)
+    runs_in_batch = batch // run_length
+    for step in epoch_of(plan, 3)[:20]:
+        for group in step.reshape(-1, 8):
+            assert pieces(group) >= min(8, runs_in_batch) - 2  # two of 512 runs are seldom neighbours
+
+
+# Ranks
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_ranks_share_the_same_global_batches(small_manifest, world_size):
+    clips = small_manifest.select("train")
+    plan = make_plan([Stream("all", clips, 32)], seed=5, run_length=8)
+    crop, steps = 12_000, 8
+    ranks = [
+        list(islice(training_requests(small_manifest, plan, crop, 0, 0, rank, world_size), steps))
+        for rank in range(world_size)
+    ]
+    for at in range(steps):
+        epoch, step = divmod(at, 3)
+        parts = [rank[at] for rank in ranks]
+        assert {(p.epoch, p.step, p.length) for p in parts} == {(epoch, step, crop)}
+        assert [p.first_row for p in parts] == [32 // world_size * rank for rank in range(world_size)]
+        together = np.concatenate([p.clips for p in parts])
+        assert together.tolist() == plan.epoch(epoch)["all"][step].tolist()
+        expected = crop_starts(5, epoch, together, np.full(32, 16_000), crop)
+        assert np.concatenate([p.starts for p in parts]).tolist() == expected.tolist()
+
+
+def test_rank_slices_tile_the_batch():
+    rows = np.arange(24)
+    for world_size in (1, 2, 3, 4):
+        parts = [rank_slice(rows, rank, world_size) for rank in range(world_size)]
+        assert np.concatenate(parts).tolist() == rows.tolist()
+        assert {len(p) for p in parts} == {24 // world_size}
+
+
+# Several streams
+
+
+def test_the_first_stream_sets_the_steps_and_others_go_round():
+    others = np.arange(1000, 1037)
+    plan = make_plan([Stream("source", np.arange(100), 10), Stream("target", others, 6)], seed=1, run_length=4)
+    assert plan.steps_per_epoch == 10
+    seen = dict.fromkeys(others.tolist(), 0)
+    for epoch in range(20):
+        steps = plan.epoch(epoch)
+        assert list(steps) == ["source", "target"]
+        assert steps["source"].shape == (10, 10)
+        assert steps["target"].shape == (10, 6)
+        assert sorted(steps["source"].flat) == list(range(100))
+        for batch in steps["target"]:
+            for clip in batch.tolist():
+                seen[clip] += 1
+            # rounds go on over the ends of epochs: nobody is ever two rounds ahead of anybody
+            assert max(seen.values()) - min(seen.values()) <= 1
+    assert sum(seen.values()) == 20 * 60
+
+
+def test_streams_of_equal_size_are_shuffled_differently():
+    clips = np.arange(64)
+    plan = make_plan([Stream("a", clips, 8), Stream("b", clips, 8)], seed=1, run_length=1)
+    steps = plan.epoch(0)
+    assert (steps["a"] != steps["b"]).mean() > 0.8
+
+
+def test_a_stream_that_cannot_fill_a_batch_is_refused():
+    with pytest.raises(UserError, match=r"63 training clips \(few\) cannot fill a global batch of 64"):
+        make_plan([Stream("all", np.arange(100), 64), Stream("few", np.arange(63), 64)], 0, 8)
+    make_plan([Stream("few", np.arange(64), 64)], 0, 8)
+
+
+# Validation clips
+
+
+def labelled(seed: int, counts: dict[int, int]) -> tuple[list[str], np.ndarray]:
+    keys = [f"machine{c}-{i:04d}" for c, n in counts.items() for i in range(n)]
+    classes = np.array([c for c, n in counts.items() for _ in range(n)])
+    order = np.random.default_rng(seed).permutation(len(keys))
+    return [keys[i] for i in order], classes[order]
+
+
+def held_out(keys: list[str], classes: np.ndarray, seed: int, fraction: float) -> set[str]:
+    train, held = split_validation(keys, classes, seed, fraction)
+    assert sorted([*train, *held]) == list(range(len(keys)))
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(held) > 0).all()
+    return {keys[i] for i in held}
+
+
+def test_validation_does_not_depend_on_the_order_of_clips():
+    counts = {0: 400, 1: 33, 5: 200}
+    chosen = [held_out(*labelled(order, counts), seed=3, fraction=0.1) for order in range(5)]
+    assert all(c == chosen[0] for c in chosen)
+
+
+def test_validation_of_a_class_does_not_depend_on_the_others():
+    alone = held_out(*labelled(0, {1: 33}), seed=3, fraction=0.1)
+    among = held_out(*labelled(0, {0: 400, 1: 33}), seed=3, fraction=0.1)
+    assert alone == {key for key in among if key.startswith("machine1-")}
+
+
+def test_validation_changes_with_the_seed_and_is_fair():
+    keys, classes = labelled(0, {0: 100})
+    hits = np.zeros(100)
+    for seed in range(1000):
+        chosen = held_out(keys, classes, seed, 0.1)
+        hits += [key in chosen for key in keys]
+    assert hits.sum() == 1000 * 10
+    assert abs(hits - 100).max() < 5 * np.sqrt(1000 * 0.1 * 0.9)
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.0, [0] * 5), (0.05, [0, 1, 1, 1, 20]), (0.9, [0, 1, 2, 9, 360])])
+def test_validation_takes_a_fraction_of_every_class(fraction, expected):
+    counts = dict(enumerate([1, 2, 3, 10, 400]))
+    chosen = held_out(*labelled(0, counts), seed=0, fraction=fraction)
+    assert [sum(key.startswith(f"machine{c}-") for key in chosen) for c in counts] == expected
+
+
+# Crops
+
+
+def test_splitmix64_gives_its_published_sequence():
+    golden, expected = 0x9E3779B97F4A7C15, [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    states = np.array([(i * golden) % 2**64 for i in range(3)], dtype=np.uint64)
+    assert _splitmix64(states).tolist() == expected
+
+
+def test_crops_lie_inside_the_clip_and_reach_both_ends():
+    frames = np.resize([10, 11, 13, 5], 40_000)
+    starts = crop_starts(0, 0, np.arange(40_000), frames, 10)
+    assert set(starts[frames <= 10]) == {0}
+    assert set(starts[frames == 11]) == {0, 1}
+    assert set(starts[frames == 13]) == {0, 1, 2, 3}
+    assert abs(np.bincount(starts[frames == 13]) - 2500).max() < 5 * np.sqrt(2500)
+
+
+def test_crops_are_uniform_and_independent_of_each_other():
+    values = np.array([uniform(1, epoch, np.arange(4000)) for epoch in range(10)])
+    flat = np.sort(values.ravel())
+    distance = abs(flat - np.arange(len(flat)) / len(flat)).max()  # Kolmogorov-Smirnov
+    assert distance < 1.63 / np.sqrt(len(flat))
+    assert 0 <= flat[0]
+    assert flat[-1] < 1
+    correlations = [
+        np.corrcoef(values[0], values[1])[0, 1],
+        np.corrcoef(values[0, 1:], values[0, :-1])[0, 1],
+        np.corrcoef(values[0], uniform(2, 0, np.arange(4000)))[0, 1],
+    ]
+    assert max(map(abs, correlations)) < 4 / np.sqrt(4000)
+
+
+def test_a_crop_is_a_function_of_seed_epoch_and_clip():
+    clips, frames = np.arange(100, 200), np.full(100, 50_000)
+    starts = crop_starts(7, 3, clips, frames, 16_000)
+    order = np.random.default_rng(0).permutation(100)[:40]
+    assert crop_starts(7, 3, clips[order], frames[order], 16_000).tolist() == starts[order].tolist()
+    for seed, epoch in ((7, 4), (8, 3), (3, 7)):
+        assert (crop_starts(seed, epoch, clips, frames, 16_000) != starts).mean() > 0.9
+
+
+# Evaluation batches
+
+
+def test_evaluation_batches_hold_one_length_each():
+    frames = np.random.default_rng(0).choice([8_000, 16_000, 16_001, 100_000], size=200)
+    batches = equal_length_batches(frames, samples=48_000)
+    assert sorted(np.concatenate(batches)) == list(range(200))
+    for batch in batches:
+        assert len(set(frames[batch])) == 1
+        assert len(batch) == 1 or len(batch) * frames[batch[0]] <= 48_000
+    limits = {8_000: 6, 16_000: 3, 16_001: 2, 100_000: 1}
+    needed = sum(-(-int((frames == length).sum()) // limit) for length, limit in limits.items())
+    assert len(batches) == needed
+
+
+def test_no_clips_make_no_evaluation_batches():
+    assert [len(b) for b in equal_length_batches(np.array([], dtype=np.int64), 1000)] == []

@@ -1,0 +1,48 @@
+"""Which clips train, which validate, which are tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+from asd.data.splits import fit_subset, make_splits
+from asd.errors import UserError
+
+
+def test_training_validation_and_test_share_nothing(small_manifest):
+    splits = make_splits(small_manifest, seed=0, val_fraction=0.1)
+    everything = np.concatenate([splits.train, splits.validation, splits.test])
+    assert sorted(everything) == list(range(len(small_manifest)))
+    assert splits.test.tolist() == small_manifest.select("test").tolist()
+    assert np.bincount(small_manifest.class_index[splits.validation]).tolist() == [2] * 4  # round(0.1 · 24)
+    assert (small_manifest.label[splits.validation] == 0).all()
+    assert (np.diff(splits.train) > 0).all()
+
+
+def test_splits_change_with_the_seed_alone(small_manifest):
+    first, again, other = (make_splits(small_manifest, seed, 0.1).validation.tolist() for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_class_without_training_clips_is_refused(small_manifest):
+    table = small_manifest.table
+    pump = pc.equal(table.column("machine_type").cast("string"), "pump")
+    training = pc.equal(table.column("split").cast("string"), "train")
+    without = replace(small_manifest, table=table.filter(pc.invert(pc.and_(pump, training))).combine_chunks())
+    with pytest.raises(UserError, match=r"class pump/00 of .* has no training clip"):
+        make_splits(without, 0, 0.1)
+
+
+def test_fit_subset_takes_so_many_of_every_class(uneven_manifest):
+    train = make_splits(uneven_manifest, 0, 0.05).train
+    subset = fit_subset(uneven_manifest, train, seed=0, per_class=5)
+    assert np.bincount(uneven_manifest.class_index[subset]).tolist() == [5] * 4
+    assert set(subset) <= set(train)
+    assert (np.diff(subset) > 0).all()
+    assert fit_subset(uneven_manifest, train[::-1].copy(), 0, 5).tolist() == subset.tolist()
+    assert fit_subset(uneven_manifest, train, 1, 5).tolist() != subset.tolist()
+    assert fit_subset(uneven_manifest, train, 0, 100).tolist() == train.tolist()
+    assert fit_subset(uneven_manifest, train, 0, None).tolist() == train.tolist()

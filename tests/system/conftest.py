@@ -1,0 +1,30 @@
+"""Runs that several tests look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.system.launch import torchrun, train_words
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that torchrun brought to its end."""
+
+    folder: Path
+    output: str  # everything that it printed
+
+
+@pytest.fixture(scope="session")
+def finished_run(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Two ranks, two epochs, one evaluation, with batch statistics; not to be written to."""
+    place = tmp_path_factory.mktemp("finished")
+    words = train_words(small_set, place / "run", "backbone.norm=batch")
+    with torchrun(place / "log", words) as agent:
+        code = agent.wait(timeout=120)
+    output = (place / "log").read_text()
+    assert code == 0, output
+    return FinishedRun(place / "run", output)
