@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shutil
 import sys
@@ -118,7 +119,7 @@ def is_complete(folder: Path) -> bool:
     try:
         sizes = json.loads((folder / COMPLETE).read_text())
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no table
         return False
 
 
@@ -136,7 +137,7 @@ def load(folder: Path, device: torch.device) -> Payload:
             meta=json.loads((folder / "meta.json").read_text()),
             config_yaml=(folder / "config.yaml").read_text(),
         )
-    except (ValueError, RuntimeError, SafetensorError) as error:
+    except (ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         raise UserError(f"{folder} cannot be read ({error}): choose another checkpoint") from None
 
 

@@ -57,7 +57,7 @@ class RunConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a yaml file, put `a.b=c` words over it, validate all of it; UserError names file, key and what is wrong."""
     tree = _read_yaml(path)
-    for word in overrides:
+    for word in sorted(overrides, key=_names_no_part):  # stable: of two words for one key the last counts
         _override(tree, word)
     config = validate(tree, str(path))
     if config.run.dir:
@@ -107,6 +107,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold keys and values, such as train: {{epochs: 10}}")
     return tree
+
+
+def _names_no_part(word: str) -> bool:
+    """Sorts x.name=y first: it drops settings of the former part, and must not drop those of other words."""
+    return not word.partition("=")[0].endswith(".name")
 
 
 def _override(tree: dict[str, Any], word: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -125,8 +128,7 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     device = choose_device(int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     chosen = choose_precision(precision, device)
     if world_size > 1:
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        _join("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", rank, world_size, timedelta(seconds=timeout_s))
     accelerator = Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no" if chosen == "fp32" else chosen,
@@ -138,6 +140,42 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _join(backend: str, rank: int, world_size: int, timeout: timedelta) -> None:
+    """Start the process group, under torchrun in a corner of its store that belongs to this start alone.
+
+    torchrun keeps one store for all restarts of a job, in which ranks that come back find the addresses of dead ones
+    (pytorch/pytorch#135712). Rank 0 therefore opens a port and leaves its number there: while that port answers, it is
+    the number of this start.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        dist.init_process_group(backend, timeout=timeout)
+        return
+    host, key = os.environ["MASTER_ADDR"], "asd/start"
+    store = dist.TCPStore(host, int(os.environ["MASTER_PORT"]), is_master=False, timeout=timeout)
+    if rank == 0:
+        alive = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=timeout)  # until all have joined
+        port = alive.port
+        store.set(key, str(port))
+    else:
+        end = time.monotonic() + timeout.total_seconds()
+        while not _answers(host, port := int(store.get(key))):
+            if time.monotonic() > end:
+                raise UserError(
+                    f"rank 0 does not answer at {host}:{port}: let the ranks reach each other's ports", False
+                )
+            time.sleep(0.1)
+    corner = dist.PrefixStore(f"{key}/{port}", store)
+    dist.init_process_group(backend, store=corner, rank=rank, world_size=world_size, timeout=timeout)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=10):
+            return True
+    except OSError:
+        return False
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
@@ -157,7 +195,9 @@ def choose_device(local_rank: int, local_ranks: int) -> torch.device:
                 f"{present}: name devices that exist (0 to {present - 1})"
             )
         if local_rank == 0:
-            warnings.warn(f"CUDA_VISIBLE_DEVICES={asked}, but no GPU is here: training on the CPU", stacklevel=2)
+            print(
+                f"warning: CUDA_VISIBLE_DEVICES={asked}, but no GPU is here: using the CPU", file=sys.stderr, flush=True
+            )
     if visible == 0:
         return torch.device("cpu")
     if local_ranks > visible:

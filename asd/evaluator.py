@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +25,12 @@ from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig
 from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
+from asd.signals import StopSignal
 
 Selection = Literal["clean", "oracle"]
 
 LOG_FILE = "scoring.log"
+POLL_S = 0.2
 
 DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
     SoftmaxConfig(),
@@ -127,9 +129,9 @@ class TrainingEvaluator:
     def __exit__(self, *_: object) -> None:
         self.background.stop()
 
-    def wait(self) -> None:
-        """Until all that was embedded is scored."""
-        self.background.wait()
+    def wait(self, stop: StopSignal) -> None:
+        """Until all that was embedded is scored, or a signal says to leave."""
+        self.background.wait(stop)
 
     def due(self, step: int) -> bool:
         return step % (self.evaluator.config.every_epochs * self.steps_per_epoch) == 0
@@ -150,20 +152,22 @@ class BackgroundScoring:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._jobs: list[Future[None]] = []
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def submit(self, step: int) -> None:
-        self._queue.submit(self._score, step)
+        self._jobs.append(self._queue.submit(self._score, step))
 
     def submit_unscored(self) -> None:
         """Take up again what an earlier process of this run did not finish."""
         for step in unscored_steps(self._folder):
             self.submit(step)
 
-    def wait(self) -> None:
-        """Until everything submitted is scored."""
-        self._queue.shutdown(wait=True)
+    def wait(self, stop: StopSignal) -> None:
+        """Until everything submitted is scored; a signal ends it early."""
+        while stop.name is None and wait(self._jobs, timeout=POLL_S).not_done:
+            pass
 
     def stop(self) -> None:
         """End the running process; a resumed run scores what is left."""
@@ -173,18 +177,28 @@ class BackgroundScoring:
         self._queue.shutdown(wait=True, cancel_futures=True)
 
     def _score(self, step: int) -> None:
+        if self._stopped:
+            return
         folder = self._folder.evaluation(step)
         begin = time.monotonic()
-        with (folder / LOG_FILE).open("wb") as log:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "asd.scoring", str(folder), str(self._folder.tensorboard("eval"))],
+        command = [sys.executable, "-m", "asd.scoring", str(folder), str(self._folder.tensorboard("eval"))]
+        # stdin closes with this process, however that ends, and takes the child along.
+        with (
+            (folder / LOG_FILE).open("wb") as log,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=_scoring_environment(),
                 start_new_session=True,
-            )
-        os.setpriority(os.PRIO_PROCESS, self._child.pid, 19)
-        if self._child.wait() == 0:
+            ) as self._child,
+        ):
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, 19)
+            if self._stopped:  # while it was starting
+                self._child.terminate()
+            code = self._child.wait()
+        if code == 0:
             print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {_headline(folder)}", flush=True)
         elif not self._stopped:
             print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)

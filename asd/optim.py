@@ -64,7 +64,10 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
     wanted = [p for p in parameters if p.requires_grad]
     common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     if config.name == "sgd":
-        return torch.optim.SGD(wanted, momentum=config.momentum, **common)  # type: ignore[arg-type]
+        sgd = torch.optim.SGD(wanted, momentum=config.momentum, **common)  # type: ignore[arg-type]
+        for p in wanted:  # torch leaves it uninitialised memory where the very first update is masked
+            sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return sgd
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(wanted, betas=config.betas, **common)  # type: ignore[arg-type]
 

@@ -6,7 +6,9 @@ Runs in a process of its own beside training (`python -m asd.scoring FOLDER`), o
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +152,14 @@ def _draw(
     writer.close()
 
 
+def _leave_with_parent() -> None:
+    """The training process holds the other end of stdin; when it is gone, a resumed run scores this folder again."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 def _main() -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     score_folder(folder, Path(sys.argv[2]))

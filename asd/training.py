@@ -75,7 +75,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         for part in (loggers, loader, eval_loader):
             part.close()
         if outcome == "finished":
-            evaluate.wait()
+            evaluate.wait(stop)
     if ranks.is_main:
         _say_goodbye(outcome, trainer.state.step, stop, folder, config)
     return 0

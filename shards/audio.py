@@ -158,11 +158,11 @@ def read_pcm16(path: Path, header: Header, target: Target) -> tuple[np.ndarray, 
 
 
 def _read_bytes(path: Path, offset: int, size: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        raw = os.pread(descriptor, size, offset)
-    finally:
-        os.close(descriptor)
+        with path.open("rb", buffering=0) as file:
+            raw = os.pread(file.fileno(), size, offset)
+    except OSError as error:
+        raise BadFileError("unreadable", error.strerror or str(error)) from None
     if len(raw) != size:
         raise BadFileError("truncated", f"it ends after {offset + len(raw)} of {offset + size} bytes")
     return raw

@@ -21,7 +21,7 @@ from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
 from shards.sources import SourceClip, dcase2020, mimii, refuse_repeated_keys
 from shards.staging import check_out, staged
 from shards.table import table
-from shards.workers import available_cores, clean_up_on_sigterm, run_jobs
+from shards.workers import available_cores, clean_up_on_signals, run_jobs
 from shards.writer import PackedShard, ShardJob, plan_shards, tar_bytes, write_shard
 
 LAYOUTS = ("dcase2020", "mimii", "table")
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     check_out(options.out, options.overwrite)
     target = Target(options.sample_rate, options.channel, options.codec)
-    with clean_up_on_sigterm():
+    with clean_up_on_signals():
         found = scan(find_clips(options), target)
         report.print_scan(found)
         refuse_unfit(found, target, options.resample, options.skip_bad)
@@ -150,29 +150,27 @@ def _write_manifest(
 
 
 def _clips_table(shards: Sequence[PackedShard], classes: dict[tuple[str, str], int], codec: str) -> pa.Table:
-    rows = [
-        {
-            "key": item.scanned.clip.key,
-            "shard": number,
-            "offset": item.offset,
-            "size": item.size,
-            "payload_offset": item.payload_offset,
-            "codec": codec,
-            "frames": item.frames,
-            "channels": 1,
-            "class_index": classes[item.scanned.clip.machine_class],
-            "machine_type": item.scanned.clip.machine_type,
-            "machine_id": item.scanned.clip.machine_id,
-            "domain": item.scanned.clip.domain,
-            "split": item.scanned.clip.split,
-            "label": item.scanned.clip.label,
-            "attributes": item.scanned.clip.attributes,
-            "file_name": item.scanned.clip.file_name,
-        }
-        for number, shard in enumerate(shards)
-        for item in shard.clips
-    ]
-    return pa.Table.from_pylist(rows, schema=CLIPS_SCHEMA)
+    packed = [item for shard in shards for item in shard.clips]
+    clips = [item.scanned.clip for item in packed]
+    columns = {
+        "key": [clip.key for clip in clips],
+        "shard": [number for number, shard in enumerate(shards) for _ in shard.clips],
+        "offset": [item.offset for item in packed],
+        "size": [item.size for item in packed],
+        "payload_offset": [item.payload_offset for item in packed],
+        "codec": [codec] * len(packed),
+        "frames": [item.frames for item in packed],
+        "channels": [1] * len(packed),
+        "class_index": [classes[clip.machine_class] for clip in clips],
+        "machine_type": [clip.machine_type for clip in clips],
+        "machine_id": [clip.machine_id for clip in clips],
+        "domain": [clip.domain for clip in clips],
+        "split": [clip.split for clip in clips],
+        "label": [clip.label for clip in clips],
+        "attributes": [clip.attributes for clip in clips],
+        "file_name": [clip.file_name for clip in clips],
+    }
+    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in CLIPS_SCHEMA})
 
 
 def _notes(found: Scan, shards: Sequence[PackedShard], seed: int) -> dict[str, int]:

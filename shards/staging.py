@@ -42,8 +42,8 @@ def staged(out: Path) -> Iterator[Path]:
         with (folder / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
-            (folder / LOCK_FILE).unlink()
-        _replace(folder, out)
+            _replace(folder, out)  # under the lock: no other run takes the finished folder for a dead one
+        (out / LOCK_FILE).unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -35,18 +35,41 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+class _Signals:
+    """SIGTERM and Ctrl-C as exceptions, which wait for the end of a clip while one is being worked on.
+
+    libsndfile calls back into Python while it codes; an exception there would be printed and forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.deferred = False
+
+    def handle(self, number: int, frame: object) -> None:
+        self.received = number
+        if not self.deferred:
+            self.raise_received()
+
+    def raise_received(self) -> None:
+        number, self.received = self.received, 0
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if number:
+            raise TerminatedError(128 + number)
+
+
+_signals = _Signals()
+
+
 @contextmanager
-def clean_up_on_sigterm() -> Iterator[None]:
+def clean_up_on_signals() -> Iterator[None]:
     """SIGTERM within the block raises TerminatedError (exit code 143), so that `finally` and `with` do their work."""
-
-    def terminate(signum: int, frame: object) -> None:
-        raise TerminatedError(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, _signals.handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_jobs(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], workers: int, bar: Bar) -> list[Result]:
@@ -56,11 +79,12 @@ def run_jobs(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], worke
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
-        return [function(job, bar.advance) for job in jobs]
+        return _run_here(function, jobs, bar)
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang in an audio library
     clips_done, stop = context.Value("q", 0), context.Event()
     with ProcessPoolExecutor(workers, context, _start_worker, (clips_done, stop)) as pool:
-        futures = [pool.submit(_call, function, job) for job in jobs]
+        with _ctrl_c_blocked():
+            futures = [pool.submit(_call, function, job) for job in jobs]
         try:
             _watch(futures, clips_done, bar)
             return [future.result() for future in futures]
@@ -69,6 +93,28 @@ def run_jobs(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], worke
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Processes started here never see a Ctrl-C, which reaches the whole group: the main process decides for all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run_here(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], bar: Bar) -> list[Result]:
+    def tick() -> None:
+        bar.advance()
+        _signals.raise_received()
+
+    _signals.deferred = True
+    try:
+        return [function(job, tick) for job in jobs]
+    finally:
+        _signals.deferred = False
 
 
 def _watch(futures: Sequence[Future[Any]], clips_done: Any, bar: Bar) -> None:
@@ -82,7 +128,6 @@ def _watch(futures: Sequence[Future[Any]], clips_done: Any, bar: Bar) -> None:
 
 
 def _start_worker(clips_done: Any, stop: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process decides
     _shared.update(clips_done=clips_done, stop=stop)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -174,14 +174,18 @@ def write_manifest(
         "shards": [s.model_dump() for s in shards],
         "clips_sha256": clips_sha256,
     }
-    fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    file = ManifestFile.model_validate(body | {"fingerprint": fingerprint, "notes": notes})
+    file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "notes": notes})
     partial = root / (MANIFEST_FILE + ".partial")
     partial.write_text(file.model_dump_json(indent=1))
     with partial.open("rb") as handle:
         os.fsync(handle.fileno())
     partial.rename(root / MANIFEST_FILE)
     return file
+
+
+def fingerprint_of(body: dict[str, Any]) -> str:
+    """What tells two sets apart: a hash of all that manifest.json says but the fingerprint itself and the notes."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def load_manifest(root: Path) -> Manifest:
@@ -198,6 +202,8 @@ def load_manifest(root: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
+    if fingerprint_of(file.model_dump(mode="json", exclude={"fingerprint", "notes"})) != file.fingerprint:
+        raise UserError(f"{path} was changed after packing (its fingerprint differs): copy it again, or pack again")
     manifest = Manifest(root, file, _load_clips(root, file))
     _check_shards(manifest)
     _check_words(manifest)

@@ -16,7 +16,7 @@ from shards.synth.signals import SAMPLE_RATE, Signal, to_time
 from shards.synth.sound import Streams, render_machine
 from shards.synth.tolerance import running, unit_of
 
-DEFAULT_SNR_DB = 6.0
+DEFAULT_SNR_DB = 0.0
 KINDS = ("train", "normal", "anomaly")  # train clips, normal test clips, anomalous test clips
 MACHINE_IDS: dict[str, tuple[int, ...]] = {
     "ToyCar": tuple(range(1, 8)),
@@ -25,7 +25,7 @@ MACHINE_IDS: dict[str, tuple[int, ...]] = {
 }
 _TYPES = tuple(MACHINE_IDS)
 _SOURCES = ("shaft", "tones", "flow", "hiss", "bearing", "rattle", "rub", "cycle", "clicks", "travel")
-_STREAMS = ("operation", "fault", *_SOURCES, "room", "hall", "level", "gain")
+_STREAMS = ("operation", "fault", *_SOURCES, "room", "hall", "level", "gain", "damage")
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,10 @@ def render_with(clip: Clip, fault: tuple[Fault, float] | None, duration_s: float
     machine = running(unit(clip.seed, clip.machine_type, clip.machine_id), clip.stream("operation"))
     if fault is not None:
         damage, severity = fault
-        machine = damage(machine, severity, np.random.default_rng((*_fault_key(clip), 1)))
+        machine = damage(machine, severity, clip.stream("damage"))
     samples = round(duration_s * SAMPLE_RATE)
     pressure = _pressure(machine, clip.stream, fft.next_fast_len(samples, real=True), snr_db)
     return recorded(pressure[:samples], clip.stream("gain"))
-
-
-def _fault_key(clip: Clip) -> tuple[int, ...]:
-    return (clip.seed, _TYPES.index(clip.machine_type), clip.machine_id, clip.index)
 
 
 def _pressure(machine: Machine, streams: Streams, samples: int, snr_db: float) -> Signal:

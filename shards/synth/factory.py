@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -46,14 +48,14 @@ def write_factory(config: FactoryConfig, out: Path, workers: int) -> int:
     """Write the set to `out`, which must not exist or be empty, and return the number of clips."""
     refuse_unless_free(out)
     clips = list(all_clips(config))
-    partial = out.parent / f".{out.name}.partial-{os.getpid()}"
+    unfinished = out.parent / f".{out.name}.partial-{os.getpid()}"
     try:
         for folder in {Path(clip.path).parent for clip in clips}:
-            (partial / folder).mkdir(parents=True)
-        _write_parallel(config, clips, partial, workers)
-        partial.replace(out)
+            (unfinished / folder).mkdir(parents=True)
+        _write_parallel(config, clips, unfinished, workers)
+        unfinished.replace(out)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return len(clips)
 
 
@@ -68,14 +70,14 @@ def refuse_unless_free(out: Path) -> None:
 def write_clips(config: FactoryConfig, clips: list[Clip], root: Path) -> int:
     """Render and write some clips as PCM16 and return how many; what one worker does."""
     for clip in clips:
-        signal = render(clip, config.clip_s, config.snr_db)
-        soundfile.write(root / clip.path, signal, SAMPLE_RATE, subtype="PCM_16")
+        waveform = render(clip, config.clip_s, config.snr_db)
+        soundfile.write(root / clip.path, waveform, SAMPLE_RATE, subtype="PCM_16")
     return len(clips)
 
 
 def _write_parallel(config: FactoryConfig, clips: list[Clip], root: Path, workers: int) -> None:
     jobs = [clips[begin : begin + CLIPS_PER_JOB] for begin in range(0, len(clips), CLIPS_PER_JOB)]
-    with _progress() as progress, ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
+    with _progress() as progress, _pool(min(workers, len(jobs))) as pool:
         bar = progress.add_task("synthesising", total=len(clips))
         futures = [pool.submit(write_clips, config, job, root) for job in jobs]
         try:
@@ -84,6 +86,12 @@ def _write_parallel(config: FactoryConfig, clips: list[Clip], root: Path, worker
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Workers that leave Ctrl-C to the parent, which cancels what is not begun."""
+    ignore_interrupt = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=ignore_interrupt)
 
 
 def _progress() -> Progress:

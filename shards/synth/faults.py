@@ -140,8 +140,8 @@ def sluggish(machine: Machine, severity: float, random: np.random.Generator) -> 
     return replace(
         machine,
         clicks_s=machine.clicks_s * (1.2 + 0.5 * severity),
-        clicks_db=machine.clicks_db - (1 + 3 * severity),
-        travel_db=machine.travel_db + 1 + 4 * severity,
+        clicks_db=machine.clicks_db - 2 * severity,
+        travel_db=machine.travel_db + 2 + 6 * severity,
         travel_hz=machine.travel_hz * (1.1 + 0.3 * severity),
         modes_q=machine.modes_q * (1 - 0.1 - 0.2 * severity),
     )

@@ -123,8 +123,8 @@ def rubbing(machine: Machine, turns: Values, random: np.random.Generator) -> Sig
 def cycle_starts(machine: Machine, random: np.random.Generator, samples: int) -> Values:
     """(N,) starts of the cycles that take place, in seconds."""
     count = int(samples / SAMPLE_RATE / machine.cycle_s) + 2
-    starts_s = (np.arange(count) - random.uniform(0, 1)) * machine.cycle_s
-    starts_s += machine.cycle_jitter * machine.cycle_s * random.standard_normal(count)
+    in_turn = np.arange(count) - random.uniform(0, 1)
+    starts_s: Values = machine.cycle_s * (in_turn + machine.cycle_jitter * random.standard_normal(count))
     takes_place = random.uniform(0, 1, count) >= machine.miss
     inside = (starts_s >= 0) & (starts_s < samples / SAMPLE_RATE)
     return starts_s[takes_place & inside]
@@ -134,9 +134,9 @@ def cycle_clicks(machine: Machine, streams: Streams, samples: int) -> Signal:
     """(T,) the impacts of every cycle."""
     starts_s = cycle_starts(machine, streams("cycle"), samples)
     times_s = starts_s[:, None] + machine.clicks_s
-    heights = _height(machine.clicks_db, 1 / machine.cycle_s) * np.ones((len(starts_s), 1))
-    uneven = np.exp(0.15 * streams("clicks").standard_normal((64, len(machine.clicks_s))))[: len(starts_s)]
-    return impulses(times_s.ravel(), (heights * uneven).ravel(), samples)
+    uneven = np.exp(0.15 * streams("clicks").standard_normal(times_s.shape))
+    heights = _height(machine.clicks_db, 1 / machine.cycle_s) * uneven
+    return impulses(times_s.ravel(), heights.ravel(), samples)
 
 
 def cycles_travel(machine: Machine, streams: Streams, samples: int) -> Signal:

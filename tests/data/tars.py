@@ -28,3 +28,8 @@ def row_of(sound: np.ndarray, start: int, length: int) -> np.ndarray:
     """A crop of length samples, repeated from its start where the clip ends before."""
     cut = sound[start : start + length]
     return np.tile(cut, -(-length // len(cut)))[:length]
+
+
+def open_files() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

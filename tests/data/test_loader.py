@@ -18,7 +18,7 @@ from asd.data.batch import Batch, to_float
 from asd.data.loader import Loader, Request, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan
-from tests.data.tars import row_of, sounds_of
+from tests.data.tars import open_files, row_of, sounds_of
 
 CPU = torch.device("cpu")
 CROP = 6_000
@@ -26,12 +26,12 @@ CROP = 6_000
 
 @pytest.fixture
 def loader(small_manifest: Manifest) -> Iterator[Loader]:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_files()
     loader = Loader(small_manifest, CPU, threads=2, prefetch=3)
     yield loader
     loader.close()
     assert [t.name for t in threading.enumerate() if t.name.startswith("reader")] == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() == descriptors
 
 
 @pytest.fixture(scope="module")

@@ -251,7 +251,7 @@ def test_crops_are_uniform_and_independent_of_each_other():
     flat = np.sort(values.ravel())
     distance = abs(flat - np.arange(len(flat)) / len(flat)).max()  # Kolmogorov-Smirnov
     assert distance < 1.63 / np.sqrt(len(flat))
-    assert 0 <= flat[0]
+    assert flat[0] >= 0
     assert flat[-1] < 1
     correlations = [
         np.corrcoef(values[0], values[1])[0, 1],

@@ -15,7 +15,7 @@ import pytest
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.reader import Reader
 from asd.errors import UserError
-from tests.data.tars import row_of, sounds_of
+from tests.data.tars import open_files, row_of, sounds_of
 
 
 @pytest.fixture
@@ -206,9 +206,9 @@ def test_members_are_checked_at_the_start(small_set, tmp_path):
 
 
 def test_close_gives_every_file_back(small_manifest):
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     reader = Reader(small_manifest)
     reader.check_members()
-    assert len(os.listdir("/proc/self/fd")) == before + len(small_manifest.file.shards)
+    assert open_files() == before + len(small_manifest.file.shards)
     reader.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before

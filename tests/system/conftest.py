@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system import resumable
 from tests.system.launch import torchrun, train_words
 
 
@@ -28,3 +29,11 @@ def finished_run(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     output = (place / "log").read_text()
     assert code == 0, output
     return FinishedRun(place / "run", output)
+
+
+@pytest.fixture(scope="session")
+def unbroken(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the resumable run in one go; not to be written to."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    resumable.train(small_set, folder)
+    return folder

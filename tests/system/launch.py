@@ -23,8 +23,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
 TIMEOUT_S = 90.0
+# Also on machines with GPUs.
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 # A single rank takes every core, and its threads wait for each other for seconds where other processes hold a core.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": str(len(os.sched_getaffinity(0)))}
+ONE_THREAD = {"LOCAL_WORLD_SIZE": str(len(os.sched_getaffinity(0)))}
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(["tests.system.preload"])
@@ -56,7 +58,7 @@ class Job:
         port = free_port()
         self.ranks: list[BaseProcess] = []
         for rank, log in enumerate(self._logs):
-            variables = ONE_THREAD | (_rank_variables(rank, ranks, port) if ranks > 1 else {}) | (env or {})
+            variables = ON_CPU | ONE_THREAD | (_rank_variables(rank, ranks, port) if ranks > 1 else {}) | (env or {})
             process = _server.Process(target=_be_rank, args=(script, list(arguments), variables, str(log), prepare))
             process.start()
             self.ranks.append(process)
@@ -64,6 +66,10 @@ class Job:
     @property
     def pids(self) -> list[int]:
         return [process.pid or 0 for process in self.ranks]
+
+    @property
+    def ended(self) -> bool:
+        return not any(process.is_alive() for process in self.ranks)
 
     def signal(self, number: int) -> None:
         """Send a signal to all ranks that still run."""
@@ -77,14 +83,16 @@ class Job:
         for process in self.ranks:
             process.join(max(0.0, end - time.monotonic()))
         hanging = [rank for rank, process in enumerate(self.ranks) if process.is_alive()]
-        self.kill()
+        self.kill()  # no more than a formality where all have ended
         done = Done([p.exitcode for p in self.ranks], self._read("out"), self._read("err"))
         assert not hanging, f"ranks {hanging} hang: {done}"
         return done
 
     def kill(self) -> None:
+        """kill -9 all ranks."""
         for process in self.ranks:
             process.kill()
+        for process in self.ranks:
             process.join()
 
     def _read(self, stream: str) -> list[str]:
@@ -144,7 +152,11 @@ def torchrun(
     command += [f"--max-restarts={restarts}"] if restarts else []
     with log.open("wb") as out:
         agent = subprocess.Popen(
-            [*command, str(ROOT / script), *arguments], stdout=out, stderr=out, start_new_session=True
+            [*command, str(ROOT / script), *arguments],
+            stdout=out,
+            stderr=out,
+            env=os.environ | ON_CPU,
+            start_new_session=True,
         )
     try:
         yield agent
@@ -155,11 +167,12 @@ def torchrun(
 
 
 def children(pid: int) -> list[int]:
-    """Direct children of a process: the workers of a torchrun."""
+    """Direct children of a process, whichever of its threads started them: the workers of a torchrun."""
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
+        lists = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it ends just now
         return []
+    return [int(word) for words in lists for word in words.split()]
 
 
 def kill(pid: int) -> None:

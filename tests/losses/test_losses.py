@@ -1,0 +1,155 @@
+"""ArcFace against angles in float64, label smoothing against torch, mixtures, and gradients at the poles."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from asd.losses import ArcFaceConfig, SoftmaxConfig, build_loss
+
+DIM, CLASSES = 12, 7
+
+
+def arcface(**settings: float):
+    torch.manual_seed(0)
+    return build_loss(ArcFaceConfig(**settings), DIM, CLASSES)
+
+
+def sample(clips: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    embedding = 5 * torch.randn(clips, DIM, generator=generator)
+    return embedding, torch.randint(CLASSES, (clips,), generator=generator)
+
+
+def numpy_arcface(embedding, centres, classes, scale: float, margin: float, smoothing: float) -> np.ndarray:
+    """Loss per clip in float64, by angles."""
+    x, w = embedding.detach().numpy().astype(np.float64), centres.detach().numpy().astype(np.float64)
+    cosine = (x @ w.T) / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(w, axis=1)
+    logits = scale * cosine
+    for row, target in enumerate(classes.tolist()):
+        angle = np.arccos(cosine[row, target])
+        if angle + margin < np.pi:
+            logits[row, target] = scale * np.cos(angle + margin)
+        else:
+            logits[row, target] = scale * (cosine[row, target] - margin * np.sin(np.pi - margin))
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    own = log_p[np.arange(len(classes)), classes.numpy()]
+    return -(1 - smoothing) * own - smoothing * log_p.mean(1)
+
+
+def plain(loss, embedding, classes) -> torch.Tensor:
+    return loss(embedding, classes, classes, torch.ones(len(classes)))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.5, 0.7, math.pi / 2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.05])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_arcface_equals_angles_in_float64(margin, smoothing, scale):
+    loss = arcface(scale=scale, margin=margin, label_smoothing=smoothing)
+    embedding, classes = sample()
+    ours = plain(loss, embedding, classes).detach().numpy()
+    np.testing.assert_allclose(
+        ours, numpy_arcface(embedding, loss.centres, classes, scale, margin, smoothing), rtol=1e-5, atol=1e-5
+    )
+
+
+def at_angle(loss, angles: torch.Tensor) -> torch.Tensor:
+    """Embeddings at given angles from the centre of class 0, (angles, D)."""
+    axis = F.normalize(loss.centres[0].detach().double(), dim=0)
+    other = F.normalize(torch.linalg.qr(torch.stack([axis, loss.centres[1].detach().double()], 1))[0][:, 1], dim=0)
+    return (torch.cos(angles)[:, None] * axis + torch.sin(angles)[:, None] * other).float()
+
+
+def test_arcface_goes_on_as_a_line_beyond_the_last_angle():
+    margin, scale = 0.7, 30.0
+    loss = arcface(scale=scale, margin=margin)
+    angles = torch.linspace(math.pi - margin + 0.01, math.pi - 0.01, 50, dtype=torch.float64)
+    target = torch.zeros(50, dtype=torch.int64)
+    logits = loss.logits(at_angle(loss, angles))
+    hard = loss.margin_logits(logits, target)
+    expected = scale * (torch.cos(angles) - margin * math.sin(math.pi - margin))
+    torch.testing.assert_close(hard[:, 0].double(), expected, rtol=0, atol=1e-4)
+    assert hard[:, 1:].equal(logits[:, 1:])
+
+
+def test_arcface_falls_with_the_angle_all_the_way():
+    loss = arcface(margin=0.7)
+    angles = torch.linspace(0.01, math.pi - 0.01, 400, dtype=torch.float64)
+    logits = loss.logits(at_angle(loss, angles))
+    hard = loss.margin_logits(logits, torch.zeros(400, dtype=torch.int64))[:, 0]
+    assert (hard.diff() < 0).all()
+    assert (hard < logits[:, 0]).all()
+
+
+def test_arcface_without_margin_is_softmax_of_scaled_cosines():
+    loss = arcface(margin=0.0, scale=30.0)
+    embedding, classes = sample()
+    cosine = F.cosine_similarity(embedding[:, None].double(), loss.centres[None].double(), dim=2)
+    expected = F.cross_entropy(30 * cosine, classes, reduction="none")
+    torch.testing.assert_close(plain(loss, embedding, classes).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_margin_makes_every_clip_harder():
+    embedding, classes = sample()
+    losses = [plain(arcface(margin=margin), embedding, classes) for margin in (0.0, 0.05, 0.5, 1.0)]
+    for easier, harder in pairwise(losses):
+        assert (harder > easier).all()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("margin", [0.05, 0.7])
+@pytest.mark.parametrize("angle", [0.0, 1e-4, math.pi - 1e-4, math.pi])
+def test_gradients_are_finite_at_the_poles(autocast, margin, angle):
+    loss = arcface(margin=margin)
+    embedding = at_angle(loss, torch.full((3,), angle, dtype=torch.float64)).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        given = embedding.bfloat16() if autocast else embedding
+        value = plain(loss, given, torch.zeros(3, dtype=torch.int64))
+    assert value.dtype == torch.float32
+    value.sum().backward()
+    assert value.isfinite().all()
+    assert embedding.grad.isfinite().all()
+    assert loss.centres.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.05, 0.3])
+def test_softmax_equals_torch(smoothing):
+    torch.manual_seed(0)
+    loss = build_loss(SoftmaxConfig(label_smoothing=smoothing), DIM, CLASSES)
+    embedding, classes = sample()
+    weight, bias = (p.detach() for p in loss.parameters())
+    reference = torch.nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")
+    expected = reference(embedding @ weight.T + bias, classes)
+    torch.testing.assert_close(plain(loss, embedding, classes).detach(), expected)
+
+
+@pytest.mark.parametrize(
+    "config", [SoftmaxConfig(label_smoothing=0.1), ArcFaceConfig(margin=0.5)], ids=lambda c: c.name
+)
+def test_a_mixture_is_weighed_between_its_classes(config):
+    torch.manual_seed(0)
+    loss = build_loss(config, DIM, CLASSES)
+    embedding, first = sample()
+    second, weight = first.roll(1), torch.rand(len(first))
+    mixed = loss(embedding, first, second, weight)
+    of_first, of_second = plain(loss, embedding, first), plain(loss, embedding, second)
+    torch.testing.assert_close(mixed, weight * of_first + (1 - weight) * of_second)
+    ones = torch.ones(len(first))
+    assert loss(embedding, first, second, ones).equal(of_first)
+    torch.testing.assert_close(loss(embedding, first, second, 0 * ones), of_second)
+
+
+@pytest.mark.parametrize("config", [SoftmaxConfig(), ArcFaceConfig()], ids=lambda c: c.name)
+def test_losses_are_float32_under_autocast(config):
+    torch.manual_seed(0)
+    loss = build_loss(config, DIM, CLASSES)
+    embedding, classes = sample()
+    rounded = embedding.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        under_autocast = plain(loss, rounded, classes)
+    assert under_autocast.equal(plain(loss, rounded.float(), classes))

@@ -1,0 +1,240 @@
+"""The packing command, as a whole: recordings in, a set that webdataset and our reader agree on out."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd.data.manifest import Manifest, load_manifest
+from asd.data.reader import Reader
+from asd.errors import UserError
+from shards import pack, staging, verify
+
+Sound = dict[str, np.ndarray]
+
+
+def run(*arguments: object) -> None:
+    assert pack.main([str(argument) for argument in arguments]) == 0
+
+
+def pack_dcase(corpus: Path, out: Path, *more: object) -> Manifest:
+    run("--layout", "dcase2020", "--source", corpus, "--out", out, *more)
+    manifest = load_manifest(out)
+    assert verify.verify(manifest) == []
+    return manifest
+
+
+def sounds(manifest: Manifest) -> Sound:
+    """key → samples, through the project's own reader."""
+    clips = np.arange(len(manifest))
+    rows = np.zeros((len(clips), manifest.frames.max()), dtype=np.int16)
+    reader = Reader(manifest)
+    frames, valid = reader.read(clips, np.zeros(len(clips), dtype=np.int64), rows)
+    reader.close()
+    assert valid.all()
+    return {key: row[:n] for key, row, n in zip(manifest.strings("key"), rows, frames, strict=True)}
+
+
+def assert_nothing_left(out: Path) -> None:
+    assert not out.exists()
+    assert [path for path in out.parent.iterdir() if path.name.startswith(out.name)] == []
+
+
+@pytest.mark.parametrize("codec", ["pcm16", "flac"])
+def test_pack(corpus, tmp_path, capsys, codec):
+    manifest = pack_dcase(corpus, tmp_path / "set", "--codec", codec)
+    assert [str(c) for c in manifest.classes] == ["fan/00", "fan/02", "pump/00"]
+    assert len(manifest) == 24
+    assert manifest.file.name == "set"
+    packed = sounds(manifest)
+    for path in corpus.rglob("*.wav"):
+        key = f"{path.parent.parent.name}-{path.parent.name}-{path.stem}"
+        np.testing.assert_array_equal(packed[key], soundfile.read(path, dtype="int16")[0])
+    assert {shard.file for shard in manifest.file.shards} == {"train-000000.tar", "test-000000.tar"}
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
+        *("clips.parquet", "manifest.json", "test-000000.tar", "train-000000.tar")
+    ]
+    shown = capsys.readouterr().out
+    assert "3 CLASSES: fan/00 02, pump/00" in shown
+    assert f"python -m shards.verify {tmp_path / 'set'}" in shown
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves closing tars to the garbage collector
+def test_plain_webdataset_reads_the_same(corpus, tmp_path):
+    import webdataset
+
+    manifest = pack_dcase(corpus, tmp_path / "set")
+    urls = [str(tmp_path / "set" / shard.file) for shard in manifest.file.shards]
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode())
+    assert [sample["__key__"] for sample in samples] == manifest.strings("key")
+    assert [sample["json"]["label"] for sample in samples] == manifest.label.tolist()
+    packed = sounds(manifest)
+    for sample in samples:
+        audio, rate = soundfile.read(io.BytesIO(sample["wav"]), dtype="int16")
+        assert rate == sample["json"]["sample_rate"] == 16_000
+        np.testing.assert_array_equal(audio, packed[sample["__key__"]])
+
+
+def test_shards_are_bounded_and_the_same_whatever_the_workers(corpus, tmp_path, write_wav):
+    for number in range(10, 50):
+        write_wav(corpus / "fan" / "train" / f"normal_id_00_{number:08d}.wav", samples=48_000)
+    one = pack_dcase(corpus, tmp_path / "one" / "set", "--shard-mib", 1, "--workers", 1)
+    two = pack_dcase(corpus, tmp_path / "two" / "set", "--shard-mib", 1, "--workers", 2)
+    assert len(one.file.shards) == 5
+    assert all(shard.bytes <= 1 << 20 for shard in one.file.shards)
+    for path in (tmp_path / "one" / "set").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / "set" / path.name).read_bytes(), path.name
+    other = pack_dcase(corpus, tmp_path / "other" / "set", "--shard-mib", 1, "--seed", 1)
+    assert other.fingerprint != one.fingerprint == two.fingerprint
+    assert sorted(other.strings("key")) == sorted(one.strings("key"))
+    order = other.strings("key", other.select("train"))
+    assert order != one.strings("key", one.select("train")) != sorted(order)
+
+
+def test_mimii(mimii_corpus, tmp_path):
+    first = mimii_corpus / "fan" / "id_00" / "abnormal" / "00000001.wav"
+    sound = soundfile.read(first, dtype="int16")[0]
+    for channel, expected in (("3", sound[:, 3]), ("average", np.rint(sound.mean(axis=1)))):
+        out = tmp_path / channel
+        run("--layout", "mimii", "--source", mimii_corpus, "--out", out, "--channel", channel, "--test-normals", 1)
+        manifest = load_manifest(out)
+        assert verify.verify(manifest) == []
+        np.testing.assert_array_equal(sounds(manifest)["fan-id_00-abnormal-00000001"], expected)
+        assert len(manifest.select("train")) == 5
+        assert set(manifest.column("channels")) == {1}
+    assert manifest.file.notes["channels_averaged"] == 14
+
+
+def test_table_and_resampling(tmp_path, write_wav):
+    write_wav(tmp_path / "in" / "a.wav", 4410, rate=44_100, subtype="PCM_24")
+    write_wav(tmp_path / "in" / "b.wav", 1600)
+    (tmp_path / "in" / "clips.csv").write_text(
+        "path,machine_type,machine_id,split,label,domain,attributes\n"
+        "a.wav,pump,A,train,normal,source,speed 3\nb.wav,pump,A,test,anomaly,target,\n"
+    )
+    arguments = ("--layout", "table", "--source", tmp_path / "in" / "clips.csv", "--out", tmp_path / "set")
+    with pytest.raises(UserError, match="1 of 2 recordings are not at 16000 Hz"):
+        run(*arguments)
+    assert_nothing_left(tmp_path / "set")
+    run(*arguments, "--resample")
+    manifest = load_manifest(tmp_path / "set")
+    assert verify.verify(manifest) == []
+    assert manifest.frames.tolist() == [1600, 1600]
+    assert manifest.strings("domain") == ["source", "target"]
+    assert manifest.strings("attributes") == ["speed 3", ""]
+    assert manifest.file.notes == {"seed": 0, "resampled": 1, "to_pcm16": 1}
+
+
+def test_skip_bad_counts_in_the_notes(corpus, tmp_path, write_wav, capsys):
+    train = corpus / "fan" / "train"
+    (train / "normal_id_00_00000000.wav").write_bytes(b"")
+    (train / "normal_id_00_00000001.wav").write_bytes(b"not a wav file at all")
+    write_wav(train / "normal_id_02_00000000.wav", channels=2)
+    broken = train / "normal_id_02_00000001.wav"
+    broken.write_bytes(broken.read_bytes()[:-1])
+    soundfile.write(train / "normal_id_02_00000002.wav", np.array([np.inf, 0.0]), 16_000, subtype="FLOAT")
+    manifest = pack_dcase(corpus, tmp_path / "set", "--skip-bad")
+    assert len(manifest) == 19
+    skipped = {name: count for name, count in manifest.file.notes.items() if name.startswith("skipped")}
+    assert skipped == {
+        "skipped_zero_length": 1,
+        "skipped_unreadable": 2,
+        "skipped_channels": 1,
+        "skipped_truncated": 1,
+    }
+    assert "skipped truncated" in capsys.readouterr().out
+
+
+def test_what_breaks_while_decoding_leaves_nothing(corpus, tmp_path):
+    bad = corpus / "fan" / "train" / "normal_id_02_00000002.wav"
+    soundfile.write(bad, np.array([np.inf, 0.0]), 16_000, subtype="FLOAT")
+    for workers in (1, 2):
+        with pytest.raises(UserError, match=f"{bad}: it holds samples that are not finite numbers; .*--skip-bad"):
+            pack_dcase(corpus, tmp_path / "set", "--workers", workers)
+        assert_nothing_left(tmp_path / "set")
+
+
+def test_existing_folders(corpus, tmp_path):
+    out = tmp_path / "set"
+    first = pack_dcase(corpus, out)
+    with pytest.raises(UserError, match="already holds a packed set: choose another name, or add --overwrite"):
+        pack_dcase(corpus, out)
+    shutil.rmtree(corpus / "pump")
+    assert len(pack_dcase(corpus, out, "--overwrite").classes) == 2
+    (corpus / "fan" / "train" / "normal_id_00_00000000.wav").write_bytes(b"")
+    with pytest.raises(UserError, match="zero-length"):
+        pack_dcase(corpus, out, "--overwrite")
+    assert load_manifest(out).fingerprint != first.fingerprint  # the second is still there
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("set")] == ["set"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not remove")
+    with pytest.raises(UserError, match="is not a packed set: choose another name"):
+        pack_dcase(corpus, tmp_path / "mine", "--overwrite")
+    (tmp_path / "empty").mkdir()
+    pack_dcase(corpus, tmp_path / "empty", "--skip-bad")
+
+
+def test_a_set_that_was_set_aside_comes_back(corpus, tmp_path, capsys):
+    out = tmp_path / "set"
+    pack_dcase(corpus, out)
+    out.rename(tmp_path / "set.replaced-0123")
+    with pytest.raises(UserError, match="already holds a packed set"):
+        pack_dcase(corpus, out)
+    assert "restored" in capsys.readouterr().err
+    load_manifest(out)
+
+
+def test_two_runs_do_not_meet(corpus, tmp_path):
+    with staging.staged(tmp_path / "set") as folder:
+        with pytest.raises(UserError, match=f"another run is packing into .*{folder.name}"):
+            pack_dcase(corpus, tmp_path / "set")
+        assert folder.is_dir()
+
+
+@pytest.mark.parametrize("full", ["while writing", "before"])
+def test_full_disk(corpus, tmp_path, monkeypatch, full):
+    def no_space(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if full == "before":
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10, 9, 1))
+    else:
+        monkeypatch.setattr("shards.writer.read_canonical", no_space)
+    with pytest.raises(UserError, match=r"no space left for .*: it needs 0\.00 GiB; free some, or change --out"):
+        pack_dcase(corpus, tmp_path / "set")
+    assert_nothing_left(tmp_path / "set")
+
+
+def test_real_machines(real_machines, tmp_path):
+    manifest = pack_dcase(real_machines, tmp_path / "set")
+    assert [str(c) for c in manifest.classes] == ["bldc/01", "bldc/02", "bldc/03", "fan/00"]
+    assert (len(manifest.select("train")), len(manifest.select("test"))) == (90, 130)
+
+
+@pytest.mark.parametrize("channel", ["0", "average"])
+def test_mimii_8ch(mimii_8ch, tmp_path, channel):
+    run("--layout", "mimii", "--source", mimii_8ch, "--out", tmp_path / "set", "--channel", channel)
+    manifest = load_manifest(tmp_path / "set")
+    assert verify.verify(manifest) == []
+    assert manifest.frames.tolist() == [160_000] * 4
+    with pytest.raises(UserError, match=r"4 of 4 recordings have other channels than one.*--channel"):
+        run("--layout", "mimii", "--source", mimii_8ch, "--out", tmp_path / "other")
+
+
+def test_json_members_hold_text_of_any_alphabet(tmp_path, write_wav):
+    write_wav(tmp_path / "녹음" / "오전 1.wav")
+    (tmp_path / "c.csv").write_text(
+        "path,machine_type,machine_id,split,label\n녹음/오전 1.wav,펌프,1호기,train,0\n", encoding="utf-8"
+    )
+    run("--layout", "table", "--source", tmp_path / "c.csv", "--out", tmp_path / "set #1?")
+    manifest = load_manifest(tmp_path / "set #1?")
+    assert verify.verify(manifest) == []
+    assert str(manifest.classes[0]) == "펌프/1호기"
+    assert json.loads((tmp_path / "set #1?" / "manifest.json").read_text())["classes"][0]["machine_type"] == "펌프"

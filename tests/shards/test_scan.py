@@ -1,0 +1,210 @@
+"""What the scan finds before anything is written, and what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd.errors import UserError
+from shards import report
+from shards.audio import BadFileError, Target, read_header, read_pcm16
+from shards.scan import refuse_unfit, scan
+from shards.sources import dcase2020
+from shards.wav import canonical_header
+from tests.shards.conftest import noise
+
+TARGET = Target(16_000)
+
+
+def bad_kind(path: Path) -> str:
+    with pytest.raises(BadFileError) as caught:
+        read_header(path)
+    return caught.value.kind
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "PCM_U8", "ULAW"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_headers_agree_with_libsndfile(tmp_path, write_wav, subtype, channels):
+    path = write_wav(tmp_path / "a.wav", 777, channels, 22_050, subtype)
+    info, header = soundfile.info(path), read_header(path)
+    assert (header.rate, header.channels, header.frames) == (info.samplerate, info.channels, info.frames)
+    assert header.subtype == info.subtype == subtype
+    assert (header.data_offset >= 0) == (subtype == "PCM_16")
+
+
+def test_chunks_before_and_after_the_samples(tmp_path):
+    sound = noise("x", 500)[:, 0]
+    plain = canonical_header(1000, 16_000)
+    junk = struct.pack("<4sI", b"LIST", 5) + b"12345\0"  # odd lengths are padded
+    path = tmp_path / "a.wav"
+    path.write_bytes(plain[:36] + junk + plain[36:] + sound.tobytes() + junk)
+    header = read_header(path)
+    assert (header.frames, header.data_offset) == (500, 44 + len(junk))
+    np.testing.assert_array_equal(read_pcm16(path, header, TARGET)[0], sound)
+
+
+def test_streamed_wav_takes_its_length_from_the_file(tmp_path):
+    header = canonical_header(1000, 16_000)
+    path = tmp_path / "a.wav"
+    path.write_bytes(header[:40] + b"\xff\xff\xff\xff" + noise("x", 500).tobytes())
+    assert read_header(path).frames == 500
+
+
+def test_bad_files(tmp_path, write_wav):
+    path = write_wav(tmp_path / "a.wav")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    assert bad_kind(path) == "truncated"
+    path.write_bytes(whole[:30])
+    assert bad_kind(path) == "truncated"
+    path.write_bytes(b"")
+    assert bad_kind(path) == "zero-length"
+    path.write_bytes(canonical_header(0, 16_000))
+    assert bad_kind(path) == "zero-length"
+    path.write_bytes(b"this is not audio at all" * 10)
+    assert bad_kind(path) == "unreadable"
+    path.unlink()
+    assert bad_kind(path) == "unreadable"
+    for subtype in ("PCM_24", "FLOAT"):
+        path.write_bytes(write_wav(tmp_path / "b.wav", subtype=subtype).read_bytes()[:-100])
+        assert bad_kind(path) == "truncated"
+
+
+def test_what_only_decoding_shows(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise("x", 20_000), 16_000)
+    header = read_header(path)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(BadFileError):
+        read_pcm16(path, header, TARGET)
+    path = tmp_path / "b.wav"
+    soundfile.write(path, np.array([0.0, np.nan, 0.5]), 16_000, subtype="FLOAT")
+    with pytest.raises(BadFileError, match="not finite"):
+        read_pcm16(path, read_header(path), TARGET)
+
+
+def test_more_than_16_bits_are_rounded_and_clipped(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.array([0.0, 0.5, -1.0, 1.5, 0.4 / 32768, 0.6 / 32768]), 16_000, subtype="FLOAT")
+    samples, done = read_pcm16(path, read_header(path), TARGET)
+    assert samples.tolist() == [0, 16384, -32768, 32767, 0, 1]
+    assert (done.to_pcm16, done.clipped_samples) == (1, 1)
+
+
+def test_channels_and_rates(tmp_path, write_wav):
+    path = write_wav(tmp_path / "a.wav", 800, channels=3, rate=8000)
+    sound, header = soundfile.read(path, dtype="int16")[0], read_header(path)
+    same_rate = {"sample_rate": 8000}
+    for channel in range(3):
+        picked, done = read_pcm16(path, header, Target(channel=channel, **same_rate))
+        np.testing.assert_array_equal(picked, sound[:, channel])
+        assert done.channel_chosen == 1
+    average, done = read_pcm16(path, header, Target(channel="average", **same_rate))
+    np.testing.assert_array_equal(average, np.rint(sound.astype(float).mean(axis=1)))
+    assert done.channels_averaged == 1
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(8000, 801), (44_100, 4410), (48_000, 1601)])
+def test_resampling_keeps_a_tone(tmp_path, write_wav, rate, samples):
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(samples) / rate)
+    path = write_wav(tmp_path / "a.wav", rate=rate, sound=tone)
+    header = read_header(path)
+    new, done = read_pcm16(path, header, TARGET)
+    assert len(new) == TARGET.frames(header) == -(-samples * 16_000 // rate)
+    expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(len(new)) / 16_000)
+    assert np.abs(new[100:-100] / 32768 - expected[100:-100]).max() < 0.01
+    assert done.resampled == 1
+
+
+def test_duplicates_and_leaks(corpus, capsys):
+    train, test = corpus / "fan" / "train", corpus / "fan" / "test"
+    shutil.copy(train / "normal_id_00_00000000.wav", train / "normal_id_00_00000001.wav")
+    shutil.copy(train / "normal_id_00_00000000.wav", test / "anomaly_id_00_00000000.wav")
+    found = scan(dcase2020([corpus]), TARGET)
+    assert {(a.path.name, b.path.name) for a, b in found.duplicates} == {
+        ("anomaly_id_00_00000000.wav", "normal_id_00_00000000.wav"),
+        ("anomaly_id_00_00000000.wav", "normal_id_00_00000001.wav"),
+    }
+    assert len(found.leaking) == 2
+    report.print_scan(found)
+    shown = capsys.readouterr().out
+    assert "2 recordings repeat another one" in shown
+    assert "2 of these are in training and test at once" in shown
+
+
+def test_equal_middles_are_no_duplicates(corpus, write_wav):
+    for number in (0, 1):
+        sound = np.zeros(20_000, dtype=np.int16)
+        sound[number] = 1
+        write_wav(corpus / "fan" / "train" / f"normal_id_00_0000000{number}.wav", sound=sound)
+    assert scan(dcase2020([corpus]), TARGET).duplicates == []
+
+
+def test_report_says_what_is_there(corpus, write_wav, capsys):
+    write_wav(corpus / "valve" / "train" / "normal_id_04_00000000.wav", samples=32_000)
+    report.print_scan(scan(dcase2020([corpus]), TARGET))
+    shown = capsys.readouterr().out
+    assert "fan/00" in shown
+    assert "sample rates: 16000 Hz (25)" in shown
+    assert "lengths: 0.100 s (24), 2.000 s (1)" in shown
+    assert "24 recordings are shorter than 1 s" in shown
+    assert "1 classes have no test clip: valve/04" in shown
+
+
+def refusal(corpus: Path, target: Target = TARGET, resample: bool = False, skip_bad: bool = False) -> str:
+    with pytest.raises(UserError) as caught:
+        refuse_unfit(scan(dcase2020([corpus]), target), target, resample, skip_bad)
+    return str(caught.value)
+
+
+def test_refusals_say_what_where_and_what_to_do(corpus, write_wav):
+    odd = corpus / "fan" / "train" / "normal_id_00_00000000.wav"
+    write_wav(odd, rate=8000)
+    assert "1 of 24 recordings are not at 16000 Hz (8000 Hz: 1), first: " in (said := refusal(corpus))
+    assert str(odd) in said
+    assert "--resample" in said
+    refuse_unfit(scan(dcase2020([corpus]), TARGET), TARGET, resample=True, skip_bad=False)
+    write_wav(odd, channels=2)
+    assert "have other channels than one" in (said := refusal(corpus))
+    assert "--channel" in said
+    write_wav(odd)
+    assert "it has no channel 2, only 1" in refusal(corpus, Target(16_000, channel=2))
+    odd.write_bytes(odd.read_bytes()[:-10])
+    assert f"1 of 24 recordings are truncated, first: {odd}: its header says 3200 bytes" in refusal(corpus)
+
+
+def test_classes_need_training_clips(corpus, write_wav):
+    write_wav(corpus / "fan" / "test" / "id_05_00000000.wav")
+    said = refusal(corpus)
+    assert "1 classes have test clips but no training clip: fan/05 (1 test clips)" in said
+    assert "--source" in said
+
+
+def test_anomalies_are_not_for_training(corpus, write_wav):
+    write_wav(corpus / "fan" / "train" / "anomaly_id_00_00000000.wav")
+    assert "1 training clips are not normal" in refusal(corpus)
+
+
+def test_skipping_may_not_leave_a_class_untrained(corpus):
+    for path in (corpus / "pump" / "train").iterdir():
+        path.write_bytes(b"")
+    assert "pump/00 (4 test clips)" in refusal(corpus, skip_bad=True)
+    for path in corpus.rglob("*.wav"):
+        path.write_bytes(b"")
+    assert "none of the 24 recordings can be packed" in refusal(corpus, skip_bad=True)
+
+
+def test_skipped_are_counted_by_kind(corpus, write_wav):
+    train = corpus / "fan" / "train"
+    (train / "normal_id_00_00000000.wav").write_bytes(b"")
+    (train / "normal_id_00_00000001.wav").write_bytes(b"RIFF1234WAVE")
+    write_wav(train / "normal_id_00_00000002.wav", channels=2)
+    found = scan(dcase2020([corpus]), TARGET)
+    assert Counter(bad.error.kind for bad in found.bad) == {"zero-length": 1, "truncated": 1, "channels": 1}
+    refuse_unfit(found, TARGET, resample=False, skip_bad=True)

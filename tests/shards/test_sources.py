@@ -1,0 +1,212 @@
+"""Layouts: what a place and a name say about a clip."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from asd.errors import UserError
+from shards.sources import dcase2020, make_key, mimii, refuse_repeated_keys
+from shards.table import table
+
+HEADER = "path,machine_type,machine_id,split,label,domain,attributes\n"
+
+
+def test_dcase2020_names_and_places(corpus):
+    clips = dcase2020([corpus])
+    assert Counter((c.machine_type, c.machine_id, c.split, c.label) for c in clips) == {
+        (machine_type, machine_id, split, label): count
+        for machine_type, machine_id in (("fan", "00"), ("fan", "02"), ("pump", "00"))
+        for split, label, count in (("train", 0, 4), ("test", 0, 2), ("test", 1, 2))
+    }
+    first = next(c for c in clips if c.key == "fan-train-normal_id_00_00000000")
+    assert first.file_name == "normal_id_00_00000000.wav"
+    assert (first.domain, first.attributes) == ("", "")
+
+
+def test_development_additional_and_evaluation_become_one(corpus, tmp_path, write_wav):
+    parent = tmp_path / "all"
+    shutil.move(corpus, parent / "dev_data")
+    write_wav(parent / "eval_data" / "fan" / "train" / "normal_id_01_00000000.wav")
+    write_wav(parent / "eval_data" / "fan" / "test" / "id_01_00000000.wav")
+    together = dcase2020([parent])
+    assert {c.machine_class for c in together} == {("fan", "00"), ("fan", "01"), ("fan", "02"), ("pump", "00")}
+    assert [c.label for c in together if c.machine_id == "01" and c.split == "test"] == [-1]
+    apart = dcase2020([parent / "dev_data", parent / "eval_data"])
+    assert {c.key for c in apart} == {c.key for c in together}
+
+
+def test_parent_folders_change_nothing(tmp_path, write_wav):
+    root = tmp_path / "id_01" / "test" / "anomaly"
+    write_wav(root / "fan" / "train" / "normal_id_03_00000000.wav")
+    write_wav(root / "fan" / "test" / "normal_id_03_00000000.wav")
+    clips = dcase2020([tmp_path / "id_01"])
+    assert sorted((c.machine_type, c.machine_id, c.split, c.label) for c in clips) == [
+        ("fan", "03", "test", 0),
+        ("fan", "03", "train", 0),
+    ]
+
+
+def test_a_source_may_be_a_machine_or_a_split(corpus):
+    assert {c.machine_type for c in dcase2020([corpus / "fan"])} == {"fan"}
+    assert {c.split for c in dcase2020([corpus / "pump" / "train"])} == {"train"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "id_00_00000000.wav",  # no label is for evaluation tests
+        "normal_id_0_00000000.wav",
+        "normal_id_00_0000000.wav",
+        "normal_id_00_00000000.WAV",
+        "abnormal_id_00_00000000.wav",
+        "xnormal_id_00_00000000.wav",
+        "normal_id_00_00000000_more.wav",
+        "section_00_source_train_normal_0000_strength_1.wav",
+    ],
+)
+def test_other_names_are_refused(corpus, write_wav, name):
+    write_wav(corpus / "fan" / "train" / "normal_id_00_00000099.wav").rename(corpus / "fan" / "train" / name)
+    with pytest.raises(UserError, match=rf"^1 \.wav files are not named .*first: .*{name}"):
+        dcase2020([corpus])
+
+
+def test_misplaced_files_are_refused(corpus, write_wav):
+    write_wav(corpus / "fan" / "normal_id_00_00000000.wav")
+    with pytest.raises(UserError, match=r"1 \.wav files do not lie in .*fan/normal_id_00"):
+        dcase2020([corpus])
+
+
+def test_hidden_files_are_passed_over(corpus):
+    (corpus / "fan" / "train" / "._normal_id_00_00000000.wav").write_bytes(b"\0")
+    assert len(dcase2020([corpus])) == 24
+
+
+def test_linked_folders_are_followed_once(corpus, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "fan").symlink_to(corpus / "fan")
+    (corpus / "fan" / "train" / "loop").symlink_to(corpus / "fan")
+    assert len(dcase2020([tmp_path / "links"])) == 16
+
+
+def test_empty_and_missing_sources(tmp_path):
+    with pytest.raises(UserError, match=r"holds no \.wav file"):
+        dcase2020([tmp_path])
+    with pytest.raises(UserError, match="is not a folder"):
+        dcase2020([tmp_path / "nowhere"])
+
+
+def test_a_set_given_twice_names_both_files(corpus, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    for sources in ([corpus, copy], [corpus, corpus], [corpus, corpus / "fan"]):
+        with pytest.raises(UserError, match=r"two clips would have the key fan-.*\.wav and .*\.wav"):
+            refuse_repeated_keys(dcase2020(sources))
+
+
+def test_mimii_draws_its_test_by_seed(mimii_corpus):
+    def drawn(seed, count=None):
+        return {c.key for c in mimii([mimii_corpus], count, seed) if c.split == "test" and c.label == 0}
+
+    counts = Counter((c.machine_id, c.split, c.label) for c in mimii([mimii_corpus]))
+    assert counts == {
+        ("00", "train", 0): 2,
+        ("00", "test", 0): 3,
+        ("00", "test", 1): 3,
+        ("02", "train", 0): 1,
+        ("02", "test", 0): 1,
+        ("02", "test", 1): 4,  # one always stays for training
+    }
+    assert drawn(0) == drawn(0)
+    assert len({frozenset(drawn(seed)) for seed in range(8)}) > 1
+    assert len(drawn(0, 1)) == 2
+    assert drawn(0, 0) == set()
+    with pytest.raises(UserError, match="--test-normals 2 leaves no training clip of fan/02, which has 2"):
+        mimii([mimii_corpus], 2)
+
+
+def test_mimii_names(mimii_corpus):
+    clip = next(c for c in mimii([mimii_corpus]) if c.key == "fan-id_00-abnormal-00000001")
+    assert (clip.machine_type, clip.machine_id, clip.split, clip.label) == ("fan", "00", "test", 1)
+    assert clip.file_name == "id_00/abnormal/00000001.wav"
+    (mimii_corpus / "fan" / "id_00" / "normal" / "00000000.wav").rename(mimii_corpus / "fan" / "stray.wav")
+    with pytest.raises(UserError, match=r"1 \.wav files do not lie in .*stray\.wav"):
+        mimii([mimii_corpus])
+
+
+def test_table(tmp_path, write_wav):
+    for name in ("a.wav", "day 1/b.wav", "c.wav"):
+        write_wav(tmp_path / name)
+    (tmp_path / "clips.csv").write_text(
+        "\ufeff" + HEADER + "a.wav,Pump A,7,train,normal,source,speed 3\n"
+        '"day 1/b.wav",Pump A,7,test,1,target,\nc.wav,Pump A,7,TEST,-1,,"x, y"\n',
+        encoding="utf-8",
+    )
+    a, b, c = table([tmp_path / "clips.csv"])
+    assert (a.machine_type, a.machine_id, a.split, a.label, a.domain) == ("Pump A", "7", "train", 0, "source")
+    assert (a.attributes, a.file_name, a.path) == ("speed 3", "a.wav", tmp_path / "a.wav")
+    assert (b.split, b.label, b.domain, b.file_name) == ("test", 1, "target", "day 1/b.wav")
+    assert (c.split, c.label, c.attributes) == ("test", -1, "x, y")
+    assert len({a.key, b.key, c.key}) == 3
+    assert all(set(clip.key) <= set(make_key(clip.key)) for clip in (a, b, c))
+
+
+def test_table_needs_no_optional_columns(tmp_path, write_wav):
+    write_wav(tmp_path / "a.wav")
+    (tmp_path / "clips.csv").write_text("label,path,split,machine_id,machine_type\n0,a.wav,train,00,fan\n")
+    assert table([tmp_path / "clips.csv"])[0].machine_class == ("fan", "00")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.wav,fan,00,train,normal\n", "csv:2: .*number of cells"),
+        ("b.wav,fan,00,train,normal,,\n", r"csv:2: there is no file .*b\.wav"),
+        ("a.wav,,00,train,normal,,\n", "csv:2: machine_type is empty"),
+        ("a.wav,fan,00,training,normal,,\n", "csv:2: split is 'training', not one of train, test"),
+        ("a.wav,fan,00,test,bad,,\n", "csv:2: label is 'bad', not one of normal, anomaly, unknown"),
+        ("a.wav,fan,00,test,0,here,\n", "csv:2: domain is 'here', not one of"),
+        ("a.wav,fan,00,train,anomaly,,\n", "csv:2: training is on normal sounds only"),
+        ("", "lists no clip"),
+    ],
+)
+def test_table_errors_name_the_line(tmp_path, write_wav, line, message):
+    write_wav(tmp_path / "a.wav")
+    (tmp_path / "clips.csv").write_text(HEADER + line)
+    with pytest.raises(UserError, match=message):
+        table([tmp_path / "clips.csv"])
+
+
+def test_table_columns_and_encoding(tmp_path):
+    csv = tmp_path / "clips.csv"
+    csv.write_text("path;machine_type\n")
+    with pytest.raises(UserError, match="csv:1: the first line must name the columns path,machine_type"):
+        table([csv])
+    csv.write_bytes(HEADER.encode() + b"\xff\xfe\n")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        table([csv])
+    with pytest.raises(UserError, match="takes a csv"):
+        table([tmp_path])
+
+
+def test_keys_are_plain_and_stay_apart():
+    assert make_key("fan", "train", "normal_id_00_00000000") == "fan-train-normal_id_00_00000000"
+    odd = [
+        make_key("펌프", "1.5"),
+        make_key("펌프", "1_5"),
+        make_key("팬팬", "1.5"),
+        make_key("x" * 200),
+        make_key("x" * 201),
+    ]
+    assert len(set(odd)) == 5
+    assert all(len(key) <= 90 and key.isascii() and "." not in key and " " not in key for key in odd)
+
+
+def test_folders_of_several_lists(tmp_path: Path, write_wav):
+    for name in ("one", "two"):
+        write_wav(tmp_path / name / "a.wav")
+        (tmp_path / name / "c.csv").write_text(HEADER + f"a.wav,{name},00,train,normal,,\n")
+    assert {c.machine_type for c in table([tmp_path / "one" / "c.csv", tmp_path / "two" / "c.csv"])} == {"one", "two"}

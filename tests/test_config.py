@@ -1,0 +1,252 @@
+"""Configs as users write them: every shipped file, every kind of slip, each told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from asd.config import check_batch, dump_yaml, load_config
+from asd.errors import UserError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+DEFAULT = CONFIGS / "dcase2020_integrated.yaml"
+
+
+def load(*overrides: str):
+    return load_config(DEFAULT, overrides)
+
+
+def refusal(*overrides: str, path: Path = DEFAULT) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(path, overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_config_loads_and_survives_writing(path, tmp_path):
+    config = load_config(path)
+    assert config.run.dir == f"runs/{path.stem}"
+    (tmp_path / "again.yaml").write_text(dump_yaml(config))
+    assert load_config(tmp_path / "again.yaml") == config
+
+
+def test_the_default_is_the_integrated_model():
+    config = load()
+    assert (config.data.shards, config.train.global_batch, config.train.epochs) == ("data/dcase2020", 64, 150)
+    assert (config.backbone.name, config.loss.name, config.loss.scale, config.loss.margin) == (
+        "resnet50_ir",
+        "arcface",
+        30,
+        0.05,
+    )
+    assert (config.optim.schedule.t_0, config.optim.schedule.t_mult, config.optim.schedule.t_up) == (10, 2, 2)
+    assert config.data.run_length == 8
+
+
+def test_the_shipped_files_set_only_what_the_tree_holds():
+    """Each key of a file is found again in the resolved config, at the same value."""
+    for path in CONFIGS.glob("*.yaml"):
+        resolved = yaml.safe_load(dump_yaml(load_config(path)))
+
+        def compare(written, found, where: str) -> None:
+            if isinstance(written, dict):
+                for key, value in written.items():
+                    compare(value, found[key], f"{where}.{key}")
+            else:
+                assert found == written, where
+
+        compare(yaml.safe_load(path.read_text()), resolved, path.stem)
+
+
+# Overrides
+
+
+def test_words_override_the_file():
+    config = load(
+        "train.seed=5", "data.crop_s=2.5", "optim.lr=1e-3", "backbone.depths=[1, 1, 1, 1]", "run.dir=elsewhere",
+        "mixup=null", "optim.schedule.t_0=5", "train.epochs=null", "train.steps=70", "resume=never",
+    )  # fmt: skip
+    assert (config.train.seed, config.data.crop_s, config.optim.lr) == (5, 2.5, 0.001)
+    assert config.backbone.depths == (1, 1, 1, 1)
+    assert config.run.dir == "elsewhere"
+    assert config.mixup is None
+    assert (config.optim.schedule.t_0, config.optim.schedule.t_mult) == (5, 2)
+    assert (config.train.epochs, config.train.steps) == (None, 70)
+    assert config.resume == "never"
+    assert config.loss == load().loss
+
+
+def test_the_last_word_counts():
+    assert load("train.seed=5", "train.seed=6").train.seed == 6
+
+
+def test_a_value_may_hold_an_equals_sign():
+    assert load("run.dir=a=b").run.dir == "a=b"
+
+
+def test_naming_another_part_drops_the_settings_of_the_former():
+    config = load("loss.name=softmax", "backbone.name=mobilefacenet", "optim.schedule.name=constant")
+    assert config.loss.model_dump() == {"name": "softmax", "label_smoothing": 0.0}
+    assert config.backbone.name == "mobilefacenet"
+    assert config.backbone.embedding == 128
+    assert config.optim.schedule.name == "constant"
+    assert config.optim.lr == load().optim.lr
+
+
+def test_naming_the_same_part_keeps_its_settings():
+    assert load("loss.name=arcface").loss == load().loss
+
+
+@pytest.mark.parametrize(
+    "words", [("loss.name=softmax", "loss.label_smoothing=0.2"), ("loss.label_smoothing=0.2", "loss.name=softmax")]
+)
+def test_settings_of_a_new_part_count_in_any_order(words):
+    assert load(*words).loss.label_smoothing == 0.2
+
+
+# Slips
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "nearest"),
+    [
+        ("train.epoch=3", "train.epoch", "train.epochs"),
+        ("train.globalbatch=3", "train.globalbatch", "train.global_batch"),
+        ("loss.marign=0.1", "loss.marign", "loss.margin"),
+        ("optim.schedule.t0=3", "optim.schedule.t0", "optim.schedule.t_0"),
+        ("backbone.dropuot=0.1", "backbone.dropuot", "backbone.dropout"),
+        ("evalute.every_epochs=1", "evalute", "evaluate"),
+        ("data.shard=x", "data.shard", "data.shards"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(word, key, nearest):
+    assert refusal(word) == f"{DEFAULT}: unknown key {key}, did you mean {nearest}?"
+
+
+def test_an_unknown_key_like_no_other_is_named_alone():
+    assert refusal("zzzzqqqq=1") == f"{DEFAULT}: unknown key zzzzqqqq"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("train.epochs=many", "train.epochs=many: Input should be a valid integer"),
+        ("train.epochs=0", "train.epochs=0: Input should be greater than 0"),
+        ("train.epochs=1.5", "train.epochs=1.5: Input should be a valid integer"),
+        ("train.seed=-1", "train.seed=-1: Input should be greater than or equal to 0"),
+        ("data.val_fraction=1", "data.val_fraction=1: Input should be less than 1"),
+        ("optim.name=adamm", "optim.name=adamm: Input should be 'adam', 'adamw' or 'sgd'"),
+        ("backbone.depths=[1, 2]", "backbone.depths"),
+        ("loss.margin=2", "loss.margin=2: Input should be less than or equal to 1.57"),
+        ("optim.schedule.t_up=10", "t_up 10 must be shorter than t_0 10"),
+        ("mixup=yes", "mixup"),
+        ("train=5", "train"),
+        ("data.shards.x=5", "data.shards"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(word, told):
+    message = refusal(word)
+    assert message.startswith(f"{DEFAULT}: ")
+    assert told in message
+
+
+def test_an_unknown_part_is_named_with_those_that_exist():
+    message = refusal("loss.name=arcfaec")
+    assert "loss" in message
+    assert "'arcface'" in message
+    assert "'softmax'" in message
+
+
+@pytest.mark.parametrize("words", [("train.steps=10",), ("train.epochs=null",)], ids=["both", "neither"])
+def test_epochs_or_steps_but_not_both(words):
+    assert "give train.epochs or train.steps, one of the two" in refusal(*words)
+
+
+def test_selection_needs_validation_clips():
+    assert "evaluate.select=clean needs data.val_fraction above 0" in refusal("data.val_fraction=0")
+    load("data.val_fraction=0", "evaluate.select=oracle")
+
+
+@pytest.mark.parametrize("word", ["train.epochs", "=5", "--epochs"])
+def test_a_word_that_sets_nothing_is_refused(word):
+    assert f"{word!r} is not of the form key=value" in refusal(word)
+
+
+def test_a_value_that_is_not_yaml_is_refused():
+    assert refusal("train.epochs=[1") == "'train.epochs=[1': the value is not yaml"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_missing_is_named(tmp_path):
+    tree = yaml.safe_load(DEFAULT.read_text())
+    del tree["optim"]
+    assert refusal(path=written(tmp_path, yaml.safe_dump(tree))) == f"{tmp_path}/mine.yaml: optim is missing"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train: {epochs: 3", "is not yaml"),
+        ("a: b: c", "is not yaml"),
+        ("train:\n\tepochs: 3", "is not yaml"),
+        ("just words", "must hold keys and values"),
+        ("- 1\n- 2", "must hold keys and values"),
+        ("", "must hold keys and values"),
+    ],
+)
+def test_what_is_not_yaml_is_refused(tmp_path, text, told):
+    assert told in refusal(path=written(tmp_path, text))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    assert "is not yaml" in refusal(path=path)
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    text = "!!python/object/apply:os.system ['touch " + str(tmp_path / "victim") + "']"
+    assert "is not yaml" in refusal(path=written(tmp_path, text))
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_file_that_is_not_there_names_the_nearest():
+    missing = CONFIGS / "dcase2020_integrate.yaml"
+    assert refusal(path=missing) == f"{missing} does not exist; did you mean {DEFAULT}?"
+
+
+# The global batch
+
+
+@pytest.mark.parametrize(
+    ("words", "ranks"), [((), 1), ((), 2), ((), 8), (("train.accumulate=2",), 4), (("mixup=null",), 64)]
+)
+def test_a_batch_that_divides_is_taken(words, ranks):
+    check_batch(load(*words), ranks)
+
+
+@pytest.mark.parametrize(
+    ("words", "ranks", "told"),
+    [
+        ((), 3, "train.global_batch=64 cannot be divided by 3 ranks: use a multiple of 3, such as 66"),
+        (
+            ("train.accumulate=3",),
+            2,
+            "cannot be divided by 2 ranks × 3 accumulated parts: use a multiple of 6, such as 66",
+        ),
+        ((), 16, "each forward pass sees 4 clips, which mixup.group_size=8 does not divide"),
+        (("train.global_batch=24",), 2, "use a train.global_batch that is a multiple of 16"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused(words, ranks, told):
+    with pytest.raises(UserError) as caught:
+        check_batch(load(*words), ranks)
+    assert told in str(caught.value)

@@ -1,0 +1,166 @@
+"""Who may import whom: the architecture as a table, checked against every import statement of the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A part imports only parts of lower levels. A package is one part, but for asd.data, whose modules are parts.
+# errors stands below all of them.
+LEVELS = [
+    {"asd.errors"},
+    # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
+    {
+        "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
+        "asd.data.manifest", "asd.data.plan", "asd.data.batch",
+        "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
+        "asd.scorers", "asd.metrics", "asd.fit_torchaudio",
+    },
+    {"asd.data.reader", "asd.data.splits", "asd.signals", "asd.report", "asd.figures"},
+    # batches; what a step means; embeddings file → scores and report
+    {"asd.data.loader", "asd.tasks", "asd.scoring"},
+    {"asd.trainer", "asd.embedding"},
+    {"asd.evaluator"},
+    {"asd.config"},
+    # the parts put together
+    {"asd.system"},
+    {"asd.training", "asd.offline"},
+    {"train_ddp", "eval"},
+]  # fmt: skip
+LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+
+# No level says these: part → what it must never import, by the beginning of the name.
+NEVER = {
+    "asd.data": ["asd.frontends", "asd.augment", "asd.backbones", "asd.losses", "asd.tasks", "asd.scorers"],
+    "asd.frontends": ["asd.data", "asd.distributed"],
+    "asd.backbones": ["asd.data", "asd.distributed"],
+    "asd.losses": ["asd.data", "asd.distributed"],
+    "asd.augment": ["asd.data", "asd.distributed"],
+    "asd.tasks": ["asd.distributed", "asd.scorers", "asd.data.manifest", "asd.data.loader"],
+    "asd.trainer": ["asd.evaluator", "asd.embedding", "asd.scoring", "asd.scorers", "asd.tasks", "asd.backbones"],
+    "asd.evaluator": ["asd.trainer", "asd.tasks", "asd.backbones"],
+    "asd": ["shards", "train_ddp", "eval", "tests", "benchmarks", "sklearn", "webdataset", "librosa", "pandas"],
+    "shards": ["tests", "benchmarks"],
+}
+# What only these may import.
+ONLY = {
+    "accelerate": {"asd.distributed"},
+    "asd.config": {"asd.system", "asd.training", "asd.offline", "train_ddp", "eval"},
+    "tensorboard": set(),
+    "torch.utils.tensorboard": {"asd.loggers"},
+    "matplotlib": {"asd.figures", "asd.loggers"},
+    "safetensors": {"asd.checkpoint", "asd.scoring", "asd.system"},
+}
+# Starting the packer or the plan of an epoch must not cost torch's import.
+WITHOUT_TORCH = {
+    "asd.errors",
+    "asd.data.manifest",
+    "asd.data.plan",
+    "asd.data.splits",
+    "asd.data.reader",
+    "asd.run_folder",
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every source module by its dotted name."""
+    files = [*ROOT.glob("asd/**/*.py"), *ROOT.glob("shards/**/*.py"), ROOT / "train_ddp.py", ROOT / "eval.py"]
+    names = [".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for f in files]
+    return dict(zip(names, files, strict=True))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports, anywhere in it: modules in full, names of other packages with their module."""
+    found = set()
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            assert node.module is not None
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules() else node.module for name in names}
+    return frozenset(found)
+
+
+def part_of(module: str) -> str:
+    words = module.split(".")
+    if words[0] == "shards":
+        return "shards"
+    return ".".join(words[: 3 if words[:2] == ["asd", "data"] else 2])
+
+
+def is_under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def pairs() -> Iterator[tuple[str, str]]:
+    """(importing module, what it imports)."""
+    for module in modules():
+        for name in imports(module):
+            yield module, name
+
+
+def test_the_sources_are_found():
+    assert {"asd.trainer", "asd.data.plan", "shards.pack", "train_ddp", "eval"} <= set(modules())
+    assert "asd.checkpoint" in imports("asd.trainer")
+
+
+def test_every_part_has_its_place_in_the_table():
+    parts = {part_of(m) for m in modules()} - {"asd", "asd.data", "shards"}
+    assert parts == set(LEVEL)
+    assert len(LEVEL) == sum(map(len, LEVELS))
+    assert modules()["asd"].read_text() == ""
+    assert imports("asd.data") == frozenset()
+
+
+def test_parts_import_lower_levels_only():
+    wrong = [
+        f"{module} (level {LEVEL[part_of(module)]}) imports {name} (level {LEVEL[part_of(name)]})"
+        for module, name in pairs()
+        if part_of(module) in LEVEL and part_of(name) in LEVEL and part_of(module) != part_of(name)
+        if LEVEL[part_of(module)] <= LEVEL[part_of(name)]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", NEVER)
+def test_what_must_never_be_imported(part):
+    wrong = [
+        f"{module} imports {name}"
+        for module, name in pairs()
+        if is_under(module, part) and any(is_under(name, prefix) for prefix in NEVER[part])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("imported", ONLY)
+def test_what_only_some_may_import(imported):
+    wrong = [
+        f"{module} imports {name}"
+        for module, name in pairs()
+        if is_under(name, imported) and part_of(module) not in ONLY[imported] | {part_of(imported)}
+    ]
+    assert wrong == []
+
+
+def test_shards_know_the_manifest_and_the_errors_alone():
+    theirs = {name for module, name in pairs() if part_of(module) == "shards" and is_under(name, "asd")}
+    assert theirs == {"asd.data.manifest", "asd.errors"}
+
+
+def test_light_parts_do_without_torch():
+    wrong = [
+        f"{module} imports {name}"
+        for module, name in pairs()
+        if part_of(module) in WITHOUT_TORCH and any(is_under(name, heavy) for heavy in ("torch", "torchaudio"))
+    ]
+    assert wrong == []

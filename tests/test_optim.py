@@ -1,0 +1,194 @@
+"""Learning rates at points worked out by hand, and updates that a flag on the device masks exactly."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+from torch import nn
+
+from asd.optim import ConstantConfig, CosineConfig, OptimConfig, WarmRestartsConfig, build_optimizer, lr_at
+
+
+def factor(schedule, epoch: float, total: float = 100.0) -> float:
+    """Learning rate as a share of its peak."""
+    return lr_at(OptimConfig(lr=0.2, schedule=schedule), epoch, total) / 0.2
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [
+        (0, 0.0),
+        (0.5, 0.25),
+        (1, 0.5),
+        (2, 1.0),  # top of the first cycle, epochs 0-10
+        (4, 0.5 * (1 + math.cos(math.pi / 4))),
+        (6, 0.5),
+        (10, 0.0),  # the second, epochs 10-30
+        (11, 0.5),
+        (12, 1.0),
+        (21, 0.5),
+        (30, 0.0),  # the third, epochs 30-70
+        (32, 1.0),
+        (51, 0.5),
+        (70, 0.0),
+        (72, 1.0),
+    ],
+)
+def test_warm_restarts(epoch, expected):
+    assert factor(WarmRestartsConfig(t_0=10, t_mult=2, t_up=2), epoch) == pytest.approx(expected, abs=1e-9)
+
+
+def test_warm_restarts_equals_torch_without_warm_up():
+    parameter = nn.Parameter(torch.zeros(1))
+    sgd = torch.optim.SGD([parameter], lr=0.2)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(sgd, T_0=5, T_mult=3, eta_min=0.02)
+    ours = WarmRestartsConfig(t_0=5, t_mult=3, t_up=0, floor=0.1)
+    for tenth in range(0, 600, 7):
+        scheduler.step(tenth / 10)
+        assert factor(ours, tenth / 10) * 0.2 == pytest.approx(sgd.param_groups[0]["lr"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(0, 0.0), (0.5, 0.5), (1, 1.0), (2, 0.1 + 0.9 * 0.5 * (1 + math.sqrt(0.5))), (3, 0.55), (5, 0.1), (9, 0.1)],
+)
+def test_cosine(epoch, expected):
+    assert factor(CosineConfig(warmup_epochs=1, floor=0.1), epoch, total=5) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 0.0), (1, 0.25), (4, 1.0), (99, 1.0)])
+def test_constant(epoch, expected):
+    assert factor(ConstantConfig(warmup_epochs=4), epoch) == pytest.approx(expected)
+
+
+def test_no_warm_up_starts_at_the_top():
+    for schedule in (ConstantConfig(), CosineConfig(), WarmRestartsConfig(t_up=0)):
+        assert factor(schedule, 0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "jumps"),
+    [
+        (WarmRestartsConfig(t_0=10, t_mult=2, t_up=2), []),
+        (WarmRestartsConfig(t_0=10, t_mult=2, t_up=0), [10, 30, 70]),
+        (WarmRestartsConfig(t_0=10, t_mult=1.5, t_up=3, floor=0.2), [10, 25, 47.5, 81.25]),
+        (CosineConfig(warmup_epochs=5, floor=0.05), []),
+        (ConstantConfig(warmup_epochs=5), []),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_schedules_jump_only_where_a_cycle_begins(schedule, jumps):
+    epochs = np.arange(0, 100, 0.01)
+    factors = np.array([factor(schedule, e) for e in epochs])
+    assert ((factors >= 0) & (factors <= 1)).all()
+    found = epochs[1:][abs(np.diff(factors)) > 0.02]
+    assert found.tolist() == pytest.approx(jumps, abs=0.011)
+
+
+def test_a_cycle_shorter_than_its_warm_up_is_refused():
+    with pytest.raises(pydantic.ValidationError, match="t_up 10 must be shorter than t_0 10"):
+        WarmRestartsConfig(t_0=10, t_up=10)
+
+
+# Optimisers
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+
+
+def give_gradients(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for p in module.parameters():
+        p.grad = torch.randn(p.shape, generator=generator)
+
+
+def step(module: nn.Module, optimizer: torch.optim.Optimizer, seed: int, found_inf: float) -> None:
+    give_gradients(module, seed)
+    if found_inf:
+        next(module.parameters()).grad[0, 0] = math.nan
+    optimizer.found_inf = torch.tensor(found_inf)
+    optimizer.step()
+
+
+def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    state = [v for s in optimizer.state_dict()["state"].values() for v in s.values() if isinstance(v, torch.Tensor)]
+    return [t.detach().clone() for t in [*module.parameters(), *state]]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_masked_update_changes_nothing(name):
+    module = network()
+    optimizer = build_optimizer(OptimConfig(name=name, lr=0.1, weight_decay=0.1), module.parameters())
+    for seed in range(3):
+        step(module, optimizer, seed, found_inf=0.0)
+    before = snapshot(module, optimizer)
+    step(module, optimizer, 3, found_inf=1.0)
+    after = snapshot(module, optimizer)
+    assert len(before) > 4
+    assert all(a.equal(b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_training_goes_on_as_if_the_masked_update_had_never_been(name):
+    """Also where it is the very first one, before the optimiser has any state."""
+    config = OptimConfig(name=name, lr=0.1, weight_decay=0.1)
+    hit, spared = network(), network()
+    for module, flags in ((hit, (1.0, 0.0, 0.0, 1.0, 0.0)), (spared, (0.0, 0.0, 0.0))):
+        optimizer = build_optimizer(config, module.parameters())
+        good = 0
+        for flag in flags:
+            step(module, optimizer, good if not flag else 99, flag)
+            good += not flag
+    for ours, theirs in zip(hit.parameters(), spared.parameters(), strict=True):
+        assert ours.equal(theirs)
+
+
+@pytest.mark.parametrize(
+    ("config", "reference"),
+    [
+        (OptimConfig(name="adam", lr=0.1, weight_decay=0.2, betas=(0.8, 0.9)), torch.optim.Adam),
+        (OptimConfig(name="adamw", lr=0.1, weight_decay=0.2, betas=(0.8, 0.9)), torch.optim.AdamW),
+        (OptimConfig(name="sgd", lr=0.1, weight_decay=0.2, momentum=0.7), torch.optim.SGD),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_optimisers_are_torchs(config, reference):
+    ours, theirs = network(), network()
+    settings = {"momentum": 0.7} if config.name == "sgd" else {"betas": (0.8, 0.9)}
+    optimizers = [
+        build_optimizer(config, ours.parameters()),
+        reference(theirs.parameters(), lr=0.1, weight_decay=0.2, **settings),
+    ]
+    for seed in range(5):
+        for module, optimizer in zip((ours, theirs), optimizers, strict=True):
+            give_gradients(module, seed)
+            optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_frozen_parameters_are_left_alone():
+    module = network()
+    module[0].requires_grad_(False)
+    (group,) = build_optimizer(OptimConfig(), module.parameters()).param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in module[1].parameters()]
+
+
+def test_state_survives_saving(tmp_path):
+    module = network()
+    optimizer = build_optimizer(OptimConfig(), module.parameters())
+    step(module, optimizer, 0, 0.0)
+    twin = copy.deepcopy(module)
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    again = build_optimizer(OptimConfig(), twin.parameters())
+    again.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
+    for m, o in ((module, optimizer), (twin, again)):
+        step(m, o, 1, 0.0)
+    assert all(a.equal(b) for a, b in zip(module.parameters(), twin.parameters(), strict=True))
