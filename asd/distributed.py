@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -137,6 +138,11 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     _set_threads(device)  # accelerate changes torch's thread count silently
     try:
         yield Ranks(accelerator, rank, world_size, device, chosen)
+    except BaseException as error:
+        # The frames hold the DDP module and so the process group. If that were freed with the exception, under the
+        # interpreter lock, it would wait for ever for its threads, which may need the lock to end (seen with gloo).
+        traceback.clear_frames(error.__traceback__)
+        raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

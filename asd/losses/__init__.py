@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
 from asd.losses.arcface import ArcFace, ArcFaceConfig
 from asd.losses.base import ClassificationLoss
-from asd.losses.softmax import Softmax, SoftmaxConfig
+from asd.losses.cosface import CosFace, CosFaceConfig
+from asd.losses.softmax import Focal, FocalConfig, Softmax, SoftmaxConfig
 
-LOSSES: dict[str, type[ClassificationLoss]] = {"softmax": Softmax, "arcface": ArcFace}
+LOSSES: dict[str, Any] = {"softmax": Softmax, "focal": Focal, "cosface": CosFace, "arcface": ArcFace}
 
-LossConfig = Annotated[SoftmaxConfig | ArcFaceConfig, pydantic.Field(discriminator="name")]
+LossConfig = Annotated[
+    SoftmaxConfig | FocalConfig | CosFaceConfig | ArcFaceConfig, pydantic.Field(discriminator="name")
+]
 
 
-def build_loss(config: SoftmaxConfig | ArcFaceConfig, dim: int, classes: int) -> ClassificationLoss:
+def build_loss(config: LossConfig, dim: int, classes: int) -> ClassificationLoss:
     """The loss that a config names, with its class centres."""
-    return LOSSES[config.name](config, dim, classes)
+    loss: ClassificationLoss = LOSSES[config.name](config, dim, classes)
+    return loss

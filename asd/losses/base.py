@@ -14,6 +14,7 @@ class ClassificationLoss(nn.Module):
     """
 
     label_smoothing: float
+    noisy = False  # whether the second target of a mixture is met by the margin of the first (Noisy-ArcMix)
 
     def logits(self, embedding: Tensor) -> Tensor:
         """(B, D) → (B, C) without any margin."""
@@ -27,9 +28,10 @@ class ClassificationLoss(nn.Module):
         """weight·L(first) + (1 − weight)·L(second) per clip, (B,); weight 1 is the plain loss."""
         with torch.autocast(embedding.device.type, enabled=False):
             logits = self.logits(embedding.float())
-            return weight * self.single(logits, first) + (1 - weight) * self.single(logits, second)
+            of_first = self.margin_logits(logits, first)
+            of_second = of_first if self.noisy else self.margin_logits(logits, second)
+            return weight * self.single(of_first, first) + (1 - weight) * self.single(of_second, second)
 
     def single(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """Cross-entropy of the margin logits against one class a row, (B,)."""
-        hard = self.margin_logits(logits, classes)
-        return F.cross_entropy(hard, classes, reduction="none", label_smoothing=self.label_smoothing)
+        """Cross-entropy of logits (B, C) against one class a row, (B,)."""
+        return F.cross_entropy(logits, classes, reduction="none", label_smoothing=self.label_smoothing)

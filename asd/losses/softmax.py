@@ -1,4 +1,4 @@
-"""Plain softmax cross-entropy with label smoothing. Legend: B batch, C classes, D embedding."""
+"""Plain softmax cross-entropy with label smoothing, and its focal form. Legend: B batch, C classes, D embedding."""
 
 from __future__ import annotations
 
@@ -20,10 +20,32 @@ class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 class Softmax(ClassificationLoss):
     """Cross-entropy of a linear layer on the embedding."""
 
-    def __init__(self, config: SoftmaxConfig, dim: int, classes: int) -> None:
+    def __init__(self, config: SoftmaxConfig | FocalConfig, dim: int, classes: int) -> None:
         super().__init__()
         self.label_smoothing = config.label_smoothing
         self.classifier = nn.Linear(dim, classes)
 
     def logits(self, embedding: Tensor) -> Tensor:
         return self.classifier(embedding)
+
+
+class FocalConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Linear classifier; clips that are already told apart count less."""
+
+    name: Literal["focal"] = "focal"
+    alpha: pydantic.PositiveFloat = 1.0
+    gamma: pydantic.NonNegativeFloat = 1.0
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+
+
+class Focal(Softmax):
+    """alpha·(1 − p)^gamma times the cross-entropy, p the probability of the target (Lin et al. 2017)."""
+
+    def __init__(self, config: FocalConfig, dim: int, classes: int) -> None:
+        super().__init__(config, dim, classes)
+        self.alpha, self.gamma = config.alpha, config.gamma
+
+    def single(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Focal loss of logits (B, C) against one class a row, (B,)."""
+        others = 1 - logits.softmax(1).gather(1, classes[:, None]).squeeze(1)
+        return self.alpha * others.clamp(min=1e-7).pow(self.gamma) * super().single(logits, classes)

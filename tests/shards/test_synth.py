@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scipy import fft
 from sklearn.metrics import roc_auc_score
 
 from asd.errors import UserError
 from shards.synth import factory
 from shards.synth.__main__ import main
-from shards.synth.clip import DEFAULT_SNR_DB, MACHINE_IDS, Clip, render, render_with
+from shards.synth.clip import DEFAULT_SNR_DB, MACHINE_IDS, Clip, drawn_fault, render, render_with, unit
 from shards.synth.factory import FactoryConfig, all_clips, write_clips, write_factory
 from shards.synth.faults import FAULTS
 from shards.synth.machine import power
@@ -113,22 +114,14 @@ def relative_change(clip, fault, snr_db: float) -> float:
 
 
 def test_all_faults_of_a_type_occur_at_many_severities():
-    drawn = [factory_fault(index) for index in range(80)]
+    drawn = [drawn_fault(Clip(0, "valve", 0, "anomaly", index)) for index in range(80)]
     assert {fault for fault, _ in drawn} == set(FAULTS["valve"])
     severities = [severity for _, severity in drawn]
     assert min(severities) < 0.1
     assert max(severities) > 0.9
 
 
-def factory_fault(index: int):
-    from shards.synth.clip import drawn_fault
-
-    return drawn_fault(Clip(0, "valve", 0, "anomaly", index))
-
-
 def test_units_are_equally_loud():
-    from shards.synth.clip import unit
-
     for machine_type, machine_ids in MACHINE_IDS.items():
         for machine_id in machine_ids:
             assert power(unit(0, machine_type, machine_id)) == pytest.approx(1.0)
@@ -183,22 +176,23 @@ def test_the_nearest_neighbour_of_raw_spectra_finds_some_anomalies_but_not_most(
 
 
 def nearest_neighbour_auc(machine_type: str, machine_id: int) -> float:
-    """AUC of the distance from a clip's mean log spectrum to the nearest of 30 training clips of its ID."""
-    counts = {"train": 30, "normal": 12, "anomaly": 12}
-    train, normal, anomaly = (
-        np.array([mean_log_spectrum(Clip(0, machine_type, machine_id, kind, index)) for index in range(count)])
-        for kind, count in counts.items()
-    )
-    tested = np.concatenate([normal, anomaly])
-    distance = np.linalg.norm(tested[:, None] - train, axis=2).min(axis=1)
-    return float(roc_auc_score([0] * 12 + [1] * 12, distance))
+    """AUC of the distance from a clip's mean log-mel spectrum to the nearest of 24 training clips of its ID."""
+    counts = {"train": 24, "normal": 10, "anomaly": 10}
+    clips = [Clip(0, machine_type, machine_id, kind, index) for kind in counts for index in range(counts[kind])]
+    spectra = mean_log_spectra(np.array([render(clip, 2.0, DEFAULT_SNR_DB) for clip in clips]))
+    distance = np.linalg.norm(spectra[24:, None] - spectra[:24], axis=2).min(axis=1)
+    return float(roc_auc_score([0] * 10 + [1] * 10, distance))
 
 
-def mean_log_spectrum(clip: Clip) -> np.ndarray:
-    """(128,) time mean of a log spectrum in dB, 128 bands of equal width in mel."""
-    frames = np.lib.stride_tricks.sliding_window_view(render(clip, 2.0, DEFAULT_SNR_DB), 1024)[::512]
-    spectrum = np.abs(np.fft.rfft(frames * np.hanning(1024))) ** 2
+def mel_bands() -> np.ndarray:
+    """(513, 128) triangles of equal width in mel, as float32."""
     mel = 2595 * np.log10(1 + np.fft.rfftfreq(1024, 1 / SAMPLE_RATE) / 700)
     edges = np.linspace(0, mel[-1], 130)
-    bands = np.maximum(0, 1 - np.abs(mel[:, None] - edges[1:-1]) / edges[1])
-    return (10 * np.log10(spectrum @ bands + 1e-10)).mean(axis=0)
+    return np.maximum(0, 1 - np.abs(mel[:, None] - edges[1:-1]) / edges[1]).astype(np.float32)
+
+
+def mean_log_spectra(waveforms: np.ndarray) -> np.ndarray:
+    """(clips, 128) time means of the log-mel spectra in dB of (clips, samples)."""
+    frames = np.lib.stride_tricks.sliding_window_view(waveforms, 1024, axis=1)[:, ::512]
+    power_spectra = np.abs(fft.rfft(frames * np.hanning(1024).astype(np.float32))) ** 2
+    return (10 * np.log10(power_spectra @ mel_bands() + 1e-10)).mean(axis=1)

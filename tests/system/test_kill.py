@@ -77,7 +77,7 @@ def kill_while_saving(
     known = checkpoint.complete_steps(checkpoints)
     job = Job(log, arguments, ranks=2, prepare=slow_saves)
     wait_for(lambda: job.ended or checkpoint.complete_steps(checkpoints)[-1:] > known[-1:])
-    time.sleep(dice.uniform(0, 0.1))
+    time.sleep(dice.uniform(0, 0.2))
     before = checkpoint.complete_steps(checkpoints)
     job.kill()
     return before, checkpoint.complete_steps(checkpoints)

@@ -1,0 +1,57 @@
+"""Losses that are not finite, and precisions."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from asd import checkpoint
+from tests.system.hooks import nan_from_then_on, nan_once, no_scoring
+from tests.system.launch import losses, records, run, succeed, train_words
+from tests.system.test_bad_input import refused
+
+KEEP = "checkpoint={every_steps: 1, keep_last: 100}"
+
+
+def state(folder: Path, step: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Weights and optimiser state of a checkpoint."""
+    place = checkpoint.step_path(folder / "checkpoints", step)
+    optimizer = torch.load(place / "optimizer.pt", weights_only=True)["state"]
+    flat = {f"{index}.{name}": value for index, own in optimizer.items() for name, value in own.items()}
+    return load_file(place / "model.safetensors"), flat
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_one_bad_loss_changes_nothing_and_is_counted(small_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    succeed(tmp_path / "log", train_words(small_set, folder, KEEP), ranks=2, prepare=nan_once)
+    before, at, after = (state(folder, step) for step in (3, 4, 5))
+    assert same(before[0], at[0]), "weights"
+    assert same(before[1], at[1]), "optimiser"
+    assert not same(at[0], after[0])
+    counts = [record["nonfinite_steps"] for record in records(folder) if "loss" in record]
+    assert counts == [0] * 4 + [1] * 6  # a flag is read one step late
+    assert [step for step, loss in losses(folder).items() if not math.isfinite(loss)] == [4]
+
+
+def test_a_streak_of_bad_losses_stops_all_ranks(small_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = train_words(small_set, folder, KEEP, "train.max_nonfinite=3")
+    line = refused(run(tmp_path / "log", words, ranks=2, prepare=nan_from_then_on))
+    assert "not finite for 3 steps in a row up to step 6" in line
+    newest = checkpoint.complete_steps(folder / "checkpoints")[-1]
+    assert all(tensor.isfinite().all() for tensor in state(folder, newest)[0].values())
+
+
+def test_bfloat16(small_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = train_words(small_set, folder, "train.precision=bf16", "train.steps=3", "train.epochs=null")
+    done = succeed(tmp_path / "log", words, ranks=2, prepare=no_scoring)
+    assert "2 ranks on cpu in bf16" in done.out[0]
+    assert all(math.isfinite(loss) for loss in losses(folder).values())
