@@ -6,6 +6,7 @@ and COMPLETE, which lists the size of every other file.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -83,7 +84,8 @@ def _write_files(folder: Path, payload: Payload) -> None:
         if payload.scaler is not None:
             torch.save(payload.scaler, folder / "scaler.pt")
     except (SafetensorError, RuntimeError) as error:  # how both libraries report a full disk
-        raise OSError(28, f"cannot write the checkpoint ({error})", str(folder)) from error
+        free = shutil.disk_usage(folder).free / 2**20
+        raise OSError(errno.ENOSPC, f"cannot write the checkpoint, {free:.0f} MiB free ({error})", str(folder)) from error
     (folder / "state.json").write_text(json.dumps(payload.state, indent=1))
     (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1))
     (folder / "config.yaml").write_text(payload.config_yaml)

@@ -14,8 +14,9 @@ import statistics
 import tempfile
 import time
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,7 +79,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loader", description=__doc__)
     parser.add_argument("--clips", type=int, default=1024, help="clips of the set, in whole batches (default 1024)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip (default 10)")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of every reader (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of every reader (default 3)")
     parser.add_argument("--folder", type=Path, help="where the set is made for the time (default: the temporary one)")
     options = parser.parse_args()
     if options.clips < BATCH or options.clips % BATCH:
@@ -126,6 +127,7 @@ def make_readers(sets: Sets, clips: int, samples: int) -> list[Reader]:
     return [
         Reader("floor: memcpy, one core", partial(memcpy, resident), is_floor=True),
         Reader("floor: read() by 1 MiB, one core", partial(read_blocks, tars), is_floor=True),
+        Reader("ceiling: 2 bare threads, preadv", partial(bare_threads, tars, samples), is_floor=True),
         Reader("ours: 2 threads, runs of 8", partial(ours, sets.pcm, 8)),
         Reader("ours: 2 threads, single clips", partial(ours, sets.pcm, 1)),
         Reader("ours: 2 threads, runs of 8, FLAC", partial(ours, sets.flac, 8)),
@@ -153,6 +155,24 @@ def read_blocks(tars: Sequence[str], passes: int) -> Batches:
             while file.readinto(block):
                 pass
         yield torch.empty(0)
+
+
+def bare_threads(tars: Sequence[str], samples: int, passes: int) -> Batches:
+    """The tars straight through into blocks of the size of a batch: what two threads can do where nothing is asked."""
+    buffers = deque(np.zeros(BATCH * samples, dtype=np.int16) for _ in range(5))
+
+    def fill(path: str, offset: int) -> None:
+        buffer = buffers.popleft()
+        with Path(path).open("rb", buffering=0) as file:
+            os.preadv(file.fileno(), [memoryview(buffer)], offset)
+        buffers.append(buffer)
+
+    step = BATCH * samples * 2
+    blocks = [(path, at) for path in [*tars] * passes for at in range(0, Path(path).stat().st_size, step)]
+    yield torch.empty(0)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda block: fill(*block), blocks):
+            pass
 
 
 def ours(shards: Path, run_length: int, passes: int) -> Batches:
@@ -266,6 +286,8 @@ def ratio(speeds: Sequence[float], others: Sequence[float]) -> float:
 
 def goals(readers: Sequence[Reader]) -> Iterator[str]:
     (loader,) = (r for r in readers if r.name == "ours: 2 threads, runs of 8")
+    (ceiling,) = (r for r in readers if r.name.startswith("ceiling"))
+    yield f"the loader is {ratio(loader.clips_per_s, ceiling.clips_per_s):.2f} x what two bare threads read in this run"
     yield told(over_floor(loader, readers), 1.2, "the read floor")
     yield told(over_webdataset(loader, readers), 10, "webdataset at its best")
 

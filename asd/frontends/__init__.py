@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+import pydantic
+from torch import nn
+
 from asd.frontends.log_mel import LogMel, LogMelConfig
+from asd.frontends.tast import TAST, TASTConfig
 
-FRONTENDS = {"log_mel": LogMel}
+FRONTENDS: dict[str, Any] = {"log_mel": LogMel, "tast": TAST}
 
-FrontendConfig = LogMelConfig
+FrontendConfig = Annotated[LogMelConfig | TASTConfig, pydantic.Field(discriminator="name")]
 
 
-def build_frontend(config: FrontendConfig, sample_rate: int) -> LogMel:
-    """The frontend that a config names."""
-    return FRONTENDS[config.name](config, sample_rate)
+def build_frontend(config: FrontendConfig, sample_rate: int) -> nn.Module:
+    """The frontend that a config names; it has `channels` and `bins`."""
+    frontend: nn.Module = FRONTENDS[config.name](config, sample_rate)
+    return frontend

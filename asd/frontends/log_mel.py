@@ -35,6 +35,7 @@ class LogMel(nn.Module):
     """
 
     channels = 1
+    mel_channel = 0  # which channel is the plain log-mel
     window: Tensor
     bank: Tensor
 

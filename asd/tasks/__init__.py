@@ -29,6 +29,7 @@ def build_classification(
             "pack at least two machine IDs together"
         )
     features = build_frontend(frontend, sample_rate)
-    network = build_backbone(backbone, features.channels, features.bins)
+    channels, bins = int(features.channels), int(features.bins)  # type: ignore[arg-type]
+    network = build_backbone(backbone, channels, bins)
     centres = build_loss(loss, network.embedding_dim, num_classes)  # type: ignore[arg-type]
     return Classification(features, network, centres, mixup, seed)

@@ -46,7 +46,8 @@ class Classification(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             logits = self.loss.logits(embedding)
         loss = F.cross_entropy(logits, batch.class_index, reduction="none")
-        return Embedding(embedding, logits, spectrogram.mean(-1).flatten(1), loss)
+        features = spectrogram[:, self.frontend.mel_channel].mean(-1)
+        return Embedding(embedding, logits, features, loss)
 
     def _mix(self, batch: Batch) -> Mix:
         rows, device = len(batch.class_index), batch.class_index.device

@@ -21,5 +21,5 @@ class Embedding:
 
     embedding: Tensor  # (B, D)
     logits: Tensor  # (B, C), no margin
-    features: Tensor  # (B, M), time mean of the network's input
+    features: Tensor  # (B, M), time mean of the log-mel that the network sees
     loss: Tensor  # (B,), clean: no margin, no mixing, no smoothing
