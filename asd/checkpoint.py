@@ -13,7 +13,8 @@ import pickle
 import re
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,14 +79,11 @@ def save(root: Path, step: int, payload: Payload) -> Path:
 
 def _write_files(folder: Path, payload: Payload) -> None:
     folder.mkdir()
-    try:
-        save_file({k: v.detach().contiguous().cpu() for k, v in payload.model.items()}, folder / "model.safetensors")
+    save_tensors({k: v.detach().contiguous().cpu() for k, v in payload.model.items()}, folder / "model.safetensors")
+    with _one_kind_of_error(folder):
         torch.save(payload.optimizer, folder / "optimizer.pt")
         if payload.scaler is not None:
             torch.save(payload.scaler, folder / "scaler.pt")
-    except (SafetensorError, RuntimeError) as error:  # how both libraries report a full disk
-        free = shutil.disk_usage(folder).free / 2**20
-        raise OSError(errno.ENOSPC, f"cannot write the checkpoint, {free:.0f} MiB free ({error})", str(folder)) from error
     (folder / "state.json").write_text(json.dumps(payload.state, indent=1))
     (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1))
     (folder / "config.yaml").write_text(payload.config_yaml)
@@ -94,6 +92,22 @@ def _write_files(folder: Path, payload: Payload) -> None:
     for path in folder.iterdir():
         _sync(path)
     _sync(folder)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """A safetensors file; OSError where it cannot be written."""
+    with _one_kind_of_error(path.parent):
+        save_file(tensors, path)
+
+
+@contextmanager
+def _one_kind_of_error(folder: Path) -> Iterator[None]:
+    """safetensors and torch report a full disk each in its own words; both become an OSError that names the folder."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        free = shutil.disk_usage(folder).free / 2**20
+        raise OSError(errno.ENOSPC, f"cannot write, {free:.0f} MiB free ({error})", str(folder)) from error
 
 
 def _sync(path: Path) -> None:

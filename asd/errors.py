@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 EXIT_USER_ERROR = 2
@@ -22,6 +23,7 @@ class UserError(Exception):
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Run a command line's main and exit; a `UserError` or a failed file operation becomes one line and exit code 2."""
+    threading.excepthook = _thread_failed
     try:
         code = main() or 0
     except UserError as error:
@@ -35,6 +37,12 @@ def run_main(main: Callable[[], int | None]) -> None:
         code = 130
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """A failed file operation of TensorBoard's writer thread is raised again in the main thread: one line is enough."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
 
 
 def describe_os_error(error: OSError) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,8 +35,9 @@ class JsonlLogger:
         self._file = path.open("a")
 
     def log(self, step: int, record: Record) -> None:
-        self._file.write(json.dumps({"step": step, **record}) + "\n")
-        self._file.flush()
+        with _naming(Path(self._file.name)):
+            self._file.write(json.dumps({"step": step, **record}) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -59,16 +61,27 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put into a failed write which file or folder it was about."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 class TensorBoardLogger:
     """Scalars, figures and text under one folder of the run; steps after a resume replace the former ones."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+        self._folder = folder
+        with _naming(folder):
+            self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def log(self, step: int, record: Record) -> None:
-        for name, value in record.items():
-            tag = name if "/" in name else f"train/{name}"
-            self._writer.add_scalar(tag, value, step)
+        with _naming(self._folder):
+            for name, value in record.items():
+                self._writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         self._writer.add_figure(name, figure, step, close=False)
@@ -77,10 +90,12 @@ class TensorBoardLogger:
         self._writer.add_text(name, markdown, step)
 
     def flush(self) -> None:
-        self._writer.flush()
+        with _naming(self._folder):
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with _naming(self._folder):
+            self._writer.close()
 
 
 class ConsoleLogger:

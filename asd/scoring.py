@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pydantic
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from asd import figures
+from asd.checkpoint import save_tensors
 from asd.data.manifest import Manifest, load_manifest
 from asd.errors import UserError, run_main
 from asd.loggers import TensorBoardLogger
-from asd.report import ClipScores, scalars, write_report
+from asd.report import ClipScores, build_report, markdown, scalars, write_report
 from asd.scorers import Embedded, ScorerConfig, build_scorer, scorer_label
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
@@ -60,7 +61,7 @@ def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, test: 
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (REPORT_FILE, EVALUATION_FILE):
         (folder / stale).unlink(missing_ok=True)
-    save_file({**fit.to_tensors("fit"), **test.to_tensors("test")}, folder / EMBEDDINGS_FILE)
+    save_tensors({**fit.to_tensors("fit"), **test.to_tensors("test")}, folder / EMBEDDINGS_FILE)
     partial = folder / (EVALUATION_FILE + ".partial")
     partial.write_text(evaluation.model_dump_json(indent=1))
     partial.rename(folder / EVALUATION_FILE)
@@ -91,8 +92,9 @@ def score_folder(folder: Path, tensorboard: Path | None = None, keep_embeddings:
     tensors = load_file(folder / EMBEDDINGS_FILE)
     fit, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "test"))
     clips = score_clips(manifest, evaluation.scorers, fit, test)
-    report = write_report(folder, clips, _header(evaluation, manifest))
-    _draw(folder, clips, report, evaluation, tensorboard)
+    header = _header(evaluation, manifest)
+    _draw(folder, clips, build_report(clips, header), evaluation, tensorboard)
+    report = write_report(folder, clips, header)  # last: what has no report.json is scored again on resume
     if not keep_embeddings:
         (folder / EMBEDDINGS_FILE).unlink()
     return report
@@ -148,7 +150,7 @@ def _draw(
         writer.log(evaluation.step, {f"validation/{k}": v for k, v in evaluation.validation.model_dump().items()})
     for name, figure in pictures.items():
         writer.figure(evaluation.step, name, figure)
-    writer.text(evaluation.step, "report", (folder / "report.md").read_text())
+    writer.text(evaluation.step, "report", markdown(report))
     writer.close()
 
 

@@ -164,7 +164,7 @@ def bare_threads(tars: Sequence[str], samples: int, passes: int) -> Batches:
     def fill(path: str, offset: int) -> None:
         buffer = buffers.popleft()
         with Path(path).open("rb", buffering=0) as file:
-            os.preadv(file.fileno(), [memoryview(buffer)], offset)
+            os.preadv(file.fileno(), [memoryview(buffer)], offset)  # type: ignore[arg-type]  # numpy stubs before 3.12
         buffers.append(buffer)
 
     step = BATCH * samples * 2

@@ -34,7 +34,7 @@ class Bar:
 def clip_bar(text: str, total: int) -> Iterator[Bar]:
     """A bar over `total` clips while the block runs."""
     columns = (
-        TextColumn("{task.description:<8}"),
+        TextColumn("{task.description:<9}"),
         BarColumn(),
         MofNCompleteColumn(),
         _ClipsPerSecond(),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from asd.data.manifest import LABEL_NORMAL
 from asd.errors import UserError
@@ -79,23 +78,30 @@ def _check_channels(header: Header, target: Target) -> None:
         raise BadFileError("channels", f"it has no channel {target.channel}, only {header.channels} from 0")
 
 
-def find_duplicates(clips: Sequence[ScannedClip]) -> list[tuple[SourceClip, SourceClip]]:
+def find_duplicates(clips: Sequence[ScannedClip], threads: int = SCAN_THREADS) -> list[tuple[SourceClip, SourceClip]]:
     """Pairs (first, repeat) of identical audio: candidates by length and checksum, confirmed by reading them whole."""
-    groups: dict[tuple[int, ...], list[ScannedClip]] = defaultdict(list)
-    for item in clips:
-        groups[item.header.frames, item.header.rate, item.header.channels, item.header.probe].append(item)
+    probes = Counter(_probe(item) for item in clips)
+    candidates = [item for item in clips if probes[_probe(item)] > 1]
+    if not candidates:
+        return []
+    first_of: dict[tuple[int | bytes, ...], SourceClip] = {}
     pairs = []
-    for group in (group for group in groups.values() if len(group) > 1):
-        first_of: dict[bytes, SourceClip] = {}
-        for item in group:
-            first = first_of.setdefault(_audio_hash(item.clip.path, item.header), item.clip)
+    with clip_bar("comparing", len(candidates)) as bar, ThreadPoolExecutor(threads) as pool:
+        for item, digest in zip(candidates, pool.map(_audio_hash, candidates), strict=True):
+            first = first_of.setdefault((*_probe(item), digest), item.clip)
             if first is not item.clip:
                 pairs.append((first, item.clip))
+            bar.advance()
     return pairs
 
 
-def _audio_hash(path: Path, header: Header) -> bytes:
+def _probe(item: ScannedClip) -> tuple[int, ...]:
+    return item.header.frames, item.header.rate, item.header.channels, item.header.probe
+
+
+def _audio_hash(item: ScannedClip) -> bytes:
     """Of the samples of a plain WAV, of the whole file otherwise."""
+    path, header = item.clip.path, item.header
     left = 2 * header.channels * header.frames if header.data_offset >= 0 else path.stat().st_size
     digest = hashlib.blake2b()
     with path.open("rb") as handle:

@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al. 2018) of waveforms inside small groups of neighbouring rows.
+"""Mixup (Zhang et al. 2018) inside small groups of neighbouring rows.
 
 Legend: B rows of this rank, T samples. The weights and partners are functions of (seed, epoch, step, group), so the
 same clips are mixed in the same way on any number of ranks.
@@ -21,6 +21,9 @@ class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     alpha: pydantic.PositiveFloat = 1.0
     group_size: int = pydantic.Field(8, ge=2)
     weight_per: Literal["group", "batch"] = "group"
+    # waveform: the spectrogram of the mixture. spectrogram: the mixture of the decibels, as TASTgram-MFN was published
+    # (learned features still see mixed waveforms).
+    of: Literal["waveform", "spectrogram"] = "waveform"
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,10 @@ class Mix:
     weight: Tensor  # (B,) float32
     partner: Tensor  # (B,) int64
 
-    def apply(self, waveform: Tensor) -> Tensor:
-        """(B, T) float32 → the mixtures, (B, T)."""
-        return torch.lerp(waveform[self.partner], waveform, self.weight[:, None])
+    def apply(self, signal: Tensor) -> Tensor:
+        """(B, …) float32 → the mixtures, same shape."""
+        weight = self.weight.view(-1, *[1] * (signal.dim() - 1))
+        return torch.lerp(signal[self.partner], signal, weight)
 
 
 def draw_mix(config: MixupConfig, seed: int, epoch: int, step: int, first_row: int, rows: int) -> Mix:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import pydantic
 import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
+
+Mixing = Callable[[Tensor], Tensor]
 
 
 class LogMelConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -55,8 +58,13 @@ class LogMel(nn.Module):
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("bank", bank.T.contiguous(), persistent=False)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(B, T) float32 in [-1, 1) → (B, 1, M, F) in dB, F = 1 + T // hop."""
+    def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
+        """(B, T) float32 in [-1, 1) → (B, 1, M, F) in dB, F = 1 + T // hop; mix combines the spectrograms of clips."""
+        spectrogram = self.spectrogram(waveform)
+        return spectrogram if mix is None else mix(spectrogram)
+
+    def spectrogram(self, waveform: Tensor) -> Tensor:
+        """(B, T) → (B, 1, M, F)."""
         with torch.autocast(waveform.device.type, enabled=False):
             if self.config.level == "rms":
                 waveform = waveform * (RMS_TARGET / waveform.square().mean(1, keepdim=True).sqrt().clamp(min=1e-8))

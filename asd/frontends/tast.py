@@ -11,7 +11,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from asd.frontends.log_mel import LogMel, LogMelConfig
+from asd.frontends.log_mel import LogMel, LogMelConfig, Mixing
 
 KERNEL = 1024
 LEAK = 0.2
@@ -38,10 +38,10 @@ class TAST(nn.Module):
         self.bins = config.mel.n_mels
         self.tgram = Tgram(config)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Tgram, log-mel and TAgram, in this order."""
-        spectrogram = self.mel(waveform)
-        learned = self.tgram(waveform).unsqueeze(1)
+    def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
+        """Tgram, log-mel and TAgram; mix combines waveforms for the first, spectrograms for the others."""
+        spectrogram = self.mel(waveform, mix)
+        learned = self.tgram(waveform if mix is None else mix(waveform)).unsqueeze(1)
         return torch.cat([learned.float(), spectrogram, temporal_attention(spectrogram)], 1)
 
 

@@ -31,10 +31,8 @@ class Classification(nn.Module):
     def forward(self, batch: Batch) -> StepOutput:
         """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
         mix = self._mix(batch)
-        waveform, valid = to_float(batch.waveform), batch.valid
-        if self.mixup is not None:
-            waveform, valid = mix.apply(waveform), valid & valid[mix.partner]
-        embedding = self.backbone(self.frontend(waveform))
+        valid = batch.valid & batch.valid[mix.partner]
+        embedding = self.backbone(self._features(to_float(batch.waveform), mix))
         losses = self.loss(embedding, batch.class_index, batch.class_index[mix.partner], mix.weight)
         return StepOutput((losses * valid).mean())
 
@@ -48,6 +46,13 @@ class Classification(nn.Module):
         loss = F.cross_entropy(logits, batch.class_index, reduction="none")
         features = spectrogram[:, self.frontend.mel_channel].mean(-1)
         return Embedding(embedding, logits, features, loss)
+
+    def _features(self, waveform: Tensor, mix: Mix) -> Tensor:
+        if self.mixup is None:
+            return self.frontend(waveform)
+        if self.mixup.of == "spectrogram":
+            return self.frontend(waveform, mix.apply)
+        return self.frontend(mix.apply(waveform))
 
     def _mix(self, batch: Batch) -> Mix:
         rows, device = len(batch.class_index), batch.class_index.device

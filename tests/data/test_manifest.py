@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from asd.data.manifest import CLIPS_FILE, CLIPS_SCHEMA, class_table, load_manifest, sha256_of, write_manifest
+from asd.data.manifest import (
+    CLIPS_FILE,
+    CLIPS_SCHEMA,
+    class_table,
+    fingerprint_of,
+    load_manifest,
+    sha256_of,
+    write_manifest,
+)
 from asd.errors import UserError
 
 
@@ -45,7 +53,9 @@ def edit_clip(root: Path, row: int, **changes: object) -> str:
 
 def replace_table(root: Path, table: pa.Table) -> None:
     pq.write_table(table, root / CLIPS_FILE)
-    edit_manifest(root, clips_sha256=sha256_of(root / CLIPS_FILE))
+    told = json.loads((root / "manifest.json").read_text()) | {"clips_sha256": sha256_of(root / CLIPS_FILE)}
+    fingerprint = fingerprint_of({k: v for k, v in told.items() if k not in ("fingerprint", "notes")})
+    edit_manifest(root, clips_sha256=told["clips_sha256"], fingerprint=fingerprint)
 
 
 def test_a_set_tells_what_was_packed(small_manifest):
@@ -130,6 +140,23 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 def test_refuses_a_manifest_of_another_format(broken, changes, where):
     edit_manifest(broken, **changes)
     assert f"is not a manifest of format 1: {where}:" in refusal(broken)
+
+
+@pytest.mark.parametrize("changes", [{"sample_rate": 8_000}, {"name": "another"}, {"fingerprint": "0" * 64}], ids=str)
+def test_refuses_a_manifest_changed_after_packing(broken, changes):
+    edit_manifest(broken, **changes)
+    assert "was changed after packing (its fingerprint differs)" in refusal(broken)
+
+
+def test_refuses_exchanged_classes(broken):
+    classes = json.loads((broken / "manifest.json").read_text())["classes"]
+    edit_manifest(broken, classes=classes[::-1])
+    assert "was changed after packing" in refusal(broken)
+
+
+def test_notes_may_be_changed(broken):
+    edit_manifest(broken, notes={"seen": 1})
+    assert load_manifest(broken).file.notes == {"seen": 1}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00\xff"])
