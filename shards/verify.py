@@ -20,6 +20,7 @@ import soundfile
 
 from asd.data.manifest import MachineClass, Manifest, load_manifest, sha256_of
 from asd.errors import UserError, run_main
+from shards.lean import import_webdataset
 from shards.progress import clip_bar
 from shards.workers import Tick, available_cores, clean_up_on_signals, run_jobs
 from shards.writer import EXTENSIONS
@@ -117,12 +118,10 @@ def check_shard(check: ShardCheck, tick: Tick) -> list[str]:
 
 def webdataset_samples(descriptor: int) -> Iterator[dict[str, Any]]:
     """The samples of an open tar as any webdataset user gets them, undecoded."""
-    import webdataset  # here: it imports torch, seconds that the main process can do without
-
     url = f"/dev/fd/{descriptor}"  # webdataset would cut a path at `#` or `?`
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it leaves closing the tar to the garbage collector
-        yield from webdataset.WebDataset([url], shardshuffle=False, empty_check=False)
+        yield from import_webdataset().WebDataset([url], shardshuffle=False, empty_check=False)
 
 
 def _clip_problems(

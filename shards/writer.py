@@ -19,6 +19,7 @@ import soundfile
 from asd.data.manifest import SPLITS, Shard
 from asd.errors import UserError
 from shards.audio import BadFileError, Conversion, Target, read_canonical, read_pcm16
+from shards.lean import import_webdataset
 from shards.scan import BadClip, ScannedClip
 from shards.wav import HEADER_BYTES, canonical_header
 from shards.workers import Tick
@@ -137,9 +138,7 @@ def write_shard(job: ShardJob, tick: Tick) -> PackedShard:
 
 def _tar_writer(file: _HashingFile) -> TarWriter:
     """webdataset's writer, given a tar that passes a clip on in one piece: its own cuts clips into 10 KiB records."""
-    from webdataset.writer import TarWriter  # here: it imports torch, seconds that the main process can do without
-
-    writer = TarWriter(file, user="", group="", mtime=0, encoder=False)
+    writer = import_webdataset().writer.TarWriter(file, user="", group="", mtime=0, encoder=False)
     writer.tarstream = tarfile.TarFile(
         fileobj=cast(IO[bytes], file), mode="w", format=tarfile.USTAR_FORMAT, copybufsize=COPY_BYTES
     )

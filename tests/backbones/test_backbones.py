@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from asd.backbones import MobileFaceNetConfig, ResNetIRConfig, build_backbone
+from asd.backbones import MobileFaceNetConfig, ResNetConfig, ResNetIRConfig, build_backbone
 
 SMALL_MOBILE = MobileFaceNetConfig(bottlenecks=((2, 32, 2, 2), (2, 32, 1, 2)), width=0.5, embedding=24)
 SMALL_RESNET = ResNetIRConfig(depths=(1, 2, 1, 1), width=8, embedding=24, dropout=0.0)
-SMALL = [SMALL_MOBILE, SMALL_RESNET]
+SMALL_PLAIN = ResNetConfig(depths=(1, 2, 1, 1), width=8)  # embeds into 32 times its width
+SMALL = [SMALL_MOBILE, SMALL_RESNET, SMALL_PLAIN]
 
 
 def with_norm(config, norm: str):
@@ -33,7 +34,7 @@ def decibels(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_embeds_any_number_of_frames(config, frames, channels, bins):
     network = build_backbone(config, channels, bins).eval()
     embedding = network(decibels(2, channels, bins, frames))
-    assert embedding.shape == (2, network.embedding_dim) == (2, 24)
+    assert embedding.shape == (2, network.embedding_dim) == (2, 256 if config is SMALL_PLAIN else 24)
     assert embedding.isfinite().all()
 
 
@@ -76,6 +77,12 @@ def test_resnet_has_the_size_of_its_layers(pool, features):
     assert count(network) == resnet_size((3, 4, 6, 3), features, 2048)
 
 
+def test_plain_resnet_has_torchvisions_size():
+    with torch.device("meta"):
+        network = build_backbone(ResNetConfig(), channels=3, bins=128)
+    assert count(network) == 25_557_032 - (2048 * 1000 + 1000)  # torchvision's resnet50 without its classifier
+
+
 def test_initial_weights_have_the_published_spread():
     torch.manual_seed(0)
     network = build_backbone(MobileFaceNetConfig(), 1, 128)
@@ -92,7 +99,7 @@ def test_every_parameter_learns(config, norm):
     """DDP waits for ever for a gradient that never comes."""
     torch.manual_seed(0)
     network = build_backbone(with_norm(config, norm), 1, 128)
-    target = torch.randn(4, 24)
+    target = torch.randn(4, network.embedding_dim)
     (network(decibels(4, 1, 128, 40)) * target).sum().backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []

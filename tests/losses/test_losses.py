@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asd.losses import ArcFaceConfig, SoftmaxConfig, build_loss
+from asd.losses import ArcFaceConfig, CosFaceConfig, FocalConfig, SoftmaxConfig, build_loss
 
 DIM, CLASSES = 12, 7
 
@@ -129,7 +129,9 @@ def test_softmax_equals_torch(smoothing):
 
 
 @pytest.mark.parametrize(
-    "config", [SoftmaxConfig(label_smoothing=0.1), ArcFaceConfig(margin=0.5)], ids=lambda c: c.name
+    "config",
+    [SoftmaxConfig(label_smoothing=0.1), FocalConfig(), CosFaceConfig(margin=0.3), ArcFaceConfig(margin=0.5)],
+    ids=lambda c: c.name,
 )
 def test_a_mixture_is_weighed_between_its_classes(config):
     torch.manual_seed(0)
@@ -144,7 +146,11 @@ def test_a_mixture_is_weighed_between_its_classes(config):
     torch.testing.assert_close(loss(embedding, first, second, 0 * ones), of_second)
 
 
-@pytest.mark.parametrize("config", [SoftmaxConfig(), ArcFaceConfig()], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "config",
+    [SoftmaxConfig(), FocalConfig(gamma=2.0), CosFaceConfig(), ArcFaceConfig(sub_centres=3)],
+    ids=lambda c: c.name,
+)
 def test_losses_are_float32_under_autocast(config):
     torch.manual_seed(0)
     loss = build_loss(config, DIM, CLASSES)
@@ -153,3 +159,85 @@ def test_losses_are_float32_under_autocast(config):
     with torch.autocast("cpu", torch.bfloat16):
         under_autocast = plain(loss, rounded, classes)
     assert under_autocast.equal(plain(loss, rounded.float(), classes))
+
+
+# The other losses
+
+
+def numpy_cosines(embedding, centres) -> np.ndarray:
+    x, w = embedding.numpy().astype(np.float64), centres.detach().numpy().astype(np.float64)
+    return (x / np.linalg.norm(x, axis=1)[:, None]) @ (w / np.linalg.norm(w, axis=1)[:, None]).T
+
+
+def test_cosface_takes_its_margin_off_the_cosine():
+    torch.manual_seed(0)
+    loss = build_loss(CosFaceConfig(scale=20.0, margin=0.35), DIM, CLASSES)
+    embedding, classes = sample()
+    logits = 20 * numpy_cosines(embedding, loss.centres)
+    logits[np.arange(len(classes)), classes.numpy()] -= 20 * 0.35
+    own = logits[np.arange(len(classes)), classes.numpy()]
+    expected = np.log(np.exp(logits).sum(1)) - own
+    np.testing.assert_allclose(plain(loss, embedding, classes).detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_of_several_centres_the_nearest_counts():
+    torch.manual_seed(0)
+    loss = build_loss(ArcFaceConfig(sub_centres=3), DIM, CLASSES)
+    embedding, _ = sample()
+    cosines = numpy_cosines(embedding, loss.centres).reshape(len(embedding), CLASSES, 3)
+    np.testing.assert_allclose(loss.logits(embedding).detach().numpy(), 30 * cosines.max(2), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(1.0, 0.0), (0.25, 2.0), (1.0, 1.0)])
+def test_focal_is_cross_entropy_weighed_by_doubt(alpha, gamma):
+    torch.manual_seed(0)
+    loss = build_loss(FocalConfig(alpha=alpha, gamma=gamma), DIM, CLASSES)
+    embedding, classes = sample()
+    p = F.softmax(loss.logits(embedding).detach().double(), 1)[torch.arange(len(classes)), classes]
+    expected = -alpha * (1 - p) ** gamma * p.log()
+    torch.testing.assert_close(plain(loss, embedding, classes).detach().double(), expected, rtol=1e-3, atol=1e-6)
+
+
+# Mixtures: ArcMix and Noisy-ArcMix (Choi & Choi 2024)
+
+
+def mixtures(margin: float, mixing: str):
+    torch.manual_seed(0)
+    return build_loss(ArcFaceConfig(margin=margin, mixing=mixing), DIM, CLASSES)
+
+
+def test_noisy_arcmix_meets_both_targets_with_the_margin_of_the_first():
+    margin, scale = 0.7, 30.0
+    loss = mixtures(margin, "noisy_arcmix")
+    embedding, first = sample()
+    second, weight = first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))
+    rows = np.arange(len(first))
+    cosine = numpy_cosines(embedding, loss.centres)
+    angle = np.arccos(cosine[rows, first.numpy()])
+    logits = scale * cosine
+    beyond = scale * (cosine[rows, first.numpy()] - margin * np.sin(np.pi - margin))
+    logits[rows, first.numpy()] = np.where(angle + margin < np.pi, scale * np.cos(angle + margin), beyond)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    w = weight.numpy()
+    expected = -w * log_p[rows, first.numpy()] - (1 - w) * log_p[rows, second.numpy()]
+    ours = loss(embedding, first, second, weight).detach().numpy()
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_arcmix_and_noisy_arcmix_agree_where_they_must():
+    embedding, first = sample()
+    second, weight = first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))
+    arcmix, noisy = mixtures(0.7, "arcmix"), mixtures(0.7, "noisy_arcmix")
+    different = first != second
+    assert (arcmix(embedding, first, second, weight) - noisy(embedding, first, second, weight))[
+        different
+    ].abs().min() > 1e-3
+    ones = torch.ones(len(first))
+    for loss in (arcmix, noisy):  # an unmixed clip, or a mixture of one class
+        torch.testing.assert_close(loss(embedding, first, second, ones), plain(arcmix, embedding, first))
+        torch.testing.assert_close(loss(embedding, first, first, weight), plain(arcmix, embedding, first))
+    arcmix, noisy = mixtures(0.0, "arcmix"), mixtures(0.0, "noisy_arcmix")  # no margin: soft labels
+    soft = weight[:, None] * F.one_hot(first, CLASSES) + (1 - weight[:, None]) * F.one_hot(second, CLASSES)
+    expected = F.cross_entropy(arcmix.logits(embedding), soft, reduction="none")
+    for loss in (arcmix, noisy):
+        torch.testing.assert_close(loss(embedding, first, second, weight), expected, rtol=1e-4, atol=1e-4)

@@ -131,7 +131,7 @@ def test_run_folder_of_another_set(finished_run: FinishedRun, uneven_set: Path, 
 
 
 def test_run_folder_that_must_be_new(finished_run: FinishedRun, small_set: Path, tmp_path: Path) -> None:
-    words = train_words(small_set, finished_run.folder, "resume=never")
+    words = train_words(small_set, finished_run.folder, "backbone.norm=batch", "resume=never")
     assert "holds checkpoints and resume=never" in refused(run(tmp_path / "log", words))
 
 

@@ -45,9 +45,9 @@ def test_torchrun_brings_a_killed_rank_back(
 def test_everything_is_killed_including_torchrun(
     small_set: Path, unbroken: Path, tmp_path: Path, dice: random.Random
 ) -> None:
-    folder = tmp_path / "run"
+    folder, moment = tmp_path / "run", dice.randint(2, STEPS - 5)  # the second line follows the first checkpoint
     with torchrun(tmp_path / "log", words(small_set, folder)) as agent:
-        wait_for(lambda: len(records(folder)) >= dice.randint(1, STEPS - 5))
+        wait_for(lambda: len(records(folder)) >= moment)
     assert agent.returncode == -9
     assert "resuming from step " in train(small_set, folder)
     assert losses(folder) == losses(unbroken)

@@ -9,6 +9,8 @@ import pytest
 from tests.system.hooks import no_scoring
 from tests.system.launch import losses, succeed, train_words
 
+# Adam divides a gradient by its own size and so makes much of the last bits of a small one.
+SGD = "optim={name: sgd, lr: 1.0e-3}"
 RESNET = "backbone={name: resnet50_ir, width: 8, depths: [1, 1, 1, 1], embedding: 32, dropout: 0, norm: sync}"
 
 
@@ -21,7 +23,7 @@ def test_two_ranks_have_the_losses_of_one(small_set: Path, tmp_path: Path, words
     found = []
     for ranks in (1, 2):
         folder = tmp_path / f"run{ranks}"
-        succeed(tmp_path / f"log{ranks}", train_words(small_set, folder, *words), ranks=ranks, prepare=no_scoring)
+        succeed(tmp_path / f"log{ranks}", train_words(small_set, folder, SGD, *words), ranks=ranks, prepare=no_scoring)
         found.append(losses(folder))
     assert list(found[0]) == list(range(1, 11))
-    assert found[1] == pytest.approx(found[0], rel=1e-4)  # sums in another order; measured 5e-6 after 18 updates
+    assert found[1] == pytest.approx(found[0], rel=1e-4)  # sums in another order

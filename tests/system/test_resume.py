@@ -23,13 +23,13 @@ def test_goes_on_from_any_step(small_set: Path, unbroken: Path, tmp_path: Path, 
 
 
 def test_goes_on_with_another_number_of_ranks(small_set: Path, tmp_path: Path) -> None:
-    arguments = ["checkpoint={every_steps: 1, keep_last: 100}"]
+    arguments = ["checkpoint={every_steps: 1, keep_last: 100}", "optim={name: sgd, lr: 1.0e-3}"]
     whole, folder = tmp_path / "whole", tmp_path / "run"
     succeed(tmp_path / "log", train_words(small_set, whole, *arguments), ranks=1, prepare=no_scoring)
     cut(whole, folder, 3)
     done = succeed(tmp_path / "log", train_words(small_set, folder, *arguments), ranks=2, prepare=no_scoring)
     assert "resuming from step 3, saved by 1 ranks, now 2\n" in done.out[0]
-    assert losses(folder) == pytest.approx(losses(whole), rel=1e-3)
+    assert losses(folder) == pytest.approx(losses(whole), rel=1e-4)
 
 
 def test_a_finished_run_does_nothing(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
