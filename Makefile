@@ -14,7 +14,7 @@ RUN := runs/demo-$(SEED)
 .PHONY: demo test check bench clean
 
 demo: $(SHARDS)/manifest.json .venv/.ready
-	$(BIN)/torchrun --standalone --nnodes=1 --nproc_per_node=$(RANKS) train_ddp.py --config configs/demo.yaml \
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nnodes=1 --nproc_per_node=$(RANKS) train_ddp.py --config configs/demo.yaml \
 		data.shards=$(SHARDS) run.dir=$(RUN)
 	@echo "curves, ROC and score histograms: $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,8 @@ class JsonlLogger:
 
     def log(self, step: int, record: Record) -> None:
         with _naming(Path(self._file.name)):
-            self._file.write(json.dumps({"step": step, **record}) + "\n")
+            finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
             self._file.flush()
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ def test_goes_on_from_any_step(small_set: Path, unbroken: Path, tmp_path: Path, 
 
 
 def test_goes_on_with_another_number_of_ranks(small_set: Path, tmp_path: Path) -> None:
-    arguments = ["checkpoint={every_steps: 1, keep_last: 100}", "optim={name: sgd, lr: 1.0e-3}"]
+    arguments = ["checkpoint={every_steps: 1, keep_last: 100}", "optim.lr=5e-5"]
     whole, folder = tmp_path / "whole", tmp_path / "run"
     succeed(tmp_path / "log", train_words(small_set, whole, *arguments), ranks=1, prepare=no_scoring)
     cut(whole, folder, 3)
