@@ -36,9 +36,9 @@ class JsonlLogger:
         self._file = path.open("a")
 
     def log(self, step: int, record: Record) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
         with _naming(Path(self._file.name)):
-            finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
             self._file.flush()
 
     def close(self) -> None:
