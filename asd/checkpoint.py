@@ -154,7 +154,7 @@ def load(folder: Path, device: torch.device) -> Payload:
             config_yaml=(folder / "config.yaml").read_text(),
         )
     except (ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(f"{folder} cannot be read ({error}): choose another checkpoint") from None
+        raise UserError(f"{folder} cannot be read ({error})") from None
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -169,6 +169,13 @@ def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> N
     for step in steps:
         if step not in keep and not (config.keep_every_steps and step % config.keep_every_steps == 0):
             _remove(step_path(root, step))
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a checkpoint that is whole by its sizes but cannot be read, so that its step can be saved again."""
+    aside = folder.with_name(f"damaged_{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
 
 
 def remove_partial(root: Path) -> None:

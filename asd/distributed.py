@@ -192,13 +192,14 @@ def is_lost_peer(error: RuntimeError) -> bool:
 def choose_device(local_rank: int, local_ranks: int) -> torch.device:
     """This rank's GPU, or the CPU where the machine has no GPU."""
     visible = torch.cuda.device_count()
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     present = len(list(DRIVER_FOLDER.glob("*"))) if DRIVER_FOLDER.is_dir() else visible
-    if asked and (wanted := len(asked.split(","))) > visible:
+    if asked not in ("", "-1") and (wanted := len(asked.split(","))) > visible:  # both hide all devices
         if present:
             raise UserError(
                 f"CUDA_VISIBLE_DEVICES={asked} names {wanted} devices, {visible} of them usable, on a machine with "
-                f"{present}: name devices that exist (0 to {present - 1})"
+                f"{present}: name devices that exist (0 to {present - 1})",
+                every_rank=local_rank != 0,  # another node's fault, too, is told by the first rank there
             )
         if local_rank == 0:
             print(
@@ -208,7 +209,8 @@ def choose_device(local_rank: int, local_ranks: int) -> torch.device:
         return torch.device("cpu")
     if local_ranks > visible:
         raise UserError(
-            f"{local_ranks} ranks on this node but {visible} GPUs: lower --nproc_per_node or show more GPUs"
+            f"{local_ranks} ranks on this node but {visible} GPUs: lower --nproc_per_node or show more GPUs",
+            every_rank=local_rank != 0,
         )
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)

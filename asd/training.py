@@ -119,19 +119,23 @@ def identity(config: RunConfig, manifest: Manifest, task: nn.Module) -> dict[str
 def _open_run(
     config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, ranks: Ranks
 ) -> Payload | None:
-    """The newest checkpoint of the run folder, if there is one; UserError where the folder is another run's."""
+    """The newest checkpoint of the run folder that can be read; UserError where the folder is another run's."""
 
-    def newest() -> int | None:
+    def complete_steps() -> list[int]:
         folder.check(identity(config, manifest, task))
         steps = checkpoint.complete_steps(folder.checkpoints)
         if steps and config.resume == "never":
             raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
-        return steps[-1] if steps else None
+        return steps
 
-    step = ranks.on_main(newest)
-    if step is None:
-        return None
-    return ranks.agree(lambda: checkpoint.load(checkpoint.step_path(folder.checkpoints, step), ranks.device))
+    for step in reversed(ranks.on_main(complete_steps)):
+        path = checkpoint.step_path(folder.checkpoints, step)
+        try:
+            return ranks.agree(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
+        except UserError as error:
+            ranks.on_main(lambda path=path: checkpoint.set_aside(path))  # type: ignore[misc]
+            _say(ranks, f"warning: {error}: set aside, going back to the one before")
+    return None
 
 
 def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder) -> None:

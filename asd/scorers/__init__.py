@@ -10,18 +10,37 @@ import pydantic
 from asd.scorers.base import Scorer, check_classes
 from asd.scorers.centroid import Centroid, CentroidConfig
 from asd.scorers.embedded import Embedded
+from asd.scorers.gmm import Gmm, GmmConfig
 from asd.scorers.knn import Knn, KnnConfig
+from asd.scorers.local_knn import LocalKnn, LocalKnnConfig
+from asd.scorers.lof import Lof, LofConfig
+from asd.scorers.mahalanobis import Mahalanobis, MahalanobisConfig
+from asd.scorers.neg_log_softmax import NegLogSoftmax, NegLogSoftmaxConfig
 from asd.scorers.softmax import Softmax, SoftmaxConfig
 from asd.scorers.untrained import UntrainedKnn, UntrainedKnnConfig
 
 ScorerConfig = Annotated[
-    SoftmaxConfig | CentroidConfig | KnnConfig | UntrainedKnnConfig, pydantic.Field(discriminator="name")
+    SoftmaxConfig
+    | NegLogSoftmaxConfig
+    | CentroidConfig
+    | KnnConfig
+    | LocalKnnConfig
+    | MahalanobisConfig
+    | GmmConfig
+    | LofConfig
+    | UntrainedKnnConfig,
+    pydantic.Field(discriminator="name"),
 ]
 
 SCORERS: dict[str, Callable[[Any], Scorer]] = {
     "softmax": Softmax,
+    "neg_log_softmax": NegLogSoftmax,
     "centroid": Centroid,
     "knn": Knn,
+    "local_knn": LocalKnn,
+    "mahalanobis": Mahalanobis,
+    "gmm": Gmm,
+    "lof": Lof,
     "untrained_knn": UntrainedKnn,
 }
 
@@ -40,7 +59,12 @@ __all__ = [
     "SCORERS",
     "CentroidConfig",
     "Embedded",
+    "GmmConfig",
     "KnnConfig",
+    "LocalKnnConfig",
+    "LofConfig",
+    "MahalanobisConfig",
+    "NegLogSoftmaxConfig",
     "Scorer",
     "ScorerConfig",
     "SoftmaxConfig",

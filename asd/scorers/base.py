@@ -1,14 +1,14 @@
 """What a scorer is, and the frame of those that keep one model per class.
 
-A new one (GMM, LOF, Mahalanobis …) is one file: a config with `name` and `label`, and the two methods of
-`PerClassScorer`; then one line in `SCORERS` and one in `ScorerConfig`.
+A new one is one file: a config with `name` and `label`, and the two methods of `PerClassScorer`; then one line in
+`SCORERS` and one in `ScorerConfig`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -33,17 +33,21 @@ class Scorer(Protocol):
 class PerClassScorer(ABC, Generic[Model]):
     """A scorer with one model per class, fitted to the class's training clips."""
 
+    reads: ClassVar[Literal["embedding", "logits", "features"]] = "embedding"  # must be finite, or the clip is named
+
     def __init__(self) -> None:
         self._models: dict[int, Model] = {}
 
     def fit(self, train: Embedded) -> None:
         """Fit one model to the clips of each class found."""
+        check_finite(getattr(train, self.reads), train, f"training {self.reads}")
         classes = train.class_index.unique().tolist()
         self._models = {c: self.fit_class(train.select(train.class_index == c)) for c in classes}
 
     def score(self, test: Embedded) -> np.ndarray:
         """(N,) float64, each clip by the model of its own class. UserError where that class has none."""
         check_classes(self._models.keys(), test)
+        check_finite(getattr(test, self.reads), test, f"test {self.reads}")
         scores = torch.empty(len(test), dtype=torch.float64)
         for class_index in test.class_index.unique().tolist():
             own = test.class_index == class_index
@@ -73,4 +77,15 @@ def check_classes(trained: Collection[int], test: Embedded, names: Sequence[str]
         raise UserError(
             f"test clip {clip} is of class {name}, of which there is no training embedding: "
             "a score needs at least one normal training clip of the same class"
+        )
+
+
+def check_finite(rows: Tensor, clips: Embedded, what: str) -> None:
+    """Raises UserError that names the first of the clips whose row holds NaN or infinity."""
+    broken = ~rows.isfinite().all(dim=1)
+    if broken.any():
+        first = int(broken.nonzero()[0])
+        raise UserError(
+            f"{what} of clip {int(clips.clip_index[first])} is not finite ({int(broken.sum())} such clips of "
+            f"{len(clips)}): the network diverged; score an earlier checkpoint"
         )

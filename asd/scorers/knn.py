@@ -7,14 +7,10 @@ from typing import Literal
 import pydantic
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from asd.scorers.base import PerClassScorer
+from asd.scorers.distance import Metric, distance_blocks, metric_space
 from asd.scorers.embedded import Embedded
-
-_ROWS = 1024  # test clips per matmul: 1024 x 1000 distances are 8 MB
-
-Metric = Literal["cosine", "euclidean"]
 
 
 class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -42,10 +38,8 @@ class Knn(PerClassScorer[Tensor]):
 
     def score_class(self, model: Tensor, test: Embedded) -> Tensor:
         # Float64 one class at a time: a bank of 36,000 x 2048 would take 600 MB.
-        return nearest_distance(self._space(test.embedding), self._space(model), self.config.k, self.config.metric)
-
-    def _space(self, embedding: Tensor) -> Tensor:
-        return normalize(embedding.double(), dim=1) if self.config.metric == "cosine" else embedding.double()
+        query, bank = (metric_space(x, self.config.metric) for x in (test.embedding, model))
+        return nearest_distance(query, bank, self.config.k, self.config.metric)
 
 
 def nearest_distance(query: Tensor, bank: Tensor, k: int, metric: Metric) -> Tensor:
@@ -53,16 +47,6 @@ def nearest_distance(query: Tensor, bank: Tensor, k: int, metric: Metric) -> Ten
 
     Both float64 (in float32 a² + b² - 2ab of two close embeddings is mostly rounding); cosine takes unit rows.
     """
-    distances = _cosine if metric == "cosine" else _euclidean
     k = min(k, len(bank))
-    nearest = [distances(rows, bank).topk(k, dim=1, largest=False).values.mean(dim=1) for rows in query.split(_ROWS)]
-    return torch.cat(nearest)
-
-
-def _cosine(query: Tensor, bank: Tensor) -> Tensor:
-    return 1.0 - query @ bank.T
-
-
-def _euclidean(query: Tensor, bank: Tensor) -> Tensor:
-    square = query.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2.0 * query @ bank.T
-    return square.clamp_min(0.0).sqrt()
+    blocks = distance_blocks(query, bank, metric)
+    return torch.cat([block.topk(k, dim=1, largest=False).values.mean(dim=1) for block in blocks])

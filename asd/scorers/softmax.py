@@ -25,6 +25,8 @@ class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 class Softmax(PerClassScorer[None]):
     """1 - p(own class). Nothing is fitted; a class without training clips has no trained logit and is refused."""
 
+    reads = "logits"
+
     def __init__(self, config: SoftmaxConfig) -> None:
         super().__init__()
         self.config = config
@@ -42,7 +44,11 @@ def one_minus_probability(logits: Tensor, class_index: Tensor) -> Tensor:
     Computed as sigmoid(logsumexp of the others - own). Subtracting p from 1, also through -expm1(log_softmax), gives
     exactly 0 for every clip whose other classes sum to less than 1e-16 of its own, which at scale 30 is common.
     """
-    logits = logits.double()
-    own = class_index.unsqueeze(1)
-    others = logits.scatter(1, own, -torch.inf).logsumexp(dim=1)
-    return torch.sigmoid(others - logits.gather(1, own).squeeze(1))
+    own, others = own_and_others(logits, class_index)
+    return torch.sigmoid(others - own)
+
+
+def own_and_others(logits: Tensor, class_index: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit of the own class and logsumexp of all others, (N,) float64 each; -inf where there is no other class."""
+    logits, own = logits.double(), class_index.unsqueeze(1)
+    return logits.gather(1, own).squeeze(1), logits.scatter(1, own, -torch.inf).logsumexp(dim=1)

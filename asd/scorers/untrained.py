@@ -26,6 +26,8 @@ class UntrainedKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 class UntrainedKnn(PerClassScorer[Tensor]):
     """Euclidean distance in dB to the nearest training clip, (n, M) float64 per class; no network takes part."""
 
+    reads = "features"
+
     def __init__(self, config: UntrainedKnnConfig) -> None:
         super().__init__()
         self.config = config

@@ -32,6 +32,20 @@ def test_goes_on_with_another_number_of_ranks(small_set: Path, tmp_path: Path) -
     assert losses(folder) == pytest.approx(losses(whole), rel=1e-4)
 
 
+def test_a_newest_checkpoint_with_damaged_bytes_is_set_aside(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
+    """Sizes are right, bytes are not: the run goes back one step, says so, and saves the damaged step again."""
+    folder = tmp_path / "run"
+    cut(unbroken, folder, 5)
+    state = folder / "checkpoints" / "step_00000005" / "state.json"
+    state.write_bytes(b"x" * state.stat().st_size)
+    said = train(small_set, folder)
+    assert "set aside" in said
+    assert "resuming from step 4\n" in said
+    assert (folder / "checkpoints" / "damaged_step_00000005" / "state.json").read_bytes().startswith(b"xxx")
+    assert losses(folder) == losses(unbroken)
+    assert last_weights(folder) == last_weights(unbroken)
+
+
 def test_a_finished_run_does_nothing(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)

@@ -1,0 +1,171 @@
+"""-log density under a Gaussian mixture of the class's training embeddings, fitted by expectation-maximisation.
+
+The same steps as scikit-learn's GaussianMixture, whose BLAS threads cost more than they give at this size.
+Legend: N rows, n training clips of a class, D embedding, P dimensions kept, K components.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from asd.scorers.base import PerClassScorer
+from asd.scorers.distance import Space, in_space, relative_zero
+from asd.scorers.embedded import Embedded
+
+KMEANS_ROUNDS = 20
+EM_ROUNDS = 200
+EM_TOLERANCE = 1e-6  # of the mean log-likelihood
+
+Covariance = Literal["diag", "full", "tied"]
+
+
+class GmmConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """components: K, at most the class's clips. covariance: `diag`, safe at any D; `full` and `tied` (one for all
+    components) hold D² numbers: give pca with them where a class has fewer clips than D.
+
+    pca: dimensions kept, of the class's own principal axes; None keeps all. regularisation: added to every variance, in
+    units of the class's mean variance. space: embeddings on the unit sphere, or as they are. seed: of the start.
+    """
+
+    name: Literal["gmm"] = "gmm"
+    components: pydantic.PositiveInt = 2
+    covariance: Covariance = "diag"
+    pca: pydantic.PositiveInt | None = None
+    regularisation: pydantic.PositiveFloat = 1e-3
+    space: Space = "unit"
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        parts = [
+            "gmm",
+            "" if self.space == "unit" else self.space,
+            "" if self.covariance == "diag" else self.covariance,
+            f"c{self.components}" if self.components != 2 else "",
+            f"pca{self.pca}" if self.pca is not None else "",
+            f"r{self.regularisation:g}" if self.regularisation != 1e-3 else "",
+            f"seed{self.seed}" if self.seed != 0 else "",
+        ]
+        return "_".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """log_weight (K,), mean (K, P), factor: standard deviations (K, P) or Cholesky factors (K or 1, P, P); float64."""
+
+    log_weight: Tensor
+    mean: Tensor
+    factor: Tensor
+
+    def log_joint(self, rows: Tensor) -> Tensor:
+        """log(weight · density) of rows (N, P) in each component, (N, K)."""
+        factors = self.factor.expand(len(self.mean), *self.factor.shape[1:])
+        columns = [_log_normal(rows - mean, factor) for mean, factor in zip(self.mean, factors, strict=True)]
+        return torch.stack(columns, dim=1) + self.log_weight
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """Where a class is centred, (D,), its axes (D, P) or None, its spread, and its mixture in those units."""
+
+    centre: Tensor
+    axes: Tensor | None
+    spread: float
+    mixture: Mixture
+
+    def to_units(self, rows: Tensor) -> Tensor:
+        return _project(rows - self.centre, self.axes) / self.spread
+
+
+class Gmm(PerClassScorer[Gaussians]):
+    """-log density in units of the class's own spread. One training clip, or equal ones: one narrow Gaussian there."""
+
+    def __init__(self, config: GmmConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def fit_class(self, train: Embedded) -> Gaussians:
+        rows = in_space(train.embedding, self.config.space)
+        centre = rows.mean(dim=0)
+        zero = relative_zero(rows)
+        axes = _axes(rows - centre, self.config.pca) if self.config.pca is not None else None
+        rows = _project(rows - centre, axes)
+        length = float(rows.square().sum(dim=1).mean().sqrt())
+        spread = length / math.sqrt(rows.shape[1]) if length > zero else 1.0
+        return Gaussians(centre, axes, spread, fit_mixture(rows / spread, self.config))
+
+    def score_class(self, model: Gaussians, test: Embedded) -> Tensor:
+        rows = model.to_units(in_space(test.embedding, self.config.space))
+        return -model.mixture.log_joint(rows).logsumexp(dim=1)
+
+
+def fit_mixture(rows: Tensor, config: GmmConfig) -> Mixture:
+    """Expectation-maximisation on rows (n, P) from a k-means start; the same seed gives the same mixture."""
+    share = one_hot(k_means(rows, min(config.components, len(rows)), config.seed)).double()
+    mixture, before = _maximise(rows, share, config), -math.inf
+    for _ in range(EM_ROUNDS if share.shape[1] > 1 else 0):
+        joint = mixture.log_joint(rows)
+        evidence = joint.logsumexp(dim=1)
+        mixture, likelihood = _maximise(rows, (joint - evidence[:, None]).exp(), config), float(evidence.mean())
+        if abs(likelihood - before) < EM_TOLERANCE:
+            break
+        before = likelihood
+    return mixture
+
+
+def k_means(rows: Tensor, clusters: int, seed: int) -> Tensor:
+    """Cluster (n,) of each row (n, P): Lloyd's rounds from a k-means++ start (Arthur & Vassilvitskii 2007)."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = rows[torch.randint(len(rows), (1,), generator=generator)]
+    while len(centres) < clusters:
+        weight = torch.cdist(rows, centres).amin(dim=1).square() + 1e-12
+        centres = torch.cat([centres, rows[torch.multinomial(weight, 1, generator=generator)]])
+    for _ in range(KMEANS_ROUNDS):
+        member = one_hot(torch.cdist(rows, centres).argmin(dim=1), clusters).double()
+        sizes = member.sum(dim=0)[:, None]
+        centres = torch.where(sizes > 0, member.T @ rows / sizes.clamp_min(1.0), centres)
+    return torch.cdist(rows, centres).argmin(dim=1)
+
+
+def _maximise(rows: Tensor, share: Tensor, config: GmmConfig) -> Mixture:
+    """The mixture of rows (n, P) that belong to the components by share (n, K)."""
+    size = share.sum(dim=0) + 1e-14  # an empty component keeps a finite weight
+    mean = share.T @ rows / size[:, None]
+    log_weight = (size / size.sum()).log()
+    if config.covariance == "diag":
+        variance = (share.T @ rows.square() / size[:, None] - mean.square()).clamp_min(0.0)
+        return Mixture(log_weight, mean, (variance + config.regularisation).sqrt())
+    scatter = torch.stack([(share[:, k, None] * (rows - mean[k])).T @ (rows - mean[k]) for k in range(len(mean))])
+    covariance = scatter / size[:, None, None]
+    if config.covariance == "tied":
+        covariance = scatter.sum(dim=0, keepdim=True) / size.sum()
+    covariance.diagonal(dim1=1, dim2=2).add_(config.regularisation)
+    return Mixture(log_weight, mean, torch.linalg.cholesky(covariance))
+
+
+def _log_normal(deviation: Tensor, factor: Tensor) -> Tensor:
+    """log density (N,) at deviations (N, P) from the mean; factor (P,) or (P, P)."""
+    if factor.dim() == 1:
+        units, scales = deviation / factor, factor
+    else:
+        units, scales = torch.linalg.solve_triangular(factor, deviation.T, upper=False).T, factor.diagonal()
+    normaliser = scales.log().sum() + 0.5 * len(scales) * math.log(2.0 * math.pi)
+    return -0.5 * units.square().sum(dim=1) - normaliser
+
+
+def _axes(centred: Tensor, count: int) -> Tensor:
+    """The first principal axes (D, P) of centred rows (n, D), at most as many as these span."""
+    most = max(min(count, len(centred) - 1, centred.shape[1]), 1)
+    axes: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh[:most].T
+    return axes
+
+
+def _project(centred: Tensor, axes: Tensor | None) -> Tensor:
+    return centred if axes is None else centred @ axes
