@@ -73,9 +73,18 @@ class Evaluator:
         clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.splits.test]))
         samples = int(self.config.batch_audio_s * self.loader.manifest.sample_rate)
         found = embed_clips(task, self.loader, self.ranks, clips, samples, show_progress)
-        return self.ranks.on_main(lambda: self._write(found, step, epoch, target, time.perf_counter() - begin))
+        scale = getattr(task, "logit_scale", None)
+        return self.ranks.on_main(lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin))
 
-    def _write(self, found: Embeddings | None, step: int, epoch: float, target: Path, seconds: float) -> Evaluation:
+    def _write(
+        self,
+        found: Embeddings | None,
+        logit_scale: float | None,
+        step: int,
+        epoch: float,
+        target: Path,
+        seconds: float,
+    ) -> Evaluation:
         assert found is not None
         manifest = self.loader.manifest
         evaluation = Evaluation(
@@ -85,14 +94,17 @@ class Evaluator:
             checkpoint=checkpoint.step_path(self.folder.checkpoints, step).name,
             shards=str(manifest.root.resolve()),
             fingerprint=manifest.fingerprint,
+            machine_types=tuple(sorted({c.machine_type for c in manifest.classes})),
             select=self.config.select,
             scorers=self.config.scorers,
             validation=_validation(found, self.splits.validation),
             fit_clips=len(self.fit_clips),
             unreadable_clips=found.unreadable,
+            logit_scale=logit_scale,
             embed_s=seconds,
         )
-        write_embeddings(target, evaluation, found.of(self.fit_clips)[0], found.of(self.splits.test)[0])
+        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.splits.validation, self.splits.test))
+        write_embeddings(target, evaluation, *parts)
         return evaluation
 
 
@@ -200,6 +212,8 @@ class BackgroundScoring:
             code = self._child.wait()
         if code == 0:
             print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {_headline(folder)}", flush=True)
+            for warning in (read_report(folder) or {}).get("warnings", []):
+                print(f"warning: {warning}", file=sys.stderr, flush=True)
         elif not self._stopped:
             print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 Record = Mapping[str, float]
@@ -87,6 +89,15 @@ class TensorBoardLogger:
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         self._writer.add_figure(name, figure, step, close=False)
+
+    def embedding(
+        self, step: int, name: str, vectors: Tensor, columns: list[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """Vectors (N, D) for the projector, with N rows of metadata; those of an earlier step are removed."""
+        with _naming(self._folder):
+            for earlier in self._folder.glob(f"[0-9]*/{name}"):
+                shutil.rmtree(earlier.parent)
+            self._writer.add_embedding(vectors, list(rows), global_step=step, tag=name, metadata_header=columns)
 
     def text(self, step: int, name: str, markdown: str) -> None:
         self._writer.add_text(name, markdown, step)

@@ -65,7 +65,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     target = out or run.folder.root / "scores" / f"step_{step:08d}"
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
         _embed(run, step, target, ranks)
-        report = ranks.on_main(lambda: score_folder(target))
+        report = ranks.on_main(lambda: score_folder(target, tsne=True))
         if ranks.is_main:
             Console().print(console_table(report))
             print(f"{target / 'report.md'}, report.json, scores.csv, figures/")
@@ -73,7 +73,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
 
 def _embed(run: Run, step: int, target: Path, ranks: Ranks) -> None:
     config = run.config
-    manifest = ranks.agree(lambda: open_shards(config.data.shards))
+    manifest = ranks.agree(lambda: open_shards(config.data))
     folder = checkpoint.step_path(run.folder.checkpoints, step)
     task = build_task(config, manifest).to(ranks.device)
     same = {"fingerprint": manifest.fingerprint, "network": network_signature(task)}

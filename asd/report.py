@@ -152,7 +152,8 @@ def _caption(report: Report) -> Text:
     unlabelled, clips = report["test"]["unlabelled"], report["test"]["clips"]
     notes = [f"{unlabelled} of {clips} test clips have no label"] if unlabelled else []
     warning = (f"{ORACLE_WARNING}\n" if is_oracle(report) else "", "bold red")
-    return Text.assemble(warning, ("\n".join([*notes, *_not_scored_lines(report)]), "dim"))
+    proxy = ("".join(f"warning: {text}\n" for text in report.get("warnings", [])), "bold yellow")
+    return Text.assemble(warning, proxy, ("\n".join([*notes, *_not_scored_lines(report)]), "dim"))
 
 
 def _not_scored_lines(report: Report) -> list[str]:
@@ -183,7 +184,8 @@ def markdown(report: Report) -> str:
 
 
 def _warnings(report: Report) -> list[str]:
-    return [f"**{ORACLE_WARNING}.**"] if is_oracle(report) else []
+    oracle = [f"**{ORACLE_WARNING}.**"] if is_oracle(report) else []
+    return oracle + [f"**Warning: {text}.**" for text in report.get("warnings", [])]
 
 
 def _facts(report: Report) -> str:

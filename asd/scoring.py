@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from asd import figures
 from asd.checkpoint import save_tensors
-from asd.data.manifest import Manifest, load_manifest
+from asd.data.manifest import Manifest, load_manifest, restrict
+from asd.diagnosis import diagnose, spectrum_accuracy
 from asd.errors import UserError, run_main
 from asd.loggers import TensorBoardLogger
 from asd.report import ClipScores, build_report, markdown, scalars, write_report
@@ -28,6 +29,8 @@ from asd.scorers import Embedded, ScorerConfig, build_scorer, scorer_label
 EMBEDDINGS_FILE = "embeddings.safetensors"
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.json"
+PROJECTED_DIM = 128  # 2,000 embeddings of 2048 as text would be 77 MB and take 3 s; so they are 5 MB
+LABEL_NAMES = {-1: "unlabelled", 0: "normal", 1: "anomaly"}
 
 
 class Validation(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -48,20 +51,24 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     checkpoint: str
     shards: str
     fingerprint: str
+    machine_types: tuple[str, ...] = ()  # what the run was restricted to
     select: str
     scorers: tuple[ScorerConfig, ...]
     validation: Validation | None
     fit_clips: int
     unreadable_clips: int
+    logit_scale: float | None = None  # logits are this times the cosine to a class centre; None: they are no cosines
     embed_s: float
 
 
-def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, test: Embedded) -> None:
+def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded) -> None:
     """Lay down everything that scoring needs; evaluation.json comes last and so marks the folder as ready."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (REPORT_FILE, EVALUATION_FILE):
         (folder / stale).unlink(missing_ok=True)
-    save_tensors({**fit.to_tensors("fit"), **test.to_tensors("test")}, folder / EMBEDDINGS_FILE)
+    parts = {"fit": fit, "validation": validation, "test": test}
+    tensors = {name: tensor for part, clips in parts.items() for name, tensor in clips.to_tensors(part).items()}
+    save_tensors(tensors, folder / EMBEDDINGS_FILE)
     partial = folder / (EVALUATION_FILE + ".partial")
     partial.write_text(evaluation.model_dump_json(indent=1))
     partial.rename(folder / EVALUATION_FILE)
@@ -81,19 +88,29 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def score_folder(folder: Path, tensorboard: Path | None = None, keep_embeddings: bool = False) -> dict[str, Any]:
-    """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report."""
+def score_folder(
+    folder: Path, tensorboard: Path | None = None, keep_embeddings: bool = False, tsne: bool = False
+) -> dict[str, Any]:
+    """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
+
+    tsne: also the t-SNE of the test embeddings, which takes seconds.
+    """
     evaluation = read_evaluation(folder)
     if evaluation is None:
         raise UserError(f"{folder} holds no {EVALUATION_FILE}: embed the checkpoint first")
-    manifest = load_manifest(Path(evaluation.shards))
+    manifest = restrict(load_manifest(Path(evaluation.shards)), evaluation.machine_types)
     if manifest.fingerprint != evaluation.fingerprint:
         raise UserError(f"{evaluation.shards} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
-    fit, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "test"))
+    fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
     clips = score_clips(manifest, evaluation.scorers, fit, test)
-    header = _header(evaluation, manifest)
-    _draw(folder, clips, build_report(clips, header), evaluation, tensorboard)
+    header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
+    body = build_report(clips, header)
+    classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
+    pictures = figures.evaluation_figures(clips, body, classes, validation, test, evaluation.logit_scale, tsne)
+    _save(folder / "figures", pictures)
+    if tensorboard is not None:
+        _show(tensorboard, evaluation, clips, body, pictures, test)
     report = write_report(folder, clips, header)  # last: what has no report.json is scored again on resume
     if not keep_embeddings:
         (folder / EMBEDDINGS_FILE).unlink()
@@ -119,7 +136,7 @@ def score_clips(manifest: Manifest, scorers: tuple[ScorerConfig, ...], fit: Embe
     )
 
 
-def _header(evaluation: Evaluation, manifest: Manifest) -> dict[str, Any]:
+def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None) -> dict[str, Any]:
     body = evaluation.model_dump(mode="json", exclude={"format", "scorers", "select"})
     return {
         **body,
@@ -127,31 +144,67 @@ def _header(evaluation: Evaluation, manifest: Manifest) -> dict[str, Any]:
         "selection": {"rule": evaluation.select, "oracle": evaluation.select == "oracle"},
         "primary": scorer_label(evaluation.scorers[0]),
         "baselines": [scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
+        "warnings": _warnings(evaluation, len(manifest.classes), spectrum_accuracy),
     }
 
 
-def _draw(
-    folder: Path, clips: ClipScores, report: dict[str, Any], evaluation: Evaluation, tensorboard: Path | None
+def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[str]:
+    if (clean := evaluation.validation) is None:
+        return []
+    found = diagnose(clean.accuracy, clean.loss, classes, evaluation.epoch, evaluation.step, spectrum_accuracy)
+    return [] if found is None else [found]
+
+
+def _save(folder: Path, pictures: figures.Figures) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, figure in pictures.items():
+        figure.savefig(folder / f"{name}.png", dpi=100)
+        figure.set_layout_engine("none")  # it has its layout now, and TensorBoard draws it a second time
+
+
+def _show(
+    folder: Path,
+    evaluation: Evaluation,
+    clips: ClipScores,
+    report: dict[str, Any],
+    pictures: figures.Figures,
+    test: Embedded,
 ) -> None:
-    primary = report["primary"]
-    pictures = {
-        "roc": figures.roc_figure(clips, primary),
-        "scores": figures.histogram_figure(clips, primary),
-        "comparison": figures.comparison_figure(report),
-    }
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, figure in pictures.items():
-        figure.savefig(folder / "figures" / f"{name}.png", dpi=100)
-    if tensorboard is None:
-        return
-    writer = TensorBoardLogger(tensorboard)
-    writer.log(evaluation.step, scalars(report))
+    """Everything of an evaluation into TensorBoard."""
+    writer = TensorBoardLogger(folder)
+    step = evaluation.step
+    writer.log(step, scalars(report))
     if evaluation.validation is not None:
-        writer.log(evaluation.step, {f"validation/{k}": v for k, v in evaluation.validation.model_dump().items()})
+        writer.log(step, {f"validation/{k}": v for k, v in evaluation.validation.model_dump().items()})
     for name, figure in pictures.items():
-        writer.figure(evaluation.step, name, figure)
-    writer.text(evaluation.step, "report", markdown(report))
+        writer.figure(step, name, figure)
+    writer.text(step, "report", markdown(report))
+    if report["warnings"]:
+        writer.text(step, "warning", "\n\n".join(report["warnings"]))
+    _project(writer, step, clips, test)
     writer.close()
+
+
+def _project(writer: TensorBoardLogger, step: int, clips: ClipScores, test: Embedded) -> None:
+    """Test embeddings for TensorBoard's projector, of the newest evaluation alone: each one takes megabytes."""
+    if not len(clips):
+        return
+    chosen = figures.draw_clips(len(clips), seed=0)
+    labels = [LABEL_NAMES[value] for value in clips.label.tolist()]
+    columns = (clips.machine_type, clips.machine_id, labels, clips.key)
+    rows = [[column[i] for column in columns] for i in chosen.tolist()]
+    vectors = principal_components(test.embedding[torch.from_numpy(chosen)], PROJECTED_DIM)
+    writer.embedding(step, "test", vectors, ["machine", "id", "label", "key"], rows)
+
+
+def principal_components(vectors: torch.Tensor, dim: int) -> torch.Tensor:
+    """The first dim principal components of vectors (N, D), or the vectors where they are no wider."""
+    if vectors.shape[1] <= dim:
+        return vectors
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # it starts from random directions
+        left, strength, _ = torch.pca_lowrank(vectors, min(dim, len(vectors)))
+    return left * strength
 
 
 def _leave_with_parent() -> None:

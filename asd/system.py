@@ -11,16 +11,17 @@ from torch import nn
 
 from asd import checkpoint
 from asd.config import RunConfig
-from asd.data.manifest import Manifest, load_manifest
+from asd.data.loader import DataConfig
+from asd.data.manifest import Manifest, load_manifest, restrict
 from asd.data.reader import Reader
 from asd.errors import UserError
 from asd.run_folder import RunFolder
 from asd.tasks import build_classification
 
 
-def open_shards(shards: str) -> Manifest:
+def open_shards(data: DataConfig) -> Manifest:
     """The packed set of a config, its tars looked into; where it is missing, the commands that make it."""
-    root = Path(shards)
+    root = Path(data.shards)
     if not root.exists():
         raise UserError(
             f"no shards at {root}: make them with `python -m shards.pack --layout dcase2020 --source YOUR_DATA "
@@ -30,7 +31,7 @@ def open_shards(shards: str) -> Manifest:
     reader = Reader(manifest)
     reader.check_members()
     reader.close()
-    return manifest
+    return restrict(manifest, data.machine_types)
 
 
 def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
@@ -45,6 +46,8 @@ def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
         manifest.sample_rate,
         len(manifest.classes),
     )
+    if config.train.freeze == "all_but_centres":
+        task.freeze_network()
     if config.train.channels_last:
         task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:

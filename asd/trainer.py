@@ -39,6 +39,7 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     clip_norm: pydantic.PositiveFloat = 5.0
     log_every: pydantic.PositiveInt = 20  # steps
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
+    freeze: Literal["none", "all_but_centres"] = "none"  # all_but_centres: transfer to other classes, see init_from
     channels_last: bool = True
     compile: bool = False
     reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful

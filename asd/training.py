@@ -83,7 +83,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
 
 def open_data(config: RunConfig) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
-    manifest = open_shards(config.data.shards)
+    manifest = open_shards(config.data)
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     stream = Stream("all", splits.train, config.train.global_batch)
     return Data(manifest, splits, make_plan([stream], config.train.seed, config.data.run_length))
@@ -107,6 +107,7 @@ def identity(config: RunConfig, manifest: Manifest, task: nn.Module) -> dict[str
     return {
         "format": checkpoint.FORMAT_VERSION,
         "fingerprint": manifest.fingerprint,
+        "machine_types": list(config.data.machine_types),
         "global_batch": config.train.global_batch,
         "seed": config.train.seed,
         "run_length": config.data.run_length,

@@ -5,10 +5,23 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
-from asd.figures import comparison_figure, histogram_figure, roc_figure
+from asd.figures import (
+    angle_figure,
+    comparison_figure,
+    confusion_figure,
+    draw_clips,
+    evaluation_figures,
+    histogram_figure,
+    own_angles,
+    roc_figure,
+    tsne_figure,
+)
+from asd.figures.tsne import MAX_CLIPS, layout
 from asd.metrics import ClipScores, auc, summarise
+from asd.scorers import Embedded
 
 SCORERS = ("softmax", "knn", "untrained_knn")
 
@@ -100,6 +113,121 @@ def test_nothing_to_show_is_an_empty_figure():
     assert shown(roc_figure(own, "knn")) == shown(histogram_figure(own, "knn")) == []
     shown(comparison_figure(report_of(own)))
     shown(comparison_figure({"baselines": [], "scorers": {}}))
+
+
+def test_angles_are_those_of_the_cosines():
+    cosines = np.array([[1.0, 0.2], [0.1, 0.5], [0.0, -1.0000001]], dtype=np.float32)
+    assert own_angles(30 * cosines, np.array([0, 1, 1]), 30.0) == pytest.approx([0.0, 60.0, 180.0])
+
+
+@pytest.mark.parametrize("num_types", [1, 7])
+def test_angle_histograms_hold_every_clip_on_one_axis(num_types):
+    own = clips(num_types)
+    angles = np.random.default_rng(0).uniform(23.0, 88.0, len(own))
+    panels = shown(angle_figure(own, angles))
+    assert len(panels) == num_types
+    for axes in panels:
+        assert axes.get_xlim() == (20.0, 90.0)
+        filled = [patch for patch in axes.patches if patch.get_fill()]
+        assert [patch.get_label().split(",")[0] for patch in filled] == ["normal (20)", "anomaly (20)"]
+        assert [patch.get_data().values.sum() for patch in filled] == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize("angle", [0.0, 90.0, 180.0])
+def test_angles_that_are_all_the_same_are_drawn(angle):
+    own = clips(1)
+    (axes,) = shown(angle_figure(own, np.full(len(own), angle)))
+    assert axes.get_xlim()[0] <= angle <= axes.get_xlim()[1]
+
+
+CLASSES = [("fan", "00"), ("fan", "02"), ("pump", "section_00"), ("$a_{name$ too long", "00")]
+
+
+def test_confusion_counts_true_against_predicted():
+    figure = confusion_figure(np.array([0, 0, 1, 3]), np.array([0, 1, 1, 2]), CLASSES, "all clips")
+    (axes,) = shown(figure)
+    written = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "1", (0, 1): "1", (1, 1): "1", (3, 2): "1"}
+    share = axes.images[0].get_array()
+    assert share[0].tolist() == [0.5, 0.5, 0.0, 0.0]
+    assert share[2].tolist() == [0.0] * 4  # a class without clips
+    assert len(axes.lines) == 2 * 2  # between three types
+    assert figure.get_suptitle() == "Machines told apart: all clips, 2 of 4 right"
+
+
+@pytest.mark.parametrize("count", [2, 41, 100])
+def test_confusion_of_few_and_many_classes(count):
+    classes = [(f"type{n // 7}", f"{n % 7:02d}") for n in range(count)]
+    (axes,) = shown(confusion_figure(np.arange(count), np.arange(count), classes, "clips"))
+    assert len(axes.texts) == (count if count <= 60 else 0)
+    assert [text.get_text() for text in axes.get_xticklabels()] == [i for _, i in classes]
+
+
+def test_confusion_of_no_clips_says_so():
+    nothing = np.array([], dtype=np.int64)
+    assert "no clips" in confusion_figure(nothing, nothing, CLASSES, "held out").get_suptitle()
+
+
+def test_layout_depends_on_seed_and_directions_alone():
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    points = layout(vectors, seed=0)
+    assert points.shape == (60, 2)
+    assert np.isfinite(points).all()
+    assert np.array_equal(points, layout(vectors, seed=0))
+    assert np.array_equal(points, layout(vectors * 4.0, seed=0))  # powers of two: no rounding
+
+
+def test_layout_keeps_groups_together():
+    random = np.random.default_rng(0)
+    group = np.repeat([0, 1], 40)
+    points = layout(np.eye(8)[group * 3] + 0.05 * random.normal(size=(80, 8)), seed=0)
+    centres = np.stack([points[group == g].mean(axis=0) for g in (0, 1)])
+    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
+    assert np.array_equal(nearest, group)
+
+
+def test_tsne_has_a_panel_each_for_type_id_and_label():
+    own = clips(2, num_ids=3, unlabelled=("fan",))
+    panels = shown(tsne_figure(own, np.random.default_rng(0).normal(size=(len(own), 4))))
+    assert [axes.get_title() for axes in panels] == ["machine type", "machine ID, within its type", "label"]
+    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in panels]
+    assert legends[1:] == [["00", "01", "02"], ["unlabelled", "normal", "anomaly"]]
+    assert all(len(axes.collections[0].get_offsets()) == len(own) for axes in panels)
+
+
+@pytest.mark.parametrize("num_ids", [1, 15])
+def test_tsne_of_collapsed_embeddings_and_of_many_ids(num_ids):
+    own = clips(1, num_ids=num_ids)
+    assert len(shown(tsne_figure(own, np.ones((len(own), 4))))) == 3
+
+
+def test_tsne_of_hardly_any_clips_says_so():
+    assert shown(tsne_figure(clips(0), np.zeros((0, 4))))[0].get_title() == "too few clips"
+
+
+def test_clips_are_drawn_by_seed():
+    assert np.array_equal(draw_clips(7, seed=0), np.arange(7))
+    chosen = draw_clips(3 * MAX_CLIPS, seed=0)
+    assert len(np.unique(chosen)) == MAX_CLIPS
+    assert np.array_equal(chosen, np.sort(chosen))
+    assert np.array_equal(chosen, draw_clips(3 * MAX_CLIPS, seed=0))
+    assert not np.array_equal(chosen, draw_clips(3 * MAX_CLIPS, seed=1))
+
+
+def embedded(own: ClipScores) -> Embedded:
+    rows = len(own)
+    zeros = torch.zeros(rows, dtype=torch.int64)
+    return Embedded(zeros, zeros, torch.randn(rows, 4), torch.rand(rows, 4), torch.zeros(rows, 3))
+
+
+@pytest.mark.parametrize(("scale", "tsne"), [(None, False), (30.0, False), (30.0, True)])
+def test_an_evaluation_has_all_that_can_be_drawn(scale, tsne):
+    own = clips(2)
+    report = {"primary": "knn", **report_of(own)}
+    test = embedded(own)
+    names = evaluation_figures(own, report, CLASSES, test.select(torch.zeros(0).long()), test, scale, tsne).keys()
+    always = {"roc", "scores", "comparison", "confusion_validation", "confusion_test"}
+    assert names == always | ({"angles"} if scale else set()) | ({"tsne"} if tsne else set())
 
 
 def test_pyplot_stays_out():

@@ -22,7 +22,7 @@ LEVELS = [
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio",
     },
-    {"asd.data.reader", "asd.data.splits", "asd.signals", "asd.report", "asd.figures"},
+    {"asd.data.reader", "asd.data.splits", "asd.signals", "asd.report", "asd.figures", "asd.diagnosis"},
     # batches; what a step means; embeddings file → scores and report
     {"asd.data.loader", "asd.tasks", "asd.scoring"},
     {"asd.trainer", "asd.embedding"},
@@ -30,7 +30,7 @@ LEVELS = [
     {"asd.config"},
     # the parts put together
     {"asd.system"},
-    {"asd.training", "asd.offline"},
+    {"asd.training", "asd.offline", "asd.sweep"},
     {"train_ddp", "eval"},
 ]  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -45,16 +45,17 @@ NEVER = {
     "asd.tasks": ["asd.distributed", "asd.scorers", "asd.data.manifest", "asd.data.loader"],
     "asd.trainer": ["asd.evaluator", "asd.embedding", "asd.scoring", "asd.scorers", "asd.tasks", "asd.backbones"],
     "asd.evaluator": ["asd.trainer", "asd.tasks", "asd.backbones"],
-    "asd": ["shards", "train_ddp", "eval", "tests", "benchmarks", "sklearn", "webdataset", "librosa", "pandas"],
+    "asd": ["shards", "train_ddp", "eval", "tests", "benchmarks", "webdataset", "librosa", "pandas"],
     "shards": ["tests", "benchmarks"],
 }
 # What only these may import.
 ONLY = {
     "accelerate": {"asd.distributed"},
-    "asd.config": {"asd.system", "asd.training", "asd.offline", "train_ddp", "eval"},
+    "asd.config": {"asd.system", "asd.training", "asd.offline", "asd.sweep", "train_ddp", "eval"},
     "tensorboard": set(),
     "torch.utils.tensorboard": {"asd.loggers"},
     "matplotlib": {"asd.figures", "asd.loggers"},
+    "sklearn": {"asd.figures", "asd.scorers"},
     "safetensors": {"asd.checkpoint", "asd.scoring", "asd.system"},
 }
 # Starting the packer or the plan of an epoch must not cost torch's import.

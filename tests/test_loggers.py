@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -90,6 +91,19 @@ def test_tensorboard_shows_the_same_numbers(tmp_path):
     assert [(e.step, e.value) for e in events.Scalars("test/auc")] == [(10, 0.75)]
     assert events.Tags()["images"] == ["roc"]
     assert events.Tags()["tensors"] == ["config/text_summary"]
+
+
+def test_the_projector_shows_the_newest_embeddings(tmp_path, capsys):
+    for step in (10, 20, 20):
+        logger = TensorBoardLogger(tmp_path)
+        vectors = torch.tensor([[0.5, float(step)], [0.25, 1.0]])
+        logger.embedding(step, "test", vectors, ["machine", "key"], [["fan", "a"], ["pump", "b"]])
+        logger.close()
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert 'tensor_name: "test:00020"' in (tmp_path / "projector_config.pbtxt").read_text()
+    assert (folder / "test" / "metadata.tsv").read_text() == "machine\tkey\nfan\ta\npump\tb\n"
+    assert (folder / "test" / "tensors.tsv").read_text() == "0.5\t20.0\n0.25\t1.0\n"
+    assert capsys.readouterr().out == ""
 
 
 def test_tensorboard_replaces_steps_done_again(tmp_path):

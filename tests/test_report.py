@@ -23,6 +23,9 @@ HEADER = {
 ORACLE = HEADER | {"selection": {"rule": "oracle", "value": 1.5, "oracle": True}}
 
 
+WARNED = HEADER | {"warnings": ["the proxy task is trivial"]}
+
+
 def clips(machine_types: tuple[str, ...] = ("fan", "valve")) -> Clips:
     """Two IDs a type with 10 normals and 10 anomalies, and one unlabelled clip of another ID."""
     random = np.random.default_rng(0)
@@ -152,3 +155,13 @@ def test_no_labels_and_no_clips_still_make_a_report(tmp_path):
     assert "-/-" in console_text(report)
     nothing = Clips([], [], [], [], [], np.zeros(0, dtype=np.int64), {})
     console_text(write_report(tmp_path, nothing, {}))
+
+
+def test_a_warning_stands_on_top_of_the_report_and_under_the_table():
+    report = build_report(clips(), WARNED)
+    assert "\n\n**Warning: the proxy task is trivial.**\n\n" in markdown(report)
+    console = Console(width=100)
+    with console.capture() as shown:
+        console.print(console_table(report))
+    assert "warning: the proxy task is trivial" in shown.get()
+    assert "arning" not in markdown(build_report(clips(), HEADER))

@@ -26,6 +26,7 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Where the clips come from and how they are cut and read."""
 
     shards: str = "data/dcase2020"
+    machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all
     crop_s: pydantic.PositiveFloat = 10.0  # training crop; evaluation takes whole clips
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)

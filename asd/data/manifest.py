@@ -149,6 +149,27 @@ class Manifest:
         return translate[column.indices.to_numpy()]
 
 
+def restrict(manifest: Manifest, machine_types: Sequence[str]) -> Manifest:
+    """The part of a set that is about some machine types, with their classes alone; all of it where none is named.
+
+    Raises UserError for a type that the set does not hold.
+    """
+    if not machine_types:
+        return manifest
+    found = sorted({c.machine_type for c in manifest.classes})
+    for name in machine_types:
+        if name not in found:
+            raise UserError(f"{manifest.root} holds no machine type {name}: it holds {', '.join(found)}")
+    kept = np.array([c.machine_type in machine_types for c in manifest.classes])
+    clips = kept[manifest.class_index]
+    renumbered = (np.cumsum(kept) - 1).astype(np.int32)[manifest.class_index[clips]]
+    table = manifest.table.filter(pa.array(clips))
+    position = table.schema.get_field_index("class_index")
+    table = table.set_column(position, CLIPS_SCHEMA.field("class_index"), pa.array(renumbered)).combine_chunks()
+    classes = tuple(c for c, keep in zip(manifest.classes, kept, strict=True) if keep)
+    return Manifest(manifest.root, manifest.file.model_copy(update={"classes": classes}), table)
+
+
 def class_table(types_and_ids: Sequence[tuple[str, str]]) -> tuple[MachineClass, ...]:
     """The sorted classes found among (machine type, machine ID) pairs; never a fixed number of them."""
     return tuple(MachineClass(machine_type=t, machine_id=i) for t, i in sorted(set(types_and_ids)))

@@ -14,6 +14,7 @@ class ClassificationLoss(nn.Module):
     """
 
     label_smoothing: float
+    scale: float | None = None  # logits are this times the cosine to the class centre; None: they are no cosines
     noisy = False  # whether the second target of a mixture is met by the margin of the first (Noisy-ArcMix)
 
     def logits(self, embedding: Tensor) -> Tensor:

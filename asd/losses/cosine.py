@@ -28,6 +28,8 @@ class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 class CosineLoss(ClassificationLoss):
     """Scaled cosines; subclasses add their margin to the target's."""
 
+    scale: float
+
     def __init__(self, config: CosineConfig, dim: int, classes: int) -> None:
         super().__init__()
         self.scale = config.scale

@@ -26,7 +26,7 @@ def metric_space(embedding: Tensor, metric: Metric) -> Tensor:
 
 
 def distance_blocks(query: Tensor, bank: Tensor, metric: Metric) -> Iterator[Tensor]:
-    """Distances of query (N, D) to bank (n, D), rows in order, in blocks (≤ 1024, n); both as `metric_space` makes them.
+    """Distances of query (N, D) to bank (n, D) in blocks (≤ 1024, n), queries in order; both of `metric_space`.
 
     Float64: in float32 a² + b² - 2ab of two close embeddings is mostly rounding.
     """

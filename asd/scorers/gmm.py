@@ -1,12 +1,14 @@
 """-log density under a Gaussian mixture of the class's training embeddings, fitted by expectation-maximisation.
 
-The same steps as scikit-learn's GaussianMixture, whose BLAS threads cost more than they give at this size.
+The same steps as scikit-learn's GaussianMixture.
 Legend: N rows, n training clips of a class, D embedding, P dimensions kept, K components.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +23,7 @@ from asd.scorers.embedded import Embedded
 
 KMEANS_ROUNDS = 20
 EM_ROUNDS = 200
-EM_TOLERANCE = 1e-6  # of the mean log-likelihood
+EM_TOLERANCE = 1e-6  # of the mean log-likelihood per dimension
 
 Covariance = Literal["diag", "full", "tied"]
 
@@ -66,9 +68,25 @@ class Mixture:
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight · density) of rows (N, P) in each component, (N, K)."""
-        factors = self.factor.expand(len(self.mean), *self.factor.shape[1:])
-        columns = [_log_normal(rows - mean, factor) for mean, factor in zip(self.mean, factors, strict=True)]
-        return torch.stack(columns, dim=1) + self.log_weight
+        diagonal = self.factor.dim() == 2
+        square = self._diagonal_square(rows) if diagonal else self._square(rows)
+        scales = self.factor if diagonal else self.factor.diagonal(dim1=1, dim2=2)
+        normaliser = scales.log().sum(dim=1) + 0.5 * rows.shape[1] * math.log(2.0 * math.pi)
+        return self.log_weight - normaliser - 0.5 * square
+
+    def _diagonal_square(self, rows: Tensor) -> Tensor:
+        """Squared Mahalanobis distances (N, K), multiplied out: six times faster than row by row at D = 2048."""
+        precision = self.factor.square().reciprocal()
+        shifted = precision * self.mean
+        return rows.square() @ precision.T - 2.0 * rows @ shifted.T + (shifted * self.mean).sum(dim=1)
+
+    def _square(self, rows: Tensor) -> Tensor:
+        factors = self.factor.expand(len(self.mean), -1, -1)
+        units = [
+            torch.linalg.solve_triangular(factor, (rows - mean).T, upper=False)
+            for mean, factor in zip(self.mean, factors, strict=True)
+        ]
+        return torch.stack([u.square().sum(dim=0) for u in units], dim=1)
 
 
 @dataclass(frozen=True)
@@ -94,12 +112,12 @@ class Gmm(PerClassScorer[Gaussians]):
     def fit_class(self, train: Embedded) -> Gaussians:
         rows = in_space(train.embedding, self.config.space)
         centre = rows.mean(dim=0)
-        zero = relative_zero(rows)
-        axes = _axes(rows - centre, self.config.pca) if self.config.pca is not None else None
+        equal = float((rows - centre).norm(dim=1).square().mean().sqrt()) <= relative_zero(rows)
+        axes = None if equal or self.config.pca is None else _axes(rows - centre, self.config.pca)
         rows = _project(rows - centre, axes)
-        length = float(rows.square().sum(dim=1).mean().sqrt())
-        spread = length / math.sqrt(rows.shape[1]) if length > zero else 1.0
-        return Gaussians(centre, axes, spread, fit_mixture(rows / spread, self.config))
+        spread = 1.0 if equal else float(rows.square().mean().sqrt())
+        with _one_thread():
+            return Gaussians(centre, axes, spread, fit_mixture(rows / spread, self.config))
 
     def score_class(self, model: Gaussians, test: Embedded) -> Tensor:
         rows = model.to_units(in_space(test.embedding, self.config.space))
@@ -114,14 +132,17 @@ def fit_mixture(rows: Tensor, config: GmmConfig) -> Mixture:
         joint = mixture.log_joint(rows)
         evidence = joint.logsumexp(dim=1)
         mixture, likelihood = _maximise(rows, (joint - evidence[:, None]).exp(), config), float(evidence.mean())
-        if abs(likelihood - before) < EM_TOLERANCE:
+        if abs(likelihood - before) < EM_TOLERANCE * rows.shape[1]:
             break
         before = likelihood
     return mixture
 
 
 def k_means(rows: Tensor, clusters: int, seed: int) -> Tensor:
-    """Cluster (n,) of each row (n, P): Lloyd's rounds from a k-means++ start (Arthur & Vassilvitskii 2007)."""
+    """Cluster (n,) of each row (n, P): Lloyd's rounds from a k-means++ start (Arthur & Vassilvitskii 2007).
+
+    Fewer clusters than asked for where there are fewer different rows.
+    """
     generator = torch.Generator().manual_seed(seed)
     centres = rows[torch.randint(len(rows), (1,), generator=generator)]
     while len(centres) < clusters:
@@ -131,7 +152,8 @@ def k_means(rows: Tensor, clusters: int, seed: int) -> Tensor:
         member = one_hot(torch.cdist(rows, centres).argmin(dim=1), clusters).double()
         sizes = member.sum(dim=0)[:, None]
         centres = torch.where(sizes > 0, member.T @ rows / sizes.clamp_min(1.0), centres)
-    return torch.cdist(rows, centres).argmin(dim=1)
+    nearest = torch.cdist(rows, centres).argmin(dim=1)
+    return nearest.unique(return_inverse=True)[1]
 
 
 def _maximise(rows: Tensor, share: Tensor, config: GmmConfig) -> Mixture:
@@ -150,16 +172,6 @@ def _maximise(rows: Tensor, share: Tensor, config: GmmConfig) -> Mixture:
     return Mixture(log_weight, mean, torch.linalg.cholesky(covariance))
 
 
-def _log_normal(deviation: Tensor, factor: Tensor) -> Tensor:
-    """log density (N,) at deviations (N, P) from the mean; factor (P,) or (P, P)."""
-    if factor.dim() == 1:
-        units, scales = deviation / factor, factor
-    else:
-        units, scales = torch.linalg.solve_triangular(factor, deviation.T, upper=False).T, factor.diagonal()
-    normaliser = scales.log().sum() + 0.5 * len(scales) * math.log(2.0 * math.pi)
-    return -0.5 * units.square().sum(dim=1) - normaliser
-
-
 def _axes(centred: Tensor, count: int) -> Tensor:
     """The first principal axes (D, P) of centred rows (n, D), at most as many as these span."""
     most = max(min(count, len(centred) - 1, centred.shape[1]), 1)
@@ -169,3 +181,14 @@ def _axes(centred: Tensor, count: int) -> Tensor:
 
 def _project(centred: Tensor, axes: Tensor | None) -> Tensor:
     return centred if axes is None else centred @ axes
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Thousands of operations of a tenth of a millisecond: on two busy cores a second thread made them 9 times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

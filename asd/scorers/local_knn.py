@@ -63,9 +63,8 @@ class LocalKnn(PerClassScorer[Local]):
 
     def score_class(self, model: Local, test: Embedded) -> Tensor:
         k = min(self.config.k, len(model.embedding))
-        return torch.cat(
-            [block.topk(k, dim=1, largest=False).values.mean(dim=1) for block in self._blocks(model, test)]
-        )
+        blocks = self._blocks(model, test)
+        return torch.cat([block.topk(k, dim=1, largest=False).values.mean(dim=1) for block in blocks])
 
     def _blocks(self, model: Local, test: Embedded) -> Iterator[Tensor]:
         query, bank = (metric_space(x, self.config.metric) for x in (test.embedding, model.embedding))

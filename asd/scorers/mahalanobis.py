@@ -21,7 +21,7 @@ LEAST_SHRINKAGE = 1e-4
 
 
 class MahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True):
-    """shrinkage: share of the mean variance on the diagonal, (1 - a)·S + a·tr(S)/D·I, or Ledoit & Wolf's estimate of it.
+    """shrinkage: a in the covariance (1 - a)·S + a·tr(S)/D·I, a number or as Ledoit & Wolf estimate it.
 
     space: embeddings on the unit sphere, or as they are.
     """

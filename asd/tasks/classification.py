@@ -27,6 +27,25 @@ class Classification(nn.Module):
         self.loss = loss
         self.mixup = mixup
         self.seed = seed
+        self.frozen = False
+
+    def freeze_network(self) -> None:
+        """From now on only the class centres learn; running statistics and dropout of the network rest, too."""
+        self.frozen = True
+        for part in (self.frontend, self.backbone):
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Classification:
+        super().train(mode)
+        if self.frozen:
+            self.frontend.eval()
+            self.backbone.eval()
+        return self
+
+    @property
+    def logit_scale(self) -> float | None:
+        """What cosines were multiplied by to give the logits, None where these are no cosines."""
+        return self.loss.scale
 
     def forward(self, batch: Batch) -> StepOutput:
         """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""

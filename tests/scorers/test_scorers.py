@@ -180,11 +180,12 @@ def test_configs_are_told_apart_by_name():
     adapter = pydantic.TypeAdapter(ScorerConfig)
     assert adapter.validate_python({"name": "knn", "k": 4}) == KnnConfig(k=4)
     assert {type(adapter.validate_python({"name": name})).__name__ for name in SCORERS} == {
-        "SoftmaxConfig", "CentroidConfig", "KnnConfig", "UntrainedKnnConfig",
+        "SoftmaxConfig", "NegLogSoftmaxConfig", "CentroidConfig", "KnnConfig", "LocalKnnConfig", "MahalanobisConfig",
+        "GmmConfig", "LofConfig", "UntrainedKnnConfig",
     }  # fmt: skip
     for wrong in (
         {"name": "knn", "k": 0},
-        {"name": "gmm"},
+        {"name": "gaussian"},
         {"name": "knn", "neighbours": 2},
         {"name": "knn", "metric": "l1"},
     ):

@@ -59,7 +59,10 @@ def test_scores_by_type_and_id(finished_run: FinishedRun) -> None:
 
 def test_figures(finished_run: FinishedRun) -> None:
     found = events(finished_run.folder / "tensorboard" / "eval")
-    assert {"roc", "scores", "comparison"} <= set(found.Tags()["images"])
+    drawn = {"roc", "scores", "comparison", "confusion_validation", "confusion_test", "angles"}
+    assert drawn == set(found.Tags()["images"])
+    (folder,) = finished_run.folder.glob("evaluations/*/figures")
+    assert drawn == {path.stem for path in folder.iterdir()}
     assert "report/text_summary" in found.Tags()["tensors"]
 
 
@@ -70,16 +73,27 @@ def server(finished_run: FinishedRun) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", logdir, "--port", str(port), "--host", "127.0.0.1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        yield f"http://127.0.0.1:{port}/data/plugin/scalars"
+        yield f"http://127.0.0.1:{port}/data/plugin"
         process.kill()
 
 
 def test_server(server: str) -> None:
-    tags = wait_for(lambda: ask(f"{server}/tags"), timeout_s=60)
+    tags = wait_for(lambda: ask(f"{server}/scalars/tags"), timeout_s=60)
     assert "train/loss" in tags["train"]
     assert "auc/softmax/fan" in tags["eval"]
-    points = ask(f"{server}/scalars?run=train&tag=train%2Floss")
+    points = ask(f"{server}/scalars/scalars?run=train&tag=train%2Floss")
     assert [step for _, step, _ in points] == list(range(1, 11))
+
+
+def test_projector(server: str) -> None:
+    assert "eval" in wait_for(lambda: ask(f"{server}/projector/runs"), timeout_s=60)
+    (shown,) = ask(f"{server}/projector/info?run=eval")["embeddings"]
+    assert shown["tensorName"] == "test:00010"
+    assert shown["tensorShape"][0] == 32
+    with urllib.request.urlopen(f"{server}/projector/metadata?run=eval&name=test:00010", timeout=10) as answer:
+        head, *rows = answer.read().decode().splitlines()
+    assert head == "machine\tid\tlabel\tkey"
+    assert len(rows) == 32
 
 
 def ask(address: str) -> Any:

@@ -121,3 +121,15 @@ def test_an_embedding_does_not_depend_on_batch_mates_or_place():
 def test_one_class_is_refused_with_the_reason():
     with pytest.raises(UserError, match="single class, and a classifier learns by telling machines apart"):
         build(None, classes=1)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxConfig(), ArcFaceConfig(scale=16.0), ArcFaceConfig(sub_centres=2)])
+def test_the_logit_scale_turns_logits_into_cosines(loss):
+    task = build(None, loss)
+    if loss.name == "softmax":
+        assert task.logit_scale is None
+        return
+    out = task.eval().embed(make_batch())
+    centres = F.normalize(task.loss.centres).unflatten(0, (CLASSES, -1))
+    cosines = torch.einsum("bd,ckd->bck", F.normalize(out.embedding), centres).amax(2)
+    torch.testing.assert_close(out.logits / task.logit_scale, cosines, atol=1e-6, rtol=1e-5)

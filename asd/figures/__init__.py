@@ -1,0 +1,23 @@
+"""Figures of an evaluation. Each builder returns a plain `matplotlib.figure.Figure`; a machine type without labels has
+a panel that says so."""
+
+from asd.figures.angles import angle_figure, own_angles
+from asd.figures.comparison import comparison_figure
+from asd.figures.confusion import confusion_figure
+from asd.figures.evaluation import Figures, evaluation_figures
+from asd.figures.histogram import histogram_figure
+from asd.figures.roc import roc_figure
+from asd.figures.tsne import draw_clips, tsne_figure
+
+__all__ = [
+    "Figures",
+    "angle_figure",
+    "comparison_figure",
+    "confusion_figure",
+    "draw_clips",
+    "evaluation_figures",
+    "histogram_figure",
+    "own_angles",
+    "roc_figure",
+    "tsne_figure",
+]

@@ -1,0 +1,56 @@
+"""Several runs, one table: one model per machine type, done once, told together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asd import sweep
+from asd.errors import UserError
+from tests.sets import make_set
+from tests.system.launch import TINY
+
+
+@pytest.fixture(scope="module")
+def two_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    classes = (("fan", "00"), ("fan", "02"), ("pump", "00"), ("pump", "04"))
+    return make_set(tmp_path_factory.mktemp("two_types"), classes=classes, train=20, test=3)
+
+
+def test_one_model_per_type_in_one_table_and_nothing_twice(
+    two_types: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sweep"
+    command = ["--config", str(TINY), "--by-type", "--out", str(out), f"data.shards={two_types}"]
+    assert sweep.main(command) == 0
+    assert capfd.readouterr().out.count("===") == 2
+    table = json.loads((out / "report.json").read_text())
+    for numbers in table[TINY.stem].values():
+        assert set(numbers["types"]) == {"fan", "pump"}
+        assert numbers["auc"] == pytest.approx(sum(numbers["types"].values()) / 2)
+    (run,) = (out / TINY.stem).glob("seed_0_fan_*")
+    assert json.loads((run / "run.json").read_text())["machine_types"] == ["fan"]
+    assert sweep.main(command) == 0
+    assert "===" not in capfd.readouterr().out
+    assert [job.done for job in sweep.plan_jobs(sweep.parse_args(command))] == [True, True]
+    changed = sweep.plan_jobs(sweep.parse_args([*command, "train.epochs=3"]))
+    assert [job.done for job in changed] == [False, False]  # another config is another run
+
+
+def test_spread_over_seeds() -> None:
+    seeds = [
+        {"fan": {"auc_mean": 0.8, "pauc_mean": 0.6}, "pump": {"auc_mean": 0.6, "pauc_mean": None}},
+        {"fan": {"auc_mean": 0.9, "pauc_mean": 0.6}, "pump": {"auc_mean": 0.7, "pauc_mean": 0.5}},
+    ]
+    spread = sweep._spread(seeds)
+    assert spread["auc"] == pytest.approx(0.75)
+    assert spread["auc_sd"] == pytest.approx(0.1 / 2**0.5)
+    assert spread["pauc"] == pytest.approx((0.6 + 0.55) / 2)
+    assert spread["types"] == pytest.approx({"fan": 0.85, "pump": 0.65})
+
+
+def test_words_that_are_no_overrides_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--sedes"):
+        sweep.main(["--config", str(TINY), "--out", str(tmp_path), "--sedes", "1"])
