@@ -13,12 +13,12 @@ import pydantic
 import yaml
 
 from asd.augment.mixup import MixupConfig
-from asd.backbones import BackboneConfig
+from asd.backbones import BackboneConfig, MobileFaceNetConfig, ResNetIRConfig
 from asd.checkpoint import CheckpointConfig
 from asd.data.loader import DataConfig
 from asd.errors import UserError
 from asd.evaluator import EvaluateConfig
-from asd.frontends import FrontendConfig
+from asd.frontends import FrontendConfig, TASTConfig
 from asd.losses import LossConfig
 from asd.optim import OptimConfig
 from asd.trainer import TrainConfig
@@ -93,6 +93,35 @@ def check_batch(config: RunConfig, world_size: int) -> None:
             f"each forward pass sees {share} clips, which mixup.group_size={config.mixup.group_size} does not divide: "
             f"use a train.global_batch that is a multiple of {parts * config.mixup.group_size}, or smaller groups"
         )
+
+
+def check_frames(config: RunConfig, sample_rate: int) -> None:
+    """Refuse crops that do not fit a network which takes one clip length alone."""
+    wanted = _fixed_frames(config)
+    if not wanted:
+        return
+    if len(wanted) > 1:
+        raise UserError(f"the parts of this network want different numbers of frames: {sorted(wanted)}")
+    (frames,) = wanted
+    hop = config.frontend.mel.hop if isinstance(config.frontend, TASTConfig) else config.frontend.hop
+    for key, seconds in (("data.crop_s", config.data.crop_s), ("evaluate.first_s", config.evaluate.first_s)):
+        if seconds is None or 1 + round(seconds * sample_rate) // hop != frames:
+            length = (frames - 1) * hop / sample_rate
+            raise UserError(
+                f"{key}={seconds} does not fit a network for exactly {frames} frames: set it to {length:.3f} (or a "
+                "little more), or choose the length-free parts (pool: time_mean, norm_over: channels)"
+            )
+
+
+def _fixed_frames(config: RunConfig) -> set[int]:
+    frames = set()
+    if isinstance(config.frontend, TASTConfig) and config.frontend.norm_over == "time":
+        frames.add(config.frontend.frames)
+    if isinstance(config.backbone, MobileFaceNetConfig) and config.backbone.pool == "conv":
+        frames.add(config.backbone.conv_frames)
+    if isinstance(config.backbone, ResNetIRConfig) and config.backbone.pool == "flatten":
+        frames.add(config.backbone.flatten_frames)
+    return frames
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

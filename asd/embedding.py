@@ -38,17 +38,18 @@ def embed_clips(
     ranks: Ranks,
     clips: np.ndarray,
     batch_samples: int,
+    first_samples: int | None = None,
     show_progress: bool = False,
 ) -> Embeddings | None:
     """Embed clips with all ranks; the result on rank 0, None elsewhere.
 
     Batches hold clips of one exact length and do not depend on the number of ranks, so neither do the embeddings.
     """
-    frames = loader.manifest.frames[clips]
+    frames = loader.manifest.frames[clips] if first_samples is None else np.full(len(clips), first_samples)
     batches = [clips[b] for b in equal_length_batches(frames, batch_samples)][ranks.rank :: ranks.world_size]
     task.eval()
     parts: list[tuple[Tensor, ...]] = []
-    stream = loader.stream(whole_clip_requests(loader.manifest, batches))
+    stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
     console = Console(file=sys.stderr)
     for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
         parts.append(_embed(task, batch, ranks))

@@ -48,6 +48,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
     fit_clips_per_class: pydantic.PositiveInt | None = None  # training clips that scorers are fitted on; None: all
+    first_s: pydantic.PositiveFloat | None = None  # score the first seconds of each clip; None: all of it
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
 
     @pydantic.field_validator("scorers")
@@ -71,8 +72,10 @@ class Evaluator:
         """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
         begin = time.perf_counter()
         clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.splits.test]))
-        samples = int(self.config.batch_audio_s * self.loader.manifest.sample_rate)
-        found = embed_clips(task, self.loader, self.ranks, clips, samples, show_progress)
+        rate = self.loader.manifest.sample_rate
+        first = None if self.config.first_s is None else round(self.config.first_s * rate)
+        samples = int(self.config.batch_audio_s * rate)
+        found = embed_clips(task, self.loader, self.ranks, clips, samples, first, show_progress)
         scale = getattr(task, "logit_scale", None)
         return self.ranks.on_main(lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin))
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from asd import checkpoint
-from asd.config import RunConfig
+from asd.config import RunConfig, check_frames
 from asd.data.loader import DataConfig
 from asd.data.manifest import Manifest, load_manifest, restrict
 from asd.data.reader import Reader
@@ -36,6 +36,7 @@ def open_shards(data: DataConfig) -> Manifest:
 
 def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
+    check_frames(config, manifest.sample_rate)
     torch.manual_seed(config.train.seed)
     task = build_classification(
         config.frontend,

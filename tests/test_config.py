@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from asd.config import check_batch, dump_yaml, load_config
+from asd.config import check_batch, check_frames, dump_yaml, load_config
 from asd.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -250,3 +250,18 @@ def test_a_batch_that_does_not_divide_is_refused(words, ranks, told):
     with pytest.raises(UserError) as caught:
         check_batch(load(*words), ranks)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data.crop_s=2"], "data.crop_s=2.0 does not fit a network for exactly 313 frames"),
+        (["evaluate.first_s=null"], "evaluate.first_s=None does not fit"),
+        (["frontend.frames=100"], r"different numbers of frames: \[100, 313\]"),
+    ],
+)
+def test_crops_that_do_not_fit_a_network_of_one_length_are_refused(words, said):
+    config = load_config(CONFIGS / "tastgram_noisy_arcmix_paper.yaml", words)
+    with pytest.raises(UserError, match=said):
+        check_frames(config, 16_000)
+    check_frames(load_config(CONFIGS / "tastgram_noisy_arcmix_paper.yaml"), 16_000)

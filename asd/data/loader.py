@@ -147,7 +147,9 @@ def training_requests(
         epoch, step = epoch + 1, 0
 
 
-def whole_clip_requests(manifest: Manifest, batches: Iterable[np.ndarray]) -> Iterator[Request]:
-    """Requests for whole clips; each batch holds clip indices of one length."""
+def whole_clip_requests(
+    manifest: Manifest, batches: Iterable[np.ndarray], first: int | None = None
+) -> Iterator[Request]:
+    """Requests for whole clips; each batch holds clip indices of one length. Or for the `first` samples of all."""
     for clips in batches:
-        yield Request(clips, np.zeros(len(clips), dtype=np.int64), int(manifest.frames[clips[0]]))
+        yield Request(clips, np.zeros(len(clips), dtype=np.int64), first or int(manifest.frames[clips[0]]))
