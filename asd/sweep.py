@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -112,24 +113,24 @@ def run_jobs(jobs: Sequence[Job], ranks: int, slots: int) -> None:
     for slot in range(slots):
         devices.put(_devices_of(slot, ranks, slots))
     with ThreadPoolExecutor(slots) as pool:
-        for job, code in zip(jobs, pool.map(lambda job: _run(job, ranks, slots, devices), jobs), strict=True):
+        for job, code in zip(jobs, pool.map(lambda job: _run(job, ranks, devices), jobs), strict=True):
             if code:
                 pool.shutdown(cancel_futures=True)
                 raise UserError(f"{job.config.run.dir} failed with exit code {code}: see what it printed above")
 
 
 def _devices_of(slot: int, ranks: int, slots: int) -> str | None:
-    """CUDA_VISIBLE_DEVICES of a slot, None where one slot takes all that is visible."""
-    visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
-    if slots == 1:
+    """CUDA_VISIBLE_DEVICES of a slot; None where one slot takes all that is visible, or there is no GPU."""
+    count = torch.cuda.device_count()
+    if slots == 1 or count == 0:
         return None
-    if visible and len(visible) < slots * ranks:
-        raise UserError(f"{slots} slots of {ranks} ranks need {slots * ranks} GPUs, {len(visible)} are visible")
-    chosen = range(slot * ranks, (slot + 1) * ranks)
-    return ",".join(visible[i] if visible else str(i) for i in chosen)
+    if count < slots * ranks:
+        raise UserError(f"{slots} slots of {ranks} ranks need {slots * ranks} GPUs, {count} are visible: lower --slots")
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return ",".join(named.split(",")[slot * ranks : (slot + 1) * ranks])
 
 
-def _run(job: Job, ranks: int, slots: int, devices: SimpleQueue[str | None]) -> int:
+def _run(job: Job, ranks: int, devices: SimpleQueue[str | None]) -> int:
     device = devices.get()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [*(launcher if ranks > 1 else [sys.executable]), str(ENTRY), "--config", str(job.path), *job.words]

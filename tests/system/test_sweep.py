@@ -54,3 +54,14 @@ def test_spread_over_seeds() -> None:
 def test_words_that_are_no_overrides_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--sedes"):
         sweep.main(["--config", str(TINY), "--out", str(tmp_path), "--sedes", "1"])
+
+
+def test_slots_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
+    assert [sweep._devices_of(slot, ranks=2, slots=2) for slot in range(2)] == ["2,3", "6,7"]
+    assert sweep._devices_of(0, ranks=2, slots=1) is None
+    with pytest.raises(UserError, match="need 6 GPUs, 4 are visible"):
+        sweep._devices_of(0, ranks=2, slots=3)
+    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 0)
+    assert sweep._devices_of(1, ranks=1, slots=2) is None
