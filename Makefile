@@ -18,11 +18,11 @@ demo: $(SHARDS)/manifest.json .venv/.ready
 		data.shards=$(SHARDS) run.dir=$(RUN)
 	@echo "curves, ROC and score histograms: $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
 
-$(FACTORY): .venv/.ready
+$(FACTORY): | .venv/.ready
 	$(BIN)/python -m shards.synth --out $@ --seed $(SEED)
 	@touch $@
 
-$(SHARDS)/manifest.json: $(FACTORY)
+$(SHARDS)/manifest.json: $(FACTORY) | .venv/.ready
 	$(BIN)/python -m shards.pack --layout dcase2020 --source $(FACTORY) --out $(SHARDS) --overwrite
 	@touch $@
 

@@ -22,7 +22,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     score.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
     score.add_argument("--out", type=Path, help="where the report goes (default: RUN/scores/step_…)")
     score.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as evaluate.select=oracle")
-    return parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)  # parse_intermixed_args knows no subcommands
+    if any(word.startswith("-") for word in rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.overrides += rest
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:

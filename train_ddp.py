@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml")
     parser.add_argument("--check", action="store_true", help="validate config, shards and devices; start nothing")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as train.epochs=30")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

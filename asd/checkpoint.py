@@ -157,11 +157,6 @@ def load(folder: Path, device: torch.device) -> Payload:
         raise UserError(f"{folder} cannot be read ({error})") from None
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """meta.json of a checkpoint."""
-    return json.loads((folder / "meta.json").read_text())
-
-
 def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> None:
     """Remove complete checkpoints that nothing asks for, and what dead saves left."""
     steps = complete_steps(root)

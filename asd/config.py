@@ -23,6 +23,9 @@ from asd.losses import LossConfig
 from asd.optim import OptimConfig
 from asd.trainer import TrainConfig
 
+Models = list[type[pydantic.BaseModel]]
+OTHER_NAMES = {"learning_rate": "lr", "batch_size": "global_batch"}  # what a setting is often called
+
 
 class RunSection(pydantic.BaseModel, extra="forbid", frozen=True):
     """Where a run lives."""
@@ -59,6 +62,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     tree = _read_yaml(path)
     for word in sorted(overrides, key=_names_no_part):  # stable: of two words for one key the last counts
         _override(tree, word)
+    _one_length(tree, overrides)
     config = validate(tree, str(path))
     if config.run.dir:
         return config
@@ -79,7 +83,7 @@ def dump_yaml(config: RunConfig) -> str:
 
 
 def check_batch(config: RunConfig, world_size: int) -> None:
-    """Refuse a global batch that ranks, accumulation and mixing groups do not divide."""
+    """Refuse a global batch that ranks, accumulation and mixing groups do not divide, or that cannot be normalised."""
     train, parts = config.train, world_size * config.train.accumulate
     if train.global_batch % parts:
         accumulated = f" × {train.accumulate} accumulated parts" if train.accumulate > 1 else ""
@@ -92,6 +96,13 @@ def check_batch(config: RunConfig, world_size: int) -> None:
         raise UserError(
             f"each forward pass sees {share} clips, which mixup.group_size={config.mixup.group_size} does not divide: "
             f"use a train.global_batch that is a multiple of {parts * config.mixup.group_size}, or smaller groups"
+        )
+    norm = config.backbone.norm
+    if (share if norm == "batch" else train.global_batch // train.accumulate) < 2 and norm != "group":
+        least = 2 * (parts if norm == "batch" else train.accumulate)
+        raise UserError(
+            f"each forward pass sees {share} clip, over which backbone.norm={norm} has no statistics: "
+            f"use a train.global_batch of {least} or more, or backbone.norm=group"
         )
 
 
@@ -125,6 +136,9 @@ def _fixed_frames(config: RunConfig) -> set[int]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        inside = sorted(path.glob("*.yaml"))
+        raise UserError(f"{path} is a folder: name a yaml file" + (f", such as {inside[0]}" if inside else ""))
     if not path.is_file():
         beside = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
         hint = f"; did you mean {path.parent / beside[0]}?" if beside else ""
@@ -158,17 +172,24 @@ def _override(tree: dict[str, Any], word: str) -> None:
         if not isinstance(node.get(name), dict):
             node[name] = {}
         node = node[name]
-    if leaf == "name" and node.get("name") != value:
+    if leaf == "name" and "name" in node and _part(parents, node["name"]) is not _part(parents, value):
         node.clear()
     node[leaf] = value
 
 
+def _one_length(tree: dict[str, Any], overrides: Sequence[str]) -> None:
+    """A word for train.epochs or train.steps takes the place of the other one in the file."""
+    given, train = {word.partition("=")[0] for word in overrides}, tree.get("train")
+    for key, other in (("epochs", "steps"), ("steps", "epochs")):
+        if f"train.{key}" in given and f"train.{other}" not in given and isinstance(train, dict) and train.get(key):
+            train.pop(other, None)
+
+
 def _explain(error: Any) -> str:
     """One pydantic error in the user's words."""
-    where = ".".join(str(part) for part in error["loc"] if part not in _tags())
+    where, _ = _locate(error["loc"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, list(_keys(RunConfig)), n=1, cutoff=0.4)
-        return f"unknown key {where}" + (f", did you mean {near[0]}?" if near else "")
+        return _explain_unknown(where, _locate(error["loc"][:-1])[1])
     if error["type"] == "missing":
         return f"{where} is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -176,6 +197,46 @@ def _explain(error: Any) -> str:
         return message
     value = error.get("input")
     return f"{where}={value}: {message}" if isinstance(value, str | int | float | bool) else f"{where}: {message}"
+
+
+def _explain_unknown(where: str, models: Models) -> str:
+    """The nearest key of the same section, else one of the same name elsewhere."""
+    section, _, leaf = where.rpartition(".")
+    prefix, fields = section and f"{section}.", {name for model in models for name in model.model_fields}
+    every = list(_keys(RunConfig))
+    near = [OTHER_NAMES[leaf]] if OTHER_NAMES.get(leaf) in fields else difflib.get_close_matches(leaf, fields, n=1)
+    keys = [prefix + name for name in near]
+    if not keys:
+        leaves = {key.rpartition(".")[2]: key for key in reversed(every) if key.rpartition(".")[0] != section}
+        keys = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.8)]
+    hint = f", did you mean {keys[0]}?" if keys else ""
+    if where in every:
+        part = " or ".join(name for model in models for name in _literal_name(model))
+        return f"{where} is no setting of {part}{hint}"
+    return f"unknown key {where}{hint}"
+
+
+def _locate(path: Sequence[str | int]) -> tuple[str, Models]:
+    """The dotted key of a place in the tree, and the config classes that may stand there.
+
+    pydantic puts the name of a part behind the key of its section: such a step chooses one of the classes.
+    """
+    words: list[str] = []
+    models: Models = [RunConfig]
+    for step in path:
+        chosen = [model for model in models if step in _literal_name(model)]
+        if chosen and len(models) > 1:
+            models = chosen
+            continue
+        words.append(str(step))
+        if isinstance(step, str):
+            models = [m for model in models if (f := model.model_fields.get(step)) for m in _models(f.annotation)]
+    return ".".join(words), models
+
+
+def _part(path: Sequence[str], name: Any) -> type[pydantic.BaseModel] | None:
+    """The config class that a name chooses in a section."""
+    return next((model for model in _locate(path)[1] if name in _literal_name(model)), None)
 
 
 def _keys(model: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
@@ -192,18 +253,6 @@ def _models(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
     elif typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, tuple):
         for inner in typing.get_args(annotation):
             yield from _models(inner)
-
-
-def _tags() -> set[str]:
-    """Names of parts, which pydantic puts into the path of an error behind the key of their section."""
-    return {tag for part in _all_models(RunConfig) for tag in _literal_name(part)}
-
-
-def _all_models(model: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]:
-    yield model
-    for field in model.model_fields.values():
-        for part in _models(field.annotation):
-            yield from _all_models(part)
 
 
 def _literal_name(model: type[pydantic.BaseModel]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
@@ -128,6 +129,8 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     chosen = choose_precision(precision, device)
+    if device.type == "cpu" and chosen == "bf16":
+        _avoid_amx()
     if world_size > 1:
         _join("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", rank, world_size, timedelta(seconds=timeout_s))
     accelerator = Accelerator(
@@ -146,6 +149,7 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)  # so that a process can start ranks again
 
 
 def _join(backend: str, rank: int, world_size: int, timeout: timedelta) -> None:
@@ -217,14 +221,20 @@ def choose_device(local_rank: int, local_ranks: int) -> torch.device:
 
 
 def choose_precision(precision: Precision, device: torch.device) -> Literal["bf16", "fp16", "fp32"]:
-    """auto: bf16 where the device computes in it, else fp16 on GPUs and fp32 on CPUs."""
+    """auto: bf16 on GPUs that compute in it, fp16 on others, fp32 on CPUs (where small networks gain nothing else)."""
     if precision == "fp16" and device.type == "cpu":
         raise UserError("train.precision=fp16 needs a GPU: choose bf16, fp32 or auto")
     if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "fp32"
+    return "fp32"
+
+
+def _avoid_amx() -> None:
+    """Keep oneDNN from AMX tiles: with them the bf16 convolution of torch 2.13 (3x3, stride 2, 64 channels or more)
+    reads memory that nobody wrote where a map is two columns wide or less. Counts until the first convolution."""
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 
 def _set_threads(device: torch.device) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pydantic
+import torch
 from torch import nn
 
 from asd import checkpoint
@@ -20,10 +21,11 @@ from asd.data.loader import Loader
 from asd.data.splits import Splits, fit_subset
 from asd.distributed import Ranks
 from asd.embedding import Embeddings, embed_clips
+from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.report import percent
 from asd.run_folder import RunFolder
-from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig
+from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
 from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
 from asd.signals import StopSignal
 
@@ -41,21 +43,24 @@ DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
 )
 
 
-class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """When and how checkpoints are scored, and which of them is the best one."""
 
     every_epochs: pydantic.PositiveInt = 2
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
     fit_clips_per_class: pydantic.PositiveInt | None = None  # training clips that scorers are fitted on; None: all
-    first_s: pydantic.PositiveFloat | None = None  # score the first seconds of each clip; None: all of it
+    first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
 
     @pydantic.field_validator("scorers")
     @classmethod
-    def _some_scorer(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
+    def _told_apart(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
         if not scorers:
             raise ValueError("name at least one scorer, such as [{name: softmax}]")
+        labels = [scorer_label(scorer) for scorer in scorers]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            raise ValueError(f"two scorers would be called {twice}")
         return scorers
 
 
@@ -89,6 +94,11 @@ class Evaluator:
         seconds: float,
     ) -> Evaluation:
         assert found is not None
+        if not all(torch.isfinite(t).all() for t in (found.clips.embedding, found.clips.logits)):
+            raise UserError(
+                f"step {step}: the network gives embeddings that are not finite: lower optim.lr, use "
+                "train.precision=fp32, or go back to an earlier checkpoint"
+            )
         manifest = self.loader.manifest
         evaluation = Evaluation(
             run=self.folder.root.name,

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 
-class ConstantConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class ConstantConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """The same learning rate throughout, after a linear warm-up."""
 
     name: Literal["constant"] = "constant"
     warmup_epochs: pydantic.NonNegativeFloat = 0.0
 
 
-class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Linear warm-up, then half a cosine down to lr·floor at the last step."""
 
     name: Literal["cosine"] = "cosine"
@@ -26,7 +26,7 @@ class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     floor: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak learning rate
 
 
-class WarmRestartsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class WarmRestartsConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Cycles of t_0, t_0·t_mult, t_0·t_mult² … epochs; each rises linearly for t_up epochs, then falls as a cosine.
 
     The schedule of S1 (Loshchilov & Hutter 2017, with warm-up in every cycle).
@@ -45,17 +45,18 @@ class WarmRestartsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         return self
 
 
+Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 ScheduleConfig = ConstantConfig | CosineConfig | WarmRestartsConfig
 
 
-class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Optimiser, peak learning rate and schedule."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: pydantic.PositiveFloat = 2e-4
     weight_decay: pydantic.NonNegativeFloat = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)  # adam, adamw
-    momentum: float = pydantic.Field(0.9, ge=0, lt=1)  # sgd
+    betas: tuple[Decay, Decay] = (0.9, 0.999)  # adam, adamw
+    momentum: Decay = 0.9  # sgd
     schedule: Annotated[ScheduleConfig, pydantic.Field(discriminator="name")] = ConstantConfig()
 
 

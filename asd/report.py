@@ -151,6 +151,8 @@ def _title(report: Report) -> str:
 def _caption(report: Report) -> Text:
     unlabelled, clips = report["test"]["unlabelled"], report["test"]["clips"]
     notes = [f"{unlabelled} of {clips} test clips have no label"] if unlabelled else []
+    if report.get("unreadable_clips"):
+        notes.append(f"{report['unreadable_clips']} clips could not be read and are left out")
     warning = (f"{ORACLE_WARNING}\n" if is_oracle(report) else "", "bold red")
     proxy = ("".join(f"warning: {text}\n" for text in report.get("warnings", [])), "bold yellow")
     return Text.assemble(warning, proxy, ("\n".join([*notes, *_not_scored_lines(report)]), "dim"))
@@ -190,13 +192,17 @@ def _warnings(report: Report) -> list[str]:
 
 def _facts(report: Report) -> str:
     selection, test = report.get("selection") or {}, report["test"]
-    chosen = f"{selection.get('rule')} (value {selection.get('value')})" if selection else None
+    chosen = selection.get("rule")
     facts = {name: report.get(name) for name in ("checkpoint", "shards", "fingerprint")}
     facts |= {"checkpoint chosen by": chosen}
     counts = ", ".join(f"{test[name]} {name}" for name in ("normals", "anomalies", "unlabelled"))
     lines = [f"- {name}: {value}" for name, value in facts.items() if value is not None]
     return "\n".join(
-        [*lines, f"- test clips: {test['clips']} ({counts})", *(f"- {x}" for x in _not_scored_lines(report))]
+        [
+            *lines,
+            f"- test clips: {test['clips']} ({counts}); unreadable clips: {report.get('unreadable_clips', 0)}",
+            *(f"- {x}" for x in _not_scored_lines(report)),
+        ]
     )
 
 

@@ -5,10 +5,13 @@ run.json, config.yaml · metrics.jsonl · tensorboard/{train,eval} · checkpoint
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,35 @@ class RunFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         _replace(self.identity, json.dumps({**identity, **provenance()}, indent=1))
         _replace(self.config, config_yaml)
+
+
+class RunLock:
+    """Held by rank 0 for as long as it trains in a folder; the system lets go of it when the process ends."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """UserError where another process trains in the folder just now."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is training in {self._root} just now: wait for it, or choose another run.dir"
+            ) from None
+        except OSError as error:  # some network file systems have no locks
+            print(f"warning: {self._root} cannot be locked ({error.strerror})", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def check_identity(path: Path, identity: dict[str, Any]) -> None:

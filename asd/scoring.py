@@ -88,9 +88,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def score_folder(
-    folder: Path, tensorboard: Path | None = None, keep_embeddings: bool = False, tsne: bool = False
-) -> dict[str, Any]:
+def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = False) -> dict[str, Any]:
     """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
 
     tsne: also the t-SNE of the test embeddings, which takes seconds.
@@ -112,8 +110,7 @@ def score_folder(
     if tensorboard is not None:
         _show(tensorboard, evaluation, clips, body, pictures, test)
     report = write_report(folder, clips, header)  # last: what has no report.json is scored again on resume
-    if not keep_embeddings:
-        (folder / EMBEDDINGS_FILE).unlink()
+    (folder / EMBEDDINGS_FILE).unlink()
     return report
 
 

@@ -27,13 +27,13 @@ from asd.optim import OptimConfig, lr_at
 from asd.signals import Flags, StopSignal
 
 
-class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """How long, how much at once, in which precision."""
 
     global_batch: pydantic.PositiveInt = 64  # clips of one update, over all ranks and accumulated parts
     epochs: pydantic.PositiveInt | None = None
     steps: pydantic.PositiveInt | None = None  # instead of epochs
-    seed: pydantic.NonNegativeInt = 0
+    seed: int = pydantic.Field(0, ge=0, lt=2**63)
     precision: Precision = "auto"
     accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
     clip_norm: pydantic.PositiveFloat = 5.0
@@ -112,7 +112,8 @@ class Trainer:
         self.flags = Flags(self.ranks)
         self.timer = IntervalTimer(self.ranks.device)
         self.interval: list[tuple[Tensor, Tensor]] = []  # (loss, gradient norm) of each step since the last line
-        self.bad_clips_seen = False
+        self.statistics = RunningStatistics(parts.task)
+        self.bad_clips_seen = self.told_to_stop = False
         self.lr = 0.0
 
     def run(self) -> Literal["finished", "stopped"]:
@@ -122,7 +123,8 @@ class Trainer:
         self.model.train()
         batches = self._batches()
         while self.state.step < self.total_steps:
-            if self._told_to_stop():
+            self._read_flags()
+            if self.told_to_stop:
                 self._save()
                 return "stopped"
             self._step(next(batches))
@@ -132,6 +134,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> None:
         """wait for batch → learning rate → forward, backward → clip → update if finite → count."""
+        self.statistics.remember()
         torch.manual_seed(step_seed(self.train.seed, self.state.step, self.ranks.rank))  # dropout, exact on resume
         self._set_learning_rate()
         loss = self._forward_backward(batch)
@@ -172,11 +175,14 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def _told_to_stop(self) -> bool:
-        """Read the flags of the step before: all ranks see the same ones and decide alike."""
+    def _read_flags(self) -> None:
+        """Read what was sent after the last step, once: all ranks see the same and decide alike."""
         seen = self.flags.receive()
         if seen is None:
-            return False
+            return
+        if seen.nonfinite:
+            self.statistics.restore()
+        self.told_to_stop |= seen.stop
         self.bad_clips_seen |= seen.bad_clips
         self.state.nonfinite_steps += seen.nonfinite
         self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
@@ -185,7 +191,6 @@ class Trainer:
                 f"loss or gradient was not finite for {self.state.nonfinite_streak} steps in a row up to step "
                 f"{self.state.step}: lower optim.lr or use train.precision=fp32"
             )
-        return seen.stop
 
     def _show(self) -> None:
         if self.state.step % self.train.log_every and self.state.step != self.total_steps:
@@ -197,9 +202,9 @@ class Trainer:
 
     def _interval_record(self) -> dict[str, float]:
         """Numbers of the steps since the last line, over all ranks."""
-        loss, norm = torch.tensor([[float(v) for v in pair] for pair in self.interval], dtype=torch.float64).mean(0)
+        loss, norm = torch.stack([torch.stack(pair) for pair in self.interval]).double().mean(0).tolist()
         self.interval.clear()
-        own = {"loss": float(loss), "grad_norm": float(norm), **self.timer.read()}
+        own = {"loss": loss, "grad_norm": norm, **self.timer.read()}
         values = torch.tensor(list(own.values()), dtype=torch.float32, device=self.ranks.device)
         mean = dict(zip(own, self.ranks.reduce(values.clone(), "mean").tolist(), strict=True))
         most = dict(zip(own, self.ranks.reduce(values, "max").tolist(), strict=True))
@@ -239,6 +244,7 @@ class Trainer:
         evaluate = self._evaluation_due()
         if evaluate or self.state.step % every == 0:
             with self.timer.paused():
+                self._read_flags()  # a step that was not finite must not leave a trace in what is saved
                 self._save()
                 if evaluate:
                     self._evaluate()
@@ -298,6 +304,27 @@ class Trainer:
     def epoch(self) -> float:
         """Epochs done, as a fraction."""
         return self.state.step / self.steps_per_epoch
+
+
+class RunningStatistics:
+    """The BatchNorm statistics of before a step: a forward pass that overflows spoils them before anyone knows."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._statistics = [b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
+        self._former: Tensor | None = None
+
+    def remember(self) -> None:
+        """Copy them (one launch); a former copy is forgotten."""
+        if self._statistics:
+            self._former = torch.cat([s.flatten() for s in self._statistics])
+
+    def restore(self) -> None:
+        """Put the copy back."""
+        if self._former is not None:
+            for own, former in zip(
+                self._statistics, self._former.split([s.numel() for s in self._statistics]), strict=True
+            ):
+                own.copy_(former.view_as(own))
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

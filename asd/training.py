@@ -23,7 +23,7 @@ from asd.evaluator import Evaluator, TrainingEvaluator, best_step
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger
 from asd.optim import build_optimizer
 from asd.report import console_table
-from asd.run_folder import RunFolder, provenance
+from asd.run_folder import RunFolder, RunLock, provenance
 from asd.scoring import read_report
 from asd.signals import StopSignal
 from asd.system import build_task, initialise_from, network_signature, open_shards
@@ -47,7 +47,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     folder = RunFolder(Path(config.run.dir))
     resumed = _open_run(config, data.manifest, task, folder, ranks)
     _initialise(config, task, ranks, resumed)
-    ranks.on_main(lambda: _claim(config, data.manifest, task, folder))
+    lock = RunLock(folder.root)
+    ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
     if ranks.is_main:
         _introduce(config, data, task, ranks, folder)
     loader, eval_loader = (Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch) for _ in "12")
@@ -70,7 +71,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         config_yaml=dump_yaml(config),
     )
     trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
-    with evaluate:
+    with lock, evaluate:
         outcome = trainer.run()
         for part in (loggers, loader, eval_loader):
             part.close()
@@ -139,8 +140,9 @@ def _open_run(
     return None
 
 
-def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder) -> None:
+def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, lock: RunLock) -> None:
     """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
+    lock.take()
     folder.claim(identity(config, manifest, task), dump_yaml(config))
     checkpoint.remove_partial(folder.checkpoints)
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,10 +17,11 @@ from asd.data.manifest import CLIPS_SCHEMA, CODECS, ManifestFile, class_table, w
 from asd.errors import UserError, run_main
 from shards import report
 from shards.audio import AVERAGE, Channel, Conversion, Target
+from shards.options import count, positive
 from shards.progress import clip_bar
 from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
 from shards.sources import SourceClip, dcase2020, mimii, refuse_repeated_keys
-from shards.staging import check_out, staged
+from shards.staging import check_out, refuse_taken, staged
 from shards.table import table
 from shards.workers import available_cores, clean_up_on_signals, run_jobs
 from shards.writer import PackedShard, ShardJob, plan_shards, tar_bytes, write_shard
@@ -51,14 +53,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--source", type=Path, action="append", required=True, help="folder (table: csv); repeatable")
     parser.add_argument("--out", type=Path, required=True, help="folder of the packed set, made by this command")
     parser.add_argument("--name", help="name of the set (default: the folder's)")
-    parser.add_argument("--sample-rate", type=_positive, default=16_000, help="Hz (default 16000)")
+    parser.add_argument("--sample-rate", type=positive, default=16_000, help="Hz (default 16000)")
     parser.add_argument("--resample", action="store_true", help="resample recordings at other rates")
     parser.add_argument("--codec", choices=CODECS, default="pcm16", help="flac: 0.4-0.8 of the bytes, 20 times the CPU")
     parser.add_argument("--channel", type=_channel, help="of recordings with several: a number from 0, or average")
-    parser.add_argument("--shard-mib", type=_positive, default=256, help="largest tar, MiB (default 256)")
+    parser.add_argument("--shard-mib", type=positive, default=256, help="largest tar, MiB (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle, and of mimii's choice of test clips")
-    parser.add_argument("--workers", type=_positive, help="processes (default: as many cores as are worth it)")
-    parser.add_argument("--test-normals", type=_count, help="mimii: normal test clips an ID (default: as the abnormal)")
+    parser.add_argument("--workers", type=positive, help="processes (default: as many cores as are worth it)")
+    parser.add_argument("--test-normals", type=count, help="mimii: normal test clips an ID (default: as the abnormal)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read or has other channels")
     parser.add_argument("--overwrite", action="store_true", help="replace a set at --out once the new one is complete")
     options = parser.parse_args(argv)
@@ -66,20 +68,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return number
-
-
 def _channel(text: str) -> Channel:
-    return "average" if text == AVERAGE else _count(text)
+    if text == AVERAGE:
+        return "average"
+    try:
+        return count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor {AVERAGE!r}") from None
 
 
 def find_clips(options: argparse.Namespace) -> list[SourceClip]:
@@ -98,7 +93,7 @@ def write_set(options: argparse.Namespace, found: Scan, target: Target) -> tuple
     """Everything into a folder beside --out, which becomes --out at the end."""
     needed = sum(tar_bytes(item, target) for item in found.clips)
     try:
-        with staged(options.out) as folder:
+        with staged(options.out, partial(refuse_taken, options.out, options.overwrite)) as folder:
             _check_space(folder, needed, target)
             max_bytes = options.shard_mib << 20
             jobs = plan_shards(found.clips, folder, target, max_bytes, options.seed, options.skip_bad)

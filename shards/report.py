@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from shards.writer import PackedShard
 MAX_CLASS_ROWS = 60  # beyond, one row a machine type
 MAX_VALUES = 6
 SHORT_S = 1.0
+ONE_SIDED: dict[str, Callable[[set[int]], bool]] = {
+    "no test clip": lambda labels: not labels,
+    "only unlabelled test clips": lambda labels: labels == {LABEL_UNKNOWN},
+    "only normal test clips": lambda labels: labels - {LABEL_UNKNOWN} == {LABEL_NORMAL},
+    "only anomalous test clips": lambda labels: labels - {LABEL_UNKNOWN} == {LABEL_ANOMALY},
+}
 COLUMNS = (("train", LABEL_NORMAL), ("test", LABEL_NORMAL), ("test", LABEL_ANOMALY), ("test", LABEL_UNKNOWN))
 
 
@@ -93,9 +100,12 @@ def _one_sided(clips: Sequence[SourceClip]) -> Iterator[str]:
     for clip in clips:
         if clip.split == "test":
             labels[clip.machine_class].add(clip.label)
-    lacking = [MachineClass(machine_type=t, machine_id=i) for (t, i), found in sorted(labels.items()) if not found]
-    if lacking:
-        yield f"odd: {len(lacking)} classes have no test clip: {compact(lacking)}"
+    for what, fits in ONE_SIDED.items():
+        lacking = [
+            MachineClass(machine_type=t, machine_id=i) for (t, i), found in sorted(labels.items()) if fits(found)
+        ]
+        if lacking:
+            yield f"odd: {len(lacking)} classes have {what}, so no AUC: {compact(lacking)}"
 
 
 def compact(classes: Sequence[MachineClass]) -> str:
@@ -110,8 +120,9 @@ def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], w
     console.print(_packed_table(file, shards, wall_s))
     _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
     _say(console, f"packed into {out}")
-    _say(console, f"check it:       python -m shards.verify {out}")
-    _say(console, f"train on it:    torchrun --standalone --nproc_per_node=2 train_ddp.py data.shards={out}")
+    _say(console, f"check it:       python -m shards.verify {shlex.quote(str(out))}")
+    shards_option = shlex.quote(f"data.shards={out}")
+    _say(console, f"train on it:    torchrun --standalone --nproc_per_node=2 train_ddp.py {shards_option}")
 
 
 def _packed_table(file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> Table:

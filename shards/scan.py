@@ -75,7 +75,11 @@ def _check_channels(header: Header, target: Target) -> None:
     if target.channel is None and header.channels > 1:
         raise BadFileError("channels", f"it has {header.channels} channels")
     if isinstance(target.channel, int) and target.channel >= header.channels:
-        raise BadFileError("channels", f"it has no channel {target.channel}, only {header.channels} from 0")
+        raise BadFileError("channels", f"it has {_channels(header.channels)}, numbered from 0")
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def find_duplicates(clips: Sequence[ScannedClip], threads: int = SCAN_THREADS) -> list[tuple[SourceClip, SourceClip]]:
@@ -115,7 +119,7 @@ def _audio_hash(item: ScannedClip) -> bytes:
 def refuse_unfit(result: Scan, target: Target, resample: bool, skip_bad: bool) -> None:
     """Raises UserError for the first reason why this scan cannot become a set."""
     if not skip_bad:
-        _refuse_bad(result.bad, len(result.clips) + len(result.bad))
+        _refuse_bad(result.bad, len(result.clips) + len(result.bad), target)
     if not result.clips:
         raise UserError(f"none of the {len(result.bad)} recordings can be packed, first: {_reason(result.bad[0])}")
     if not resample:
@@ -124,13 +128,16 @@ def refuse_unfit(result: Scan, target: Target, resample: bool, skip_bad: bool) -
     refuse_untrained(result.clips)
 
 
-def _refuse_bad(bad: Sequence[BadClip], total: int) -> None:
+def _refuse_bad(bad: Sequence[BadClip], total: int, target: Target) -> None:
     if not bad:
         return
     kind = bad[0].error.kind
     same = [item for item in bad if item.error.kind == kind]
-    advice = "choose --channel N or --channel average" if kind == "channels" else "copy them again"
-    what = "have other channels than one" if kind == "channels" else f"are {kind}"
+    what, advice = f"are {kind}", "copy them again"
+    if kind == "channels" and target.channel is None:
+        what, advice = "have other channels than one", "choose --channel N or --channel average"
+    elif kind == "channels":
+        what, advice = f"have no channel {target.channel}", "choose another --channel, or --channel average"
     raise UserError(
         f"{len(same)} of {total} recordings {what}, first: {_reason(same[0])}; {advice}, "
         "or leave them out by --skip-bad"

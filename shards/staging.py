@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +18,13 @@ LOCK_FILE = ".lock"
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Raises UserError where `out` already holds something that may not be replaced."""
+    """Raises UserError where `out` holds something that may not be replaced; puts back what a killed run set aside."""
     _recover(out)
+    refuse_taken(out, overwrite)
+
+
+def refuse_taken(out: Path, overwrite: bool) -> None:
+    """Raises UserError where `out` already holds something that may not be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / MANIFEST_FILE).is_file():
@@ -29,19 +34,22 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
+def staged(out: Path, refuse: Callable[[], None]) -> Iterator[Path]:
     """A new folder beside `out` that becomes `out` when the block ends well and vanishes when it does not.
 
     A set that is already there is replaced only then. Folders left by killed runs are removed first.
+    `refuse` raises where `out` may not be replaced; it is asked first, and again once the block is done.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(out)
+    refuse()
     folder = out.with_name(f"{out.name}.partial-{secrets.token_hex(4)}")
     folder.mkdir()
     try:
         with (folder / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
+            refuse()  # again: another run may have finished a set in the meantime
             _replace(folder, out)  # under the lock: no other run takes the finished folder for a dead one
         (out / LOCK_FILE).unlink()
     finally:
@@ -70,7 +78,7 @@ def _recover(out: Path) -> None:
 def _remove_stale(out: Path) -> None:
     for folder in sorted(out.parent.glob(f"{out.name}.partial-*")):
         if _is_locked(folder):
-            raise UserError(f"another run is packing into {out} just now ({folder.name}): wait for it, or stop it")
+            raise UserError(f"another run is writing {out} just now ({folder.name}): wait for it, or stop it")
         shutil.rmtree(folder, ignore_errors=True)
         print(f"removed {folder}, which an interrupted run had left", file=sys.stderr)
 

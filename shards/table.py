@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asd.data.manifest import DOMAINS, LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, SPLITS
 from asd.errors import UserError
-from shards.sources import SourceClip, make_key
+from shards.sources import MAX_KEY, SourceClip, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
+HASH_DIGITS = 12
 OPTIONAL = ("domain", "attributes")
 LABELS = {
     "normal": LABEL_NORMAL,
@@ -24,24 +28,42 @@ LABELS = {
 
 def table(sources: Sequence[Path]) -> list[SourceClip]:
     """The clips of csv files; paths in them are relative to the csv. Raises UserError with file and line."""
-    clips = []
+    clips: dict[Path, SourceClip] = {}  # by resolved path
+    lines: dict[Path, str] = {}
     for source in sources:
         if not source.is_file():
             raise UserError(f"--source {source} is not a file: the layout table takes a csv")
-        found = list(_clips(source))
-        if not found:
+        before = len(clips)
+        for where, clip in _clips(source):
+            path = clip.path.resolve()
+            if path in clips:
+                raise UserError(f"{where}: {clip.path} is listed twice, first in {lines[path]}")
+            clips[path], lines[path] = clip, where
+        if len(clips) == before:
             raise UserError(f"{source} lists no clip")
-        clips += found
-    return clips
+    root = os.path.commonpath([path.parent for path in clips]) if clips else ""
+    return [replace(clip, key=_key(clip, path.relative_to(root))) for path, clip in clips.items()]
 
 
-def _clips(source: Path) -> Iterator[SourceClip]:
+def _key(clip: SourceClip, place: Path) -> str:
+    """Readable, and another for every file, by a hash of its place below the folder that holds all.
+
+    Recordings that move together keep their keys.
+    """
+    digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:HASH_DIGITS]
+    name = make_key(clip.machine_type, clip.split, clip.machine_id, Path(clip.file_name).stem)
+    return f"{name[: MAX_KEY - 1 - HASH_DIGITS]}-{digest}"
+
+
+def _clips(source: Path) -> Iterator[tuple[str, SourceClip]]:
+    """(file:line, clip); the clips have no key yet."""
     with source.open(newline="", encoding="utf-8-sig") as file:  # Excel puts a byte order mark first
         reader = csv.DictReader(file, strict=True)
         try:
             _check_columns(source, reader.fieldnames or ())
             for row in reader:
-                yield _clip(source, f"{source}:{reader.line_num}", row)
+                where = f"{source}:{reader.line_num}"
+                yield where, _clip(source, where, row)
         except csv.Error as error:
             raise UserError(f"{source}:{reader.line_num}: {error}") from None
         except UnicodeDecodeError:
@@ -70,11 +92,9 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
     label = LABELS[_one_of(row, "label", tuple(LABELS), where)]
     if split == "train" and label != LABEL_NORMAL:
         raise UserError(f"{where}: training is on normal sounds only, the label is {row['label']!r}: put it into test")
-    place = row["path"].removesuffix(path.suffix).replace("/", "-").strip("-")
-    key = make_key(machine_type, split, machine_id, place)
     domain = _one_of(row, "domain", DOMAINS, where) if "domain" in row else ""
     attributes = row.get("attributes", "")
-    return SourceClip(path, key, machine_type, machine_id, split, label, row["path"], domain, attributes)
+    return SourceClip(path, "", machine_type, machine_id, split, label, row["path"], domain, attributes)
 
 
 def _filled(row: dict[str, str], name: str, where: str) -> str:

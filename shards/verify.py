@@ -21,6 +21,7 @@ import soundfile
 from asd.data.manifest import MachineClass, Manifest, load_manifest, sha256_of
 from asd.errors import UserError, run_main
 from shards.lean import import_webdataset
+from shards.options import positive
 from shards.progress import clip_bar
 from shards.workers import Tick, available_cores, clean_up_on_signals, run_jobs
 from shards.writer import EXTENSIONS
@@ -44,7 +45,7 @@ class ShardCheck:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m shards.verify", description="Read a packed set again, all of it.")
     parser.add_argument("set", type=Path, metavar="DIR", help="folder of the packed set")
-    parser.add_argument("--workers", type=int, help="processes (default: as many cores as are worth it)")
+    parser.add_argument("--workers", type=positive, help="processes (default: as many cores as are worth it)")
     options = parser.parse_args(argv)
     manifest = load_manifest(options.set)
     with clean_up_on_signals():

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+import eval as eval_command
+import train_ddp
 from asd.config import check_batch, check_frames, dump_yaml, load_config
 from asd.errors import UserError
+from asd.frontends import LogMelConfig, build_frontend
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DEFAULT = CONFIGS / "dcase2020_integrated.yaml"
@@ -107,6 +110,52 @@ def test_settings_of_a_new_part_count_in_any_order(words):
     assert load(*words).loss.label_smoothing == 0.2
 
 
+def test_naming_another_optimiser_keeps_its_settings():
+    config = load("optim.name=adamw", "optim.weight_decay=0.1")
+    assert config.optim == load().optim.model_copy(update={"name": "adamw", "weight_decay": 0.1})
+    assert config.optim.schedule.name == "warm_restarts"
+
+
+def test_naming_what_is_there_by_default_drops_nothing():
+    path = CONFIGS / "tastgram_arcface.yaml"
+    assert load_config(path, ["frontend.mel.name=log_mel"]) == load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("word", "length"),
+    [("train.steps=10", (None, 10)), ("train.epochs=3", (3, None)), ("train.steps=null", (150, None))],
+)
+def test_a_word_for_the_length_takes_the_place_of_the_other_one(word, length):
+    train = load(word).train
+    assert (train.epochs, train.steps) == length
+
+
+def test_epochs_take_the_place_of_steps(tmp_path):
+    path = written(tmp_path, dump_yaml(load("train.steps=10")))
+    train = load_config(path, ["train.epochs=3"]).train
+    assert (train.epochs, train.steps) == (3, None)
+
+
+def test_words_may_stand_anywhere():
+    args = train_ddp.parse_args(["a=1", "--config", "x.yaml", "b=2", "--check"])
+    assert (args.config, args.check, args.overrides) == (Path("x.yaml"), True, ["a=1", "b=2"])
+    args = eval_command.parse_args(["score", "a=1", "--run", "runs/x", "b=2", "--checkpoint", "last", "c=3"])
+    assert (args.run, args.checkpoint, args.overrides) == (Path("runs/x"), "last", ["a=1", "b=2", "c=3"])
+
+
+@pytest.mark.parametrize(
+    ("parse", "words"),
+    [
+        (train_ddp.parse_args, ["a=1", "--confg", "x.yaml"]),
+        (eval_command.parse_args, ["score", "--run", "runs/x", "a=1", "--chekpoint", "last"]),
+    ],
+)
+def test_an_unknown_option_is_still_refused(parse, words, capsys):
+    with pytest.raises(SystemExit):
+        parse(words)
+    assert f"unrecognized arguments: {words[-2]}" in capsys.readouterr().err
+
+
 # Slips
 
 
@@ -120,10 +169,29 @@ def test_settings_of_a_new_part_count_in_any_order(words):
         ("backbone.dropuot=0.1", "backbone.dropuot", "backbone.dropout"),
         ("evalute.every_epochs=1", "evalute", "evaluate"),
         ("data.shard=x", "data.shard", "data.shards"),
+        ("optim.learning_rate=1", "optim.learning_rate", "optim.lr"),
+        ("optim.warmup_epochs=1", "optim.warmup_epochs", "optim.schedule.warmup_epochs"),
+        ("lr=1", "lr", "optim.lr"),
+        ("evaluate.scorers=[{name: knn, kk: 2}]", "evaluate.scorers.0.kk", "evaluate.scorers.0.k"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(word, key, nearest):
     assert refusal(word) == f"{DEFAULT}: unknown key {key}, did you mean {nearest}?"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("backbone.name=mobilefacenet", "backbone.depths=[1, 1, 1, 1]"),
+            "backbone.depths is no setting of mobilefacenet",
+        ),
+        (("loss.name=softmax", "loss.margin=0.1"), "loss.margin is no setting of softmax"),
+        (("frontend.mel.hop=256",), "frontend.mel is no setting of log_mel, did you mean frontend."),
+    ],
+)
+def test_a_key_of_another_part_is_told_from_an_unknown_one(words, told):
+    assert refusal(*words).startswith(f"{DEFAULT}: {told}")
 
 
 def test_an_unknown_key_like_no_other_is_named_alone():
@@ -142,6 +210,30 @@ def test_an_unknown_key_like_no_other_is_named_alone():
         ("backbone.depths=[1, 2]", "backbone.depths"),
         ("loss.margin=2", "loss.margin=2: Input should be less than or equal to 1.57"),
         ("optim.schedule.t_up=10", "t_up 10 must be shorter than t_0 10"),
+        ("optim.betas=[2, 0.9]", "optim.betas.0=2: Input should be less than 1"),
+        ("optim.betas=[0.9, -1]", "optim.betas.1=-1: Input should be greater than or equal to 0"),
+        ("optim.lr=.inf", "optim.lr=inf: Input should be a finite number"),
+        ("optim.lr=.nan", "optim.lr=nan: Input should be"),
+        ("optim.lr=0", "optim.lr=0: Input should be greater than 0"),
+        ("optim.weight_decay=.inf", "optim.weight_decay=inf: Input should be a finite number"),
+        ("optim.schedule.t_mult=.inf", "optim.schedule.t_mult=inf: Input should be a finite number"),
+        ("frontend.hop=3", "frontend: hop=3 must lie between 16 (n_fft/64) and 1024 (n_fft)"),
+        ("frontend.hop=2000", "frontend: hop=2000 must lie between 16"),
+        ("frontend.n_fft=32", "frontend.n_fft=32: Input should be greater than or equal to 64"),
+        ("frontend.n_mels=600", "frontend: n_mels=600 is more than the 513 bins of n_fft=1024"),
+        ("frontend={name: log_mel, f_min: 500, f_max: 400}", "frontend: f_min=500 must be below f_max=400"),
+        ("frontend={name: tast, mel: {hop: 3}}", "frontend.mel: hop=3 must lie between 16"),
+        ("frontend={name: tast, mel: {n_fft: 4096, hop: 1025}}", "frontend: mel.hop=1025 must be at most 1024"),
+        ("data.crop_s=1.0e+9", "data.crop_s=1000000000.0: Input should be less than or equal to 600"),
+        ("data.crop_s=0.00001", "data.crop_s=1e-05: Input should be greater than or equal to 0.05"),
+        ("evaluate.first_s=1.0e+9", "evaluate.first_s=1000000000.0: Input should be less than or equal to 600"),
+        ("evaluate.first_s=0.001", "evaluate.first_s=0.001: Input should be greater than or equal to 0.05"),
+        ("evaluate.scorers=[{name: knn}, {name: knn, k: 1}]", "evaluate.scorers: two scorers would be called knn"),
+        ("backbone.depths=[0, 0, 0, 0]", "backbone.depths.0=0: Input should be greater than 0"),
+        ("backbone={name: resnet50, depths: [3, -1, 6, 3]}", "backbone.depths.1=-1: Input should be greater than 0"),
+        ("backbone={name: mobilefacenet, bottlenecks: []}", "backbone.bottlenecks: Tuple should have at least 1 item"),
+        ("backbone={name: mobilefacenet, bottlenecks: [[2, 8, 0, 2]]}", "backbone.bottlenecks.0.2=0: Input should be"),
+        ("train.seed=99999999999999999999999", "Input should be less than 9223372036854775808"),
         ("mixup=yes", "mixup"),
         ("train=5", "train"),
         ("data.shards.x=5", "data.shards"),
@@ -160,7 +252,9 @@ def test_an_unknown_part_is_named_with_those_that_exist():
     assert "'softmax'" in message
 
 
-@pytest.mark.parametrize("words", [("train.steps=10",), ("train.epochs=null",)], ids=["both", "neither"])
+@pytest.mark.parametrize(
+    "words", [("train.steps=10", "train.epochs=3"), ("train.epochs=null",)], ids=["both", "neither"]
+)
 def test_epochs_or_steps_but_not_both(words):
     assert "give train.epochs or train.steps, one of the two" in refusal(*words)
 
@@ -223,11 +317,15 @@ def test_a_file_that_is_not_there_names_the_nearest():
     assert refusal(path=missing) == f"{missing} does not exist; did you mean {DEFAULT}?"
 
 
+def test_a_folder_is_called_one():
+    assert refusal(path=CONFIGS) == f"{CONFIGS} is a folder: name a yaml file, such as {DEFAULT}"
+
+
 # The global batch
 
 
 @pytest.mark.parametrize(
-    ("words", "ranks"), [((), 1), ((), 2), ((), 8), (("train.accumulate=2",), 4), (("mixup=null",), 64)]
+    ("words", "ranks"), [((), 1), ((), 2), ((), 8), (("train.accumulate=2",), 4), (("mixup=null",), 32)]
 )
 def test_a_batch_that_divides_is_taken(words, ranks):
     check_batch(load(*words), ranks)
@@ -242,6 +340,13 @@ def test_a_batch_that_divides_is_taken(words, ranks):
             2,
             "cannot be divided by 2 ranks × 3 accumulated parts: use a multiple of 6, such as 66",
         ),
+        (
+            ("mixup=null",),
+            64,
+            "1 clip, over which backbone.norm=batch has no statistics: use a train.global_batch of 128",
+        ),
+        (("mixup=null", "train.global_batch=1"), 1, "use a train.global_batch of 2 or more, or backbone.norm=group"),
+        (("mixup=null", "backbone.norm=sync", "train.global_batch=1"), 1, "backbone.norm=sync has no statistics"),
         ((), 16, "each forward pass sees 4 clips, which mixup.group_size=8 does not divide"),
         (("train.global_batch=24",), 2, "use a train.global_batch that is a multiple of 16"),
     ],
@@ -265,3 +370,22 @@ def test_crops_that_do_not_fit_a_network_of_one_length_are_refused(words, said):
     with pytest.raises(UserError, match=said):
         check_frames(config, 16_000)
     check_frames(load_config(CONFIGS / "tastgram_noisy_arcmix_paper.yaml"), 16_000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"f_max": 9_000}, "f_max=9000 is above half the sample rate 16000"),
+        ({"f_min": 8_000}, "f_min=8000 is not below half the sample rate 16000"),
+        ({"n_fft": 256}, r"frontend: \d+ of n_mels=128 bands hold no bin of n_fft=256 at 16000 Hz"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_mel_bands_that_do_not_fit_the_sample_rate_are_refused(settings, said):
+    with pytest.raises(UserError, match=said):
+        build_frontend(LogMelConfig(**{"hop": 128, **settings}), 16_000)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_shipped_frontends_fit_16_khz(path):
+    build_frontend(load_config(path).frontend, 16_000)

@@ -16,11 +16,11 @@ HEADER = {
     "step": 120,
     "epoch": 6,
     "checkpoint": "step_00000120",
-    "selection": {"rule": "clean", "value": 0.25, "oracle": False},
+    "selection": {"rule": "clean", "oracle": False},
     "primary": "knn",
     "baselines": ["untrained_knn"],
 }
-ORACLE = HEADER | {"selection": {"rule": "oracle", "value": 1.5, "oracle": True}}
+ORACLE = HEADER | {"selection": {"rule": "oracle", "oracle": True}}
 
 
 WARNED = HEADER | {"warnings": ["the proxy task is trivial"]}

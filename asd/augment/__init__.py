@@ -1,1 +1,1 @@
-"""What happens to waveforms and spectra in training only."""
+"""What happens to clips in training only."""

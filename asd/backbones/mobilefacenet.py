@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 from torch import Tensor, nn
 
 from asd.backbones.norms import NormKind, norm1d, norm2d
 
-STRIDE = 16  # of the whole network, along both axes
+Row = tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt]
 
 
-class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Bottlenecks are (expansion, channels, repeats, first stride)."""
 
     name: Literal["mobilefacenet"] = "mobilefacenet"
-    bottlenecks: tuple[tuple[int, int, int, int], ...] = ((2, 128, 2, 2), (4, 128, 2, 2), (4, 128, 2, 2))
+    bottlenecks: Annotated[tuple[Row, ...], pydantic.Field(min_length=1)] = (
+        (2, 128, 2, 2),
+        (4, 128, 2, 2),
+        (4, 128, 2, 2),
+    )
     width: pydantic.PositiveFloat = 1.0  # factor on every channel count but the embedding's
     embedding: pydantic.PositiveInt = 128
     pool: Literal["time_mean", "conv"] = "time_mean"  # conv: the published global convolution, one clip length

@@ -15,11 +15,11 @@ from asd.backbones.norms import NormKind, norm2d
 EXPANSION = 4
 
 
-class ResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class ResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """ResNet-50 by default; its embedding has 32 times `width` values, 2048 of them."""
 
     name: Literal["resnet50"] = "resnet50"
-    depths: tuple[int, int, int, int] = (3, 4, 6, 3)
+    depths: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (3, 4, 6, 3)
     width: pydantic.PositiveInt = 64  # channels inside the first stage's blocks
     norm: NormKind = "batch"
 

@@ -17,11 +17,11 @@ from asd.backbones.norms import NormKind, norm1d, norm2d
 STRIDE = 32  # of the whole network, along both axes
 
 
-class ResNetIRConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class ResNetIRConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """ResNet-50 depth by default; (3, 4, 14, 3) is the ArcFace paper's own 50-layer version."""
 
     name: Literal["resnet50_ir"] = "resnet50_ir"
-    depths: tuple[int, int, int, int] = (3, 4, 6, 3)
+    depths: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (3, 4, 6, 3)
     width: pydantic.PositiveInt = 64  # channels of the first stage; later stages double it
     pool: Literal["time_mean", "flatten"] = "time_mean"  # flatten: the literal fixed-length version
     flatten_frames: pydantic.PositiveInt = 313  # frames of every clip where pool is flatten

@@ -22,12 +22,12 @@ from asd.data.plan import Plan, crop_starts, rank_slice
 from asd.data.reader import Reader
 
 
-class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Where the clips come from and how they are cut and read."""
 
     shards: str = "data/dcase2020"
     machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all
-    crop_s: pydantic.PositiveFloat = 10.0  # training crop; evaluation takes whole clips
+    crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
     max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run

@@ -17,13 +17,19 @@ KERNEL = 1024
 LEAK = 0.2
 
 
-class TASTConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class TASTConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Log-mel settings, and how the learned Tgram is normalised."""
 
     name: Literal["tast"] = "tast"
     mel: LogMelConfig = LogMelConfig(n_fft=2048, hop=512, n_mels=128, mel_scale="slaney", area_norm=True)
     norm_over: Literal["time", "channels"] = "channels"  # time: as published, for clips of exactly `frames` frames
     frames: pydantic.PositiveInt = 313  # of 10 s
+
+    @pydantic.model_validator(mode="after")
+    def _hears_every_sample(self) -> TASTConfig:
+        if self.mel.hop > KERNEL:
+            raise ValueError(f"mel.hop={self.mel.hop} must be at most {KERNEL}, the length of a learned filter")
+        return self
 
 
 class TAST(nn.Module):

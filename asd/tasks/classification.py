@@ -1,4 +1,4 @@
-"""Telling machines apart: frontend → backbone → class centres, with mixup on waveforms.
+"""Telling machines apart: frontend → backbone → class centres, with mixup.
 
 Legend: B batch, T samples, D embedding, C classes.
 """

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import UserError, run_main
 from shards.synth.clip import DEFAULT_SNR_DB, MACHINE_IDS
 from shards.synth.factory import FactoryConfig, write_factory
+from shards.workers import clean_up_on_signals
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -47,10 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_args(args)
     config = FactoryConfig(args.seed, args.clip_s, args.train_clips, args.test_clips, args.snr_db)
-    count = write_factory(config, args.out, args.workers)
+    with clean_up_on_signals():
+        count = write_factory(config, args.out, args.workers)
     num_ids = sum(len(ids) for ids in MACHINE_IDS.values())
     print(f"{args.out}: {count} clips of {args.clip_s:g} s, {num_ids} IDs of {len(MACHINE_IDS)} machine types")
-    print(f"next: python -m shards.pack --layout dcase2020 --source {args.out} --out {args.out}_packed")
+    source, out = shlex.quote(str(args.out)), shlex.quote(f"{args.out}_packed")
+    print(f"next: python -m shards.pack --layout dcase2020 --source {source} --out {out}")
     return 0
 
 

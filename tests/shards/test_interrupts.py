@@ -15,6 +15,7 @@ import pytest
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
 from shards import pack, verify
+from shards.synth import __main__ as synth
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60
@@ -113,6 +114,48 @@ def test_stopping_cleans_up(long_corpus, tmp_path, number, code, workers):
     assert "Traceback" not in errors
     assert left_beside(tmp_path / "set") == []
     assert group_is_gone(process.pid)
+
+
+def start_synth(out: Path) -> subprocess.Popen[str]:
+    """A synth of two workers that has begun to write."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shards.synth", "--out", str(out), "--workers", "2", "--train-clips", "4000"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(out.parent.glob(f"{out.name}.partial-*/*/*/*.wav")):
+        assert process.poll() is None, "the synth ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process
+
+
+def test_stopping_synth_cleans_up(tmp_path):
+    process = start_synth(tmp_path / "factory")
+    os.kill(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+    assert group_is_gone(process.pid)
+
+
+def test_synth_after_kill_9(tmp_path, capsys):
+    out = tmp_path / "factory"
+    process = start_synth(out)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert group_is_gone(process.pid)
+    (partial,) = tmp_path.iterdir()
+    tiny = ["--clip-s", "0.5", "--train-clips", "1", "--test-clips", "1", "--workers", "1"]
+    assert synth.main(["--out", str(out), *tiny]) == 0
+    assert f"removed {partial}" in capsys.readouterr().err
+    assert left_beside(out) == ["factory"]
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 123  # no lock file either
 
 
 def group_is_gone(group: int) -> bool:

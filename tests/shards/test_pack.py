@@ -192,10 +192,51 @@ def test_a_set_that_was_set_aside_comes_back(corpus, tmp_path, capsys):
 
 
 def test_two_runs_do_not_meet(corpus, tmp_path):
-    with staging.staged(tmp_path / "set") as folder:
-        with pytest.raises(UserError, match=f"another run is packing into .*{folder.name}"):
+    with staging.staged(tmp_path / "set", lambda: None) as folder:
+        with pytest.raises(UserError, match=f"another run is writing .*{folder.name}"):
             pack_dcase(corpus, tmp_path / "set")
         assert folder.is_dir()
+
+
+@pytest.mark.parametrize("moment", ["print_scan", "refuse_unfit", "tar_bytes", "plan_shards", "_write_manifest"])
+def test_a_set_that_appears_while_packing_is_kept(corpus, tmp_path, monkeypatch, moment):
+    out, real = tmp_path / "set", getattr(pack, moment, None) or getattr(pack.report, moment)
+    first = pack_dcase(corpus, tmp_path / "other")
+
+    def meanwhile(*arguments: object) -> object:
+        if not out.exists():
+            (tmp_path / "other").rename(out)
+        return real(*arguments)
+
+    monkeypatch.setattr(pack.report if moment == "print_scan" else pack, moment, meanwhile)
+    with pytest.raises(UserError, match="already holds a packed set"):
+        pack_dcase(corpus, out, "--seed", 1)
+    assert load_manifest(out).fingerprint == first.fingerprint
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("set")] == ["set"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--workers=abc", "argument --workers: 'abc' is not a whole number above 0"),
+        ("--workers=0", "argument --workers: '0' is not a whole number above 0"),
+        ("--shard-mib=1.5", "argument --shard-mib: '1.5' is not a whole number above 0"),
+        ("--test-normals=-1", "argument --test-normals: '-1' is not a whole number from 0"),
+        ("--channel=left", "argument --channel: 'left' is not a whole number from 0, nor 'average'"),
+    ],
+)
+def test_numbers_that_are_none(tmp_path, option, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("--layout", "dcase2020", "--source", tmp_path, "--out", tmp_path / "set", option)
+    assert said in capsys.readouterr().err
+
+
+def test_the_next_commands_can_be_pasted(corpus, tmp_path, capsys):
+    out = tmp_path / "my set"
+    pack_dcase(corpus, out)
+    shown = capsys.readouterr().out
+    assert f"python -m shards.verify '{out}'" in shown
+    assert f"train_ddp.py 'data.shards={out}'" in shown
 
 
 @pytest.mark.parametrize("full", ["while writing", "before"])

@@ -154,7 +154,7 @@ def test_report_says_what_is_there(corpus, write_wav, capsys):
     assert "sample rates: 16000 Hz (25)" in shown
     assert "lengths: 0.100 s (24), 2.000 s (1)" in shown
     assert "24 recordings are shorter than 1 s" in shown
-    assert "1 classes have no test clip: valve/04" in shown
+    assert "1 classes have no test clip, so no AUC: valve/04" in shown
 
 
 def refusal(corpus: Path, target: Target = TARGET, resample: bool = False, skip_bad: bool = False) -> str:
@@ -174,7 +174,9 @@ def test_refusals_say_what_where_and_what_to_do(corpus, write_wav):
     assert "have other channels than one" in (said := refusal(corpus))
     assert "--channel" in said
     write_wav(odd)
-    assert "it has no channel 2, only 1" in refusal(corpus, Target(16_000, channel=2))
+    said = refusal(corpus, Target(16_000, channel=2))
+    assert said.startswith("24 of 24 recordings have no channel 2, first: ")
+    assert "it has 1 channel, numbered from 0; choose another --channel" in said
     odd.write_bytes(odd.read_bytes()[:-10])
     assert f"1 of 24 recordings are truncated, first: {odd}: its header says 3200 bytes" in refusal(corpus)
 
@@ -208,3 +210,18 @@ def test_skipped_are_counted_by_kind(corpus, write_wav):
     found = scan(dcase2020([corpus]), TARGET)
     assert Counter(bad.error.kind for bad in found.bad) == {"zero-length": 1, "truncated": 1, "channels": 1}
     refuse_unfit(found, TARGET, resample=False, skip_bad=True)
+
+
+def test_classes_without_an_auc_are_named(corpus, write_wav, capsys):
+    for path in (corpus / "fan" / "test").glob("anomaly_id_00_*"):
+        path.unlink()
+    for path in (corpus / "pump" / "test").glob("normal_*"):
+        path.unlink()
+    for name in ("train/normal_id_03_00000000.wav", "test/id_03_00000000.wav"):
+        write_wav(corpus / "fan" / name)
+    report.print_scan(scan(dcase2020([corpus]), TARGET))
+    shown = capsys.readouterr().out
+    assert "odd: 1 classes have only normal test clips, so no AUC: fan/00" in shown
+    assert "odd: 1 classes have only anomalous test clips, so no AUC: pump/00" in shown
+    assert "odd: 1 classes have only unlabelled test clips, so no AUC: fan/03" in shown
+    assert "AUC: fan/02" not in shown

@@ -205,6 +205,32 @@ def test_keys_are_plain_and_stay_apart():
     assert all(len(key) <= 90 and key.isascii() and "." not in key and " " not in key for key in odd)
 
 
+def test_table_tells_recordings_apart_and_moved_ones_keep_their_keys(tmp_path, write_wav):
+    names = ["a/b.wav", "a-b.wav", "a/b.flac", "x/b.wav"]
+    for home in ("here", "moved"):
+        for day in ("one", "two"):
+            for name in names:
+                write_wav(tmp_path / home / day / name)
+            lines = [f"{name},fan,00,train,normal,,\n" for name in names]
+            (tmp_path / home / day / "c.csv").write_text(HEADER + "".join(lines))
+    lists = {home: [tmp_path / home / day / "c.csv" for day in ("one", "two")] for home in ("here", "moved")}
+    clips = table(lists["here"])
+    refuse_repeated_keys(clips)
+    assert len({c.key for c in clips}) == 8
+    assert all(len(c.key) <= 90 and make_key(c.key) == c.key for c in clips)
+    assert [c.key for c in table(lists["moved"])] == [c.key for c in clips]
+    with pytest.raises(UserError, match=r"two/c\.csv:2: .*b\.wav is listed twice, first in .*two/c\.csv:2"):
+        table([lists["here"][1]] * 2)
+
+
+def test_table_refuses_a_recording_listed_twice(tmp_path, write_wav):
+    write_wav(tmp_path / "day" / "a.wav")
+    lines = "day/a.wav,fan,00,train,normal,,\nday/../day/a.wav,fan,01,test,anomaly,,\n"
+    (tmp_path / "c.csv").write_text(HEADER + lines)
+    with pytest.raises(UserError, match=r"c\.csv:3: .*a\.wav is listed twice, first in .*c\.csv:2"):
+        table([tmp_path / "c.csv"])
+
+
 def test_folders_of_several_lists(tmp_path: Path, write_wav):
     for name in ("one", "two"):
         write_wav(tmp_path / name / "a.wav")

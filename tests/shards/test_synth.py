@@ -17,7 +17,7 @@ from asd.errors import UserError
 from shards.synth import factory
 from shards.synth.__main__ import main
 from shards.synth.clip import DEFAULT_SNR_DB, MACHINE_IDS, Clip, drawn_fault, render, render_with, unit
-from shards.synth.factory import FactoryConfig, all_clips, write_clips, write_factory
+from shards.synth.factory import ClipsJob, FactoryConfig, all_clips, write_clips, write_factory
 from shards.synth.faults import FAULTS
 from shards.synth.machine import power
 from shards.synth.signals import SAMPLE_RATE
@@ -70,7 +70,7 @@ def test_a_clip_does_not_depend_on_how_many_there_are(made, tmp_path):
     last = list(all_clips(replace(TINY, train_clips=3, test_clips=2)))[-5:]  # valve 06: train 2, normal, anomaly
     (tmp_path / "valve" / "train").mkdir(parents=True)
     (tmp_path / "valve" / "test").mkdir()
-    write_clips(TINY, last, tmp_path)
+    write_clips(ClipsJob(TINY, last, tmp_path), lambda: None)
     before = files_of(made)
     shared = [(content, before[name]) for name, content in files_of(tmp_path).items() if name in before]
     assert len(shared) == 2
@@ -137,11 +137,11 @@ def test_a_folder_that_holds_something_is_refused(made, tmp_path):
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(config, clips, root, workers):
-        write_clips(config, clips[:2], root)
+    def interrupted(function, jobs, workers, bar):
+        function(jobs[0], lambda: None)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(factory, "_write_parallel", interrupted)
+    monkeypatch.setattr(factory, "run_jobs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_factory(TINY, tmp_path / "factory", workers=1)
     assert list(tmp_path.iterdir()) == []

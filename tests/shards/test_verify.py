@@ -150,3 +150,10 @@ def test_many_problems_are_counted_not_listed(packed, capsys):
     with pytest.raises(UserError, match=r"24 problems \(the first 10 are shown\)"):
         verify.main([str(packed)])
     assert capsys.readouterr().out.count("bad: ") == 10
+
+
+@pytest.mark.parametrize("workers", ["0", "-3", "two"])
+def test_workers_that_are_no_number(packed, workers, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        verify.main([str(packed), "--workers", workers])
+    assert f"argument --workers: '{workers}' is not a whole number above 0" in capsys.readouterr().err

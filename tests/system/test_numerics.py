@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -21,16 +22,20 @@ def state(folder: Path, step: int) -> tuple[dict[str, torch.Tensor], dict[str, t
     place = checkpoint.step_path(folder / "checkpoints", step)
     optimizer = torch.load(place / "optimizer.pt", weights_only=True)["state"]
     flat = {f"{index}.{name}": value for index, own in optimizer.items() for name, value in own.items()}
-    return load_file(place / "model.safetensors"), flat
+    model = load_file(place / "model.safetensors")
+    return {name: value for name, value in model.items() if not name.endswith("num_batches_tracked")}, flat
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_one_bad_loss_changes_nothing_and_is_counted(small_set: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("norm", ["group", "batch", "sync"])
+def test_one_bad_step_changes_nothing_and_is_counted(small_set: Path, tmp_path: Path, norm: str) -> None:
+    """Neither weights nor optimiser nor running statistics."""
     folder = tmp_path / "run"
-    succeed(tmp_path / "log", train_words(small_set, folder, KEEP), ranks=2, prepare=nan_once)
+    words = train_words(small_set, folder, KEEP, f"backbone.norm={norm}")
+    succeed(tmp_path / "log", words, ranks=2, prepare=nan_once)
     before, at, after = (state(folder, step) for step in (3, 4, 5))
     assert same(before[0], at[0]), "weights"
     assert same(before[1], at[1]), "optimiser"
@@ -55,3 +60,9 @@ def test_bfloat16(small_set: Path, tmp_path: Path) -> None:
     done = succeed(tmp_path / "log", words, ranks=2, prepare=no_scoring)
     assert "2 ranks on cpu in bf16" in done.out[0]
     assert all(math.isfinite(loss) for loss in losses(folder).values())
+
+
+def test_a_network_that_exploded_is_not_scored(small_set: Path, tmp_path: Path) -> None:
+    words = train_words(small_set, tmp_path / "run", "optim={lr: 1.0e+30}", "train.steps=2", "train.epochs=null")
+    line = refused(run(tmp_path / "log", words, ranks=2, prepare=no_scoring))
+    assert "step 2: the network gives embeddings that are not finite: lower optim.lr" in line

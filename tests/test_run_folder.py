@@ -1,0 +1,19 @@
+"""One training at a time in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asd.errors import UserError
+from asd.run_folder import RunLock
+
+
+def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) -> None:
+    with RunLock(tmp_path / "run") as first:
+        first.take()
+        with RunLock(tmp_path / "run") as second, pytest.raises(UserError, match="another process is training in"):
+            second.take()
+    with RunLock(tmp_path / "run") as third:
+        third.take()
