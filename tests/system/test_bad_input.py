@@ -29,7 +29,7 @@ def refused(done: Done) -> str:
         (["train.global_bach=16"], ["unknown key train.global_bach", "did you mean train.global_batch?"]),
         (["train.epochs=many"], ["train.epochs=many"]),
         (["train.epochs"], ["'train.epochs' is not of the form key=value"]),
-        (["train.steps=5"], ["train.epochs or train.steps"]),
+        (["train.steps=5", "train.epochs=2"], ["train.epochs or train.steps"]),
         (["train.global_batch=15"], ["train.global_batch=15 cannot be divided by 2 ranks"]),
         (["train.global_batch=12"], ["6 clips", "mixup.group_size=4"]),
         (["train.accumulate=3"], ["train.global_batch=16", "3 accumulated parts"]),
