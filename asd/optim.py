@@ -33,7 +33,7 @@ class WarmRestartsConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_
     """
 
     name: Literal["warm_restarts"] = "warm_restarts"
-    t_0: pydantic.PositiveFloat = 10.0
+    t_0: float = pydantic.Field(10.0, ge=0.01)  # epochs
     t_mult: float = pydantic.Field(2.0, ge=1)
     t_up: pydantic.NonNegativeFloat = 2.0
     floor: float = pydantic.Field(0.0, ge=0, le=1)

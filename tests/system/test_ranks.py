@@ -14,11 +14,23 @@ from tests.system.launch import losses, succeed, train_words
 SLOW = "optim.lr=5e-5"
 RESNET = "backbone={name: resnet50_ir, width: 8, depths: [1, 1, 1, 1], embedding: 32, dropout: 0, norm: sync}"
 
+TASTGRAM = [  # Noisy-ArcMix as published: decibels mixed, one weight a batch
+    "frontend={name: tast, mel: {n_fft: 512, hop: 256, n_mels: 32, mel_scale: slaney, area_norm: true}}",
+    "loss={name: arcface, margin: 0.7, mixing: noisy_arcmix}",
+    "mixup={group_size: 4, alpha: 0.5, weight_per: batch, of: spectrogram}",
+]
+
 
 @pytest.mark.parametrize(
     "words",
-    [["backbone.norm=sync"], ["backbone.norm=group"], ["backbone.norm=group", "train.accumulate=2"], [RESNET]],
-    ids=["sync", "group", "group, accumulated", "resnet, sync"],
+    [
+        ["backbone.norm=sync"],
+        ["backbone.norm=group"],
+        ["backbone.norm=group", "train.accumulate=2"],
+        [RESNET],
+        ["backbone.norm=group", *TASTGRAM],
+    ],
+    ids=["sync", "group", "group, accumulated", "resnet, sync", "tastgram, noisy arcmix"],
 )
 def test_two_ranks_have_the_losses_of_one(small_set: Path, tmp_path: Path, words: list[str]) -> None:
     found = []
