@@ -17,7 +17,7 @@ from asd.errors import UserError
 from asd.evaluator import Evaluator, best_step
 from asd.report import console_table
 from asd.run_folder import RunFolder, check_identity
-from asd.scoring import score_folder
+from asd.scoring import EVALUATION_FILE, score_folder
 from asd.system import build_task, network_signature, open_shards
 
 
@@ -63,12 +63,22 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     """Embed with all ranks, score on rank 0, print the table."""
     step = choose_step(run, wanted)
     target = out or run.folder.root / "scores" / f"step_{step:08d}"
+    if out is not None:
+        _refuse_foreign(out)
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
         _embed(run, step, target, ranks)
         report = ranks.on_main(lambda: score_folder(target, tsne=True))
         if ranks.is_main:
             Console().print(console_table(report))
             print(f"{target / 'report.md'}, report.json, scores.csv, figures/")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse, before any work, to write over what is no evaluation."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: name a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / EVALUATION_FILE).is_file():
+        raise UserError(f"--out {out} holds other files: name a new or empty folder")
 
 
 def _embed(run: Run, step: int, target: Path, ranks: Ranks) -> None:

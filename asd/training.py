@@ -27,6 +27,7 @@ from asd.run_folder import RunFolder, RunLock, provenance
 from asd.scoring import read_report
 from asd.signals import StopSignal
 from asd.system import build_task, initialise_from, network_signature, open_shards
+from asd.tasks import refuse_single_class
 from asd.trainer import Parts, Trainer
 
 
@@ -85,13 +86,14 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
 def open_data(config: RunConfig) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data)
+    refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     stream = Stream("all", splits.train, config.train.global_batch)
     return Data(manifest, splits, make_plan([stream], config.train.seed, config.data.run_length))
 
 
 def check(config: RunConfig, world_size: int) -> str:
-    """Everything that can be refused before anything starts; one line that says what would run."""
+    """What config, shards, devices and the owner of run.dir allow to refuse; one line that says what would run."""
     check_batch(config, world_size)
     device = choose_device(0, world_size)
     precision = choose_precision(config.train.precision, device)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from shards import pack
 from tests.sets import CLASSES, make_set
 from tests.system.conftest import FinishedRun
 from tests.system.launch import Done, run, train_words
+
+MIMII = Path(__file__).resolve().parents[3] / "shared" / "data" / "mimii_8ch"
 
 
 def refused(done: Done) -> str:
@@ -172,3 +175,24 @@ def test_evaluation_without_a_run(tmp_path: Path) -> None:
     done = run(tmp_path / "log", ["score", "--run", str(tmp_path / "none")], script="eval", ranks=2)
     assert f"{tmp_path / 'none'} is no run folder" in refused(done)
     assert not (tmp_path / "none").exists()
+
+
+def test_evaluation_writes_over_nothing_foreign(finished_run: FinishedRun, tmp_path: Path) -> None:
+    foreign = tmp_path / "mine" / "scores.csv"
+    foreign.parent.mkdir()
+    foreign.write_text("precious")
+    for out, said in ((foreign.parent, "holds other files"), (foreign, "is a file")):
+        arguments = ["score", "--run", str(finished_run.folder), "--out", str(out)]
+        assert said in refused(run(tmp_path / "log", arguments, script="eval", ranks=2))
+    assert foreign.read_text() == "precious"
+    assert [path.name for path in foreign.parent.iterdir()] == ["scores.csv"]
+
+
+@pytest.mark.skipif(not MIMII.is_dir(), reason="the folder shared/data/mimii_8ch is not beside the checkout")
+def test_four_real_clips_of_one_machine_are_refused_for_the_true_reason(tmp_path: Path) -> None:
+    """Too few for a batch, too; but what helps is another machine."""
+    shards = tmp_path / "shards"
+    assert pack.main(["--layout", "mimii", "--source", str(MIMII), "--channel", "average", "--out", str(shards)]) == 0
+    line = refused(run(tmp_path / "log", train_words(shards, tmp_path / "run"), ranks=2))
+    assert "the set has a single class" in line
+    assert not (tmp_path / "run").exists()
