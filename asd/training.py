@@ -19,10 +19,10 @@ from asd.data.plan import Plan, Stream, make_plan
 from asd.data.splits import Splits, make_splits
 from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
-from asd.evaluator import Evaluator, TrainingEvaluator, best_step
+from asd.evaluator import Evaluator, Selection, TrainingEvaluator, best_step
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger
 from asd.optim import build_optimizer
-from asd.report import console_table
+from asd.report import console_table, percent
 from asd.run_folder import RunFolder, RunLock, provenance
 from asd.scoring import read_report
 from asd.signals import StopSignal
@@ -193,7 +193,19 @@ def _say_goodbye(outcome: str, step: int, stop: StopSignal, folder: RunFolder, c
     if best is not None and report is not None:
         Console().print(console_table(report))
         print(f"best checkpoint by the {config.evaluate.select} rule: {folder.evaluation(best) / 'report.md'}")
+        _say_other_choice(folder, best, "oracle" if config.evaluate.select == "clean" else "clean")
     print(f"finished at step {step}; tensorboard --logdir {folder.root / 'tensorboard'}", flush=True)
+
+
+def _say_other_choice(folder: RunFolder, best: int, rule: Selection) -> None:
+    """What the other rule would have chosen: how much the choice on the test clips is worth."""
+    step = best_step(folder, rule)
+    report = read_report(folder.evaluation(step)) if step is not None else None
+    if report is None:
+        return
+    where = "the same one" if step == best else f"step {step}"
+    numbers = report["scorers"][report["primary"]]["mean"]
+    print(f"the {rule} rule would choose {where}: mean AUC {percent(numbers['auc'])}, pAUC {percent(numbers['pauc'])}")
 
 
 def _say(ranks: Ranks, line: str) -> None:

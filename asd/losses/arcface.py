@@ -1,5 +1,5 @@
-"""ArcFace (Deng et al. 2019): an additive angular margin on the target class; with mixup ArcMix or Noisy-ArcMix
-(Choi & Choi 2024, arXiv 2310.06364).
+"""ArcFace (Deng et al. 2019): an additive angular margin on the target class; with mixup ArcMix, Noisy-ArcMix
+(Choi & Choi 2024, arXiv 2310.06364) or guided mixup (Choi & Choi, INTER-NOISE 2024).
 
 Legend: B batch, c cosine between unit embedding and unit class centre, m margin in radians.
 """

@@ -5,14 +5,12 @@ Legend: B batch, C classes, K sub-centres of a class, D embedding.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pydantic
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.losses.base import ClassificationLoss
+from asd.losses.base import ClassificationLoss, Mixing
 
 
 class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -21,8 +19,7 @@ class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     scale: pydantic.PositiveFloat = 30.0
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     sub_centres: pydantic.PositiveInt = 1  # K; the nearest centre of a class counts (Deng et al. 2020)
-    # Under mixup: arcmix puts each target's own margin on its share of the loss, noisy_arcmix the first one's on both.
-    mixing: Literal["arcmix", "noisy_arcmix"] = "arcmix"
+    mixing: Mixing = "arcmix"  # which margins the two targets of a mixture meet: see ClassificationLoss.mixed_logits
 
 
 class CosineLoss(ClassificationLoss):
@@ -34,7 +31,7 @@ class CosineLoss(ClassificationLoss):
         super().__init__()
         self.scale = config.scale
         self.label_smoothing = config.label_smoothing
-        self.noisy = config.mixing == "noisy_arcmix"
+        self.mixing = config.mixing
         self.sub_centres = config.sub_centres
         self.centres = nn.Parameter(nn.init.xavier_uniform_(torch.empty(classes * config.sub_centres, dim)))
 

@@ -101,15 +101,16 @@ def test_a_margin_makes_every_clip_harder():
         assert (harder > easier).all()
 
 
-@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mixing", ["arcmix", "noisy_arcmix", "guided"])
 @pytest.mark.parametrize("margin", [0.05, 0.7])
 @pytest.mark.parametrize("angle", [0.0, 1e-4, math.pi - 1e-4, math.pi])
-def test_gradients_are_finite_at_the_poles(autocast, margin, angle):
-    loss = arcface(margin=margin)
+def test_gradients_are_finite_at_the_poles(dtype, mixing, margin, angle):
+    loss = mixtures(margin, mixing)
     embedding = at_angle(loss, torch.full((3,), angle, dtype=torch.float64)).requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        given = embedding.bfloat16() if autocast else embedding
-        value = plain(loss, given, torch.zeros(3, dtype=torch.int64))
+    first, second = torch.zeros(3, dtype=torch.int64), torch.tensor([0, 1, 2])
+    with torch.autocast("cpu", torch.bfloat16 if dtype == torch.float32 else dtype, enabled=dtype != torch.float32):
+        value = loss(embedding.to(dtype), first, second, torch.tensor([1.0, 0.5, 0.0]))
     assert value.dtype == torch.float32
     value.sum().backward()
     assert value.isfinite().all()
@@ -224,20 +225,85 @@ def test_noisy_arcmix_meets_both_targets_with_the_margin_of_the_first():
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_arcmix_and_noisy_arcmix_agree_where_they_must():
-    embedding, first = sample()
-    second, weight = first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))
-    arcmix, noisy = mixtures(0.7, "arcmix"), mixtures(0.7, "noisy_arcmix")
-    different = first != second
-    assert (arcmix(embedding, first, second, weight) - noisy(embedding, first, second, weight))[
-        different
-    ].abs().min() > 1e-3
+def test_guided_mixup_shares_the_margin_out():
+    margin, scale = 0.7, 30.0
+    loss = mixtures(margin, "guided")
+    embedding, first, second, weight = mixed_sample()
+    share = weight[:, None] * F.one_hot(first, CLASSES) + (1 - weight[:, None]) * F.one_hot(second, CLASSES)
+    share = share.double().numpy()
+    cosine = numpy_cosines(embedding, loss.centres)
+    angle = np.arccos(cosine)
+    harder = np.where(angle + margin < np.pi, np.cos(angle + margin), cosine - margin * np.sin(np.pi - margin))
+    logits = scale * (share * harder + (1 - share) * cosine)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    ours = loss(embedding, first, second, weight).detach().numpy()
+    np.testing.assert_allclose(ours, -(share * log_p).sum(1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mixing", ["noisy_arcmix", "guided"])
+def test_mixing_rules_agree_where_they_must(mixing):
+    embedding, first, second, weight = mixed_sample()
+    arcmix, other = mixtures(0.7, "arcmix"), mixtures(0.7, mixing)
     ones = torch.ones(len(first))
-    for loss in (arcmix, noisy):  # an unmixed clip, or a mixture of one class
-        torch.testing.assert_close(loss(embedding, first, second, ones), plain(arcmix, embedding, first))
-        torch.testing.assert_close(loss(embedding, first, first, weight), plain(arcmix, embedding, first))
-    arcmix, noisy = mixtures(0.0, "arcmix"), mixtures(0.0, "noisy_arcmix")  # no margin: soft labels
+    # An unmixed clip, or a mixture of one class, is ArcFace.
+    torch.testing.assert_close(other(embedding, first, second, ones), plain(arcmix, embedding, first))
+    torch.testing.assert_close(other(embedding, first, first, weight), plain(arcmix, embedding, first))
+    # Without a margin all are the cross-entropy of soft labels.
     soft = weight[:, None] * F.one_hot(first, CLASSES) + (1 - weight[:, None]) * F.one_hot(second, CLASSES)
     expected = F.cross_entropy(arcmix.logits(embedding), soft, reduction="none")
-    for loss in (arcmix, noisy):
+    for loss in (mixtures(0.0, "arcmix"), mixtures(0.0, mixing)):
         torch.testing.assert_close(loss(embedding, first, second, weight), expected, rtol=1e-4, atol=1e-4)
+
+
+# Which way each variant moves a loss, by its definition
+
+
+@pytest.mark.parametrize("mixing", ["noisy_arcmix", "guided"])
+def test_fewer_margins_make_a_mixture_easier_than_arcmix(mixing):
+    """Noisy-ArcMix spares the second target its margin, guided mixup spares both a part of theirs."""
+    embedding, first, second, weight = mixed_sample()
+    different = (first != second) & (weight > 0.01) & (weight < 0.99)
+    hard, easier = (mixtures(0.7, rule)(embedding, first, second, weight) for rule in ("arcmix", mixing))
+    assert (easier < hard)[different].all()
+
+
+def test_smoothing_pulls_back_what_is_already_sure():
+    """Beyond the smoothed target the gradient turns: more of the same logit makes the loss larger."""
+    logits = torch.zeros(1, CLASSES)
+    logits[0, 0] = 20.0
+    target = torch.zeros(1, dtype=torch.int64)
+    slopes = {}
+    for smoothing in (0.0, 0.05):
+        given = logits.clone().requires_grad_()
+        build_loss(SoftmaxConfig(label_smoothing=smoothing), DIM, CLASSES).single(given, target).sum().backward()
+        slopes[smoothing] = float(given.grad[0, 0])
+    assert slopes[0.0] <= 0 < slopes[0.05]
+
+
+def test_focal_counts_sure_clips_for_less_than_unsure_ones():
+    loss, entropy = (build_loss(config, DIM, CLASSES) for config in (FocalConfig(gamma=1.0), SoftmaxConfig()))
+    logits = torch.zeros(5, CLASSES)
+    logits[:, 0] = torch.arange(5.0)
+    target = torch.zeros(5, dtype=torch.int64)
+    share = loss.single(logits, target) / entropy.single(logits, target)
+    assert (share.diff() < 0).all()
+    assert (share < 1).all()
+
+
+def test_cosface_asks_the_same_at_every_angle_and_arcface_most_at_a_right_angle():
+    angles = torch.tensor([0.2, 0.8, math.pi / 2], dtype=torch.float64)
+    target = torch.zeros(3, dtype=torch.int64)
+    taken = {}
+    for config in (CosFaceConfig(margin=0.3), ArcFaceConfig(margin=0.3)):
+        torch.manual_seed(0)
+        loss = build_loss(config, DIM, CLASSES)
+        logits = loss.logits(at_angle(loss, angles))
+        taken[config.name] = (logits - loss.margin_logits(logits, target))[:, 0] / 30
+    torch.testing.assert_close(taken["cosface"], torch.full((3,), 0.3), rtol=0, atol=1e-5)
+    assert (taken["arcface"].diff() > 0).all()
+
+
+def mixed_sample() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Embeddings with both targets and the weight of the first."""
+    embedding, first = sample()
+    return embedding, first, first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))

@@ -31,7 +31,10 @@ def test_takes_two_steps_and_is_scored(
     run = tmp_path / "run"
     config = load_config(path)
     crop = [] if config.evaluate.first_s else ["data.crop_s=0.5"]  # some networks take one clip length alone
-    words = [*NARROW[config.backbone.name], *SHORT, *crop, f"data.shards={small_set}", f"run.dir={run}"]
+    words = [*NARROW[config.backbone.name], *SHORT, *crop, f"data.shards={small_set}"]
+    if config.init_from is not None:
+        words += [f"init_from={train_former(config.init_from, words, tmp_path / 'former')}"]
+    words += [f"run.dir={run}"]
     assert train_ddp.main(["--config", str(path), *words, "train.log_every=1"]) == 0
     losses = [record["loss"] for record in read_metrics(run / "metrics.jsonl") if "loss" in record]
     assert len(losses) == 2
@@ -40,3 +43,10 @@ def test_takes_two_steps_and_is_scored(
     report = json.loads((run / "scores" / "step_00000002" / "report.json").read_text())
     assert {"softmax", "centroid", "knn", "untrained_knn", "untrained_knn_level"} <= set(report["scorers"])
     assert all(0 <= scorer["mean"]["auc"] <= 1 for scorer in report["scorers"].values())
+
+
+def train_former(run: str, words: list[str], folder: Path) -> Path:
+    """The run that a config starts from, which bears the name of another config: two steps of that."""
+    path = next(path for path in CONFIGS if run == f"runs/{path.stem}")
+    assert train_ddp.main(["--config", str(path), *words, f"run.dir={folder}"]) == 0
+    return folder

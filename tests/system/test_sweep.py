@@ -30,6 +30,7 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
     for numbers in table[TINY.stem].values():
         assert set(numbers["types"]) == {"fan", "pump"}
         assert numbers["auc"] == pytest.approx(sum(numbers["types"].values()) / 2)
+        assert 0 <= numbers["auc_oracle"] <= 1
     (run,) = (out / TINY.stem).glob("seed_0_fan_*")
     assert json.loads((run / "run.json").read_text())["machine_types"] == ["fan"]
     assert sweep.main(command) == 0
