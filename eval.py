@@ -1,6 +1,7 @@
-"""Score checkpoints of a run on the test clips of its data set.
+"""Score checkpoints of a run on the test clips of its data set, or evaluate score files by the official rules.
 
 python eval.py score --run runs/demo --checkpoint best      (or under torchrun, to embed with several ranks)
+python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from asd.errors import run_main
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True, metavar="{score,report}")
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
     )
@@ -22,19 +23,41 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     score.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
     score.add_argument("--out", type=Path, help="where the report goes (default: RUN/scores/step_…)")
     score.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as evaluate.select=oracle")
+    score.set_defaults(command=_score)
+    report = commands.add_parser("report", help="evaluate score files of any system by the official rule of a year")
+    report.add_argument("--layout", required=True, metavar="dcaseYEAR", help="dcase2020 to dcase2025")
+    report.add_argument(
+        "--scores", type=Path, required=True, help="folder of anomaly_score_*.csv, decision_result_*.csv"
+    )
+    report.add_argument(
+        "--ground-truth", required=True, metavar="PATH",
+        help="folder or file of the organisers' ground truth; `names`: the score files name development clips",
+    )  # fmt: skip
+    report.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    report.set_defaults(command=_report)
     args, rest = parser.parse_known_args(argv)  # parse_intermixed_args knows no subcommands
-    if any(word.startswith("-") for word in rest):
+    if any(word.startswith("-") for word in rest) or (rest and "overrides" not in args):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    args.overrides += rest
+    if rest:
+        args.overrides += rest
     return args
+
+
+def _score(args: argparse.Namespace) -> None:
+    from asd.offline import load_run, score_checkpoint  # heavy imports after the command line is understood
+
+    score_checkpoint(load_run(args.run, args.overrides), args.checkpoint, args.out)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from asd.official_report import report_score_files
+
+    report_score_files(args.layout, args.scores, args.ground_truth, args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    from asd.offline import load_run, score_checkpoint  # heavy imports after the command line is understood
-
-    run = load_run(args.run, args.overrides)
-    score_checkpoint(run, args.checkpoint, args.out)
+    args.command(args)
     return 0
 
 

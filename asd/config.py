@@ -12,15 +12,15 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
-from asd.augment.mixup import MixupConfig
-from asd.backbones import BackboneConfig, MobileFaceNetConfig, ResNetIRConfig
+from asd.backbones import AutoencoderConfig, MobileFaceNetConfig, ResNetIRConfig
 from asd.checkpoint import CheckpointConfig
 from asd.data.loader import DataConfig
 from asd.errors import UserError
 from asd.evaluator import EvaluateConfig
-from asd.frontends import FrontendConfig, TASTConfig
-from asd.losses import LossConfig
+from asd.frontends import TASTConfig
 from asd.optim import OptimConfig
+from asd.scorers import reads
+from asd.tasks import ReconstructionConfig, System, VICRegTaskConfig, tells_classes_apart
 from asd.trainer import TrainConfig
 
 Models = list[type[pydantic.BaseModel]]
@@ -33,27 +33,61 @@ class RunSection(pydantic.BaseModel, extra="forbid", frozen=True):
     dir: str = ""  # empty: runs/<name of the config file>
 
 
-class RunConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class RunConfig(System, frozen=True):
     """One system, whole."""
 
-    task: Literal["classification"] = "classification"
     run: RunSection = RunSection()
     data: DataConfig
-    frontend: FrontendConfig
-    backbone: BackboneConfig
-    loss: LossConfig
-    mixup: MixupConfig | None = None
     optim: OptimConfig
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     init_from: str | None = None  # a run or checkpoint folder whose weights training starts from
     resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint
+    debug: bool = False  # a few clips of everything, from the first step to the report, in a folder of its own
 
     @pydantic.model_validator(mode="after")
     def _selection_has_something_to_select_by(self) -> RunConfig:
-        if self.evaluate.select == "clean" and self.data.val_fraction == 0:
+        if self.evaluate.select != "clean":
+            return self
+        if isinstance(self.task, VICRegTaskConfig):
+            raise ValueError("task vicreg has no loss of held-out clips: set evaluate.select=last (or oracle)")
+        if self.data.val_fraction == 0:
             raise ValueError("evaluate.select=clean needs data.val_fraction above 0, or choose evaluate.select=oracle")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _scorers_read_what_the_task_gives(self) -> RunConfig:
+        given = {"embedding", "features"}
+        given |= {"logits"} if tells_classes_apart(self.task) else set()
+        given |= {"errors"} if isinstance(self.task, ReconstructionConfig) else set()
+        for scorer in self.evaluate.scorers:
+            if (wanted := reads(scorer)) not in given:
+                fitting = "knn, mahalanobis" + (", reconstruction" if "errors" in given else "")
+                raise ValueError(
+                    f"evaluate.scorers: {scorer.name} reads {wanted}, which task {self.task.name} does not give: "
+                    f"name others, such as {fitting}"
+                )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _streams_fit_the_task(self) -> RunConfig:
+        streams, name = self.data.streams, self.task.name
+        wanted = {"ccsa": "rows", "interpolation": "pairs"}.get(name)
+        if wanted is not None and streams.target != wanted:
+            raise ValueError(f"task {name} needs data.streams.target={wanted}")
+        if wanted is None and streams.target == "pairs":
+            raise ValueError(f"data.streams.target=pairs is for task interpolation, not for {name}")
+        if streams.outliers != "none" and name not in ("classification", "ccsa"):
+            raise ValueError(f"data.streams.outliers are for tasks classification and ccsa, not for {name}")
+        shares = streams.shares(self.train.global_batch)
+        if shares["own"] < 1:
+            batch = self.train.global_batch
+            raise ValueError(f"data.streams leaves the machines' own clips {shares['own']} of {batch} rows of a batch")
+        if len(shares) > 1 and self.mixup is not None:
+            raise ValueError("mixup would mix clips of different streams: leave it out, or the streams")
+        if len(shares) > 1 and self.train.accumulate > 1:
+            raise ValueError("train.accumulate would cut the streams of a batch apart: leave it at 1")
         return self
 
 
@@ -64,9 +98,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         _override(tree, word)
     _one_length(tree, overrides)
     config = validate(tree, str(path))
-    if config.run.dir:
-        return config
-    return config.model_copy(update={"run": RunSection(dir=f"runs/{path.stem}")})
+    if not config.run.dir:
+        config = config.model_copy(update={"run": RunSection(dir=f"runs/{path.stem}")})
+    return debugged(config) if config.debug else config
+
+
+def debugged(config: RunConfig) -> RunConfig:
+    """The same system on a few clips of everything: whether all of it runs, in a minute or so."""
+    few = {"fit_clips_per_class": 4, "test_clips_per_class": 4, "every_epochs": 1}
+    return config.model_copy(
+        update={
+            "run": RunSection(dir=f"{config.run.dir.removesuffix('_debug')}_debug"),
+            "train": config.train.model_copy(update={"epochs": None, "steps": 3, "log_every": 1}),
+            "evaluate": config.evaluate.model_copy(update=few),
+        }
+    )
 
 
 def validate(tree: dict[str, Any], source: str) -> RunConfig:
@@ -85,53 +131,80 @@ def dump_yaml(config: RunConfig) -> str:
 def check_batch(config: RunConfig, world_size: int) -> None:
     """Refuse a global batch that ranks, accumulation and mixing groups do not divide, or that cannot be normalised."""
     train, parts = config.train, world_size * config.train.accumulate
-    if train.global_batch % parts:
-        accumulated = f" × {train.accumulate} accumulated parts" if train.accumulate > 1 else ""
-        raise UserError(
-            f"train.global_batch={train.global_batch} cannot be divided by {world_size} ranks{accumulated}: "
-            f"use a multiple of {parts}, such as {-(-train.global_batch // parts) * parts}"
-        )
+    shares = config.data.streams.shares(train.global_batch)
+    for stream, rows in shares.items():
+        if rows % parts:
+            accumulated = f" × {train.accumulate} accumulated parts" if train.accumulate > 1 else ""
+            what = f"train.global_batch={rows}" if len(shares) == 1 else f"the batch's {rows} rows of stream {stream}"
+            raise UserError(
+                f"{what} cannot be divided by {world_size} ranks{accumulated}: "
+                f"use a multiple of {parts}, such as {-(-rows // parts) * parts}"
+            )
     share = train.global_batch // parts
-    if config.mixup is not None and share % config.mixup.group_size:
-        raise UserError(
-            f"each forward pass sees {share} clips, which mixup.group_size={config.mixup.group_size} does not divide: "
-            f"use a train.global_batch that is a multiple of {parts * config.mixup.group_size}, or smaller groups"
-        )
-    norm = config.backbone.norm
-    if (share if norm == "batch" else train.global_batch // train.accumulate) < 2 and norm != "group":
-        least = 2 * (parts if norm == "batch" else train.accumulate)
-        raise UserError(
-            f"each forward pass sees {share} clip, over which backbone.norm={norm} has no statistics: "
-            f"use a train.global_batch of {least} or more, or backbone.norm=group"
-        )
+    groups = {"mixup.group_size": config.mixup.group_size} if config.mixup is not None else {}
+    groups |= {"pairs of": 2} if isinstance(config.task, VICRegTaskConfig) else {}
+    for what, size in groups.items():
+        if share % size:
+            raise UserError(
+                f"each forward pass sees {share} clips, which {what}={size} does not divide: "
+                f"use a train.global_batch that is a multiple of {parts * size}, or smaller groups"
+            )
+    for key, norm in _norms(config).items():
+        if (share if norm == "batch" else train.global_batch // train.accumulate) < 2 and norm != "group":
+            least = 2 * (parts if norm == "batch" else train.accumulate)
+            raise UserError(
+                f"each forward pass sees {share} clip, over which {key}={norm} has no statistics: "
+                f"use a train.global_batch of {least} or more, or {key}=group"
+            )
+
+
+def _norms(config: RunConfig) -> dict[str, str]:
+    """Every kind of normalisation in the network, by its key."""
+    parts: dict[str, Any] = {"backbone": config.backbone}
+    parts |= {f"task.{name}": getattr(config.task, name, None) for name in ("network", "expander")}
+    return {f"{name}.norm": part.norm for name, part in parts.items() if hasattr(part, "norm")}
 
 
 def check_frames(config: RunConfig, sample_rate: int) -> None:
-    """Refuse crops that do not fit a network which takes one clip length alone."""
+    """Refuse crops that give no window, or that do not fit a network which takes one clip length alone."""
+    if config.windows is not None:
+        crop, frames = round(config.data.crop_s * sample_rate), config.windows.frames
+        if config.frontend.frames_of(crop) < frames:
+            least = config.frontend.samples_for(frames) / sample_rate
+            raise UserError(
+                f"data.crop_s={config.data.crop_s} gives no window of {frames} frames: set it to {least:.3f}"
+            )
     wanted = _fixed_frames(config)
     if not wanted:
         return
     if len(wanted) > 1:
         raise UserError(f"the parts of this network want different numbers of frames: {sorted(wanted)}")
     (frames,) = wanted
-    hop = config.frontend.mel.hop if isinstance(config.frontend, TASTConfig) else config.frontend.hop
+    if config.windows is not None:
+        if config.windows.frames != frames:
+            raise UserError(f"windows.frames={config.windows.frames} does not fit a network for {frames} frames")
+        return
     for key, seconds in (("data.crop_s", config.data.crop_s), ("evaluate.first_s", config.evaluate.first_s)):
-        if seconds is None or 1 + round(seconds * sample_rate) // hop != frames:
-            length = (frames - 1) * hop / sample_rate
+        if seconds is None or config.frontend.frames_of(round(seconds * sample_rate)) != frames:
             raise UserError(
-                f"{key}={seconds} does not fit a network for exactly {frames} frames: set it to {length:.3f} (or a "
+                f"{key}={seconds} does not fit a network for exactly {frames} frames: set it to "
+                f"{config.frontend.samples_for(frames) / sample_rate:.3f} (or a "
                 "little more), or choose the length-free parts (pool: time_mean, norm_over: channels)"
             )
 
 
 def _fixed_frames(config: RunConfig) -> set[int]:
+    """Numbers of frames that parts of the network insist on."""
     frames = set()
+    backbone, network = config.backbone, getattr(config.task, "network", None)
     if isinstance(config.frontend, TASTConfig) and config.frontend.norm_over == "time":
         frames.add(config.frontend.frames)
-    if isinstance(config.backbone, MobileFaceNetConfig) and config.backbone.pool == "conv":
-        frames.add(config.backbone.conv_frames)
-    if isinstance(config.backbone, ResNetIRConfig) and config.backbone.pool == "flatten":
-        frames.add(config.backbone.flatten_frames)
+    if isinstance(backbone, MobileFaceNetConfig) and backbone.pool == "conv":
+        frames.add(backbone.conv_frames)
+    if isinstance(backbone, ResNetIRConfig) and backbone.pool == "flatten":
+        frames.add(backbone.flatten_frames)
+    if isinstance(network, AutoencoderConfig):
+        frames.add(network.frames)
     return frames
 
 

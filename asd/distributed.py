@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 
 from asd.errors import UserError, describe_os_error
 
@@ -186,6 +187,25 @@ def _answers(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Rows (n, …) of all ranks, equally many of each, in rank order, on every rank; without gradient."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """The same with gradient: a loss that every rank computes on all rows teaches each rank by its own ones.
+
+    Each rank receives the sum of all ranks' gradients, of which DDP takes the mean: that of one loss.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    return torch.cat(all_gather(rows.contiguous()))
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

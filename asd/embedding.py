@@ -1,9 +1,10 @@
-"""One pass of a network over whole clips, spread over all ranks."""
+"""One pass of a network over whole clips, spread over all ranks. Legend: N rows, P windows of a clip."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,20 +17,25 @@ from asd.data.loader import Loader, whole_clip_requests
 from asd.data.plan import equal_length_batches
 from asd.distributed import Ranks
 from asd.scorers import Embedded
+from asd.scorers.embedded import mean_by
+
+Average = Literal["scores", "embeddings"]
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """All clips of a pass in ascending clip index, and the clean loss of each, (N,)."""
+    """All clips of a pass in ascending clip index, a row each or one for each of their windows; clean losses (N,)."""
 
     clips: Embedded
-    loss: Tensor
+    loss: Tensor  # a row's clip's
     unreadable: int  # clips that could not be read and are left out
 
     def of(self, wanted: np.ndarray) -> tuple[Embedded, Tensor]:
-        """Embeddings and clean losses of the given clip indices."""
+        """Rows of the given clip indices, and the clean loss of each of these clips."""
         mask = torch.isin(self.clips.clip_index, torch.from_numpy(wanted.astype(np.int64)))
-        return self.clips.select(mask), self.loss[mask]
+        found = self.clips.select(mask)
+        clips, position = found.clips()
+        return found, mean_by(self.loss[mask], position, len(clips))
 
 
 def embed_clips(
@@ -39,9 +45,12 @@ def embed_clips(
     clips: np.ndarray,
     batch_samples: int,
     first_samples: int | None = None,
+    average: Average = "scores",
     show_progress: bool = False,
 ) -> Embeddings | None:
     """Embed clips with all ranks; the result on rank 0, None elsewhere.
+
+    average: of a clip's windows, the scores (each window is a row) or already the embeddings and logits.
 
     Batches hold clips of one exact length and do not depend on the number of ranks, so neither do the embeddings.
     """
@@ -52,16 +61,22 @@ def embed_clips(
     stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
     console = Console(file=sys.stderr)
     for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
-        parts.append(_embed(task, batch, ranks))
+        parts.append(_embed(task, batch, ranks, average))
     return _gather(parts, task, loader, ranks, len(clips))
 
 
-def _embed(task: nn.Module, batch: Batch, ranks: Ranks) -> tuple[Tensor, ...]:
-    """(clip index, class, embedding, logits, features, loss) of the readable clips of a batch, on the CPU."""
+def _embed(task: nn.Module, batch: Batch, ranks: Ranks, average: Average) -> tuple[Tensor, ...]:
+    """The columns of Embedded and the loss, for the readable clips of a batch, on the CPU."""
     with ranks.autocast():
         out = task.embed(batch)  # type: ignore[operator]
-    columns = (batch.clip_index, batch.class_index, out.embedding, out.logits, out.features, out.loss)
-    return tuple(column[batch.valid].cpu() for column in columns)
+    by_window = [out.embedding, out.logits]  # (B, P, …)
+    if average == "embeddings":
+        by_window = [x.mean(1, keepdim=True) for x in by_window]
+    windows = by_window[0].shape[1]
+    embedding, logits = (x.flatten(0, 1) for x in by_window)
+    by_clip = (batch.clip_index, batch.class_index, batch.domain, out.errors, out.features, out.loss, batch.valid)
+    clip, own, domain, errors, features, loss, valid = (x.repeat_interleave(windows, 0) for x in by_clip)
+    return tuple(x[valid].cpu() for x in (clip, own, domain, embedding, logits, errors, features, loss))
 
 
 def _gather(
@@ -72,11 +87,13 @@ def _gather(
     if widths is None:
         raise ValueError("no clips to embed")
     if not own:  # fewer batches than ranks
-        kinds = [torch.int64, torch.int64, *[torch.float32] * 4]
+        kinds = [*[torch.int64] * 3, *[torch.float32] * 5]
         own = [torch.empty(0, *width, dtype=kind) for width, kind in zip(widths, kinds, strict=True)]
-    columns = [ranks.gather_rows(column) for column in own]
-    if columns[0] is None:
+    gathered = [ranks.gather_rows(column) for column in own]
+    columns = [column for column in gathered if column is not None]
+    if not columns:
         return None
-    order = torch.argsort(columns[0])
-    clip, class_index, embedding, logits, features, loss = (c[order] for c in columns if c is not None)
-    return Embeddings(Embedded(clip, class_index, embedding, logits, features), loss, expected - len(clip))
+    order = torch.argsort(columns[0], stable=True)
+    *rows, loss = (column[order] for column in columns)
+    clips = Embedded(*rows)
+    return Embeddings(clips, loss, expected - len(clips.clip_index.unique()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from torch import nn
 
 from asd import checkpoint
 from asd.data.loader import Loader
-from asd.data.splits import Splits, fit_subset
+from asd.data.splits import Splits, subset_per_class
 from asd.distributed import Ranks
-from asd.embedding import Embeddings, embed_clips
+from asd.embedding import Average, Embeddings, embed_clips
 from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.report import percent
@@ -29,7 +30,7 @@ from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, 
 from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
 from asd.signals import StopSignal
 
-Selection = Literal["clean", "oracle"]
+Selection = Literal["clean", "oracle", "last"]
 
 LOG_FILE = "scoring.log"
 POLL_S = 0.2
@@ -49,7 +50,9 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     every_epochs: pydantic.PositiveInt = 2
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
-    fit_clips_per_class: pydantic.PositiveInt | None = None  # training clips that scorers are fitted on; None: all
+    fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
+    test_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, for a quick look; None: all
+    average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
     first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
 
@@ -71,16 +74,18 @@ class Evaluator:
         self, config: EvaluateConfig, splits: Splits, loader: Loader, ranks: Ranks, folder: RunFolder, seed: int
     ) -> None:
         self.config, self.splits, self.loader, self.ranks, self.folder = config, splits, loader, ranks, folder
-        self.fit_clips = fit_subset(loader.manifest, splits.train, seed, config.fit_clips_per_class)
+        self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
+        self.test_clips = subset_per_class(loader.manifest, splits.test, seed, config.test_clips_per_class)
 
     def embed(self, task: nn.Module, step: int, epoch: float, target: Path, show_progress: bool = False) -> Evaluation:
         """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
         begin = time.perf_counter()
-        clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.splits.test]))
+        clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.test_clips]))
         rate = self.loader.manifest.sample_rate
         first = None if self.config.first_s is None else round(self.config.first_s * rate)
         samples = int(self.config.batch_audio_s * rate)
-        found = embed_clips(task, self.loader, self.ranks, clips, samples, first, show_progress)
+        average = self.config.average
+        found = embed_clips(task, self.loader, self.ranks, clips, samples, first, average, show_progress)
         scale = getattr(task, "logit_scale", None)
         return self.ranks.on_main(lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin))
 
@@ -108,6 +113,7 @@ class Evaluator:
             shards=str(manifest.root.resolve()),
             fingerprint=manifest.fingerprint,
             machine_types=tuple(sorted({c.machine_type for c in manifest.classes})),
+            machine_ids=tuple(sorted({c.machine_id for c in manifest.classes})),
             select=self.config.select,
             scorers=self.config.scorers,
             validation=_validation(found, self.splits.validation),
@@ -116,7 +122,7 @@ class Evaluator:
             logit_scale=logit_scale,
             embed_s=seconds,
         )
-        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.splits.validation, self.splits.test))
+        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.splits.validation, self.test_clips))
         write_embeddings(target, evaluation, *parts)
         return evaluation
 
@@ -124,9 +130,13 @@ class Evaluator:
 def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:
     if not len(clips):
         return None
-    held_out, loss = found.of(clips)
-    right = held_out.logits.argmax(1) == held_out.class_index
-    return Validation(loss=float(loss.mean()), accuracy=float(right.float().mean()), clips=len(held_out))
+    rows, loss = found.of(clips)
+    held_out = rows.per_clip()
+    accuracy = None
+    if held_out.logits.shape[1]:
+        accuracy = float((held_out.logits.argmax(1) == held_out.class_index).float().mean())
+    mean = float(loss.mean())
+    return Validation(loss=None if math.isnan(mean) else mean, accuracy=accuracy, clips=len(held_out))
 
 
 class TrainingEvaluator:
@@ -141,9 +151,10 @@ class TrainingEvaluator:
         evaluation = self.evaluator.embed(task, step, epoch, self.folder.evaluation(step))
         if self.ranks.is_main:
             if evaluation.validation is not None:
-                numbers = evaluation.validation
-                self.loggers.log(step, {"validation/loss": numbers.loss, "validation/accuracy": numbers.accuracy})
-                print(f"step {step} validation loss {numbers.loss:.4f} accuracy {numbers.accuracy:.4f}", flush=True)
+                numbers = evaluation.validation.scalars()
+                self.loggers.log(step, numbers)
+                words = [f"{name.removeprefix('validation/')} {value:.4g}" for name, value in numbers.items()]
+                print(f"step {step} validation {', '.join(words)}", flush=True)
             self.background.submit(step)
 
     def __enter__(self) -> TrainingEvaluator:
@@ -268,8 +279,10 @@ def best_step(folder: RunFolder, rule: Selection) -> int | None:
     """The step that the rule prefers among those evaluated so far; None before the first.
 
     clean: lowest clean loss on held-out normal clips. oracle: highest sum of AUC and pAUC over the machine types, on
-    the test clips, by the primary scorer.
+    the test clips, by the primary scorer. last: the newest.
     """
+    if rule == "last":
+        return next(reversed(evaluated_steps(folder)), None)
     value = _clean_value if rule == "clean" else _oracle_value
     rated = [(value(folder.evaluation(step)), -step) for step in evaluated_steps(folder)]
     known = [(v, s) for v, s in rated if v is not None]
@@ -278,7 +291,8 @@ def best_step(folder: RunFolder, rule: Selection) -> int | None:
 
 def _clean_value(folder: Path) -> float | None:
     evaluation = read_evaluation(folder)
-    return None if evaluation is None or evaluation.validation is None else -evaluation.validation.loss
+    loss = evaluation.validation.loss if evaluation is not None and evaluation.validation is not None else None
+    return None if loss is None else -loss
 
 
 def _oracle_value(folder: Path) -> float | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class ConstantConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -45,24 +45,37 @@ class WarmRestartsConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_
         return self
 
 
+class HoldLinearConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """The peak for hold_epochs, then a straight line down to lr·floor over fall_epochs, then lr·floor (S3)."""
+
+    name: Literal["hold_linear"] = "hold_linear"
+    hold_epochs: pydantic.NonNegativeFloat = 30.0
+    fall_epochs: pydantic.PositiveFloat = 60.0
+    floor: float = pydantic.Field(0.0, ge=0, le=1)  # S3's code has 1e-5, also as a share of the peak
+
+
 Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
-ScheduleConfig = ConstantConfig | CosineConfig | WarmRestartsConfig
+ScheduleConfig = ConstantConfig | CosineConfig | WarmRestartsConfig | HoldLinearConfig
 
 
 class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Optimiser, peak learning rate and schedule."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "lars"] = "adam"
     lr: pydantic.PositiveFloat = 2e-4
     weight_decay: pydantic.NonNegativeFloat = 0.0
     betas: tuple[Decay, Decay] = (0.9, 0.999)  # adam, adamw
-    momentum: Decay = 0.9  # sgd
+    momentum: Decay = 0.9  # sgd, lars
+    trust: pydantic.PositiveFloat = 0.001  # lars
+    exclude_vectors: bool = True  # lars: biases and normalisation weights neither decay nor adapt
     schedule: Annotated[ScheduleConfig, pydantic.Field(discriminator="name")] = ConstantConfig()
 
 
 def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser in its fused form, which can mask an update on the device (see trainer)."""
+    """The optimiser in a form that can mask an update on the device (see trainer): torch's fused ones, or our LARS."""
     wanted = [p for p in parameters if p.requires_grad]
+    if config.name == "lars":
+        return LARS(_lars_groups(config, wanted), config.lr, config.momentum, config.weight_decay, config.trust)
     common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     if config.name == "sgd":
         sgd = torch.optim.SGD(wanted, momentum=config.momentum, **common)  # type: ignore[arg-type]
@@ -71,6 +84,67 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
         return sgd
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(wanted, betas=config.betas, **common)  # type: ignore[arg-type]
+
+
+class LARS(torch.optim.Optimizer):
+    """Momentum SGD whose step in each matrix is a share of the matrix's own norm (You et al. 2017, arXiv 1708.03888).
+
+    As in VICReg's code: u = g + weight_decay·p; u·trust·|p|/|u| where the group adapts and neither norm is 0;
+    v = momentum·v + u; p − lr·v. (The paper has lr inside v and |g| + weight_decay·|p| for |u|.)
+    With `found_inf` set and not 0, as GradScaler and the trainer do, a step changes nothing, without asking the device.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | list[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        super().__init__(params, defaults)
+        self._step_supports_amp_scaling = True  # GradScaler hands over grad_scale and found_inf instead of waiting
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        found_inf = getattr(self, "found_inf", None)
+        masked = None if found_inf is None else found_inf.bool()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._step_one(p, p.grad, group, masked)
+
+    def _step_one(self, p: Tensor, gradient: Tensor, group: dict[str, Any], masked: Tensor | None) -> None:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        velocity = state["momentum_buffer"]
+        faster = group["momentum"] * velocity + self._adapted(p, gradient, group)
+        for old, new in ((p, p - group["lr"] * faster), (velocity, faster)):
+            old.copy_(new if masked is None else torch.where(masked, old, new))
+
+    def _adapted(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        """The decayed gradient, at the length that the trust coefficient allows."""
+        grad_scale = getattr(self, "grad_scale", None)
+        if grad_scale is not None:
+            gradient = gradient / grad_scale
+        update = gradient.add(p, alpha=group["weight_decay"])
+        if not group["adapt"]:
+            return update
+        own, length = torch.linalg.vector_norm(p), torch.linalg.vector_norm(update)
+        ratio = group["trust"] * own / length
+        return update * torch.where((own > 0) & (length > 0), ratio, 1.0)
+
+
+def _lars_groups(config: OptimConfig, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """Weights of two and more axes; biases and normalisation weights, which have one at most."""
+    if not config.exclude_vectors:
+        return [{"params": parameters}]
+    matrices, vectors = ([p for p in parameters if (p.ndim > 1) == wide] for wide in (True, False))
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0, "adapt": False}]
+    return [group for group in groups if group["params"]]
 
 
 def lr_at(config: OptimConfig, epoch: float, total_epochs: float) -> float:
@@ -84,6 +158,9 @@ def lr_at(config: OptimConfig, epoch: float, total_epochs: float) -> float:
         case WarmRestartsConfig():
             begin, length = _restart_cycle(epoch, schedule.t_0, schedule.t_mult)
             factor = _cycle(epoch - begin, schedule.t_up, length, schedule.floor)
+        case HoldLinearConfig():
+            fallen = min(1.0, max(0.0, epoch - schedule.hold_epochs) / schedule.fall_epochs)
+            factor = 1 - (1 - schedule.floor) * fallen
     return config.lr * factor
 
 

@@ -19,12 +19,14 @@ from safetensors.torch import load_file
 
 from asd import figures
 from asd.checkpoint import save_tensors
-from asd.data.manifest import Manifest, load_manifest, restrict
+from asd.data.manifest import Manifest, load_manifest
+from asd.data.restrict import restrict
 from asd.diagnosis import diagnose, spectrum_accuracy
 from asd.errors import UserError, run_main
 from asd.loggers import TensorBoardLogger
 from asd.report import ClipScores, build_report, markdown, scalars, write_report
 from asd.scorers import Embedded, ScorerConfig, build_scorer, scorer_label
+from asd.scorers.embedded import mean_by
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 EVALUATION_FILE = "evaluation.json"
@@ -34,11 +36,15 @@ LABEL_NAMES = {-1: "unlabelled", 0: "normal", 1: "anomaly"}
 
 
 class Validation(pydantic.BaseModel, extra="forbid", frozen=True):
-    """The clean numbers: held-out normal clips, no margin, no mixing, no smoothing."""
+    """The clean numbers: held-out normal clips, no margin, no mixing, no smoothing. None where a task has no such."""
 
-    loss: float
-    accuracy: float
+    loss: float | None
+    accuracy: float | None
     clips: int
+
+    def scalars(self) -> dict[str, float]:
+        """What there is to show."""
+        return {f"validation/{key}": value for key, value in self.model_dump().items() if value is not None}
 
 
 class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -52,6 +58,7 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     shards: str
     fingerprint: str
     machine_types: tuple[str, ...] = ()  # what the run was restricted to
+    machine_ids: tuple[str, ...] = ()
     select: str
     scorers: tuple[ScorerConfig, ...]
     validation: Validation | None
@@ -96,12 +103,13 @@ def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = Fal
     evaluation = read_evaluation(folder)
     if evaluation is None:
         raise UserError(f"{folder} holds no {EVALUATION_FILE}: embed the checkpoint first")
-    manifest = restrict(load_manifest(Path(evaluation.shards)), evaluation.machine_types)
+    manifest = restrict(load_manifest(Path(evaluation.shards)), evaluation.machine_types, evaluation.machine_ids)
     if manifest.fingerprint != evaluation.fingerprint:
         raise UserError(f"{evaluation.shards} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
     fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
     clips = score_clips(manifest, evaluation.scorers, fit, test)
+    fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
     body = build_report(clips, header)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
@@ -115,13 +123,15 @@ def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = Fal
 
 
 def score_clips(manifest: Manifest, scorers: tuple[ScorerConfig, ...], fit: Embedded, test: Embedded) -> ClipScores:
-    """The scores of all scorers for the embedded test clips."""
-    clips = test.clip_index.numpy()
+    """The scores of all scorers for the embedded test clips; a clip's score is the mean over its windows."""
+    indices, position = test.clips()
+    clips = indices.numpy()
     scores: dict[str, np.ndarray] = {}
     for config in scorers:
         scorer = build_scorer(config)
         scorer.fit(fit)
-        scores[scorer_label(config)] = scorer.score(test)
+        rows = torch.from_numpy(scorer.score(test))
+        scores[scorer_label(config)] = mean_by(rows, position, len(clips)).numpy()
     return ClipScores(
         key=manifest.strings("key", clips),
         file_name=manifest.strings("file_name", clips),
@@ -146,7 +156,8 @@ def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float
 
 
 def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[str]:
-    if (clean := evaluation.validation) is None:
+    clean = evaluation.validation
+    if clean is None or clean.accuracy is None or clean.loss is None:
         return []
     found = diagnose(clean.accuracy, clean.loss, classes, evaluation.epoch, evaluation.step, spectrum_accuracy)
     return [] if found is None else [found]
@@ -172,7 +183,7 @@ def _show(
     step = evaluation.step
     writer.log(step, scalars(report))
     if evaluation.validation is not None:
-        writer.log(step, {f"validation/{k}": v for k, v in evaluation.validation.model_dump().items()})
+        writer.log(step, evaluation.validation.scalars())
     for name, figure in pictures.items():
         writer.figure(step, name, figure)
     writer.text(step, "report", markdown(report))

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from asd import checkpoint
+from asd import checkpoint, tasks
 from asd.config import RunConfig, check_frames
 from asd.data.loader import DataConfig
-from asd.data.manifest import Manifest, load_manifest, restrict
+from asd.data.manifest import Manifest, load_manifest
 from asd.data.reader import Reader
+from asd.data.restrict import restrict
 from asd.errors import UserError
 from asd.run_folder import RunFolder
-from asd.tasks import build_classification
 
 
 def open_shards(data: DataConfig) -> Manifest:
@@ -31,29 +31,26 @@ def open_shards(data: DataConfig) -> Manifest:
     reader = Reader(manifest)
     reader.check_members()
     reader.close()
-    return restrict(manifest, data.machine_types)
+    return restrict(manifest, data.machine_types, data.machine_ids)
 
 
 def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
     check_frames(config, manifest.sample_rate)
     torch.manual_seed(config.train.seed)
-    task = build_classification(
-        config.frontend,
-        config.backbone,
-        config.loss,
-        config.mixup,
-        config.train.seed,
-        manifest.sample_rate,
-        len(manifest.classes),
-    )
-    if config.train.freeze == "all_but_centres":
-        task.freeze_network()
+    outliers = config.data.streams.outliers != "none"
+    task = tasks.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
+    task.freeze(*tasks.frozen_parts(task, config.train.freeze))
     if config.train.channels_last:
         task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
-        task.backbone.compile()
+        network_of(task).compile()
     return task
+
+
+def network_of(task: nn.Module) -> nn.Module:
+    """The part of a task that does the work: the backbone, or the network that reconstructs."""
+    return task.encoder.backbone if hasattr(task, "encoder") else task.network  # type: ignore[union-attr, return-value]
 
 
 def network_signature(task: nn.Module) -> str:

@@ -36,10 +36,10 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     seed: int = pydantic.Field(0, ge=0, lt=2**63)
     precision: Precision = "auto"
     accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
-    clip_norm: pydantic.PositiveFloat = 5.0
+    clip_norm: pydantic.PositiveFloat | None = 5.0  # None: gradients are not clipped (LARS has its own measure)
     log_every: pydantic.PositiveInt = 20  # steps
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
-    freeze: Literal["none", "all_but_centres"] = "none"  # all_but_centres: transfer to other classes, see init_from
+    freeze: Literal["none", "all_but_centres", "all_but_last_block", "centres"] = "none"  # see init_from
     channels_last: bool = True
     compile: bool = False
     reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful
@@ -111,7 +111,7 @@ class Trainer:
             self._restore(resumed)
         self.flags = Flags(self.ranks)
         self.timer = IntervalTimer(self.ranks.device)
-        self.interval: list[tuple[Tensor, Tensor]] = []  # (loss, gradient norm) of each step since the last line
+        self.interval: list[dict[str, Tensor]] = []  # loss, its parts, gradient norm of each step since the last line
         self.statistics = RunningStatistics(parts.task)
         self.bad_clips_seen = self.told_to_stop = False
         self.lr = 0.0
@@ -137,13 +137,13 @@ class Trainer:
         self.statistics.remember()
         torch.manual_seed(step_seed(self.train.seed, self.state.step, self.ranks.rank))  # dropout, exact on resume
         self._set_learning_rate()
-        loss = self._forward_backward(batch)
-        norm = self._clip()
+        losses = self._forward_backward(batch)
+        loss, norm = losses["loss"], self._clip()
         self._update(norm)
         scaled = self.ranks.precision == "fp16"  # where an infinite gradient is the scaler's everyday business
         bad_clips = bool(self.parts.loader.reader.bad)
         self.flags.send(loss if scaled else loss + norm, self.parts.stop.name is not None, bad_clips)
-        self.interval.append((loss, norm))
+        self.interval.append({**losses, "grad_norm": norm})
         self.timer.add(len(batch.clip_index), self.parts.loader.pop_wait_s())
         self.state.step += 1
         self.state.clips_seen += self.train.global_batch
@@ -153,19 +153,22 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
 
-    def _forward_backward(self, batch: Batch) -> Tensor:
-        """Accumulate gradients over the parts of a batch; ranks exchange them with the last part."""
+    def _forward_backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Accumulate gradients over the parts of a batch; ranks exchange them with the last part.
+
+        Returns the loss and what the task wants to have shown beside it, scalars that are means over the parts.
+        """
         parts = batch.split(self.train.accumulate)
-        total = torch.zeros((), device=self.ranks.device)
+        outputs = []
         for index, part in enumerate(parts):
             with nullcontext() if index == len(parts) - 1 else self.ranks.accelerator.no_sync(self.model):
-                loss = self.model(part).loss / len(parts)
-                self.ranks.accelerator.backward(loss)
-            total += loss.detach()
-        return total
+                output = self.model(part)
+                self.ranks.accelerator.backward(output.loss / len(parts))
+            outputs.append({"loss": output.loss.detach(), **output.logs})
+        return {name: torch.stack([o[name].float() for o in outputs]).mean() for name in outputs[0]}
 
     def _clip(self) -> Tensor:
-        norm = self.ranks.accelerator.clip_grad_norm_(self.model.parameters(), self.train.clip_norm)
+        norm = self.ranks.accelerator.clip_grad_norm_(self.model.parameters(), self.train.clip_norm or torch.inf)
         return torch.as_tensor(norm, device=self.ranks.device)
 
     def _update(self, norm: Tensor) -> None:
@@ -202,9 +205,10 @@ class Trainer:
 
     def _interval_record(self) -> dict[str, float]:
         """Numbers of the steps since the last line, over all ranks."""
-        loss, norm = torch.stack([torch.stack(pair) for pair in self.interval]).double().mean(0).tolist()
+        names = list(self.interval[0])
+        shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.interval]).double().mean(0)
         self.interval.clear()
-        own = {"loss": loss, "grad_norm": norm, **self.timer.read()}
+        own = {**dict(zip(names, shown.tolist(), strict=True)), **self.timer.read()}
         values = torch.tensor(list(own.values()), dtype=torch.float32, device=self.ranks.device)
         mean = dict(zip(own, self.ranks.reduce(values.clone(), "mean").tolist(), strict=True))
         most = dict(zip(own, self.ranks.reduce(values, "max").tolist(), strict=True))
@@ -212,6 +216,7 @@ class Trainer:
             "epoch": self.epoch,
             "loss": mean["loss"],
             "loss_max": most["loss"],
+            **{name: mean[name] for name in names if name not in ("loss", "grad_norm")},
             "grad_norm": mean["grad_norm"],
             "lr": self.lr,
             "clips_per_s": mean["clips_per_s_per_rank"] * self.ranks.world_size,

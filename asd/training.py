@@ -15,8 +15,9 @@ from asd.checkpoint import Payload
 from asd.config import RunConfig, check_batch, dump_yaml
 from asd.data.loader import Loader
 from asd.data.manifest import Manifest
-from asd.data.plan import Plan, Stream, make_plan
+from asd.data.plan import Plan, make_plan
 from asd.data.splits import Splits, make_splits
+from asd.data.streams import make_streams
 from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
 from asd.evaluator import Evaluator, Selection, TrainingEvaluator, best_step
@@ -27,7 +28,7 @@ from asd.run_folder import RunFolder, RunLock, provenance
 from asd.scoring import read_report
 from asd.signals import StopSignal
 from asd.system import build_task, initialise_from, network_signature, open_shards
-from asd.tasks import refuse_single_class
+from asd.tasks import refuse_single_class, tells_classes_apart
 from asd.trainer import Parts, Trainer
 
 
@@ -86,10 +87,11 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
 def open_data(config: RunConfig) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data)
-    refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
+    if tells_classes_apart(config.task):
+        refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
-    stream = Stream("all", splits.train, config.train.global_batch)
-    return Data(manifest, splits, make_plan([stream], config.train.seed, config.data.run_length))
+    streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
+    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length))
 
 
 def check(config: RunConfig, world_size: int) -> str:
@@ -111,6 +113,8 @@ def identity(config: RunConfig, manifest: Manifest, task: nn.Module) -> dict[str
         "format": checkpoint.FORMAT_VERSION,
         "fingerprint": manifest.fingerprint,
         "machine_types": list(config.data.machine_types),
+        "machine_ids": list(config.data.machine_ids),
+        "streams": config.data.streams.model_dump(mode="json"),
         "global_batch": config.train.global_batch,
         "seed": config.train.seed,
         "run_length": config.data.run_length,
@@ -175,7 +179,8 @@ def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, fol
     parameters = sum(p.numel() for p in task.parameters())
     _say(ranks, f"{len(classes)} classes: {' '.join(map(str, classes))}")
     _say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
-    _say(ranks, f"{config.frontend.name}, {config.backbone.name}, {config.loss.name}: {parameters:,} parameters")
+    parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
+    _say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")
     _say(
         ranks,
         f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}, global batch "

@@ -17,16 +17,16 @@ from asd.data.manifest import CLIPS_SCHEMA, CODECS, ManifestFile, class_table, w
 from asd.errors import UserError, run_main
 from shards import report
 from shards.audio import AVERAGE, Channel, Conversion, Target
+from shards.ground_truth import join_ground_truth
+from shards.layouts import LAYOUTS, find_clips
+from shards.layouts.clip import Choices, Corpus
 from shards.options import count, positive
 from shards.progress import clip_bar
 from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
-from shards.sources import SourceClip, dcase2020, mimii, refuse_repeated_keys
 from shards.staging import check_out, refuse_taken, staged
-from shards.table import table
 from shards.workers import available_cores, clean_up_on_signals, run_jobs
 from shards.writer import PackedShard, ShardJob, plan_shards, tar_bytes, write_shard
 
-LAYOUTS = ("dcase2020", "mimii", "table")
 BYTES_PER_WORKER = {"pcm16": 512 << 20, "flac": 32 << 20}  # about a second's work of one core
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_out(options.out, options.overwrite)
     target = Target(options.sample_rate, options.channel, options.codec)
     with clean_up_on_signals():
-        found = scan(find_clips(options), target)
+        found = scan(find_corpus(options), target)
         report.print_scan(found)
         refuse_unfit(found, target, options.resample, options.skip_bad)
         file, shards = write_set(options, found, target)
@@ -51,6 +51,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--layout", choices=LAYOUTS, required=True, help="how the recordings are laid out: docs/data.md"
     )
     parser.add_argument("--source", type=Path, action="append", required=True, help="folder (table: csv); repeatable")
+    parser.add_argument(
+        "--ground-truth",
+        type=Path,
+        action="append",
+        help="labels of an evaluation set: folder or file as the official evaluator has it; repeatable",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the packed set, made by this command")
     parser.add_argument("--name", help="name of the set (default: the folder's)")
     parser.add_argument("--sample-rate", type=positive, default=16_000, help="Hz (default 16000)")
@@ -77,16 +83,10 @@ def _channel(text: str) -> Channel:
         raise argparse.ArgumentTypeError(f"{error}, nor {AVERAGE!r}") from None
 
 
-def find_clips(options: argparse.Namespace) -> list[SourceClip]:
-    """The clips of all sources. Raises UserError where names or places do not fit the layout, or a clip comes twice."""
-    if options.layout == "dcase2020":
-        clips = dcase2020(options.source)
-    elif options.layout == "mimii":
-        clips = mimii(options.source, options.test_normals, options.seed)
-    else:
-        clips = table(options.source)
-    refuse_repeated_keys(clips)
-    return clips
+def find_corpus(options: argparse.Namespace) -> Corpus:
+    """The clips of all sources, with the labels of evaluation sets where these are given."""
+    corpus = find_clips(options.layout, options.source, Choices(options.test_normals, options.seed))
+    return join_ground_truth(corpus, options.ground_truth) if options.ground_truth else corpus
 
 
 def write_set(options: argparse.Namespace, found: Scan, target: Target) -> tuple[ManifestFile, list[PackedShard]]:
@@ -136,6 +136,7 @@ def _write_manifest(
     return write_manifest(
         folder,
         options.name or options.out.name,
+        options.layout,
         target.sample_rate,
         classes,
         [shard.shard for shard in shards],
@@ -175,7 +176,7 @@ def _notes(found: Scan, shards: Sequence[PackedShard], seed: int) -> dict[str, i
         done.add(shard.done)
     skipped = Counter(f"skipped_{bad.error.kind.replace('-', '_')}" for bad in found.bad)
     counts = vars(done) | skipped | {"duplicates": len(found.duplicates), "duplicates_leaking": len(found.leaking)}
-    return {"seed": seed} | {name: count for name, count in counts.items() if count}
+    return {"seed": seed} | found.notes | {name: count for name, count in counts.items() if count}
 
 
 if __name__ == "__main__":

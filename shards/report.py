@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, MachineClass, ManifestFile
+from shards.layouts.clip import SourceClip
 from shards.scan import Scan, ScannedClip
-from shards.sources import SourceClip
 from shards.writer import PackedShard
 
 MAX_CLASS_ROWS = 60  # beyond, one row a machine type
@@ -33,7 +33,7 @@ def print_scan(found: Scan) -> None:
     console = Console()
     if found.clips:
         console.print(_counts_table([item.clip for item in found.clips]))
-    for line in (*_properties(found.clips), *_oddities(found)):
+    for line in (*_properties(found.clips), *found.remarks, *_oddities(found)):
         _say(console, line)
 
 

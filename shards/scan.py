@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from asd.data.manifest import LABEL_NORMAL
 from asd.errors import UserError
 from shards.audio import BadFileError, Header, Target, read_header
+from shards.layouts.clip import Corpus, SourceClip
 from shards.progress import clip_bar
-from shards.sources import SourceClip
 
 SCAN_THREADS = 8
 READ_BYTES = 1 << 20
@@ -41,6 +41,8 @@ class Scan:
     clips: list[ScannedClip]
     bad: list[BadClip] = field(default_factory=list)
     duplicates: list[tuple[SourceClip, SourceClip]] = field(default_factory=list)  # identical audio
+    remarks: list[str] = field(default_factory=list)  # of the layout, to be shown
+    notes: dict[str, int] = field(default_factory=dict)  # of the layout, for the manifest
 
     @property
     def leaking(self) -> list[tuple[SourceClip, SourceClip]]:
@@ -48,9 +50,10 @@ class Scan:
         return [(a, b) for a, b in self.duplicates if a.split != b.split or a.label != b.label]
 
 
-def scan(clips: Sequence[SourceClip], target: Target, threads: int = SCAN_THREADS) -> Scan:
+def scan(corpus: Corpus, target: Target, threads: int = SCAN_THREADS) -> Scan:
     """Read every header, in threads; sort out what cannot be packed; find identical audio."""
-    result = Scan([])
+    clips = corpus.clips
+    result = Scan([], remarks=corpus.remarks, notes=corpus.notes)
     with clip_bar("scanning", len(clips)) as bar, ThreadPoolExecutor(threads) as pool:
         for clip, header in zip(clips, pool.map(lambda clip: _try_header(clip, target), clips), strict=True):
             if isinstance(header, Header):

@@ -5,6 +5,7 @@ import torch
 
 from asd.diagnosis import diagnose, spectrum_accuracy
 from asd.scorers import Embedded
+from tests.embedded import embedded_of
 
 
 def verdict(accuracy: float, loss: float = 1.0, classes: int = 41, spectrum: float | None = 0.8, **when) -> str | None:
@@ -44,10 +45,9 @@ def test_perfection_alone_is_not_triviality(accuracy, loss, spectrum):
 
 
 def embedded(classes: list[int], features: list[list[float]]) -> Embedded:
-    rows = torch.arange(len(classes))
     own = torch.tensor(classes, dtype=torch.int64)
     spectrum = torch.tensor(features).reshape(len(classes), 2)
-    return Embedded(rows, own, torch.zeros(len(classes), 3), torch.zeros(len(classes), 2), spectrum)
+    return embedded_of(torch.zeros(len(classes), 3), own, features=spectrum)
 
 
 def test_spectrum_accuracy_is_that_of_the_nearest_training_clip():

@@ -22,6 +22,7 @@ from asd.figures import (
 from asd.figures.tsne import MAX_CLIPS, layout
 from asd.metrics import ClipScores, auc, summarise
 from asd.scorers import Embedded
+from tests.embedded import embedded_of
 
 SCORERS = ("softmax", "knn", "untrained_knn")
 
@@ -215,9 +216,7 @@ def test_clips_are_drawn_by_seed():
 
 
 def embedded(own: ClipScores) -> Embedded:
-    rows = len(own)
-    zeros = torch.zeros(rows, dtype=torch.int64)
-    return Embedded(zeros, zeros, torch.randn(rows, 4), torch.rand(rows, 4), torch.zeros(rows, 3))
+    return embedded_of(torch.randn(len(own), 4), logits=torch.rand(len(own), 4))
 
 
 @pytest.mark.parametrize(("scale", "tsne"), [(None, False), (30.0, False), (30.0, True)])

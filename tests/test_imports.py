@@ -22,9 +22,13 @@ LEVELS = [
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio",
     },
-    {"asd.data.reader", "asd.data.splits", "asd.signals", "asd.report", "asd.figures", "asd.diagnosis"},
+    {
+        "asd.data.reader", "asd.data.splits", "asd.data.restrict", "asd.signals",
+        "asd.report", "asd.score_files", "asd.figures", "asd.diagnosis",
+    },
+    {"asd.data.streams"},
     # batches; what a step means; embeddings file → scores and report
-    {"asd.data.loader", "asd.tasks", "asd.scoring"},
+    {"asd.data.loader", "asd.tasks", "asd.scoring", "asd.official_report"},
     {"asd.trainer", "asd.embedding"},
     {"asd.evaluator"},
     {"asd.config"},
@@ -42,7 +46,7 @@ NEVER = {
     "asd.backbones": ["asd.data", "asd.distributed"],
     "asd.losses": ["asd.data", "asd.distributed"],
     "asd.augment": ["asd.data", "asd.distributed"],
-    "asd.tasks": ["asd.distributed", "asd.scorers", "asd.data.manifest", "asd.data.loader"],
+    "asd.tasks": ["asd.scorers", "asd.data.manifest", "asd.data.loader"],
     "asd.trainer": ["asd.evaluator", "asd.embedding", "asd.scoring", "asd.scorers", "asd.tasks", "asd.backbones"],
     "asd.evaluator": ["asd.trainer", "asd.tasks", "asd.backbones"],
     "asd": ["shards", "train_ddp", "eval", "tests", "benchmarks", "webdataset", "librosa", "pandas"],
@@ -64,6 +68,8 @@ WITHOUT_TORCH = {
     "asd.data.manifest",
     "asd.data.plan",
     "asd.data.splits",
+    "asd.data.restrict",
+    "asd.data.streams",
     "asd.data.reader",
     "asd.run_folder",
 }

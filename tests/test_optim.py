@@ -11,7 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from asd.optim import ConstantConfig, CosineConfig, OptimConfig, WarmRestartsConfig, build_optimizer, lr_at
+from asd.optim import (
+    LARS,
+    ConstantConfig,
+    CosineConfig,
+    HoldLinearConfig,
+    OptimConfig,
+    WarmRestartsConfig,
+    build_optimizer,
+    lr_at,
+)
 
 
 def factor(schedule, epoch: float, total: float = 100.0) -> float:
@@ -61,6 +70,31 @@ def test_cosine(epoch, expected):
     assert factor(CosineConfig(warmup_epochs=1, floor=0.1), epoch, total=5) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(0, 1.0), (29.9, 1.0), (30, 1.0), (31, 59 / 60), (60, 0.5), (75, 0.25), (89, 1 / 60), (90, 0.0), (100, 0.0)],
+)
+def test_hold_linear(epoch, expected):
+    """S3: constant to epoch 30, then linearly down over 60."""
+    assert factor(HoldLinearConfig(), epoch) == pytest.approx(expected, abs=1e-9)
+    floored = factor(HoldLinearConfig(floor=1e-5), epoch)
+    assert floored == pytest.approx(1e-5 + (1 - 1e-5) * expected, abs=1e-9)
+
+
+def test_hold_linear_falls_at_once_without_a_hold():
+    schedule = HoldLinearConfig(hold_epochs=0, fall_epochs=4)
+    assert [factor(schedule, e) for e in (0, 1, 4, 5)] == pytest.approx([1.0, 0.75, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(0, 0.0), (1, 0.08), (5, 0.4), (10, 0.8), (55, (0.8 + 0.002) / 2), (100, 0.002)]
+)
+def test_the_schedule_of_vicreg_pre_training_is_a_cosine(epoch, expected):
+    """S5: 0 → 0.8 over 10 epochs, then a cosine to 0.002 at epoch 100."""
+    config = OptimConfig(name="lars", lr=0.8, schedule=CosineConfig(warmup_epochs=10, floor=0.002 / 0.8))
+    assert lr_at(config, epoch, 100) == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 0.0), (1, 0.25), (4, 1.0), (99, 1.0)])
 def test_constant(epoch, expected):
     assert factor(ConstantConfig(warmup_epochs=4), epoch) == pytest.approx(expected)
@@ -79,6 +113,7 @@ def test_no_warm_up_starts_at_the_top():
         (WarmRestartsConfig(t_0=10, t_mult=1.5, t_up=3, floor=0.2), [10, 25, 47.5, 81.25]),
         (CosineConfig(warmup_epochs=5, floor=0.05), []),
         (ConstantConfig(warmup_epochs=5), []),
+        (HoldLinearConfig(floor=0.1), []),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -96,6 +131,8 @@ def test_a_cycle_shorter_than_its_warm_up_is_refused():
 
 
 # Optimisers
+
+LARS_CONFIG = OptimConfig(name="lars", lr=0.8, weight_decay=0.05, momentum=0.7, trust=0.01)
 
 
 def network() -> nn.Module:
@@ -122,7 +159,7 @@ def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.
     return [t.detach().clone() for t in [*module.parameters(), *state]]
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lars"])
 def test_a_masked_update_changes_nothing(name):
     module = network()
     optimizer = build_optimizer(OptimConfig(name=name, lr=0.1, weight_decay=0.1), module.parameters())
@@ -135,7 +172,7 @@ def test_a_masked_update_changes_nothing(name):
     assert all(a.equal(b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lars"])
 def test_training_goes_on_as_if_the_masked_update_had_never_been(name):
     """Also where it is the very first one, before the optimiser has any state."""
     config = OptimConfig(name=name, lr=0.1, weight_decay=0.1)
@@ -181,14 +218,105 @@ def test_frozen_parameters_are_left_alone():
     assert [id(p) for p in group["params"]] == [id(p) for p in module[1].parameters()]
 
 
-def test_state_survives_saving(tmp_path):
+@pytest.mark.parametrize("config", [OptimConfig(), LARS_CONFIG], ids=lambda config: config.name)
+def test_state_survives_saving(tmp_path, config):
     module = network()
-    optimizer = build_optimizer(OptimConfig(), module.parameters())
+    optimizer = build_optimizer(config, module.parameters())
     step(module, optimizer, 0, 0.0)
     twin = copy.deepcopy(module)
     torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
-    again = build_optimizer(OptimConfig(), twin.parameters())
+    again = build_optimizer(config, twin.parameters())
     again.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
     for m, o in ((module, optimizer), (twin, again)):
         step(m, o, 1, 0.0)
     assert all(a.equal(b) for a, b in zip(module.parameters(), twin.parameters(), strict=True))
+
+
+# LARS
+
+
+def numpy_lars(weights, gradients, config: OptimConfig, lrs: list[float]) -> list[np.ndarray]:
+    """The weights after some steps, in float64; gradients by step and parameter."""
+    weights = [w.astype(np.float64) for w in weights]
+    velocities = [np.zeros_like(w) for w in weights]
+    for lr, of_step in zip(lrs, gradients, strict=True):
+        for i, gradient in enumerate(of_step):
+            update = gradient.astype(np.float64)
+            if weights[i].ndim > 1 or not config.exclude_vectors:
+                update = update + config.weight_decay * weights[i]
+                own, length = np.sqrt(np.sum(weights[i] ** 2)), np.sqrt(np.sum(update**2))
+                if own > 0 and length > 0:
+                    update = config.trust * own / length * update
+            velocities[i] = config.momentum * velocities[i] + update
+            weights[i] = weights[i] - lr * velocities[i]
+    return weights
+
+
+@pytest.mark.parametrize("exclude_vectors", [True, False])
+def test_lars_equals_numpy(exclude_vectors):
+    config = LARS_CONFIG.model_copy(update={"exclude_vectors": exclude_vectors})
+    module = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3), nn.PReLU())
+    nn.init.zeros_(module[2].weight)  # a norm of 0: the update as it is
+    before = [p.detach().numpy().copy() for p in module.parameters()]
+    optimizer = build_optimizer(config, module.parameters())
+    gradients, lrs = [], [0.0, 0.4, 0.8, 0.5, 0.1]
+    for seed, lr in enumerate(lrs):
+        give_gradients(module, seed)
+        gradients.append([p.grad.numpy().copy() for p in module.parameters()])
+        for group in optimizer.param_groups:  # as the trainer does
+            group["lr"] = lr
+        optimizer.step()
+    for ours, expected in zip(module.parameters(), numpy_lars(before, gradients, config, lrs), strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_lars_step_is_the_trust_share_of_the_weights_whatever_the_gradient():
+    for size in (1e-6, 1.0, 1e6):
+        weight = nn.Parameter(torch.randn(4, 5, generator=torch.Generator().manual_seed(0)))
+        before = weight.detach().clone()
+        optimizer = LARS([weight], lr=0.5, momentum=0.9, trust=0.001)
+        weight.grad = size * torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
+        optimizer.step()
+        share = (weight.detach() - before).norm() / before.norm()
+        assert share.item() == pytest.approx(0.5 * 0.001, rel=1e-3)
+
+
+def test_lars_leaves_biases_and_norms_out_of_decay_and_adaptation():
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.PReLU())
+    matrices, vectors = build_optimizer(LARS_CONFIG, module.parameters()).param_groups
+    assert [p.ndim for p in matrices["params"]] == [4]
+    assert [p.ndim for p in vectors["params"]] == [1, 1, 1, 1]
+    assert (matrices["weight_decay"], matrices["adapt"]) == (0.05, True)
+    assert (vectors["weight_decay"], vectors["adapt"]) == (0.0, False)
+    (group,) = build_optimizer(LARS_CONFIG, [module[1].weight]).param_groups
+    assert not group["adapt"]
+
+
+def test_lars_unscales_what_a_scaler_leaves_to_it():
+    """GradScaler sets grad_scale and found_inf on optimisers that say that they look at them."""
+    scaled, plain = network(), network()
+    config = LARS_CONFIG.model_copy(update={"weight_decay": 0.5})
+    ours, theirs = (build_optimizer(config, m.parameters()) for m in (scaled, plain))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        ours.zero_grad(), theirs.zero_grad()
+        scaler.scale(scaled(x).square().mean()).backward()
+        scaler.step(ours)
+        scaler.update()
+        plain(x).square().mean().backward()
+        theirs.step()
+    for a, b in zip(scaled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_lars_never_reads_from_the_device():
+    """Tensors on the meta device have no values: a step that asked for one would fail."""
+    module = network().to("meta")
+    optimizer = build_optimizer(LARS_CONFIG, module.parameters())
+    for p in module.parameters():
+        p.grad = torch.empty_like(p)
+    optimizer.found_inf = torch.empty((), device="meta")
+    optimizer.step()
+    with pytest.raises(RuntimeError):
+        bool(optimizer.found_inf)

@@ -19,11 +19,20 @@ class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Weight ~ Beta(alpha, alpha), partners by a random cyclic shift within each group."""
 
     alpha: pydantic.PositiveFloat = 1.0
+    uniform: tuple[float, float] | None = None  # instead: weight of the own clip, uniform between these (S4: 0.5 to 1)
     group_size: int = pydantic.Field(8, ge=2)
     weight_per: Literal["group", "batch"] = "group"
+    partner: Literal["any", "other_class"] = "any"  # other_class: a clip without such a partner stays as it is
     # waveform: the spectrogram of the mixture. spectrogram: the mixture of the decibels, as TASTgram-MFN was published
     # (learned features still see mixed waveforms).
     of: Literal["waveform", "spectrogram"] = "waveform"
+
+    @pydantic.field_validator("uniform")
+    @classmethod
+    def _within_bounds(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and not 0 <= bounds[0] <= bounds[1] <= 1:
+            raise ValueError("give two numbers from 0 to 1, the smaller first")
+        return bounds
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,10 @@ class Mix:
         weight = self.weight.view(-1, *[1] * (signal.dim() - 1))
         return torch.lerp(signal[self.partner], signal, weight)
 
+    def to(self, device: torch.device) -> Mix:
+        """The same on a device; copies do not block."""
+        return Mix(self.weight.to(device, non_blocking=True), self.partner.to(device, non_blocking=True))
+
 
 def draw_mix(config: MixupConfig, seed: int, epoch: int, step: int, first_row: int, rows: int) -> Mix:
     """The mixture of rows first_row … first_row + rows of the global batch at (epoch, step)."""
@@ -46,8 +59,32 @@ def draw_mix(config: MixupConfig, seed: int, epoch: int, step: int, first_row: i
         raise ValueError(f"rows {first_row}..{first_row + rows} do not hold whole mixing groups of {size}")
     group = np.arange(first_row, first_row + rows) // size
     shift = 1 + np.random.default_rng([seed, epoch, step, 1]).integers(size - 1, size=group[-1] + 1)[group]
-    draws = np.random.default_rng([seed, epoch, step, 2]).beta(config.alpha, config.alpha, size=group[-1] + 1)
+    rng, groups = np.random.default_rng([seed, epoch, step, 2]), group[-1] + 1
+    draws = rng.uniform(*config.uniform, groups) if config.uniform else rng.beta(config.alpha, config.alpha, groups)
     weight = draws[group] if config.weight_per == "group" else np.full(rows, draws[0])
     row = np.arange(rows)
     partner = row - row % size + (row % size + shift) % size
     return Mix(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(partner))
+
+
+def with_other_class(mix: Mix, classes: Tensor, size: int) -> Mix:
+    """The same, but each row's partner is the first one from there on, within its group, of another class (B,).
+
+    A row whose group holds no other class is left unmixed. Nothing is read from the device.
+    """
+    groups = len(classes) // size
+    row = torch.arange(size, device=classes.device)
+    begin = mix.partner.view(groups, size) % size
+    candidate = (begin[..., None] + row) % size  # (groups, size, size): in the order in which they are tried
+    own = classes.view(groups, size)
+    differs = own[:, None, :].expand(-1, size, -1).gather(2, candidate) != own[..., None]
+    chosen = candidate.gather(2, differs.int().argmax(2, keepdim=True)).squeeze(2)
+    partner = torch.where(differs.any(2), chosen, row) + size * torch.arange(groups, device=classes.device)[:, None]
+    alone = ~differs.any(2).flatten()
+    return Mix(mix.weight.masked_fill(alone, 1.0), partner.flatten())
+
+
+def pair_weights(alpha: float, seed: int, epoch: int, step: int, first: int, pairs: int) -> Tensor:
+    """Weights ~ Beta(alpha, alpha) of the global batch's pairs first … first + pairs at (epoch, step), (pairs,)."""
+    draws = np.random.default_rng([seed, epoch, step, 3]).beta(alpha, alpha, size=first + pairs)
+    return torch.from_numpy(draws[first:].astype(np.float32))

@@ -1,4 +1,4 @@
-"""MobileFaceNet (Chen et al. 2018) in the shape of TASTgram-MFN (S2). Legend: B batch, M mel bins, F frames."""
+"""MobileFaceNet (Chen et al. 2018) of TASTgram-MFN (S2) and of PFU (S4). Legend: B batch, M mel bins, F frames."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import pydantic
 from torch import Tensor, nn
 
 from asd.backbones.norms import NormKind, norm1d, norm2d
-
-Row = tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt]
+from asd.backbones.tables import Row, scaled
 
 
 class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
-    """Bottlenecks are (expansion, channels, repeats, first stride)."""
+    """Bottlenecks are (expansion, channels, repeats, first stride); S2's by default."""
 
     name: Literal["mobilefacenet"] = "mobilefacenet"
     bottlenecks: Annotated[tuple[Row, ...], pydantic.Field(min_length=1)] = (
@@ -36,7 +35,7 @@ class MobileFaceNet(nn.Module):
         super().__init__()
         self.config = config
         self.embedding_dim = config.embedding
-        stem, last = (_scaled(count, config.width) for count in (64, 512))
+        stem, last = (scaled(count, config.width) for count in (64, 512))
         stride = math.prod(row[3] for row in config.bottlenecks) * 2
         body, width = _bottlenecks(config, stem)
         self.body = nn.Sequential(
@@ -78,7 +77,7 @@ class Bottleneck(nn.Module):
 def _bottlenecks(config: MobileFaceNetConfig, inner: int) -> tuple[list[nn.Module], int]:
     blocks: list[nn.Module] = []
     for expansion, channels, repeats, stride in config.bottlenecks:
-        outer = _scaled(channels, config.width)
+        outer = scaled(channels, config.width)
         for repeat in range(repeats):
             blocks.append(Bottleneck(inner, outer, stride if repeat == 0 else 1, expansion, config.norm))
             inner = outer
@@ -98,11 +97,6 @@ def _conv(
 ) -> nn.Sequential:
     layers = [nn.Conv2d(inner, outer, kernel, stride, padding, groups=groups, bias=False), norm2d(norm, outer)]
     return nn.Sequential(*layers) if linear else nn.Sequential(*layers, nn.PReLU(outer))
-
-
-def _scaled(count: int, width: float) -> int:
-    """Channel count times width, in multiples of eight."""
-    return max(8, round(count * width / 8) * 8)
 
 
 def _init_conv(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The usual ResNet-50 of bottleneck blocks and global pooling (He et al. 2016), for plain softmax (S1).
+"""The usual ResNet-50 of bottleneck blocks and global pooling (He et al. 2016): S1's plain softmax, and S4.
 
 Legend: B batch, M mel bins, F frames, D embedding.
 """
@@ -11,6 +11,7 @@ import pydantic
 from torch import Tensor, nn
 
 from asd.backbones.norms import NormKind, norm2d
+from asd.backbones.projection import projection
 
 EXPANSION = 4
 
@@ -21,6 +22,7 @@ class ResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
     name: Literal["resnet50"] = "resnet50"
     depths: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (3, 4, 6, 3)
     width: pydantic.PositiveInt = 64  # channels inside the first stage's blocks
+    embedding: pydantic.PositiveInt | None = None  # null: the pooled map itself
     norm: NormKind = "batch"
 
 
@@ -43,11 +45,11 @@ class ResNet(nn.Module):
                 layers.append(Bottleneck(inner, width, stride, config.norm))
                 inner = width * EXPANSION
         self.layers = nn.Sequential(*layers)
-        self.embedding_dim = inner
+        self.project, self.embedding_dim = projection(inner, config.embedding, config.norm)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D)."""
-        return self.layers(spectrogram).mean((2, 3))
+        return self.project(self.layers(spectrogram).mean((2, 3)))
 
 
 class Bottleneck(nn.Module):

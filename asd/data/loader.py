@@ -20,6 +20,7 @@ from asd.data.batch import Batch
 from asd.data.manifest import Manifest
 from asd.data.plan import Plan, crop_starts, rank_slice
 from asd.data.reader import Reader
+from asd.data.streams import StreamsConfig
 
 
 class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -27,6 +28,8 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
 
     shards: str = "data/dcase2020"
     machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all
+    machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
+    streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)

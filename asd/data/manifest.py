@@ -22,7 +22,7 @@ import pydantic
 
 from asd.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
 CODECS = ("pcm16", "flac")
@@ -75,8 +75,9 @@ class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
 class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The content of manifest.json."""
 
-    format: Literal[1]
+    format: Literal[2]
     name: str
+    layout: str = pydantic.Field(min_length=1)  # of the recordings: dcase2020 …, mimii, table
     sample_rate: pydantic.PositiveInt
     classes: tuple[MachineClass, ...]
     shards: tuple[Shard, ...]
@@ -135,8 +136,13 @@ class Manifest:
         return (column if indices is None else column.take(pa.array(indices))).to_pylist()
 
     def select(self, split: str) -> np.ndarray:
-        """Indices of the clips of a split, in the order in which they lie in the shards."""
-        return np.flatnonzero(self._codes("split", SPLITS) == SPLITS.index(split))
+        """Indices of a split's clips that belong to a class, in the order in which they lie in the shards."""
+        return np.flatnonzero((self._codes("split", SPLITS) == SPLITS.index(split)) & (self.class_index >= 0))
+
+    @cached_property
+    def training_clips(self) -> np.ndarray:
+        """Indices of all training clips, also of those that belong to no class of a restricted set."""
+        return np.flatnonzero(self._codes("split", SPLITS) == SPLITS.index("train"))
 
     @cached_property
     def is_flac(self) -> np.ndarray:
@@ -149,27 +155,6 @@ class Manifest:
         return translate[column.indices.to_numpy()]
 
 
-def restrict(manifest: Manifest, machine_types: Sequence[str]) -> Manifest:
-    """The part of a set that is about some machine types, with their classes alone; all of it where none is named.
-
-    Raises UserError for a type that the set does not hold.
-    """
-    if not machine_types:
-        return manifest
-    found = sorted({c.machine_type for c in manifest.classes})
-    for name in machine_types:
-        if name not in found:
-            raise UserError(f"{manifest.root} holds no machine type {name}: it holds {', '.join(found)}")
-    kept = np.array([c.machine_type in machine_types for c in manifest.classes])
-    clips = kept[manifest.class_index]
-    renumbered = (np.cumsum(kept) - 1).astype(np.int32)[manifest.class_index[clips]]
-    table = manifest.table.filter(pa.array(clips))
-    position = table.schema.get_field_index("class_index")
-    table = table.set_column(position, CLIPS_SCHEMA.field("class_index"), pa.array(renumbered)).combine_chunks()
-    classes = tuple(c for c, keep in zip(manifest.classes, kept, strict=True) if keep)
-    return Manifest(manifest.root, manifest.file.model_copy(update={"classes": classes}), table)
-
-
 def class_table(types_and_ids: Sequence[tuple[str, str]]) -> tuple[MachineClass, ...]:
     """The sorted classes found among (machine type, machine ID) pairs; never a fixed number of them."""
     return tuple(MachineClass(machine_type=t, machine_id=i) for t, i in sorted(set(types_and_ids)))
@@ -178,6 +163,7 @@ def class_table(types_and_ids: Sequence[tuple[str, str]]) -> tuple[MachineClass,
 def write_manifest(
     root: Path,
     name: str,
+    layout: str,
     sample_rate: int,
     classes: Sequence[MachineClass],
     shards: Sequence[Shard],
@@ -190,6 +176,7 @@ def write_manifest(
     body = {
         "format": FORMAT_VERSION,
         "name": name,
+        "layout": layout,
         "sample_rate": sample_rate,
         "classes": [c.model_dump() for c in classes],
         "shards": [s.model_dump() for s in shards],
@@ -222,6 +209,10 @@ def load_manifest(root: Path) -> Manifest:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if where == "format" and first["type"] == "literal_error":
+            raise UserError(
+                f"{path} is of format {first['input']!r}, where format {FORMAT_VERSION} is read: pack the set again"
+            ) from None
         raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
     if fingerprint_of(file.model_dump(mode="json", exclude={"fingerprint", "notes"})) != file.fingerprint:
         raise UserError(f"{path} was changed after packing (its fingerprint differs): copy it again, or pack again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,11 +22,18 @@ RUNS_PER_BLOCK = 8
 
 @dataclass(frozen=True)
 class Stream:
-    """A named source of clips with its share of every global batch."""
+    """A named source of clips with its share of every global batch.
+
+    draw: `shuffle`, round after round. Of a second stream also `same_class`: each row has the class of the first
+    stream's row beside it; `one_class`: no rows of its own, but in each step it takes the place of the first stream's
+    rows of one class. These two draw with repetition.
+    """
 
     name: str
     clips: np.ndarray  # (N,) clip indices in shard order
     batch: int  # clips of it in a global batch
+    classes: np.ndarray | None = None  # (N,) class of each clip, for draws by class
+    draw: Literal["shuffle", "same_class", "one_class"] = "shuffle"
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,45 @@ class Plan:
         return len(self.streams[0].clips) // self.streams[0].batch
 
     def epoch(self, epoch: int) -> dict[str, np.ndarray]:
-        """Clip indices of every step by stream, each (S, its batch). No clip twice in a pass over its stream."""
+        """Clip indices of every step by stream, each (S, its batch). No clip twice in a shuffled pass over a stream."""
         first, *others = self.streams
         steps = self.steps_per_epoch
-        plans = {first.name: self._order(first, epoch)[: steps * first.batch]}
+        plans = {first.name: self._laid_out(self._order(first, epoch)[: steps * first.batch], first)}
         for stream in others:
-            plans[stream.name] = self._cycle(stream, epoch * steps * stream.batch, steps * stream.batch)
-        return {s.name: _spread_runs(plans[s.name].reshape(steps, s.batch), self.run_length) for s in self.streams}
+            if stream.draw == "shuffle":
+                ordered = self._cycle(stream, epoch * steps * stream.batch, steps * stream.batch)
+                plans[stream.name] = self._laid_out(ordered, stream)
+                continue
+            beside = plans[first.name]
+            classes = class_of(first, beside)
+            drawn = self._of_class(stream, classes, epoch)
+            if stream.draw == "same_class":
+                plans[stream.name] = drawn
+            else:
+                chosen = self._one_class(stream, steps, epoch)
+                plans[first.name] = np.where(classes == chosen[:, None], drawn, beside)
+        return plans
+
+    def _laid_out(self, clips: np.ndarray, stream: Stream) -> np.ndarray:
+        """Clips of an epoch in order → (S, B), neighbours from different runs."""
+        return _spread_runs(clips.reshape(-1, stream.batch), self.run_length)
+
+    def _of_class(self, stream: Stream, classes: np.ndarray, epoch: int) -> np.ndarray:
+        """For every row a clip of the stream of the wanted class, (S, B) → (S, B); any clip where it has none."""
+        assert stream.classes is not None
+        order = np.argsort(stream.classes, kind="stable")
+        counts = np.bincount(stream.classes, minlength=int(classes.max()) + 1)
+        begins = np.cumsum(counts) - counts
+        rows = np.arange(classes.size).reshape(classes.shape)
+        draw = uniform(self.seed ^ zlib.crc32(stream.name.encode()), epoch, rows)
+        position = begins[classes] + (draw * counts[classes]).astype(np.int64)
+        return stream.clips[order[np.minimum(position, len(order) - 1)]]
+
+    def _one_class(self, stream: Stream, steps: int, epoch: int) -> np.ndarray:
+        """The class of each step, (S,), among those that the stream has clips of."""
+        found = np.unique(stream.classes) if stream.classes is not None else np.empty(0, dtype=np.int64)
+        draw = uniform(self.seed ^ zlib.crc32(b"one class"), epoch, np.arange(steps))
+        return found[(draw * len(found)).astype(np.int64)]
 
     def _order(self, stream: Stream, round_: int) -> np.ndarray:
         """All clips of a stream once, as shuffled runs of neighbours; the phase of the cut differs per round."""
@@ -67,14 +107,20 @@ class Plan:
         return endless[offset : offset + length]
 
 
+def class_of(stream: Stream, clips: np.ndarray) -> np.ndarray:
+    """Classes of clips (any shape) of a stream."""
+    assert stream.classes is not None
+    return stream.classes[np.searchsorted(stream.clips, clips)]
+
+
 def make_plan(streams: Sequence[Stream], seed: int, run_length: int) -> Plan:
-    """A plan, refused where a stream cannot fill one batch."""
-    for stream in streams:
-        if len(stream.clips) < stream.batch:
-            raise UserError(
-                f"{len(stream.clips)} training clips ({stream.name}) cannot fill a global batch of {stream.batch}: "
-                "lower train.global_batch or pack more clips"
-            )
+    """A plan, refused where the first stream cannot fill one batch; the others go round as often as it takes."""
+    first = streams[0]
+    if len(first.clips) < first.batch:
+        raise UserError(
+            f"{len(first.clips)} training clips cannot fill the {first.batch} rows of a global batch that are theirs: "
+            "lower train.global_batch or pack more clips"
+        )
     return Plan(tuple(streams), seed, run_length)
 
 

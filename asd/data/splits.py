@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asd.data.manifest import Manifest
+from asd.data.manifest import DOMAINS, Manifest
 from asd.data.plan import split_validation, uniform
 from asd.errors import UserError
 
@@ -32,11 +32,15 @@ def make_splits(manifest: Manifest, seed: int, val_fraction: float) -> Splits:
     return Splits(normal[train], normal[validation], manifest.select("test"))
 
 
-def fit_subset(manifest: Manifest, train: np.ndarray, seed: int, per_class: int | None) -> np.ndarray:
-    """At most per_class training clips of every class, drawn by (seed, clip index); all where it is None."""
+def subset_per_class(manifest: Manifest, clips: np.ndarray, seed: int, per_class: int | None) -> np.ndarray:
+    """At most per_class clips of every class and domain, drawn by (seed, clip index); all where it is None.
+
+    By domain, so that the few target-domain clips of a class stay among what its scorers know.
+    """
     if per_class is None:
-        return train
-    order = np.lexsort((uniform(seed, 0, train), manifest.class_index[train]))
-    classes = manifest.class_index[train][order]
-    rank_in_class = np.arange(len(order)) - np.searchsorted(classes, classes)
-    return np.sort(train[order[rank_in_class < per_class]])
+        return clips
+    group = manifest.class_index[clips] * len(DOMAINS) + manifest.domain_index[clips]
+    order = np.lexsort((uniform(seed, 0, clips), group))
+    groups = group[order]
+    rank_in_group = np.arange(len(order)) - np.searchsorted(groups, groups)
+    return np.sort(clips[order[rank_in_group < per_class]])

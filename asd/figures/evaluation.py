@@ -39,9 +39,10 @@ def evaluation_figures(
         "roc": roc_figure(clips, primary),
         "scores": histogram_figure(clips, primary),
         "comparison": comparison_figure(report),
-        "confusion_validation": _confusion(validation, classes, "held-out training clips"),
-        "confusion_test": _confusion(normals, classes, "normal test clips"),
     }
+    if test.logits.shape[1]:
+        found["confusion_validation"] = _confusion(validation, classes, "held-out training clips")
+        found["confusion_test"] = _confusion(normals, classes, "normal test clips")
     if logit_scale is not None:
         angles = own_angles(test.logits.numpy(), test.class_index.numpy(), logit_scale)
         found["angles"] = angle_figure(clips, angles)

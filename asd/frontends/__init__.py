@@ -7,12 +7,26 @@ from typing import Annotated, Any
 import pydantic
 from torch import nn
 
-from asd.frontends.log_mel import LogMel, LogMelConfig
+from asd.frontends.log_mel import LogMel, LogMelConfig, Mixing
+from asd.frontends.stft import STFT, STFTConfig
 from asd.frontends.tast import TAST, TASTConfig
+from asd.frontends.windows import Windows, WindowsConfig
 
-FRONTENDS: dict[str, Any] = {"log_mel": LogMel, "tast": TAST}
+__all__ = [
+    "FRONTENDS",
+    "FrontendConfig",
+    "LogMelConfig",
+    "Mixing",
+    "STFTConfig",
+    "TASTConfig",
+    "Windows",
+    "WindowsConfig",
+    "build_frontend",
+]
 
-FrontendConfig = Annotated[LogMelConfig | TASTConfig, pydantic.Field(discriminator="name")]
+FRONTENDS: dict[str, Any] = {"log_mel": LogMel, "stft": STFT, "tast": TAST}
+
+FrontendConfig = Annotated[LogMelConfig | STFTConfig | TASTConfig, pydantic.Field(discriminator="name")]
 
 
 def build_frontend(config: FrontendConfig, sample_rate: int) -> nn.Module:

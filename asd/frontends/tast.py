@@ -29,7 +29,17 @@ class TASTConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     def _hears_every_sample(self) -> TASTConfig:
         if self.mel.hop > KERNEL:
             raise ValueError(f"mel.hop={self.mel.hop} must be at most {KERNEL}, the length of a learned filter")
+        if not self.mel.center:
+            raise ValueError("mel.center=false gives fewer frames than the learned filters: leave it true")
         return self
+
+    def frames_of(self, samples: int) -> int:
+        """F of a clip of T samples."""
+        return self.mel.frames_of(samples)
+
+    def samples_for(self, frames: int) -> int:
+        """The least T that gives so many frames."""
+        return self.mel.samples_for(frames)
 
 
 class TAST(nn.Module):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from asd.scorers.base import Scorer, check_classes
+from asd.scorers.base import Reads, Scorer, check_classes
 from asd.scorers.centroid import Centroid, CentroidConfig
 from asd.scorers.embedded import Embedded
 from asd.scorers.gmm import Gmm, GmmConfig
@@ -50,6 +50,12 @@ def build_scorer(config: ScorerConfig) -> Scorer:
     return SCORERS[config.name](config)
 
 
+def reads(config: ScorerConfig) -> Reads:
+    """What of a network's output the scorer of a config looks at."""
+    found: Reads = SCORERS[config.name].reads  # type: ignore[attr-defined]
+    return found
+
+
 def scorer_label(config: ScorerConfig) -> str:
     """The scorer's column in scores.csv: its name and every setting that differs from the default."""
     return config.label
@@ -71,5 +77,6 @@ __all__ = [
     "UntrainedKnnConfig",
     "build_scorer",
     "check_classes",
+    "reads",
     "scorer_label",
 ]

@@ -18,6 +18,7 @@ from asd.errors import UserError
 from asd.scorers.embedded import Embedded
 
 Model = TypeVar("Model")
+Reads = Literal["embedding", "logits", "errors", "features"]
 
 
 class Scorer(Protocol):
@@ -27,25 +28,29 @@ class Scorer(Protocol):
         """Learn from the normal training clips; a second call replaces the first."""
 
     def score(self, test: Embedded) -> np.ndarray:
-        """(N,) float64, each clip against its own class. UserError where a class has no training clip."""
+        """(N,) float64, each row against its own class. UserError where a class has no training clip."""
 
 
 class PerClassScorer(ABC, Generic[Model]):
     """A scorer with one model per class, fitted to the class's training clips."""
 
-    reads: ClassVar[Literal["embedding", "logits", "features"]] = "embedding"  # must be finite, or the clip is named
+    reads: ClassVar[Reads] = "embedding"  # must be finite, or the clip is named
+    by_clip: ClassVar[bool] = False  # what it reads is the same for all windows of a clip
 
     def __init__(self) -> None:
         self._models: dict[int, Model] = {}
 
     def fit(self, train: Embedded) -> None:
         """Fit one model to the clips of each class found."""
+        train = train.per_clip() if self.by_clip else train
         check_finite(getattr(train, self.reads), train, f"training {self.reads}")
         classes = train.class_index.unique().tolist()
         self._models = {c: self.fit_class(train.select(train.class_index == c)) for c in classes}
 
     def score(self, test: Embedded) -> np.ndarray:
-        """(N,) float64, each clip by the model of its own class. UserError where that class has none."""
+        """(N,) float64, each row by the model of its own class. UserError where that class has none."""
+        if self.by_clip and (clips := test.per_clip()) is not test:
+            return self.score(clips)[test.clips()[1].numpy()]
         check_classes(self._models.keys(), test)
         check_finite(getattr(test, self.reads), test, f"test {self.reads}")
         scores = torch.empty(len(test), dtype=torch.float64)

@@ -1,6 +1,6 @@
 """What one pass of the network over a list of clips leaves behind: all that any scorer sees.
 
-N clips, D embedding, C classes, M mel bands.
+N rows, D embedding, C classes, M mel bands. A row is a clip, or a window of a clip where a system scores windows.
 """
 
 from __future__ import annotations
@@ -16,24 +16,31 @@ from asd.errors import UserError
 _DTYPES = {
     "clip_index": torch.int64,
     "class_index": torch.int64,
+    "domain": torch.int64,
     "embedding": torch.float32,
     "logits": torch.float32,
+    "errors": torch.float32,
     "features": torch.float32,
 }
+ERRORS = ("mean", "median", "std")  # the columns of `errors`
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """One row a clip; CPU tensors.
+    """One row a clip, or a window; CPU tensors.
 
     clip_index (N,) int64, into the clips table. class_index (N,) int64, into the class table: the clip's own class.
-    embedding (N, D) float32. logits (N, C) float32, without margin. features (N, M) float32, time-mean log-mel in dB.
+    domain (N,) int64, into manifest.DOMAINS. embedding (N, D) float32; logits (N, C) float32, without margin, C = 0
+    where the network tells no classes apart; errors (N, 3) float32, a clip's reconstruction error summed up in the ways
+    of `ERRORS`, (N, 0) where nothing is reconstructed. features (N, M) float32, time-mean log-mel of the clip in dB.
     """
 
     clip_index: Tensor
     class_index: Tensor
+    domain: Tensor
     embedding: Tensor
     logits: Tensor
+    errors: Tensor
     features: Tensor
 
     def __post_init__(self) -> None:
@@ -50,8 +57,20 @@ class Embedded:
         return len(self.clip_index)
 
     def select(self, mask_or_index: Tensor) -> Embedded:
-        """The clips that a boolean mask (N,) or an index tensor (n,) names, in that order."""
+        """The rows that a boolean mask (N,) or an index tensor (n,) names, in that order."""
         return Embedded(**{name: getattr(self, name)[mask_or_index] for name in _DTYPES})
+
+    def clips(self) -> tuple[Tensor, Tensor]:
+        """(clip indices ascending (n,), position of every row's clip among them (N,))."""
+        return self.clip_index.unique(return_inverse=True)
+
+    def per_clip(self) -> Embedded:
+        """One row a clip, in ascending clip index: the means over its windows."""
+        clips, position = self.clips()
+        if len(clips) == len(self) and bool((clips == self.clip_index).all()):
+            return self
+        means = {name: mean_by(getattr(self, name), position, len(clips)).to(dtype) for name, dtype in _DTYPES.items()}
+        return Embedded(**means)
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """`<prefix>.<field>` → tensor, as safetensors stores them."""
@@ -64,3 +83,9 @@ class Embedded:
         if missing:
             raise UserError(f"the embeddings hold no {prefix}.{missing[0]}: embed the checkpoint again")
         return cls(**{name: tensors[f"{prefix}.{name}"] for name in _DTYPES})
+
+
+def mean_by(rows: Tensor, position: Tensor, count: int) -> Tensor:
+    """Mean (count, …) float64 of the rows (N, …) that have each position (N,)."""
+    total = torch.zeros(count, *rows.shape[1:], dtype=torch.float64).index_add_(0, position, rows.double())
+    return total / position.bincount(minlength=count).view(-1, *[1] * (rows.dim() - 1))

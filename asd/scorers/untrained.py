@@ -27,6 +27,7 @@ class UntrainedKnn(PerClassScorer[Tensor]):
     """Euclidean distance in dB to the nearest training clip, (n, M) float64 per class; no network takes part."""
 
     reads = "features"
+    by_clip = True
 
     def __init__(self, config: UntrainedKnnConfig) -> None:
         super().__init__()

@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
-from asd.augment.mixup import MixupConfig
-from asd.backbones import BackboneConfig, build_backbone
-from asd.errors import UserError
-from asd.frontends import FrontendConfig, build_frontend
-from asd.losses import LossConfig, build_loss
-from asd.tasks.classification import Classification
-from asd.tasks.step import Embedding, StepOutput
+from typing import Annotated, Any
 
-__all__ = ["Classification", "Embedding", "StepOutput", "build_classification", "refuse_single_class"]
+import pydantic
+from torch import nn
+
+from asd.augment.mixup import MixupConfig
+from asd.backbones import BackboneConfig, build_backbone, build_reconstructor
+from asd.errors import UserError
+from asd.frontends import FrontendConfig, Windows, WindowsConfig, build_frontend
+from asd.losses import LossConfig, build_loss
+from asd.losses.base import ClassificationLoss
+from asd.tasks.alignment import Alignment, AlignmentConfig
+from asd.tasks.base import Task
+from asd.tasks.classification import Classification, ClassificationConfig
+from asd.tasks.encoder import Encoder
+from asd.tasks.freezing import frozen_parts
+from asd.tasks.interpolation import Interpolation, InterpolationConfig
+from asd.tasks.reconstruction import Reconstruction, ReconstructionConfig
+from asd.tasks.step import Embedding, StepOutput
+from asd.tasks.vicreg import VICRegTask, VICRegTaskConfig
+
+__all__ = [
+    "Embedding",
+    "StepOutput",
+    "System",
+    "Task",
+    "TaskConfig",
+    "build_task",
+    "frozen_parts",
+    "refuse_single_class",
+    "tells_classes_apart",
+]
+
+TaskConfig = Annotated[
+    ClassificationConfig | AlignmentConfig | InterpolationConfig | VICRegTaskConfig | ReconstructionConfig,
+    pydantic.Field(discriminator="name"),
+]
+
+
+class System(pydantic.BaseModel, extra="forbid", frozen=True):
+    """The parts of a config that make its network: which of them there are depends on the task."""
+
+    task: TaskConfig = ClassificationConfig()
+    frontend: FrontendConfig
+    windows: WindowsConfig | None = None  # clips are cut into windows, each embedded by itself
+    backbone: BackboneConfig | None = None
+    loss: LossConfig | None = None
+    mixup: MixupConfig | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _parts_of_the_task(self) -> System:
+        wanted = {"backbone": not isinstance(self.task, ReconstructionConfig), "loss": tells_classes_apart(self.task)}
+        for part, needed in wanted.items():
+            if needed and getattr(self, part) is None:
+                raise ValueError(f"{part} is missing: task {self.task.name} needs one")
+            if not needed and getattr(self, part) is not None:
+                raise ValueError(f"task {self.task.name} has no {part}: leave it out")
+        if self.mixup is not None and not isinstance(self.task, ClassificationConfig):
+            raise ValueError(f"task {self.task.name} mixes by itself, or not at all: leave mixup out")
+        return self
+
+
+def tells_classes_apart(task: Any) -> bool:
+    """Whether a task's network has logits, one a machine."""
+    return isinstance(task, ClassificationConfig | AlignmentConfig | InterpolationConfig)
 
 
 def refuse_single_class(num_classes: int) -> None:
@@ -22,19 +78,42 @@ def refuse_single_class(num_classes: int) -> None:
         )
 
 
-def build_classification(
-    frontend: FrontendConfig,
-    backbone: BackboneConfig,
-    loss: LossConfig,
-    mixup: MixupConfig | None,
-    seed: int,
-    sample_rate: int,
-    num_classes: int,
-) -> Classification:
-    """The network and loss that tell num_classes machines apart; UserError where there is nothing to tell apart."""
+def build_task(system: System, seed: int, sample_rate: int, num_classes: int, outliers: bool = False) -> Task:
+    """The network and loss of a system; UserError where there is nothing to tell apart."""
+    frontend = build_frontend(system.frontend, sample_rate)
+    windows = _build_windows(system, sample_rate)
+    channels = int(frontend.channels) * (system.windows.copies if system.windows else 1)  # type: ignore[arg-type]
+    bins = int(frontend.bins)  # type: ignore[arg-type]
+    task = system.task
+    if isinstance(task, ReconstructionConfig):
+        return Reconstruction(frontend, windows, build_reconstructor(task.network, channels, bins))
+    assert system.backbone is not None
+    backbone = build_backbone(system.backbone, channels, bins)
+    encoder = Encoder(frontend, windows, backbone)
+    if isinstance(task, VICRegTaskConfig):
+        return VICRegTask(task, encoder, _dim(backbone), seed)
     refuse_single_class(num_classes)
-    features = build_frontend(frontend, sample_rate)
-    channels, bins = int(features.channels), int(features.bins)  # type: ignore[arg-type]
-    network = build_backbone(backbone, channels, bins)
-    centres = build_loss(loss, network.embedding_dim, num_classes)  # type: ignore[arg-type]
-    return Classification(features, network, centres, mixup, seed)
+    assert system.loss is not None
+    loss = build_loss(system.loss, _dim(backbone), num_classes)
+    return _classifier(system, encoder, loss, seed, outliers)
+
+
+def _classifier(system: System, encoder: Encoder, loss: ClassificationLoss, seed: int, outliers: bool) -> Task:
+    task = system.task
+    if isinstance(task, AlignmentConfig):
+        return Alignment(task, encoder, loss, seed, outliers)
+    if isinstance(task, InterpolationConfig):
+        return Interpolation(task, encoder, loss, seed)
+    assert isinstance(task, ClassificationConfig)
+    return Classification(encoder, loss, system.mixup, seed, task.outlier_weight if outliers else 0.0)
+
+
+def _build_windows(system: System, sample_rate: int) -> Windows | None:
+    if system.windows is None:
+        return None
+    least = system.frontend.samples_for(system.windows.frames) / sample_rate
+    return Windows(system.windows, least)
+
+
+def _dim(backbone: nn.Module) -> int:
+    return int(backbone.embedding_dim)  # type: ignore[arg-type]

@@ -1,85 +1,100 @@
-"""Telling machines apart: frontend → backbone → class centres, with mixup.
+"""Telling machines apart: encoder → class centres, with mixup and with proxy outliers that belong to no machine.
 
-Legend: B batch, T samples, D embedding, C classes.
+Legend: B batch, T samples, P windows of a clip, D embedding, C classes.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pydantic
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from asd.augment.mixup import Mix, MixupConfig, draw_mix
+from asd.augment.mixup import Mix, MixupConfig, draw_mix, with_other_class
 from asd.data.batch import Batch, to_float
 from asd.losses.base import ClassificationLoss
+from asd.losses.outlier import uniform_cross_entropy
+from asd.tasks.base import Task
+from asd.tasks.encoder import Encoder, mixed
 from asd.tasks.step import Embedding, StepOutput
 
 
-class Classification(nn.Module):
-    """The one module that DDP wraps."""
+class ClassificationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Loss of the machines' own clips + outlier_weight · cross-entropy of outliers to the uniform posterior."""
+
+    name: Literal["classification"] = "classification"
+    outlier_weight: pydantic.NonNegativeFloat = 0.5  # where data.streams has outliers
+
+
+class Classification(Task):
+    """One class per machine of the set."""
 
     def __init__(
-        self, frontend: nn.Module, backbone: nn.Module, loss: ClassificationLoss, mixup: MixupConfig | None, seed: int
+        self,
+        encoder: Encoder,
+        loss: ClassificationLoss,
+        mixup: MixupConfig | None,
+        seed: int,
+        outlier_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        self.frontend = frontend
-        self.backbone = backbone
+        self.encoder = encoder
         self.loss = loss
         self.mixup = mixup
         self.seed = seed
-        self.frozen = False
-
-    def freeze_network(self) -> None:
-        """From now on only the class centres learn; running statistics and dropout of the network rest, too."""
-        self.frozen = True
-        for part in (self.frontend, self.backbone):
-            part.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Classification:
-        super().train(mode)
-        if self.frozen:
-            self.frontend.eval()
-            self.backbone.eval()
-        return self
-
-    @property
-    def logit_scale(self) -> float | None:
-        """What cosines were multiplied by to give the logits, None where these are no cosines."""
-        return self.loss.scale
+        self.outlier_weight = outlier_weight
+        self.logit_scale = loss.scale
 
     def forward(self, batch: Batch) -> StepOutput:
         """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
         mix = self._mix(batch)
-        valid = batch.valid & batch.valid[mix.partner]
-        embedding = self.backbone(self._features(to_float(batch.waveform), mix))
-        losses = self.loss(embedding, batch.class_index, batch.class_index[mix.partner], mix.weight)
-        return StepOutput((losses * valid).mean())
+        of = "waveform" if self.mixup is None else self.mixup.of
+        return self.compare(mixed(self.encoder, to_float(batch.waveform), mix, of), batch, mix)
+
+    def compare(self, embedding: Tensor, batch: Batch, mix: Mix | None) -> StepOutput:
+        """The loss of embeddings (B, P, D) of a batch, mixed or not."""
+        own = batch.class_index >= 0
+        classes = batch.class_index.clamp(min=0)
+        valid = batch.valid if mix is None else batch.valid & batch.valid[mix.partner]
+        weight = torch.ones_like(own, dtype=torch.float32) if mix is None else mix.weight
+        second = classes if mix is None else classes[mix.partner]
+        windows = embedding.shape[1]
+        first, second, weight = (x.repeat_interleave(windows) for x in (classes, second, weight))
+        losses = self.loss(embedding.flatten(0, 1), first, second, weight).unflatten(0, (-1, windows)).mean(1)
+        if self.outlier_weight == 0:
+            return StepOutput((losses * valid).mean())
+        inliers = (losses * (valid & own)).sum() / own.sum().clamp(min=1)
+        undecided = uniform_cross_entropy(self._logits(embedding.flatten(0, 1))).unflatten(0, (-1, windows)).mean(1)
+        outliers = (undecided * (valid & ~own)).sum() / (~own).sum().clamp(min=1)
+        logs = {"loss_classes": inliers.detach(), "loss_outliers": outliers.detach()}
+        return StepOutput(inliers + self.outlier_weight * outliers, logs)
 
     @torch.no_grad()
     def embed(self, batch: Batch) -> Embedding:
         """Embeddings, logits and features of unmixed clips of any one length, in float32."""
-        spectrogram = self.frontend(to_float(batch.waveform))
-        embedding = self.backbone(spectrogram).float()
+        spectrogram = self.encoder.frontend(to_float(batch.waveform))
+        embedding = self.encoder.embed(spectrogram).float()
+        logits = self._logits(embedding)
+        windows = logits.shape[1]
+        losses = F.cross_entropy(logits.flatten(0, 1), batch.class_index.repeat_interleave(windows), reduction="none")
+        none = embedding.new_empty(len(embedding), 0)
+        return Embedding(
+            embedding, logits, none, self.encoder.features(spectrogram), losses.unflatten(0, (-1, windows)).mean(1)
+        )
+
+    def _logits(self, embedding: Tensor) -> Tensor:
+        """(…, D) → (…, C) without margin, in float32."""
         with torch.autocast(embedding.device.type, enabled=False):
-            logits = self.loss.logits(embedding)
-        loss = F.cross_entropy(logits, batch.class_index, reduction="none")
-        features = spectrogram[:, self.frontend.mel_channel].mean(-1)
-        return Embedding(embedding, logits, features, loss)
+            flat = self.loss.logits(embedding.float().flatten(0, -2))
+        return flat.unflatten(0, embedding.shape[:-1])
 
-    def _features(self, waveform: Tensor, mix: Mix) -> Tensor:
+    def _mix(self, batch: Batch) -> Mix | None:
         if self.mixup is None:
-            return self.frontend(waveform)
-        if self.mixup.of == "spectrogram":
-            return self.frontend(waveform, mix.apply)
-        return self.frontend(mix.apply(waveform))
-
-    def _mix(self, batch: Batch) -> Mix:
+            return None
         rows, device = len(batch.class_index), batch.class_index.device
-        if self.mixup is None:
-            return Mix(torch.ones(rows, device=device), torch.arange(rows, device=device))
-        mix = draw_mix(self.mixup, self.seed, batch.epoch, batch.step, batch.first_row, rows)
-        return Mix(_move(mix.weight, device), _move(mix.partner, device))
-
-
-def _move(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.to(device, non_blocking=True)
+        mix = draw_mix(self.mixup, self.seed, batch.epoch, batch.step, batch.first_row, rows).to(device)
+        if self.mixup.partner == "other_class":
+            return with_other_class(mix, batch.class_index, self.mixup.group_size)
+        return mix

@@ -1,4 +1,7 @@
-"""What a training step and an embedding pass return. Legend: B batch, D embedding, C classes, M feature bins."""
+"""What a training step and an embedding pass return.
+
+Legend: B batch, P windows of a clip (1 where a clip is taken whole), D embedding, C classes, M feature bins.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ class StepOutput:
 class Embedding:
     """What evaluation keeps of a batch."""
 
-    embedding: Tensor  # (B, D)
-    logits: Tensor  # (B, C), no margin
-    features: Tensor  # (B, M), time mean of the log-mel that the network sees
-    loss: Tensor  # (B,), clean: no margin, no mixing, no smoothing
+    embedding: Tensor  # (B, P, D)
+    logits: Tensor  # (B, P, C), no margin; C = 0 where no classes are told apart
+    errors: Tensor  # (B, 3) reconstruction errors as asd.scorers.embedded.ERRORS says, (B, 0) where there are none
+    features: Tensor  # (B, M), time mean of the spectrogram that the network sees
+    loss: Tensor  # (B,), clean: no margin, no mixing, no smoothing; nan where a task has no loss for a single clip

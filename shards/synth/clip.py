@@ -8,10 +8,12 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft
 
+from shards.synth.conditions import Surroundings, operated, surroundings
+from shards.synth.domains import DOMAINS, KINDS, Setting, settings
 from shards.synth.faults import FAULTS, Fault
 from shards.synth.hall import factory_noise, noise_height, recorded, room_response
 from shards.synth.machine import Machine
-from shards.synth.nominal import NOMINAL
+from shards.synth.nominal import NOMINAL, TYPES
 from shards.synth.signals import SAMPLE_RATE, Signal, to_time
 from shards.synth.sound import Streams, render_machine
 from shards.synth.tolerance import running, unit_of
@@ -20,43 +22,47 @@ from shards.synth.tolerance import running, unit_of
 # log-mel spectra has a mean AUC of 0.68, 0.66, 0.66, 0.66 (seeds 0 to 3); a 41-way classifier of 0.2 M weights trained
 # for 18 epochs has 0.81 to 0.85. Seed 0, 12 epochs, 16 + 16 clips: 0.57 and 0.80 at -6 dB, 0.75 and 0.84 at 6 dB.
 DEFAULT_SNR_DB = 0.0
-KINDS = ("train", "normal", "anomaly")  # train clips, normal test clips, anomalous test clips
-MACHINE_IDS: dict[str, tuple[int, ...]] = {
-    "ToyCar": tuple(range(1, 8)),
-    "ToyConveyor": tuple(range(1, 7)),
-    **{machine_type: tuple(range(7)) for machine_type in ("fan", "pump", "slider", "valve")},
-}
-_TYPES = tuple(MACHINE_IDS)
+ROLES = ("train", "normal", "anomaly")  # train clips, normal test clips, anomalous test clips
 _SOURCES = ("shaft", "tones", "flow", "hiss", "bearing", "rattle", "rub", "cycle", "clicks", "travel")
 _STREAMS = ("operation", "fault", *_SOURCES, "room", "hall", "level", "gain", "damage")
+_KINDS = tuple(KINDS)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Which clip of which factory."""
+    """Which clip of which factory. Without a domain it is one of DCASE 2020's, from the plain hall."""
 
     seed: int
     machine_type: str
-    machine_id: int
-    kind: str
-    index: int
+    machine_id: int  # or section
+    role: str
+    index: int  # within the role, and the domain
+    domain: str = ""
 
     @property
-    def path(self) -> str:
-        """Where DCASE 2020 keeps it, below the root of the set."""
-        split, label = ("train", "normal") if self.kind == "train" else ("test", self.kind)
-        return f"{self.machine_type}/{split}/{label}_id_{self.machine_id:02d}_{self.index:08d}.wav"
+    def settings(self) -> tuple[Setting, ...]:
+        """The conditions under which it was recorded."""
+        if not self.domain:
+            return ()
+        return settings(self.machine_type, self.machine_id, self.domain, self.index)
 
     def stream(self, name: str) -> np.random.Generator:
         """The generator of one part of the clip; it depends on the clip's name, the seed and the part alone."""
-        key = (self.seed, _TYPES.index(self.machine_type), self.machine_id, KINDS.index(self.kind), self.index)
+        role = ROLES.index(self.role) + (len(ROLES) * (1 + DOMAINS.index(self.domain)) if self.domain else 0)
+        key = (self.seed, TYPES.index(self.machine_type), self.machine_id, role, self.index)
         return np.random.default_rng((*key, _STREAMS.index(name)))
+
+    def place(self, setting: Setting) -> np.random.Generator:
+        """The generator of a place, a hall or a mount: the same for all clips of the section that have this setting."""
+        names = (*KINDS[setting.kind].source, *KINDS[setting.kind].target)
+        key = (self.seed, TYPES.index(self.machine_type), self.machine_id, _KINDS.index(setting.kind))
+        return np.random.default_rng((*key, names.index(setting.name), 0, 0))  # 7 numbers: no clip's stream
 
 
 @lru_cache(maxsize=64)
 def unit(seed: int, machine_type: str, machine_id: int) -> Machine:
     """The machine that carries this ID in this factory."""
-    key = (seed, _TYPES.index(machine_type), machine_id)
+    key = (seed, TYPES.index(machine_type), machine_id)
     return unit_of(NOMINAL[machine_type], np.random.default_rng(key))
 
 
@@ -68,23 +74,25 @@ def drawn_fault(clip: Clip) -> tuple[Fault, float]:
 
 
 def render(clip: Clip, duration_s: float, snr_db: float) -> Signal:
-    """(T,) the clip as its kind demands."""
-    return render_with(clip, drawn_fault(clip) if clip.kind == "anomaly" else None, duration_s, snr_db)
+    """(T,) the clip as its role demands."""
+    return render_with(clip, drawn_fault(clip) if clip.role == "anomaly" else None, duration_s, snr_db)
 
 
 def render_with(clip: Clip, fault: tuple[Fault, float] | None, duration_s: float, snr_db: float) -> Signal:
     """(T,) the clip with this fault and severity, or healthy; all other draws are those of the clip."""
-    machine = running(unit(clip.seed, clip.machine_type, clip.machine_id), clip.stream("operation"))
+    healthy = unit(clip.seed, clip.machine_type, clip.machine_id)
+    machine = running(operated(healthy, clip.settings, clip.place), clip.stream("operation"))
     if fault is not None:
         damage, severity = fault
         machine = damage(machine, severity, clip.stream("damage"))
     samples = round(duration_s * SAMPLE_RATE)
-    pressure = _pressure(machine, clip.stream, fft.next_fast_len(samples, real=True), snr_db)
+    around = surroundings(clip.settings, clip.place)
+    pressure = _pressure(machine, around, clip.stream, fft.next_fast_len(samples, real=True), snr_db)
     return recorded(pressure[:samples], clip.stream("gain"))
 
 
-def _pressure(machine: Machine, streams: Streams, samples: int, snr_db: float) -> Signal:
+def _pressure(machine: Machine, around: Surroundings, streams: Streams, samples: int, snr_db: float) -> Signal:
     """(T,) sound pressure at the microphone; the machine alone has an RMS of about 1."""
     sound = render_machine(machine, streams, samples) * room_response(streams("room"), samples)
-    noise = factory_noise(streams("hall"), samples) * noise_height(streams("level"), snr_db)
-    return to_time(sound + noise, samples)
+    noise = factory_noise(streams("hall"), samples) * noise_height(streams("level"), snr_db + around.snr_db)
+    return to_time(sound * around.path(samples) + noise * around.noise(samples), samples)

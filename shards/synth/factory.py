@@ -12,7 +12,10 @@ import soundfile
 from asd.errors import UserError
 from shards.progress import clip_bar
 from shards.staging import staged
-from shards.synth.clip import MACHINE_IDS, Clip, render
+from shards.synth.attribute_files import write_attribute_files
+from shards.synth.clip import Clip, render
+from shards.synth.domains import DOMAINS
+from shards.synth.layouts import LAYOUTS, Layout
 from shards.synth.signals import SAMPLE_RATE
 from shards.workers import Tick, run_jobs
 
@@ -21,13 +24,28 @@ CLIPS_PER_JOB = 16
 
 @dataclass(frozen=True)
 class FactoryConfig:
-    """What to make: clips per ID (test_clips normal ones and as many anomalous ones) of clip_s seconds."""
+    """What to make: clips per ID or section of clip_s seconds.
 
+    target_clips of the train_clips are of the target domain; of test clips there are test_clips normal ones and as
+    many anomalous ones in every domain. num_sections and target_clips are idle where the layout knows no domains.
+    """
+
+    layout_name: str
     seed: int
     clip_s: float
     train_clips: int
+    target_clips: int
     test_clips: int
+    num_sections: int
     snr_db: float
+
+    @property
+    def layout(self) -> Layout:
+        return LAYOUTS[self.layout_name]
+
+    @property
+    def machine_ids(self) -> dict[str, tuple[int, ...]]:
+        return self.layout.machine_ids(self.num_sections)
 
 
 @dataclass(frozen=True)
@@ -41,12 +59,24 @@ class ClipsJob:
 
 def all_clips(config: FactoryConfig) -> Iterator[Clip]:
     """Every clip of the set."""
-    counts = {"train": config.train_clips, "normal": config.test_clips, "anomaly": config.test_clips}
-    for machine_type, machine_ids in MACHINE_IDS.items():
+    parts = list(_parts(config))
+    for machine_type, machine_ids in config.machine_ids.items():
         for machine_id in machine_ids:
-            for kind, count in counts.items():
+            for domain, role, count in parts:
                 for index in range(count):
-                    yield Clip(config.seed, machine_type, machine_id, kind, index)
+                    yield Clip(config.seed, machine_type, machine_id, role, index, domain)
+
+
+def _parts(config: FactoryConfig) -> Iterator[tuple[str, str, int]]:
+    """Domain, role and number of clips of every part of an ID or section."""
+    train_clips = {"": config.train_clips}
+    if config.layout.target_share is not None:
+        source_clips = config.train_clips - config.target_clips
+        train_clips = dict(zip(DOMAINS, (source_clips, config.target_clips), strict=True))
+    for domain, count in train_clips.items():
+        yield domain, "train", count
+        yield domain, "normal", config.test_clips
+        yield domain, "anomaly", config.test_clips
 
 
 def write_factory(config: FactoryConfig, out: Path, workers: int) -> int:
@@ -54,11 +84,13 @@ def write_factory(config: FactoryConfig, out: Path, workers: int) -> int:
     refuse_unless_free(out)
     clips = list(all_clips(config))
     with staged(out.resolve(), partial(refuse_unless_free, out)) as root:
-        for folder in {Path(clip.path).parent for clip in clips}:
+        for folder in {Path(config.layout.path(clip)).parent for clip in clips}:
             (root / folder).mkdir(parents=True)
         parts = [clips[begin : begin + CLIPS_PER_JOB] for begin in range(0, len(clips), CLIPS_PER_JOB)]
         with clip_bar("synthesising", len(clips)) as bar:
             run_jobs(write_clips, [ClipsJob(config, part, root) for part in parts], workers, bar)
+        if config.layout.has_attributes:
+            write_attribute_files(clips, config.layout.path, root)
     return len(clips)
 
 
@@ -74,5 +106,5 @@ def write_clips(job: ClipsJob, tick: Tick) -> None:
     """Render and write some clips as PCM16; what one worker does."""
     for clip in job.clips:
         waveform = render(clip, job.config.clip_s, job.config.snr_db)
-        soundfile.write(job.root / clip.path, waveform, SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(job.root / job.config.layout.path(clip), waveform, SAMPLE_RATE, subtype="PCM_16")
         tick()

@@ -51,6 +51,24 @@ def bearing(machine: Machine, severity: float, random: np.random.Generator) -> M
     )
 
 
+def inner_race(machine: Machine, severity: float, random: np.random.Generator) -> Machine:
+    """A spall in the inner race: more strikes a turn, loud only while the spot passes the loaded zone.
+
+    With balls of a fifth of the pitch diameter the inner ball pass order is 1.2 / 0.8 of the outer one.
+    """
+    worn = bearing(machine, severity, random)
+    return replace(worn, bearing_order=1.5 * machine.bearing_order, bearing_depth=min(0.9, worn.bearing_depth + 0.4))
+
+
+def rolling_element(machine: Machine, severity: float, random: np.random.Generator) -> Machine:
+    """A spall in a ball: it strikes both races in every spin, and swells as the cage carries it round.
+
+    Twice the spin order is (1 - 0.2²) / 0.2, the outer ball pass order of nine balls 3.6: their ratio is 4 / 3.
+    """
+    worn = bearing(machine, severity, random)
+    return replace(worn, bearing_order=4 / 3 * machine.bearing_order, bearing_depth=min(0.9, worn.bearing_depth + 0.4))
+
+
 def leak(machine: Machine, severity: float, random: np.random.Generator) -> Machine:
     """A jet through a gap: hiss rises, the higher the narrower the gap; less pressure loads the body less."""
     hz = machine.hiss_hz * (1 + _either(random) * (0.08 + 0.17 * severity))
@@ -166,4 +184,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "pump": (imbalance, bearing, leak, clogging, contamination, loose),
     "slider": (missed_strokes, irregular, sluggish, hard_stops, loose, contamination),
     "valve": (missed_strokes, irregular, sluggish, leak, contamination, hard_stops),
+    "gearbox": (gear_wear, bearing, imbalance, voltage, loose, contamination),
+    "bearing": (bearing, inner_race, rolling_element, imbalance, loose, contamination),
+    "ToyTrain": (bearing, voltage, loose, contamination, hard_stops, gear_wear),
 }

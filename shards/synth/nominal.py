@@ -1,7 +1,7 @@
-"""The six machine types of DCASE 2020 Task 2 as they are on the drawing board; units differ from these.
+"""The machine types of DCASE 2020 to 2022 Task 2 as they are on the drawing board; units differ from these.
 
-Speeds, blade counts and ball pass orders are those of ordinary machines of the kind (4-pole and 2-pole motors,
-5 to 7 blades, solenoid valves, a slide rail, toy motors with gears).
+Speeds, blade counts, tooth counts and ball pass orders are those of ordinary machines of the kind (4-pole and 2-pole
+motors, 5 to 7 blades, solenoid valves, a slide rail, toy motors with gears, a two-stage gearbox, a bearing test rig).
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ def _shape(peak_hz: float, low_db: float, high_db: float) -> Values:
 def _blades(count: int, first_db: float) -> dict[int, float]:
     """Blade passing tone and its harmonics, each 5 dB below the one before."""
     return {count * k: first_db - 5.0 * (k - 1) for k in range(1, 6)}
+
+
+def _mesh(teeth: int, first_db: float) -> dict[int, float]:
+    """Gear mesh tone and its harmonics, each 4 dB below the one before, between side bands one shaft order away."""
+    tones = {teeth * k: first_db - 4.0 * (k - 1) for k in range(1, NUM_ORDERS // teeth + 1)}
+    sides = {order + side: level_db - 10.0 for order, level_db in tones.items() for side in (-1, 1)}
+    return {order: level_db for order, level_db in (sides | tones).items() if order <= NUM_ORDERS}
 
 
 NOMINAL: dict[str, Machine] = {
@@ -178,4 +185,78 @@ NOMINAL: dict[str, Machine] = {
         modes_q=np.array([18.0, 25.0, 30.0, 30.0]),
         modes_db=np.array([0.0, 0.0, 0.0, 0.0]),
     ),
+    "gearbox": Machine(
+        shaft_hz=42.0,
+        # 20 teeth on the motor's shaft; the next stage's 15 on a shaft of a third of its speed mesh at order 5.
+        orders_db=_orders({1: -14.0, 2: -18.0, **_mesh(5, -13.0), **_mesh(20, -6.0)}, 1.5),
+        eccentricity=0.25,
+        flow_db=-8.0,
+        flow_shape_db=_shape(800.0, 3.0, 4.0),
+        flow_order=1.0,
+        flow_depth=0.2,
+        hiss_db=-16.0,
+        hiss_hz=3600.0,
+        bearing_db=-12.0,
+        bearing_order=3.05,
+        bearing_depth=0.4,
+        cycle_s=1.0,
+        cycle_jitter=0.0,
+        miss=0.0,
+        clicks_s=np.array([0.0]),
+        clicks_db=np.array([OFF]),
+        travel_db=OFF,
+        travel_hz=1000.0,
+        modes_hz=np.array([340.0, 920.0, 2100.0, 3800.0]),
+        modes_q=np.array([12.0, 18.0, 22.0, 25.0]),
+        modes_db=np.array([0.0, 0.0, 0.0, -2.0]),
+    ),
+    "bearing": Machine(
+        shaft_hz=30.0,
+        orders_db=_orders({1: -10.0, 2: -12.0, 3: -17.0, 4: -19.0}, 2.5),
+        eccentricity=0.1,
+        flow_db=-4.0,
+        flow_shape_db=_shape(1800.0, 2.5, 3.0),
+        flow_order=1.0,
+        flow_depth=0.15,
+        hiss_db=-13.0,
+        hiss_hz=4600.0,
+        bearing_db=-12.0,
+        bearing_order=3.6,  # 9 balls of a fifth of the pitch diameter: 9 / 2 · (1 - 0.2)
+        bearing_depth=0.3,
+        cycle_s=1.0,
+        cycle_jitter=0.0,
+        miss=0.0,
+        clicks_s=np.array([0.0]),
+        clicks_db=np.array([OFF]),
+        travel_db=OFF,
+        travel_hz=1000.0,
+        modes_hz=np.array([480.0, 1400.0, 2800.0, 4700.0]),
+        modes_q=np.array([12.0, 18.0, 24.0, 26.0]),
+        modes_db=np.array([-2.0, 0.0, 0.0, 0.0]),
+    ),
+    "ToyTrain": Machine(
+        shaft_hz=78.0,
+        orders_db=_orders({1: -11.0, 2: -12.0, 3: -15.0, **_mesh(9, -9.0)}, 2.0),
+        eccentricity=0.2,
+        flow_db=-5.0,
+        flow_shape_db=_shape(1000.0, 3.0, 3.5),
+        flow_order=0.2,
+        flow_depth=0.3,
+        hiss_db=-13.0,
+        hiss_hz=4000.0,
+        bearing_db=-13.0,
+        bearing_order=0.36,
+        bearing_depth=0.3,
+        cycle_s=0.52,  # from rail joint to rail joint: two axles of either bogie strike each
+        cycle_jitter=0.02,
+        miss=0.0,
+        clicks_s=np.array([0.0, 0.05, 0.21, 0.26]),
+        clicks_db=np.array([-13.0, -13.0, -14.0, -14.0]),
+        travel_db=OFF,
+        travel_hz=1500.0,
+        modes_hz=np.array([330.0, 870.0, 2000.0, 3500.0]),
+        modes_q=np.array([10.0, 15.0, 20.0, 24.0]),
+        modes_db=np.array([0.0, 0.0, -1.0, -3.0]),
+    ),
 }
+TYPES = tuple(NOMINAL)  # the random draws of a type depend on its place: new ones go to the end

@@ -61,6 +61,7 @@ def replace_table(root: Path, table: pa.Table) -> None:
 def test_a_set_tells_what_was_packed(small_manifest):
     assert [str(c) for c in small_manifest.classes] == ["fan/00", "fan/02", "pump/00", "valve/04"]
     assert small_manifest.sample_rate == 16_000
+    assert small_manifest.file.layout == "dcase2020"
     assert len(small_manifest) == 4 * (24 + 8)
     train, test = small_manifest.select("train"), small_manifest.select("test")
     assert sorted([*train, *test]) == list(range(len(small_manifest)))
@@ -92,8 +93,8 @@ def test_writing_and_reading_again_changes_nothing(small_manifest, tmp_path):
     for shard in small_manifest.file.shards:
         (tmp_path / shard.file).symlink_to(small_manifest.root / shard.file)
     original = small_manifest.file
-    parts = (original.name, original.sample_rate, original.classes, original.shards, small_manifest.table)
-    write_manifest(tmp_path, *parts, {"skipped": 3})
+    about = (original.name, original.layout, original.sample_rate)
+    write_manifest(tmp_path, *about, original.classes, original.shards, small_manifest.table, {"skipped": 3})
     again = load_manifest(tmp_path)
     assert again.table.equals(small_manifest.table)
     assert again.file.notes == {"skipped": 3}
@@ -104,17 +105,18 @@ def test_writing_and_reading_again_changes_nothing(small_manifest, tmp_path):
 def test_the_fingerprint_tells_sets_apart(small_manifest, tmp_path):
     file = small_manifest.file
 
-    def fingerprint(name: str = "a", rate: int = 16_000, shards=file.shards, table=small_manifest.table) -> str:
-        return write_manifest(tmp_path, name, rate, file.classes, shards, table, {}).fingerprint
+    def fingerprint(layout: str = "dcase2020", rate: int = 16_000, shards=file.shards, table=small_manifest.table):
+        return write_manifest(tmp_path, "a", layout, rate, file.classes, shards, table, {}).fingerprint
 
     changed_shard = (file.shards[0].model_copy(update={"sha256": "0" * 64}), *file.shards[1:])
     prints = [
         fingerprint(),
         fingerprint(rate=8_000),
+        fingerprint(layout="dcase2023"),
         fingerprint(shards=changed_shard),
         fingerprint(table=small_manifest.table.slice(1)),
     ]
-    assert len(set(prints)) == 4
+    assert len(set(prints)) == 5
     assert fingerprint() == prints[0]
 
 
@@ -130,7 +132,7 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({"format": 2}, "format"),
+        ({"layout": ""}, "layout"),
         ({"sample_rate": 0}, "sample_rate"),
         ({"surprise": 1}, "surprise"),
         ({"shards": [{"file": "../secret.tar", "bytes": 1, "sha256": "", "clips": 1}]}, "shards.0.file"),
@@ -139,10 +141,28 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 )
 def test_refuses_a_manifest_of_another_format(broken, changes, where):
     edit_manifest(broken, **changes)
-    assert f"is not a manifest of format 1: {where}:" in refusal(broken)
+    assert f"is not a manifest of format 2: {where}:" in refusal(broken)
 
 
-@pytest.mark.parametrize("changes", [{"sample_rate": 8_000}, {"name": "another"}, {"fingerprint": "0" * 64}], ids=str)
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+def test_refuses_another_version_and_says_what_to_do(broken, version):
+    edit_manifest(broken, format=version)
+    path = broken / "manifest.json"
+    assert refusal(broken) == f"{path} is of format {version!r}, where format 2 is read: pack the set again"
+
+
+def test_a_set_of_format_1_is_refused_for_its_format_first(broken):
+    told = json.loads((broken / "manifest.json").read_text()) | {"format": 1}
+    del told["layout"]
+    (broken / "manifest.json").write_text(json.dumps(told))
+    assert "is of format 1, where format 2 is read: pack the set again" in refusal(broken)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sample_rate": 8_000}, {"name": "another"}, {"layout": "dcase2023"}, {"fingerprint": "0" * 64}],
+    ids=str,
+)
 def test_refuses_a_manifest_changed_after_packing(broken, changes):
     edit_manifest(broken, **changes)
     assert "was changed after packing (its fingerprint differs)" in refusal(broken)
@@ -162,7 +182,7 @@ def test_notes_may_be_changed(broken):
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00\xff"])
 def test_refuses_what_is_not_json(broken, text):
     (broken / "manifest.json").write_text(text)
-    assert "is not a manifest of format 1" in refusal(broken)
+    assert "is not a manifest of format 2" in refusal(broken)
 
 
 def test_refuses_a_missing_table(broken):
@@ -179,7 +199,7 @@ def test_refuses_a_changed_table(broken):
 
 def test_refuses_other_columns(broken):
     replace_table(broken, pq.read_table(broken / CLIPS_FILE).drop_columns(["label"]))
-    assert "has other columns than format 1" in refusal(broken)
+    assert "has other columns than format 2" in refusal(broken)
 
 
 def test_refuses_a_missing_tar(broken):

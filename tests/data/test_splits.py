@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from asd.data.splits import fit_subset, make_splits
+from asd.data.splits import make_splits, subset_per_class
 from asd.errors import UserError
 
 
@@ -36,13 +36,13 @@ def test_a_class_without_training_clips_is_refused(small_manifest):
         make_splits(without, 0, 0.1)
 
 
-def test_fit_subset_takes_so_many_of_every_class(uneven_manifest):
+def test_subset_per_class_takes_so_many_of_every_class(uneven_manifest):
     train = make_splits(uneven_manifest, 0, 0.05).train
-    subset = fit_subset(uneven_manifest, train, seed=0, per_class=5)
+    subset = subset_per_class(uneven_manifest, train, seed=0, per_class=5)
     assert np.bincount(uneven_manifest.class_index[subset]).tolist() == [5] * 4
     assert set(subset) <= set(train)
     assert (np.diff(subset) > 0).all()
-    assert fit_subset(uneven_manifest, train[::-1].copy(), 0, 5).tolist() == subset.tolist()
-    assert fit_subset(uneven_manifest, train, 1, 5).tolist() != subset.tolist()
-    assert fit_subset(uneven_manifest, train, 0, 100).tolist() == train.tolist()
-    assert fit_subset(uneven_manifest, train, 0, None).tolist() == train.tolist()
+    assert subset_per_class(uneven_manifest, train[::-1].copy(), 0, 5).tolist() == subset.tolist()
+    assert subset_per_class(uneven_manifest, train, 1, 5).tolist() != subset.tolist()
+    assert subset_per_class(uneven_manifest, train, 0, 100).tolist() == train.tolist()
+    assert subset_per_class(uneven_manifest, train, 0, None).tolist() == train.tolist()

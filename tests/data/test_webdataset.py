@@ -21,7 +21,7 @@ from asd.data.manifest import Manifest
 from asd.data.reader import Reader
 from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig
-from asd.tasks import build_classification
+from asd.tasks import System, build_task
 
 # webdataset leaves it to the garbage collector to close its tars
 pytestmark = pytest.mark.filterwarnings(r"ignore:unclosed file.*\.tar:ResourceWarning")
@@ -80,9 +80,8 @@ def webdataset_batches(manifest: Manifest, size: int) -> Iterator[Batch]:
 def test_an_epoch_trains_from_the_plain_webdataset_pipeline(small_manifest):
     torch.manual_seed(0)
     backbone = MobileFaceNetConfig(bottlenecks=((2, 16, 1, 2),), width=0.25, embedding=16)
-    task = build_classification(
-        LogMelConfig(n_mels=32), backbone, ArcFaceConfig(), MixupConfig(), 0, small_manifest.sample_rate, 4
-    )
+    system = System(frontend=LogMelConfig(n_mels=32), backbone=backbone, loss=ArcFaceConfig(), mixup=MixupConfig())
+    task = build_task(system, 0, small_manifest.sample_rate, 4)
     optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
     losses = []
     for _ in range(4):

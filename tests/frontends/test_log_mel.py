@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchaudio.transforms import MelSpectrogram
 
+from asd.errors import UserError
 from asd.frontends import LogMelConfig, build_frontend
 
 RATE = 16_000
@@ -83,3 +84,43 @@ def test_takes_any_length_and_silence(level, samples):
 
 def test_carries_nothing_into_the_checkpoint():
     assert not build_frontend(LogMelConfig(), RATE).state_dict()
+
+
+@pytest.mark.parametrize("samples", [160_000, 1_024, 16_001])
+def test_without_center_no_frame_reaches_beyond_the_clip(samples):
+    waveform = sound(4, samples)
+    reference = MelSpectrogram(RATE, n_fft=1024, hop_length=512, n_mels=128, power=2.0, center=False)
+    ours = build_frontend(LogMelConfig(center=False), RATE)(waveform)
+    assert ours.shape == (4, 1, 128, 1 + (samples - 1024) // 512)
+    assert (ours.squeeze(1) - 10 * torch.log10(reference(waveform) + 1e-10)).abs().max() < 1e-4
+
+
+def test_s3_has_311_frames_of_ten_seconds():
+    assert build_frontend(LogMelConfig(center=False), RATE)(sound(1, 160_000)).shape == (1, 1, 128, 311)
+
+
+def test_a_clip_without_a_frame_is_refused():
+    with pytest.raises(UserError, match=r"a clip of 1023 samples gives no frame: .* needs 1024 \(n_fft\)"):
+        build_frontend(LogMelConfig(center=False), RATE)(sound(1, 1_023))
+
+
+def test_zero_mean_takes_a_constant_away_from_each_clip():
+    waveform = sound(3, 8_000)
+    waveform = waveform - waveform.mean(1, keepdim=True)
+    shifted = waveform + torch.tensor([[0.5], [-0.1], [0.0]])
+    got = build_frontend(LogMelConfig(zero_mean=True), RATE)(shifted)
+    assert (got - build_frontend(LogMelConfig(), RATE)(waveform)).abs().max() < 0.05
+    assert (build_frontend(LogMelConfig(), RATE)(shifted) - got)[0, 0, 0].min() > 20  # the lowest band holds 0 Hz
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize(("n_fft", "hop"), [(1024, 512), (2046, 512), (401, 100)])
+def test_lengths_and_frames_are_those_of_the_transform(n_fft, hop, center):
+    config = LogMelConfig(n_fft=n_fft, hop=hop, center=center, n_mels=20)
+    frontend = build_frontend(config, RATE)
+    for samples in (n_fft, 4_000, 4_096, 5_001):
+        assert frontend(torch.zeros(1, samples)).shape[-1] == config.frames_of(samples)
+    for frames in (1, 2, 7):
+        least = config.samples_for(frames)
+        assert frontend(torch.zeros(1, least)).shape[-1] == config.frames_of(least) == frames
+        assert config.frames_of(least - 1) == frames - 1 or least == 1

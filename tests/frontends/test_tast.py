@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydantic
 import pytest
 import torch
 
@@ -52,3 +53,11 @@ def test_attention_weighs_each_frame_by_its_peak_and_mean():
 def test_a_clip_does_not_depend_on_its_batch_mates():
     network, waveform = build(), sound(20_000, clips=4)
     torch.testing.assert_close(network(waveform)[:1], network(waveform[:1]), rtol=1e-4, atol=1e-4)
+
+
+def test_frames_are_those_of_the_log_mel():
+    config = TASTConfig()
+    assert config.frames_of(160_000) == 313
+    assert config.frames_of(config.samples_for(313)) == 313
+    with pytest.raises(pydantic.ValidationError, match="center=false gives fewer frames"):
+        TASTConfig(mel=LogMelConfig(center=False))

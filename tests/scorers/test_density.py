@@ -31,6 +31,7 @@ from asd.scorers import (
     scorer_label,
 )
 from asd.scorers.mahalanobis import ledoit_wolf
+from tests.embedded import embedded_of
 
 CONFIGS = [
     NegLogSoftmaxConfig(),
@@ -297,7 +298,7 @@ def test_the_start_of_a_gmm_is_its_seeds():
 def one_class(embedding: torch.Tensor) -> Embedded:
     count = len(embedding)
     logits = torch.zeros(count, NUM_CLASSES)
-    return Embedded(torch.arange(count), torch.zeros(count, dtype=torch.int64), embedding, logits, torch.ones(count, 4))
+    return embedded_of(embedding, logits=logits, features=torch.ones(count, 4))
 
 
 WIDE = [*CONFIGS, GmmConfig(components=9), GmmConfig(covariance="tied", pca=64), GmmConfig(pca=4, components=4)]

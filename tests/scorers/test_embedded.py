@@ -8,11 +8,12 @@ import torch
 
 from asd.errors import UserError
 from asd.scorers import Embedded
+from tests.embedded import embedded_of
 
 
 def embedded(clips: int = 5) -> Embedded:
     generator = torch.Generator().manual_seed(0)
-    return Embedded(
+    return embedded_of(
         clip_index=torch.arange(clips) + 100,
         class_index=torch.arange(clips) % 2,
         embedding=torch.randn(clips, 4, generator=generator),

@@ -21,6 +21,7 @@ from asd.scorers import (
     check_classes,
     scorer_label,
 )
+from tests.embedded import embedded_of
 
 CONFIGS = [
     SoftmaxConfig(),
@@ -37,7 +38,7 @@ NUM_CLASSES = 3
 
 def random_clips(count: int, seed: int) -> Embedded:
     generator = torch.Generator().manual_seed(seed)
-    return Embedded(
+    return embedded_of(
         clip_index=torch.randperm(count, generator=generator),
         class_index=torch.randint(NUM_CLASSES, (count,), generator=generator),
         embedding=torch.randn(count, 6, generator=generator) + 1.0,
@@ -140,9 +141,7 @@ def test_softmax_keeps_the_order_near_one():
 
 
 def test_softmax_of_a_single_class_is_zero():
-    clips = Embedded(
-        torch.arange(2), torch.zeros(2, dtype=torch.int64), torch.ones(2, 1), torch.ones(2, 1), torch.ones(2, 1)
-    )
+    clips = embedded_of(torch.ones(2, 1), logits=torch.ones(2, 1), features=torch.ones(2, 1))
     assert fitted_scores(SoftmaxConfig(), clips, clips).tolist() == [0.0, 0.0]
 
 

@@ -76,6 +76,11 @@ def mimii_8ch() -> Path:
     return _real("mimii_8ch")
 
 
+@pytest.fixture
+def dcase2023_clips() -> Path:
+    return _real("dcase2023_clips")
+
+
 def _real(name: str) -> Path:
     if not (REAL / name).is_dir():
         pytest.skip(f"the real recordings ../shared/data/{name} are not here")

@@ -279,3 +279,81 @@ def test_json_members_hold_text_of_any_alphabet(tmp_path, write_wav):
     assert verify.verify(manifest) == []
     assert str(manifest.classes[0]) == "펌프/1호기"
     assert json.loads((tmp_path / "set #1?" / "manifest.json").read_text())["classes"][0]["machine_type"] == "펌프"
+
+
+def test_real_clips_of_2023(dcase2023_clips, tmp_path):
+    run("--layout", "dcase2023", "--source", dcase2023_clips, "--out", tmp_path / "set")
+    manifest = load_manifest(tmp_path / "set")
+    assert verify.verify(manifest) == []
+    assert manifest.file.layout == "dcase2023"
+    assert [str(c) for c in manifest.classes] == [
+        f"{machine_type}/00" for machine_type in ("ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve")
+    ]
+    for name, frames in zip(manifest.strings("file_name"), manifest.frames, strict=True):
+        (path,) = dcase2023_clips.rglob(name)
+        assert frames == soundfile.info(path).frames  # 10 and 12 s: of the header, not of the year
+    assert set(manifest.frames // 16_000) == {10, 12}
+    assert set(manifest.strings("domain")) == {"source", "target"}
+    assert "m-n_W" in manifest.strings("attributes")
+
+
+def evaluation_set(tmp_path: Path, write_wav, channels: int = 1) -> Path:
+    """Two machines of an evaluation set, with supplemental recordings."""
+    root = tmp_path / "eval"
+    for machine in ("AutoTrash", "Polisher"):
+        write_wav(root / machine / "train" / "section_00_source_train_normal_0000_noAttribute.wav", channels=channels)
+        write_wav(root / machine / "supplemental" / "section_00_noise_0000.wav", channels=channels)
+        for number in range(2):
+            write_wav(root / machine / "test" / f"section_00_000{number}.wav", channels=channels)
+    return root
+
+
+def test_evaluation_set_with_ground_truth(tmp_path, write_wav, capsys):
+    root = evaluation_set(tmp_path, write_wav)
+    for folder in ("ground_truth_data", "ground_truth_domain"):
+        (tmp_path / folder).mkdir()
+        text = "section_00_0001.wav,1\nsection_00_0000.wav,0\n"
+        (tmp_path / folder / "ground_truth_AutoTrash_section_00_test.csv").write_text(text)
+    words = ("--layout", "dcase2025", "--source", root, "--out", tmp_path / "set")
+    truth = [f"--ground-truth={tmp_path / folder}" for folder in ("ground_truth_data", "ground_truth_domain")]
+    run(*words, *truth)
+    shown = capsys.readouterr().out
+    assert "odd: 2 supplemental recordings (" in shown
+    assert "ground truth: 2 labels for 1 machines" in shown
+    assert "odd: 2 clips have no ground truth and stay unlabelled, those of Polisher/00" in shown
+    assert "only unlabelled test clips, so no AUC: Polisher/00" in shown
+    manifest = load_manifest(tmp_path / "set")
+    assert verify.verify(manifest) == []
+    assert manifest.file.notes == {"seed": 0, "supplemental_left_out": 2, "labels_joined": 2}
+    columns = [manifest.strings(name) for name in ("machine_type", "file_name", "domain")]
+    found = {(t, n): (d, label) for t, n, d, label in zip(*columns, manifest.label, strict=True) if "train" not in n}
+    assert found == {
+        ("AutoTrash", "section_00_0000.wav"): ("source", 0),
+        ("AutoTrash", "section_00_0001.wav"): ("target", 1),
+        ("Polisher", "section_00_0000.wav"): ("", -1),
+        ("Polisher", "section_00_0001.wav"): ("", -1),
+    }
+    run(*words, "--overwrite")
+    assert set(load_manifest(tmp_path / "set").label) == {0, -1}
+
+
+def test_evaluation_machines_need_their_training_clips(tmp_path, write_wav):
+    root = evaluation_set(tmp_path, write_wav)
+    shutil.rmtree(root / "Polisher" / "train")
+    with pytest.raises(UserError, match=r"no training clip: Polisher/00 \(2 test clips\); add the folder with their"):
+        run("--layout", "dcase2025", "--source", root, "--out", tmp_path / "set")
+
+
+def test_stereo_of_2026_needs_a_choice(tmp_path, write_wav):
+    root = evaluation_set(tmp_path, write_wav, channels=2)
+    for machine in ("AutoTrash", "Polisher"):
+        shutil.rmtree(root / machine / "supplemental")
+    words = ("--layout", "dcase2026", "--source", root, "--out", tmp_path / "set")
+    with pytest.raises(UserError, match=r"6 of 6 recordings have other channels than one.*choose --channel N"):
+        run(*words)
+    for channel in (0, 1):
+        run(*words, "--channel", channel, "--overwrite")
+        manifest = load_manifest(tmp_path / "set")
+        packed = sounds(manifest)["AutoTrash-test-section_00_0001"]
+        path = root / "AutoTrash" / "test" / "section_00_0001.wav"
+        np.testing.assert_array_equal(packed, soundfile.read(path, dtype="int16")[0][:, channel])

@@ -14,12 +14,17 @@ import soundfile
 from asd.errors import UserError
 from shards import report
 from shards.audio import BadFileError, Target, read_header, read_pcm16
+from shards.layouts import find_clips
+from shards.layouts.clip import Corpus
 from shards.scan import refuse_unfit, scan
-from shards.sources import dcase2020
 from shards.wav import canonical_header
 from tests.shards.conftest import noise
 
 TARGET = Target(16_000)
+
+
+def dcase2020(sources: list[Path]) -> Corpus:
+    return find_clips("dcase2020", sources)
 
 
 def bad_kind(path: Path) -> str:

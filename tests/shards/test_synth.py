@@ -16,14 +16,19 @@ from sklearn.metrics import roc_auc_score
 from asd.errors import UserError
 from shards.synth import factory
 from shards.synth.__main__ import main
-from shards.synth.clip import DEFAULT_SNR_DB, MACHINE_IDS, Clip, drawn_fault, render, render_with, unit
+from shards.synth.clip import DEFAULT_SNR_DB, Clip, drawn_fault, render, render_with, unit
 from shards.synth.factory import ClipsJob, FactoryConfig, all_clips, write_clips, write_factory
 from shards.synth.faults import FAULTS
+from shards.synth.layouts import MACHINE_IDS_2020, TYPES_2021, TYPES_2022
 from shards.synth.machine import power
+from shards.synth.nominal import TYPES
 from shards.synth.signals import SAMPLE_RATE
 
 ROOT = Path(__file__).parents[2]
-TINY = FactoryConfig(seed=0, clip_s=0.5, train_clips=1, test_clips=1, snr_db=DEFAULT_SNR_DB)
+TINY = FactoryConfig(
+    layout_name="dcase2020", seed=0, clip_s=0.5, train_clips=1, target_clips=0, test_clips=1, num_sections=0,
+    snr_db=DEFAULT_SNR_DB,
+)  # fmt: skip
 NAME = re.compile(r"(ToyCar|ToyConveyor|fan|pump|slider|valve)/(train/normal|test/(normal|anomaly))_id_\d\d_\d{8}\.wav")
 ALL_FAULTS = [(machine_type, fault) for machine_type, faults in FAULTS.items() for fault in faults]
 
@@ -80,7 +85,7 @@ def test_a_clip_does_not_depend_on_how_many_there_are(made, tmp_path):
 def test_every_clip_is_another_and_the_seed_changes_all():
     clip = Clip(0, "pump", 3, "train", 0)
     others = [
-        replace(clip, seed=1), replace(clip, index=1), replace(clip, machine_id=4), replace(clip, kind="normal"),
+        replace(clip, seed=1), replace(clip, index=1), replace(clip, machine_id=4), replace(clip, role="normal"),
         replace(clip, machine_type="fan"),
     ]  # fmt: skip
     sound = render(clip, 0.5, 0.0)
@@ -90,7 +95,7 @@ def test_every_clip_is_another_and_the_seed_changes_all():
 
 
 @pytest.mark.parametrize("duration_s", [0.5, 1.2345, 11.0])
-@pytest.mark.parametrize("machine_type", MACHINE_IDS)
+@pytest.mark.parametrize("machine_type", TYPES)
 def test_any_length(machine_type, duration_s):
     sound = render(Clip(0, machine_type, 1, "anomaly", 0), duration_s, 0.0)
     assert len(sound) == round(duration_s * SAMPLE_RATE)
@@ -113,6 +118,18 @@ def relative_change(clip, fault, snr_db: float) -> float:
     return float(np.sqrt(np.mean((damaged - healthy) ** 2) / np.mean(healthy**2)))
 
 
+def test_every_type_of_every_year_is_drawn_and_can_fail():
+    assert set(MACHINE_IDS_2020) | set(TYPES_2021) | set(TYPES_2022) == set(TYPES) == set(FAULTS)
+
+
+def test_the_factory_of_2020_stays_what_it_was():
+    """Types or conditions that come later must not touch its random draws."""
+    shafts_hz = [unit(5, machine_type, 3).shaft_hz for machine_type in MACHINE_IDS_2020]
+    assert shafts_hz == pytest.approx(SHAFTS)
+    sound = render(Clip(5, "valve", 6, "anomaly", 7), 0.5, 0.0)
+    assert 1000 * sound[1000:8000:1000] == pytest.approx(SAMPLES, abs=0.05)
+
+
 def test_all_faults_of_a_type_occur_at_many_severities():
     drawn = [drawn_fault(Clip(0, "valve", 0, "anomaly", index)) for index in range(80)]
     assert {fault for fault, _ in drawn} == set(FAULTS["valve"])
@@ -122,8 +139,8 @@ def test_all_faults_of_a_type_occur_at_many_severities():
 
 
 def test_units_are_equally_loud():
-    for machine_type, machine_ids in MACHINE_IDS.items():
-        for machine_id in machine_ids:
+    for machine_type in TYPES:
+        for machine_id in range(7):
             assert power(unit(0, machine_type, machine_id)) == pytest.approx(1.0)
 
 
@@ -171,14 +188,14 @@ def test_the_command(tmp_path):
 
 def test_the_nearest_neighbour_of_raw_spectra_finds_some_anomalies_but_not_most():
     """The difficulty band, on two IDs of each type; the whole set was measured for four seeds (see clip.py)."""
-    areas = [nearest_neighbour_auc(machine_type, i) for machine_type in MACHINE_IDS for i in (2, 5)]
+    areas = [nearest_neighbour_auc(machine_type, i) for machine_type in MACHINE_IDS_2020 for i in (2, 5)]
     assert 0.55 < np.mean(areas) < 0.78
 
 
 def nearest_neighbour_auc(machine_type: str, machine_id: int) -> float:
     """AUC of the distance from a clip's mean log-mel spectrum to the nearest of 24 training clips of its ID."""
     counts = {"train": 24, "normal": 10, "anomaly": 10}
-    clips = [Clip(0, machine_type, machine_id, kind, index) for kind in counts for index in range(counts[kind])]
+    clips = [Clip(0, machine_type, machine_id, role, index) for role in counts for index in range(counts[role])]
     spectra = mean_log_spectra(np.array([render(clip, 2.0, DEFAULT_SNR_DB) for clip in clips]))
     distance = np.linalg.norm(spectra[24:, None] - spectra[:24], axis=2).min(axis=1)
     return float(roc_auc_score([0] * 10 + [1] * 10, distance))

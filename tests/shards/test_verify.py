@@ -31,7 +31,7 @@ def rewrite(packed: Path, change) -> Manifest:
     """A manifest that fits its table, after `change(table)`: what a faulty packer would write."""
     file = load_manifest(packed).file
     table = change(load_manifest(packed).table)
-    write_manifest(packed, file.name, file.sample_rate, file.classes, file.shards, table, {})
+    write_manifest(packed, file.name, file.layout, file.sample_rate, file.classes, file.shards, table, {})
     return load_manifest(packed)
 
 
@@ -112,8 +112,8 @@ def test_an_edited_manifest(packed):
         path.write_text(json.dumps(body | change))
         with pytest.raises(UserError, match="was changed after packing"):
             verify.main([str(packed)])
-    path.write_text(json.dumps(body | {"format": 2}))
-    with pytest.raises(UserError, match="is not a manifest of format 1"):
+    path.write_text(json.dumps(body | {"format": 1}))
+    with pytest.raises(UserError, match="is of format 1, where format 2 is read"):
         verify.main([str(packed)])
     path.write_text(json.dumps(body | {"notes": {"my_own": 1}}))
     assert verify.main([str(packed)]) == 0

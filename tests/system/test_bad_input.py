@@ -103,7 +103,7 @@ def _remove_manifest(shards: Path) -> None:
         (_blank_tar, "train-000001.tar does not hold clip"),
         (_exchange_tars, ".tar"),
         (_change_table, "clips.parquet does not match manifest.json"),
-        (_cut_manifest, "manifest.json is not a manifest of format 1"),
+        (_cut_manifest, "manifest.json is not a manifest of format 2"),
         (_remove_manifest, "holds no manifest.json"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",

@@ -15,15 +15,23 @@ from asd.data.batch import Batch
 from asd.errors import UserError
 from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig, SoftmaxConfig
-from asd.tasks import Classification, build_classification
+from asd.tasks import System, build_task
+from asd.tasks.classification import Classification
 
 CLASSES, ROWS, SAMPLES = 5, 16, 4_000
 
 
-def build(mixup: MixupConfig | None, loss=None, norm: str = "group", classes: int = CLASSES) -> Classification:
+def build(
+    mixup: MixupConfig | None = None, loss=None, norm="group", classes=CLASSES, windows=None, outliers=False
+) -> Classification:
     torch.manual_seed(0)
     backbone = MobileFaceNetConfig(bottlenecks=((2, 32, 1, 2),), width=0.25, embedding=16, norm=norm)
-    return build_classification(LogMelConfig(n_mels=32), backbone, loss or SoftmaxConfig(), mixup, 7, 16_000, classes)
+    system = System(
+        frontend=LogMelConfig(n_mels=32), backbone=backbone, loss=loss or SoftmaxConfig(), mixup=mixup, windows=windows
+    )
+    task = build_task(system, 7, 16_000, classes, outliers)
+    assert isinstance(task, Classification)
+    return task
 
 
 def make_batch(bad: tuple[int, ...] = (), seed: int = 0) -> Batch:
@@ -47,8 +55,8 @@ def run(task: Classification, batch: Batch) -> tuple[float, list[torch.Tensor]]:
 
 def test_without_mixup_the_loss_is_the_mean_cross_entropy():
     task, batch = build(None), make_batch()
-    features = task.frontend(batch.waveform / 32768)
-    logits = task.loss.classifier(task.backbone(features))
+    features = task.encoder.frontend(batch.waveform / 32768)
+    logits = task.loss.classifier(task.encoder.backbone(features))
     assert task(batch).loss.item() == pytest.approx(F.cross_entropy(logits, batch.class_index).item(), rel=1e-5)
 
 
@@ -59,7 +67,7 @@ def test_with_mixup_waveforms_and_classes_are_mixed_alike():
     clean = batch.waveform.double() / 32768
     weight = mix.weight[:, None].double()
     mixture = (weight * clean + (1 - weight) * clean[mix.partner]).float()
-    log_p = F.log_softmax(task.loss.classifier(task.backbone(task.frontend(mixture))), dim=1)
+    log_p = F.log_softmax(task.loss.classifier(task.encoder.backbone(task.encoder.frontend(mixture))), dim=1)
     target = mix.weight[:, None] * F.one_hot(batch.class_index, CLASSES)
     target += (1 - mix.weight[:, None]) * F.one_hot(batch.class_index[mix.partner], CLASSES)
     assert task(batch).loss.item() == pytest.approx(-(target * log_p).sum(1).mean().item(), rel=1e-4)
@@ -98,15 +106,17 @@ def test_embeddings_come_with_logits_features_and_clean_loss(loss):
     task(batch)
     task.eval()
     found = task.embed(batch)
-    assert found.embedding.shape == (ROWS, 16)
-    assert found.logits.shape == (ROWS, CLASSES)
+    assert found.embedding.shape == (ROWS, 1, 16)
+    assert found.logits.shape == (ROWS, 1, CLASSES)
+    assert found.errors.shape == (ROWS, 0)
+    embedding, logits = found.embedding.squeeze(1), found.logits.squeeze(1)
     assert not found.embedding.requires_grad
-    spectrogram = task.frontend(batch.waveform / 32768)
+    spectrogram = task.encoder.frontend(batch.waveform / 32768)
     torch.testing.assert_close(found.features, spectrogram[:, 0].mean(-1))
     if loss.name == "arcface":
-        cosine = F.cosine_similarity(found.embedding[:, None], task.loss.centres[None], dim=2)
-        torch.testing.assert_close(found.logits, loss.scale * cosine, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(found.loss, -F.log_softmax(found.logits, 1)[torch.arange(ROWS), batch.class_index])
+        cosine = F.cosine_similarity(embedding[:, None], task.loss.centres[None], dim=2)
+        torch.testing.assert_close(logits, loss.scale * cosine, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.loss, -F.log_softmax(logits, 1)[torch.arange(ROWS), batch.class_index])
 
 
 def test_an_embedding_does_not_depend_on_batch_mates_or_place():
@@ -131,5 +141,5 @@ def test_the_logit_scale_turns_logits_into_cosines(loss):
         return
     out = task.eval().embed(make_batch())
     centres = F.normalize(task.loss.centres).unflatten(0, (CLASSES, -1))
-    cosines = torch.einsum("bd,ckd->bck", F.normalize(out.embedding), centres).amax(2)
-    torch.testing.assert_close(out.logits / task.logit_scale, cosines, atol=1e-6, rtol=1e-5)
+    cosines = torch.einsum("bd,ckd->bck", F.normalize(out.embedding.squeeze(1)), centres).amax(2)
+    torch.testing.assert_close(out.logits.squeeze(1) / task.logit_scale, cosines, atol=1e-6, rtol=1e-5)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asd.config import load_config
-from asd.tasks import Classification, build_classification
+from asd.tasks import build_task
+from asd.tasks.classification import Classification
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tastgram_noisy_arcmix_paper.yaml"
 EPS = 1e-5
@@ -23,7 +24,8 @@ EPS = 1e-5
 def task() -> Classification:
     torch.manual_seed(3)
     c = load_config(CONFIG)
-    built = build_classification(c.frontend, c.backbone, c.loss, c.mixup, 0, 16_000, 41)
+    built = build_task(c, 0, 16_000, 41)
+    assert isinstance(built, Classification)
     for module in built.modules():  # statistics and affine values that are not the identity
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_(0, 0.5)
@@ -100,9 +102,9 @@ def test_embedding_and_cosines_equal_the_reference(task: Classification) -> None
     x = 0.1 * torch.randn(1, 160_000, generator=torch.Generator().manual_seed(1))
     mel = torch.from_numpy(reference_mel(x[0].double().numpy()))[None].float()
     with torch.no_grad():
-        features = task.frontend(x)
-        ours = task.backbone(features)
-        theirs = reference_embedding(x, mel, task.state_dict())
+        features = task.encoder.frontend(x)
+        ours = task.encoder.backbone(features)
+        theirs = reference_embedding(x, mel, task.encoder.state_dict())
     torch.testing.assert_close(features[:, 1], mel, rtol=0, atol=2e-3)  # dB; float32 against float64
     torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-3)
     centres = F.normalize(task.state_dict()["loss.centres"])

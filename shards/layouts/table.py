@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asd.data.manifest import DOMAINS, LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, SPLITS
 from asd.errors import UserError
-from shards.sources import MAX_KEY, SourceClip, make_key
+from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
 HASH_DIGITS = 12
@@ -26,7 +26,7 @@ LABELS = {
 }
 
 
-def table(sources: Sequence[Path]) -> list[SourceClip]:
+def read_tables(sources: Sequence[Path], choices: Choices) -> Corpus:
     """The clips of csv files; paths in them are relative to the csv. Raises UserError with file and line."""
     clips: dict[Path, SourceClip] = {}  # by resolved path
     lines: dict[Path, str] = {}
@@ -42,7 +42,7 @@ def table(sources: Sequence[Path]) -> list[SourceClip]:
         if len(clips) == before:
             raise UserError(f"{source} lists no clip")
     root = os.path.commonpath([path.parent for path in clips]) if clips else ""
-    return [replace(clip, key=_key(clip, path.relative_to(root))) for path, clip in clips.items()]
+    return Corpus([replace(clip, key=_key(clip, path.relative_to(root))) for path, clip in clips.items()])
 
 
 def _key(clip: SourceClip, place: Path) -> str:

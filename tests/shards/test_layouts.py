@@ -1,4 +1,4 @@
-"""Layouts: what a place and a name say about a clip."""
+"""Layouts without sections (DCASE 2020, MIMII, a table): what a place and a name say about a clip."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from shards.sources import dcase2020, make_key, mimii, refuse_repeated_keys
-from shards.table import table
+from shards.layouts import Choices, find_clips
+from shards.layouts.clip import SourceClip, make_key
 
 HEADER = "path,machine_type,machine_id,split,label,domain,attributes\n"
+
+
+def dcase2020(sources: list[Path]) -> list[SourceClip]:
+    return find_clips("dcase2020", sources).clips
+
+
+def mimii(sources: list[Path], test_normals: int | None = None, seed: int = 0) -> list[SourceClip]:
+    return find_clips("mimii", sources, Choices(test_normals, seed)).clips
+
+
+def table(sources: list[Path]) -> list[SourceClip]:
+    return find_clips("table", sources).clips
 
 
 def test_dcase2020_names_and_places(corpus):
@@ -104,7 +116,7 @@ def test_a_set_given_twice_names_both_files(corpus, tmp_path):
     shutil.copytree(corpus, copy)
     for sources in ([corpus, copy], [corpus, corpus], [corpus, corpus / "fan"]):
         with pytest.raises(UserError, match=r"two clips would have the key fan-.*\.wav and .*\.wav"):
-            refuse_repeated_keys(dcase2020(sources))
+            dcase2020(sources)
 
 
 def test_mimii_draws_its_test_by_seed(mimii_corpus):
@@ -215,7 +227,6 @@ def test_table_tells_recordings_apart_and_moved_ones_keep_their_keys(tmp_path, w
             (tmp_path / home / day / "c.csv").write_text(HEADER + "".join(lines))
     lists = {home: [tmp_path / home / day / "c.csv" for day in ("one", "two")] for home in ("here", "moved")}
     clips = table(lists["here"])
-    refuse_repeated_keys(clips)
     assert len({c.key for c in clips}) == 8
     assert all(len(c.key) <= 90 and make_key(c.key) == c.key for c in clips)
     assert [c.key for c in table(lists["moved"])] == [c.key for c in clips]

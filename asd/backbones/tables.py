@@ -1,0 +1,30 @@
+"""What the networks that are given by a table of rows share."""
+
+from __future__ import annotations
+
+import math
+
+import pydantic
+from torch import nn
+
+# (expansion, channels, repeats, stride of the first repeat)
+Row = tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt]
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channel count times width, in multiples of eight and never more than 10 % below (Sandler et al. 2018)."""
+    nearest = max(8, int(channels * width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels * width else nearest + 8
+
+
+def init_fan_out(module: nn.Module) -> None:
+    """N(0, sqrt(2 / fan out)) for a convolution, and no bias at first.
+
+    The fan out is that of one group: torch's own counts all channels for a depth-wise convolution, whose weights then
+    begin far too small.
+    """
+    if isinstance(module, nn.Conv2d):
+        fan = math.prod(module.kernel_size) * module.out_channels // module.groups
+        nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

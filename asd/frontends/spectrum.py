@@ -1,0 +1,81 @@
+"""Waveform → power spectra, what every frontend begins with. Legend: B batch, T samples, K bins, F frames."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from asd.errors import UserError
+
+RMS_TARGET = 0.1
+MOST_OVERLAP = 64  # frames that see one sample
+
+
+class SpectrumConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Short-time spectra, and what is done to the waveform before."""
+
+    n_fft: int = pydantic.Field(1024, ge=64, le=65_536)
+    hop: pydantic.PositiveInt = 512
+    center: bool = True  # zeros beyond the ends of the clip, so that the first frame lies on its first sample
+    zero_mean: bool = False  # the clip's mean is subtracted first
+    level: Literal["raw", "rms"] = "raw"  # rms: every clip is scaled to the same loudness first
+
+    @pydantic.model_validator(mode="after")
+    def _hop_hears_every_sample(self) -> SpectrumConfig:
+        least = -(-self.n_fft // MOST_OVERLAP)
+        if not least <= self.hop <= self.n_fft:
+            raise ValueError(f"hop={self.hop} must lie between {least} (n_fft/{MOST_OVERLAP}) and {self.n_fft} (n_fft)")
+        return self
+
+    @property
+    def padding(self) -> int:
+        """Samples of silence at both ends together."""
+        return self.n_fft // 2 * 2 if self.center else 0
+
+    def frames_of(self, samples: int) -> int:
+        """F of a clip of T samples; below 1 where it is too short."""
+        return 1 + (samples + self.padding - self.n_fft) // self.hop
+
+    def samples_for(self, frames: int) -> int:
+        """The least T that gives so many frames."""
+        return max(1, (frames - 1) * self.hop + self.n_fft - self.padding)
+
+
+class PowerSpectrum(nn.Module):
+    """|STFT|² under a Hann window, always in float32: an FFT in bfloat16 errs by up to 0.4 dB."""
+
+    window: Tensor
+
+    def __init__(self, config: SpectrumConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, T) float32 → (B, K, F), K = n_fft // 2 + 1; UserError where a clip gives no frame."""
+        config, samples = self.config, waveform.shape[1]
+        if config.frames_of(samples) < 1:
+            raise UserError(
+                f"a clip of {samples} samples gives no frame: without center the frontend needs {config.n_fft} (n_fft)"
+            )
+        with torch.autocast(waveform.device.type, enabled=False):
+            spectrum = torch.stft(
+                self._levelled(waveform),
+                config.n_fft,
+                config.hop,
+                window=self.window,
+                center=config.center,
+                pad_mode="constant",
+                return_complex=True,
+            )
+            return torch.view_as_real(spectrum).square().sum(-1)
+
+    def _levelled(self, waveform: Tensor) -> Tensor:
+        if self.config.zero_mean:
+            waveform = waveform - waveform.mean(1, keepdim=True)
+        if self.config.level == "rms":
+            waveform = waveform * (RMS_TARGET / waveform.square().mean(1, keepdim=True).sqrt().clamp(min=1e-8))
+        return waveform

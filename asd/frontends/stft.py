@@ -1,0 +1,54 @@
+"""Linear-frequency spectrograms (S4). Legend: B batch, T samples, M bins, F frames."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from asd.frontends.log_mel import Mixing
+from asd.frontends.spectrum import PowerSpectrum, SpectrumConfig
+
+
+class STFTConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=False):
+    """1024 bins every 512 samples by default. S4's 512x32 version ("reshaped", not said how): bins_together 2.
+
+    S4 does not say either whether the magnitudes are compressed; decibels are our reading.
+    """
+
+    name: Literal["stft"] = "stft"
+    n_fft: int = pydantic.Field(2046, ge=64, le=65_536)
+    bins_together: pydantic.PositiveInt = 1  # neighbouring bins whose mean power is one bin
+    scale: Literal["db", "magnitude"] = "db"
+    eps: pydantic.PositiveFloat = 1e-10  # added to the power before the logarithm
+
+    @pydantic.model_validator(mode="after")
+    def _bins_divide(self) -> STFTConfig:
+        bins = self.n_fft // 2 + 1
+        if bins % self.bins_together:
+            raise ValueError(
+                f"bins_together={self.bins_together} does not divide the {bins} bins of n_fft={self.n_fft}"
+            )
+        return self
+
+
+class STFT(nn.Module):
+    """10·log10(power + eps), or magnitudes; librosa's STFT but for the zeros beyond the ends."""
+
+    channels = 1
+    mel_channel = 0  # which channel is the plain spectrogram
+
+    def __init__(self, config: STFTConfig, sample_rate: int) -> None:
+        super().__init__()
+        self.config = config
+        self.bins = (config.n_fft // 2 + 1) // config.bins_together
+        self.power = PowerSpectrum(config)
+
+    def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
+        """(B, T) float32 in [-1, 1) → (B, 1, M, F); mix combines the spectrograms of clips."""
+        power = self.power(waveform).unsqueeze(1)
+        power = power.unflatten(2, (self.bins, self.config.bins_together)).mean(3)
+        spectrogram = 10.0 * torch.log10(power + self.config.eps) if self.config.scale == "db" else power.sqrt()
+        return spectrogram if mix is None else mix(spectrogram)

@@ -1,0 +1,76 @@
+"""Classification and contrastive semantic alignment (CCSA, Motiian et al. 2017) of two domains, as S3 fine-tunes.
+
+Legend: S clips of the source domain, T of the target domain, D values of an embedding or of a flattened map.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+# Below this squared distance the root's gradient, 1 / 2d, is cut off: equal embeddings push nowhere, finitely.
+LEAST_SQUARE = 1e-12
+
+
+class CCSAConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """L = da_lambda·L_task + (1 − da_lambda)·L_CCSA; at 1 (the published command) alignment is off."""
+
+    margin: pydantic.PositiveFloat = 0.5  # distance from which different classes leave each other alone
+    compare: Literal["pooled", "maps"] = "pooled"  # maps: un-pooled, position by position, as the published code
+    da_lambda: float = pydantic.Field(0.9, ge=0, le=1)
+
+
+def ccsa(
+    source: Tensor,
+    target: Tensor,
+    source_classes: Tensor,
+    target_classes: Tensor,
+    margin: float,
+    counted: Tensor | None = None,
+) -> Tensor:
+    """½ semantic + ½ contrastive of embeddings (S, …) and (T, …) with classes (S,), (T,): a scalar."""
+    semantic, contrastive = ccsa_terms(source, target, source_classes, target_classes, margin, counted)
+    return 0.5 * semantic + 0.5 * contrastive
+
+
+def ccsa_terms(
+    source: Tensor,
+    target: Tensor,
+    source_classes: Tensor,
+    target_classes: Tensor,
+    margin: float,
+    counted: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(semantic, contrastive), two scalars.
+
+    semantic: mean of d² over the pairs of one class; contrastive: mean of max(0, margin − d)² over the pairs of two;
+    0 where there is no such pair. counted (S, T) leaves out pairs, such as those with a clip that could not be read.
+    The published code divides both sums by S·T, whatever the number of pairs of each kind.
+    """
+    squared = squared_distances(source, target)
+    distance = squared.clamp(min=LEAST_SQUARE).sqrt()
+    same = source_classes[:, None] == target_classes
+    other = ~same
+    if counted is not None:
+        same, other = same & counted, other & counted
+    return _mean_over(squared, same), _mean_over((margin - distance).clamp(min=0).square(), other)
+
+
+def squared_distances(source: Tensor, target: Tensor) -> Tensor:
+    """(S, …) and (T, …) → (S, T) float32, mean squared difference over all entries.
+
+    |a|² + |b|² − 2ab cancels for near pairs: in float64 d is then off by 1e-7 where float32 is off by 1e-3, and no
+    (S, T, D) differences of whole maps need be held.
+    """
+    with torch.autocast(source.device.type, enabled=False):
+        a, b = source.flatten(1).double(), target.flatten(1).double()
+        squared = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.T)
+        return (squared / a.shape[1]).clamp(min=0).float()
+
+
+def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen ones, 0 where there are none; not read from the device."""
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)

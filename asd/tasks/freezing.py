@@ -1,0 +1,29 @@
+"""Which parts of a trained network rest while it learns something new."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from asd.errors import UserError
+from asd.tasks.base import Task
+from asd.tasks.classification import Classification
+
+# all_but_centres: the whole network; all_but_last_block: what lies before its last residual block; centres: the class
+# centres. S4 tries all three when it adapts to the target domain.
+Freeze = Literal["none", "all_but_centres", "all_but_last_block", "centres"]
+
+
+def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
+    """The modules of a task that a strategy names; UserError where the task has no class centres."""
+    if freeze == "none":
+        return ()
+    if not isinstance(task, Classification):
+        raise UserError(f"train.freeze={freeze} is for tasks with class centres: set it to none")
+    if freeze == "centres":
+        return (task.loss,)
+    backbone = task.encoder.backbone
+    if freeze == "all_but_centres":
+        return (task.encoder.frontend, backbone)
+    return (task.encoder.frontend, *backbone.before_last_block())  # type: ignore[operator]

@@ -1,0 +1,54 @@
+"""Classification of mixtures of two domains, while embeddings mix as their inputs do (fine-tuning of S5).
+
+Legend: N pairs of this rank, P windows of a clip, D embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+
+from asd.augment.mixup import pair_weights
+from asd.data.batch import Batch, to_float
+from asd.losses.base import ClassificationLoss
+from asd.losses.geometric import geometric_error, mixed_label_kl
+from asd.tasks.classification import Classification
+from asd.tasks.encoder import Encoder
+from asd.tasks.step import StepOutput
+
+
+class InterpolationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Weights ~ Beta(alpha, alpha), one a pair. The source gives no factor of the geometric term."""
+
+    name: Literal["interpolation"] = "interpolation"
+    alpha: pydantic.PositiveFloat = 0.5
+    geometric: pydantic.NonNegativeFloat = 1.0
+
+
+class Interpolation(Classification):
+    """Needs batches of pairs: data.streams.target=pairs, the second half of the rows beside the first."""
+
+    def __init__(self, config: InterpolationConfig, encoder: Encoder, loss: ClassificationLoss, seed: int) -> None:
+        super().__init__(encoder, loss, None, seed)
+        self.config = config
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """KL to the mixed label + geometric · (distance of the mixture's embedding from the mixed embeddings)²."""
+        half = len(batch.class_index) // 2
+        weight = pair_weights(self.config.alpha, self.seed, batch.epoch, batch.step, batch.first_row // 2, half)
+        weight = weight.to(batch.waveform.device, non_blocking=True)
+        first, second = to_float(batch.waveform).split(half)
+        valid = batch.valid[:half] & batch.valid[half:]
+        mixtures = torch.lerp(second, first, weight[:, None])
+        z, other, mixture = self.encoder(torch.cat([first, second, mixtures])).split(half)
+        windows = mixture.shape[1]
+        shares, own, partner = (
+            x.repeat_interleave(windows) for x in (weight, batch.class_index[:half], batch.class_index[half:])
+        )
+        kl = mixed_label_kl(self._logits(mixture).flatten(0, 1), own, partner, shares)
+        apart = geometric_error(mixture.flatten(0, 1), z.flatten(0, 1), other.flatten(0, 1), shares)
+        kl, apart = ((x.unflatten(0, (-1, windows)).mean(1) * valid).mean() for x in (kl, apart))
+        logs = {"loss_classes": kl.detach(), "loss_geometric": apart.detach()}
+        return StepOutput(kl + self.config.geometric * apart, logs)

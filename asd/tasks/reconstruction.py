@@ -1,0 +1,77 @@
+"""Rebuilding the sound of machines, or foretelling it: what cannot be rebuilt is anomalous (S6).
+
+Legend: B batch, T samples, P parts of a clip (windows, frames or samples), M bins, E summaries of a clip's errors.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from asd.backbones import ReconstructorConfig
+from asd.data.batch import Batch, to_float
+from asd.frontends import Windows
+from asd.losses.reconstruction import sample_cross_entropy, squared_errors, summaries
+from asd.tasks.base import Task
+from asd.tasks.encoder import plain_mean
+from asd.tasks.step import Embedding, StepOutput
+
+
+class ReconstructionConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """The network that rebuilds, in place of `backbone` and `loss`."""
+
+    name: Literal["reconstruction"] = "reconstruction"
+    network: ReconstructorConfig
+
+
+class Reconstruction(Task):
+    """One network for all machines of the run; machines are not told apart."""
+
+    def __init__(self, frontend: nn.Module, windows: Windows | None, network: nn.Module) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.windows = windows
+        self.network = network
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Mean error of the rank's clips; unreadable clips weigh nothing."""
+        waveform = to_float(batch.waveform)
+        errors, _ = self._errors(waveform, self.frontend(waveform))
+        return StepOutput((errors.mean(1) * batch.valid).mean())
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Embedding:
+        """Errors summed up by clip, and as embedding the clip's mean residual by bin."""
+        waveform = to_float(batch.waveform)
+        spectrogram = self.frontend(waveform)
+        errors, residual = self._errors(waveform, spectrogram)
+        return Embedding(
+            residual.unsqueeze(1),
+            residual.new_empty(len(residual), 1, 0),
+            summaries(errors),
+            plain_mean(self.frontend, spectrogram),
+            errors.mean(1),
+        )
+
+    def _errors(self, waveform: Tensor, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors (B, P) of the parts of clips, and mean residuals (B, M); of samples, errors in nats and no bins."""
+        if self.windows is None and self.takes_waveform:
+            errors = sample_cross_entropy(self.network(waveform), self.network.target(waveform))  # type: ignore[operator]
+            return errors, errors.mean(1, keepdim=True)
+        given = spectrogram if self.windows is None else self.windows(spectrogram).flatten(0, 1)
+        found, target = (x.float() for x in (self.network(given), self.network.target(given)))  # type: ignore[operator]
+        if self.windows is None:  # (B, C, M, F): a part is a frame
+            found, target = (x.movedim(3, 1) for x in (found, target))
+        else:
+            found, target = (x.unflatten(0, (len(waveform), -1)) for x in (found, target))
+        residual = target - found  # (B, P, C, M) or (B, P, C, M, frames)
+        by_bin = residual.movedim(3, -1).flatten(1, -2).mean(1)
+        return squared_errors(found, target), by_bin
+
+    @property
+    def takes_waveform(self) -> bool:
+        """Whether the network foretells samples, not frames."""
+        return bool(getattr(self.network, "takes_waveform", False))

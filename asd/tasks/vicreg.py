@@ -1,0 +1,73 @@
+"""Pre-training without labels: VICReg whose invariance is that of mixtures (S5).
+
+Legend: B clips of this rank, N = B / 2 pairs, P windows of a clip, D embedding, E width of the expander.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from asd.augment.mixup import pair_weights
+from asd.backbones.expander import Expander, ExpanderConfig
+from asd.data.batch import Batch, to_float
+from asd.distributed import gather, gather_with_gradient
+from asd.losses.vicreg import VICRegConfig, vicreg
+from asd.tasks.base import Task
+from asd.tasks.encoder import Encoder
+from asd.tasks.step import Embedding, StepOutput
+
+
+class VICRegTaskConfig(VICRegConfig, frozen=True):
+    """Factors of the loss, the mixtures' weights ~ Beta(alpha, alpha), one a pair, and the expander."""
+
+    name: Literal["vicreg"] = "vicreg"
+    alpha: pydantic.PositiveFloat = 0.5
+    expander: ExpanderConfig = ExpanderConfig()
+
+
+class VICRegTask(Task):
+    """Row 2i of a batch is paired with row 2i + 1, which comes from another place of the set."""
+
+    def __init__(self, config: VICRegTaskConfig, encoder: Encoder, dim: int, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.expander = Expander(config.expander, dim)
+        self.seed = seed
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """The loss of the global batch, the same on every rank; each branch has normalisation statistics of its own."""
+        waveform, valid = to_float(batch.waveform), batch.valid[0::2] & batch.valid[1::2]
+        weight = pair_weights(self.config.alpha, self.seed, batch.epoch, batch.step, batch.first_row // 2, len(valid))
+        weight = weight.to(waveform.device, non_blocking=True)
+        first, second = waveform[0::2], waveform[1::2]
+        branches = [self._expand(x) for x in (first, second, torch.lerp(second, first, weight[:, None]))]
+        windows = branches[0].shape[1]
+        z, other, mixture = (gather_with_gradient(branch.flatten(0, 1)) for branch in branches)
+        shares, counted = (gather(x.repeat_interleave(windows)) for x in (weight, valid))
+        terms = vicreg(self.config, z, other, mixture, shares, counted)
+        logs = {"invariance": terms.invariance, "variance": terms.variance, "covariance": terms.covariance}
+        return StepOutput(terms.loss, logs)
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Embedding:
+        """The encoder's embeddings; there are no classes and no loss of a single clip."""
+        spectrogram = self.encoder.frontend(to_float(batch.waveform))
+        embedding = self.encoder.embed(spectrogram).float()
+        clips, windows = embedding.shape[:2]
+        return Embedding(
+            embedding,
+            embedding.new_empty(clips, windows, 0),
+            embedding.new_empty(clips, 0),
+            self.encoder.features(spectrogram),
+            embedding.new_full((clips,), torch.nan),
+        )
+
+    def _expand(self, waveform: Tensor) -> Tensor:
+        """(N, T) → (N, P, E)."""
+        embedding = self.encoder(waveform)
+        return self.expander(embedding.flatten(0, 1)).unflatten(0, embedding.shape[:2])

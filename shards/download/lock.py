@@ -1,0 +1,24 @@
+"""One download at a time into a folder."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asd.errors import UserError
+
+LOCK_FILE = ".download.lock"
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Make the folder and hold its lock, which goes with the process. Raises UserError where another one holds it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run is downloading into {out} just now: wait for it, or stop it") from None
+        yield

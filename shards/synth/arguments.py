@@ -1,0 +1,94 @@
+"""The command's options, and the factory they describe."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from asd.errors import UserError
+from shards.synth.clip import DEFAULT_SNR_DB
+from shards.synth.domains import NUM_SECTIONS
+from shards.synth.factory import FactoryConfig
+from shards.synth.layouts import LAYOUTS
+
+MAX_CLIPS = 10_000  # what the four digits of a file name can number
+DEFAULT_SECTIONS = 3
+
+
+def parse_args(argv: Sequence[str] | None, description: str | None) -> argparse.Namespace:
+    """The options as given."""
+    parser = argparse.ArgumentParser(
+        prog="python -m shards.synth", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the set")
+    parser.add_argument("--layout", choices=LAYOUTS, default="dcase2020", help="the year (default dcase2020)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another factory (default 0)")
+    parser.add_argument("--clip-s", type=float, default=2.0, help="seconds per clip (default 2)")
+    parser.add_argument(
+        "--train-clips", type=int, default=40, help="normal clips to train on, per ID or section (default 40)"
+    )
+    parser.add_argument(
+        "--target-clips", type=int, help="so many of these are of the target domain (default: the year's share, 3+)"
+    )
+    parser.add_argument(
+        "--test-clips", type=int, default=20, help="normal and as many anomalous, per ID or domain (default 20)"
+    )
+    parser.add_argument(
+        "--sections", type=int, help=f"sections of every machine type, 1 to {NUM_SECTIONS} (default {DEFAULT_SECTIONS})"
+    )
+    parser.add_argument(
+        "--snr-db", type=float, default=DEFAULT_SNR_DB, help=f"machine to factory noise (default {DEFAULT_SNR_DB:g})"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    return parser.parse_args(argv)
+
+
+def factory_of(args: argparse.Namespace) -> FactoryConfig:
+    """The factory to make; `UserError` for values that make no set."""
+    _check_any(args)
+    layout = LAYOUTS[args.layout]
+    if layout.target_share is None:
+        _check_without_domains(args)
+    target_clips = layout.target_clips(args.train_clips) if args.target_clips is None else args.target_clips
+    if layout.target_share is not None:
+        _check_with_domains(args, target_clips)
+    return FactoryConfig(
+        layout_name=args.layout,
+        seed=args.seed,
+        clip_s=args.clip_s,
+        train_clips=args.train_clips,
+        target_clips=target_clips,
+        test_clips=args.test_clips,
+        num_sections=DEFAULT_SECTIONS if args.sections is None else args.sections,
+        snr_db=args.snr_db,
+    )
+
+
+def _check_any(args: argparse.Namespace) -> None:
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: give 0 or more")
+    if not 0.5 <= args.clip_s <= 60:
+        raise UserError(f"--clip-s {args.clip_s:g}: give 0.5 to 60 seconds")
+    if not -40 <= args.snr_db <= 60:
+        raise UserError(f"--snr-db {args.snr_db:g}: give -40 to 60 dB")
+    if min(args.train_clips, args.test_clips, args.workers) < 1:
+        raise UserError("--train-clips, --test-clips and --workers must be 1 or more")
+
+
+def _check_without_domains(args: argparse.Namespace) -> None:
+    for option, value in (("--sections", args.sections), ("--target-clips", args.target_clips)):
+        if value is not None:
+            raise UserError(f"{option}: {args.layout} has no sections and domains, use --layout dcase2021 or dcase2022")
+
+
+def _check_with_domains(args: argparse.Namespace, target_clips: int) -> None:
+    if args.sections is not None and not 1 <= args.sections <= NUM_SECTIONS:
+        raise UserError(f"--sections {args.sections}: give 1 to {NUM_SECTIONS}")
+    if not 1 <= target_clips < args.train_clips:
+        raise UserError(
+            f"--target-clips {target_clips} of --train-clips {args.train_clips}: both domains need 1 or more"
+        )
+    if max(args.train_clips, args.test_clips) > MAX_CLIPS:
+        raise UserError(f"--train-clips and --test-clips: {args.layout} numbers {MAX_CLIPS} clips at most")

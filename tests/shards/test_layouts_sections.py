@@ -1,0 +1,301 @@
+"""Layouts with sections (DCASE 2021 to 2026): every pattern of a name, odd ones included, and the attributes beside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from asd.errors import UserError
+from shards.layouts import LAYOUTS, find_clips
+from shards.layouts.clip import Corpus, SourceClip
+
+YEARS_2022 = ("dcase2022", "dcase2023", "dcase2024", "dcase2025", "dcase2026")
+TRAIN = "section_00_source_train_normal_0000_vel_21.wav"
+
+
+def touch(root: Path, *places: str) -> Path:
+    """Empty files: no layout opens a recording."""
+    for place in places:
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def only(layout: str, root: Path, place: str) -> SourceClip:
+    (clip,) = find_clips(layout, [touch(root, place)]).clips
+    return clip
+
+
+def facts(clip: SourceClip) -> tuple[str, str, str, int, str, str]:
+    return (*clip.machine_class, clip.split, clip.label, clip.domain, clip.attributes)
+
+
+def refusal(layout: str, *sources: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        find_clips(layout, sources)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("train/section_00_source_train_normal_0000_strength_1_ambient.wav",
+         ("train", 0, "source", "strength_1_ambient")),
+        ("train/section_02_target_train_normal_0002_A1Spd.28V mic,1.wav", ("train", 0, "target", "A1Spd.28V mic,1")),
+        ("train/section_05_source_train_normal_1001_.wav", ("train", 0, "source", "")),
+        ("train/section_05_source_train_normal_1001.wav", ("train", 0, "source", "")),
+        ("train/section_01_source_train_normal_0007_section_02_target_test_anomaly_0001.wav",
+         ("train", 0, "source", "section_02_target_test_anomaly_0001")),
+        ("source_test/section_01_source_test_normal_0199.wav", ("test", 0, "source", "")),
+        ("target_test/section_01_target_test_anomaly_0001.wav", ("test", 1, "target", "")),
+        ("source_test/section_03_source_test_0000.wav", ("test", -1, "source", "")),
+        ("target_test/section_05_target_test_0285.wav", ("test", -1, "target", "")),
+    ],
+)  # fmt: skip
+def test_names_of_2021(tmp_path, place, expected):
+    clip = only("dcase2021", tmp_path, f"gearbox/{place}")
+    section = place.split("section_")[1][:2]
+    assert facts(clip) == ("gearbox", section, *expected)
+    assert clip.file_name == Path(place).name
+
+
+@pytest.mark.parametrize("layout", YEARS_2022)
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("train/section_00_source_train_normal_0040_m-n_W.wav", ("train", 0, "source", "m-n_W")),
+        ("train/section_00_target_train_normal_0000_car_C2_spd_34V_mic_1.wav",
+         ("train", 0, "target", "car_C2_spd_34V_mic_1")),
+        ("train/section_00_source_train_normal_0001_ac_0.03_.wav", ("train", 0, "source", "ac_0.03_")),
+        ("train/section_00_source_train_normal_0003_spd1000_BckgA.wav", ("train", 0, "source", "spd1000_BckgA")),
+        ("train/section_00_source_train_normal_0003_mic_pos_A.wav", ("train", 0, "source", "mic_pos_A")),
+        ("train/section_00_source_train_normal_0003_noAttribute.wav", ("train", 0, "source", "")),
+        ("train/section_00_source_train_normal_0003_.wav", ("train", 0, "source", "")),
+        ("train/section_00_source_train_normal_0003.wav", ("train", 0, "source", "")),
+        ("test/section_05_target_test_anomaly_0148_v1pat_04_v2pat_05.wav",
+         ("test", 1, "target", "v1pat_04_v2pat_05")),
+        ("test/section_04_source_test_normal_0148_pat_05_panel_bs-c.wav",
+         ("test", 0, "source", "pat_05_panel_bs-c")),
+        ("test/section_05_source_test_normal_0148_id_03.wav", ("test", 0, "source", "id_03")),
+        ("test/section_00_source_test_normal_0001_domain_target.wav", ("test", 0, "source", "domain_target")),
+        ("test/section_00_0199.wav", ("test", -1, "", "")),
+        ("test/section_05_0000.wav", ("test", -1, "", "")),
+    ],
+)  # fmt: skip
+def test_names_from_2022(tmp_path, layout, place, expected):
+    clip = only(layout, tmp_path, f"fan/{place}")
+    assert facts(clip) == ("fan", place.split("section_")[1][:2], *expected)
+    assert clip.file_name == Path(place).name
+
+
+@pytest.mark.parametrize("parent", ["id_01", "source", "target_test", "anomaly", "section_05_target_test_anomaly_0000"])
+def test_parent_folders_change_nothing(tmp_path, parent):
+    root = tmp_path / parent / "test"
+    clip = only("dcase2023", root, "fan/train/section_00_source_train_normal_0000_m-n_X.wav")
+    assert facts(clip) == ("fan", "00", "train", 0, "source", "m-n_X")
+    clip = only("dcase2021", tmp_path / parent / "x", "fan/target_test/section_02_target_test_normal_0000.wav")
+    assert facts(clip) == ("fan", "02", "test", 0, "target", "")
+
+
+def test_indices_with_gaps_and_machines_of_any_name(tmp_path):
+    names = [f"section_00_source_train_normal_{index:04d}_noAttribute.wav" for index in (1, 2, 7, 989, 9999)]
+    touch(tmp_path, *(f"3DPrinter/train/{name}" for name in names), "3DPrinter/test/section_00_0001.wav")
+    clips = find_clips("dcase2024", [tmp_path]).clips
+    assert Counter((c.machine_type, c.split) for c in clips) == {("3DPrinter", "train"): 5, ("3DPrinter", "test"): 1}
+    assert len({c.key for c in clips}) == 6
+
+
+def test_development_additional_and_evaluation_become_one_set(tmp_path):
+    touch(tmp_path / "dev", f"fan/train/{TRAIN}", "fan/test/section_00_target_test_anomaly_0000_vel_3.wav")
+    touch(tmp_path / "add", f"bandsaw/train/{TRAIN}")
+    touch(tmp_path / "eval", "bandsaw/test/section_00_0000.wav")
+    clips = find_clips("dcase2023", [tmp_path / name for name in ("dev", "add", "eval")]).clips
+    assert {(*c.machine_class, c.split, c.label) for c in clips} == {
+        ("fan", "00", "train", 0),
+        ("fan", "00", "test", 1),
+        ("bandsaw", "00", "train", 0),
+        ("bandsaw", "00", "test", -1),
+    }
+    assert "two clips would have the key fan-" in refusal("dcase2023", tmp_path / "dev", tmp_path / "dev")
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        ("dcase2021", "train/section_00_source_train_anomaly_0000_a.wav"),
+        ("dcase2021", "train/section_00_source_train_0000.wav"),
+        ("dcase2021", "source_test/section_00_source_test_normal_000.wav"),
+        ("dcase2021", "source_test/section_0_source_test_normal_0000.wav"),
+        ("dcase2021", "source_test/section_00_Source_test_normal_0000.wav"),
+        ("dcase2021", "source_test/section_00_source_test_normal_0000_vel_2.wav"),
+        ("dcase2021", "source_test/section_00_0000.wav"),
+        ("dcase2022", "train/section_00_0000.wav"),  # only evaluation tests tell nothing
+        ("dcase2022", "test/section_00_source_test_0000.wav"),
+        ("dcase2022", "test/section_00_source_test_normal_00000_vel_2.wav"),
+        ("dcase2022", "test/section_00_source_test_normal_0000_vel_2.WAV"),
+        ("dcase2022", "test/section_00_0000_vel_2.wav"),
+        ("dcase2022", "test/xsection_00_0000.wav"),
+    ],
+)
+def test_other_names_are_refused(tmp_path, layout, name):
+    said = refusal(layout, touch(tmp_path, f"fan/{name}"))
+    assert said.startswith("1 .wav files are not named section_SS_")
+    assert f"first: {tmp_path / 'fan' / name}" in said
+
+
+@pytest.mark.parametrize(
+    ("layout", "place"),
+    [
+        ("dcase2021", "target_test/section_00_source_test_normal_0000.wav"),
+        ("dcase2021", "train/section_00_source_test_normal_0000.wav"),
+        ("dcase2021", "source_test/section_00_source_train_normal_0000_a.wav"),
+        ("dcase2022", "test/section_00_source_train_normal_0000_vel_2.wav"),
+        ("dcase2022", "train/section_00_target_test_anomaly_0000_vel_2.wav"),
+    ],
+)
+def test_folder_and_name_must_agree(tmp_path, layout, place):
+    assert refusal(layout, touch(tmp_path, f"fan/{place}")).startswith(
+        f"1 .wav files lie in another folder than their names say, first: {tmp_path / 'fan' / place}"
+    )
+
+
+def test_misplaced_files_are_refused(tmp_path):
+    touch(tmp_path, f"fan/train/{TRAIN}", f"fan/test_rename/{TRAIN}")
+    said = refusal("dcase2023", tmp_path)
+    assert said.startswith("1 .wav files do not lie in <machine type>/train or <machine type>/test, first: ")
+
+
+CORPORA = {
+    "dcase2020": ["fan/train/normal_id_00_00000000.wav", "fan/test/id_01_00000000.wav"],
+    "dcase2021": [f"fan/train/{TRAIN}", "fan/source_test/section_00_source_test_normal_0000.wav"],
+    "dcase2022": [f"fan/train/{TRAIN}", "fan/test/section_03_0000.wav"],
+    "dcase2025": [f"fan/train/{TRAIN}", "fan/supplemental/section_00_noise_0000.wav"],
+    "mimii": ["fan/id_00/normal/00000000.wav", "fan/id_00/abnormal/00000000.wav"],
+}
+
+
+@pytest.mark.parametrize("chosen", [name for name in LAYOUTS if name != "table"])
+@pytest.mark.parametrize("fitting", CORPORA)
+def test_a_wrong_layout_names_the_one_that_fits(tmp_path, chosen, fitting):
+    touch(tmp_path, *CORPORA[fitting])
+    family = {"dcase2022": YEARS_2022, "dcase2025": ("dcase2025",)}.get(fitting, (fitting,))
+    if chosen in family:
+        assert len(find_clips(chosen, [tmp_path]).clips) >= 1
+        return
+    years = ", by their year" if len(family) > 1 else ""
+    assert refusal(chosen, tmp_path).endswith(f"; they fit --layout {' or '.join(family)}{years}")
+
+
+def test_what_no_layout_knows_is_for_a_table(tmp_path):
+    said = refusal("dcase2022", touch(tmp_path, "fan/train/monday.wav"))
+    assert said.endswith("; recordings of no known layout can be described in a csv: --layout table")
+
+
+def test_names_that_are_not_text_are_refused(tmp_path):
+    touch(tmp_path, "fan/train/section_00_source_train_normal_0000_\udcff.wav")
+    with pytest.raises(UserError, match=r"1 \.wav files have names or places that are not UTF-8 text"):
+        find_clips("dcase2021", [tmp_path])
+
+
+def with_csv(root: Path, names: list[str], text: str, section: str = "00") -> Corpus:
+    touch(root, *(f"fan/{name}" for name in names))
+    (root / "fan" / f"attributes_{section}.csv").write_text(text, encoding="utf-8")
+    return find_clips("dcase2022", [root])
+
+
+def test_pairs_come_from_the_attributes_csv(tmp_path):
+    names = [
+        "train/section_00_source_train_normal_0000_ac_0.03.wav",
+        "train/section_00_source_train_normal_0001_mic_pos_A_vel_21.wav",
+        "train/section_00_source_train_normal_0002_noAttribute.wav",
+        "train/section_00_target_train_normal_0000_noAttribute.wav",
+        "test/section_00_target_test_anomaly_0000_m-n_W.wav",
+        "train/section_01_source_train_normal_0000_spd_2.wav",  # of a section without a csv
+    ]
+    corpus = with_csv(
+        tmp_path,
+        names,
+        "\ufefffile_name,d1p,d1v,d2p,d2v\r\n"
+        "fan/train/section_00_source_train_normal_0000_ac_0.03.wav,ac,0.03.wav,,\r\n"  # with folder; a leaked .wav
+        "section_00_source_train_normal_0001_mic_pos_A_vel_21,mic_pos,A,vel,21\r\n"  # without .wav
+        "section_00_source_train_normal_0002_noAttribute.wav,noAttribute\r\n"
+        "section_00_target_train_normal_0000_noAttribute.wav\r\n"
+        "fan/test/section_00_target_test_anomaly_0000_m-n_W.wav,m-n,W\r\n"
+        "fan/test/section_00_target_test_anomaly_0001_m-n_X.wav,m-n,X\r\n",  # a clip that was not downloaded
+    )
+    assert {c.file_name: c.attributes for c in corpus.clips} == dict(
+        zip((Path(name).name for name in names), ["ac=0.03", "mic_pos=A,vel=21", "", "", "m-n=W", "spd_2"], strict=True)
+    )
+    assert (corpus.remarks, corpus.notes) == ([], {})
+
+
+def test_clips_missing_in_the_csv_are_said(tmp_path):
+    names = [f"train/section_00_source_train_normal_000{i}_vel_{i}.wav" for i in range(3)]
+    corpus = with_csv(tmp_path, [*names, "test/section_00_0000.wav"], "file_name,d1p,d1v\n" + f"{names[0]},vel,0\n")
+    assert {c.attributes for c in corpus.clips} == {"vel=0", "vel_1", "vel_2", ""}
+    assert corpus.notes == {"attributes_from_name": 2}
+    (remark,) = corpus.remarks
+    assert remark.startswith("odd: 2 clips are not in the attributes csv of their machine, first: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "attributes_00.csv:1: the first line must begin with file_name"),
+        ("name,d1p,d1v\n", "attributes_00.csv:1: the first line must begin with file_name"),
+        ("file_name\na.wav,vel,1\na.wav,vel,1\n", "attributes_00.csv:3: a is listed twice"),
+        ("file_name\na\na\n", "attributes_00.csv:3: a is listed twice"),
+        ("file_name\na,vel,1\nfan/train/a.wav,vel,2\n", "attributes_00.csv:3: a is listed twice"),
+    ],
+)
+def test_a_csv_that_is_none(tmp_path, text, said):
+    with pytest.raises(UserError) as caught:
+        with_csv(tmp_path, [f"train/{TRAIN}"], text)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["section_00_noise_0000.wav", "section_00_machine_0001_noAttribute.wav", "x.wav"])
+def test_supplemental_recordings_of_2025_are_left_out_and_said(tmp_path, name):
+    touch(tmp_path, f"AutoTrash/train/{TRAIN}", f"AutoTrash/supplemental/{name}", "AutoTrash/test/section_00_0000.wav")
+    corpus = find_clips("dcase2025", [tmp_path])
+    assert [c.split for c in corpus.clips] == ["test", "train"]
+    assert corpus.notes == {"supplemental_left_out": 1}
+    (remark,) = corpus.remarks
+    assert remark.startswith("odd: 1 supplemental recordings (")
+    assert remark.endswith(f"are left out, first: {tmp_path / 'AutoTrash' / 'supplemental' / name}")
+    said = refusal("dcase2025", tmp_path / "AutoTrash" / "supplemental")
+    assert said.startswith("none of the recordings is for training or test: odd: 1 supplemental")
+    assert refusal("dcase2024", tmp_path).endswith("; they fit --layout dcase2025")
+
+
+def test_real_clips_of_2023(dcase2023_clips):
+    clips = find_clips("dcase2023", [dcase2023_clips]).clips
+    assert Counter((c.machine_type, c.split) for c in clips) == {
+        (machine_type, split): 2
+        for machine_type in ("ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve")
+        for split in ("train", "test")
+    }
+    assert {c.machine_id for c in clips} == {"00"}
+    assert Counter((c.split, c.domain, c.label) for c in clips) == {
+        ("train", "source", 0): 14,
+        ("test", "source", 0): 5,
+        ("test", "source", 1): 1,
+        ("test", "target", 0): 4,
+        ("test", "target", 1): 4,
+    }
+    attributes = {(c.machine_type, c.file_name[-12:]): c.attributes for c in clips}
+    assert attributes["fan", "0022_m-n_W.wav"[-12:]] == "m-n_W"
+    assert {c.attributes for c in clips if c.machine_type == "slider"} == {
+        "vel_730_ac_0.11",
+        "vel_620_ac_0.08",
+        "vel_500_ac_0.30",
+        "vel_490_ac_0.05",
+    }
+    for clip in clips:  # the name can be put together again
+        label = ("normal", "anomaly")[clip.label]
+        start, _, rest = clip.file_name.partition(f"_{clip.domain}_{clip.split}_{label}_")
+        assert (start, rest[4:]) == ("section_00", f"_{clip.attributes}.wav")
