@@ -60,7 +60,8 @@ class RunConfig(System, frozen=True):
     def _scorers_read_what_the_task_gives(self) -> RunConfig:
         given = {"embedding", "features"}
         given |= {"logits"} if tells_classes_apart(self.task) else set()
-        given |= {"errors"} if isinstance(self.task, ReconstructionConfig) else set()
+        if isinstance(self.task, ReconstructionConfig):
+            given |= {"errors"} | ({"residuals"} if self.task.network.name != "wavenet_mu_law" else set())
         for scorer in self.evaluate.scorers:
             if (wanted := reads(scorer)) not in given:
                 fitting = "knn, mahalanobis" + (", reconstruction" if "errors" in given else "")
@@ -80,6 +81,12 @@ class RunConfig(System, frozen=True):
             raise ValueError(f"data.streams.target=pairs is for task interpolation, not for {name}")
         if streams.outliers != "none" and name not in ("classification", "ccsa"):
             raise ValueError(f"data.streams.outliers are for tasks classification and ccsa, not for {name}")
+        if streams.target == "pairs" and self.train.global_batch % 2:
+            raise ValueError(
+                f"data.streams.target=pairs needs an even train.global_batch, not {self.train.global_batch}"
+            )
+        if streams.target == "rows" and name == "vicreg":
+            raise ValueError("task vicreg would pair clips of different streams: set data.streams.target=none")
         shares = streams.shares(self.train.global_batch)
         if shares["own"] < 1:
             batch = self.train.global_batch
@@ -141,19 +148,21 @@ def check_batch(config: RunConfig, world_size: int) -> None:
                 f"use a multiple of {parts}, such as {-(-rows // parts) * parts}"
             )
     share = train.global_batch // parts
-    groups = {"mixup.group_size": config.mixup.group_size} if config.mixup is not None else {}
-    groups |= {"pairs of": 2} if isinstance(config.task, VICRegTaskConfig) else {}
-    for what, size in groups.items():
+    branch = 2 if isinstance(config.task, VICRegTaskConfig) else 1  # clips of which one is normalised with the others
+    groups = {f"mixup.group_size={config.mixup.group_size}": config.mixup.group_size} if config.mixup else {}
+    for what, size in (groups | ({"the pair of task vicreg": 2} if branch == 2 else {})).items():
         if share % size:
             raise UserError(
-                f"each forward pass sees {share} clips, which {what}={size} does not divide: "
-                f"use a train.global_batch that is a multiple of {parts * size}, or smaller groups"
+                f"each forward pass sees {share} clip{'s' if share > 1 else ''}, which {what} does not divide: "
+                f"use a train.global_batch that is a multiple of {parts * size}"
+                + (", or smaller groups" if groups else "")
             )
     for key, norm in _norms(config).items():
-        if (share if norm == "batch" else train.global_batch // train.accumulate) < 2 and norm != "group":
-            least = 2 * (parts if norm == "batch" else train.accumulate)
+        rows = (share if norm == "batch" else train.global_batch // train.accumulate) // branch
+        if rows < 2 and norm != "group":
+            least = 2 * branch * (parts if norm == "batch" else train.accumulate)
             raise UserError(
-                f"each forward pass sees {share} clip, over which {key}={norm} has no statistics: "
+                f"each forward pass sees {share // branch} clip, over which {key}={norm} has no statistics: "
                 f"use a train.global_batch of {least} or more, or {key}=group"
             )
 

@@ -18,6 +18,8 @@ from asd.data.plan import equal_length_batches
 from asd.distributed import Ranks
 from asd.scorers import Embedded
 from asd.scorers.embedded import mean_by
+from asd.scorers.residuals import ResidualMoments, group_of
+from asd.tasks import Embedding
 
 Average = Literal["scores", "embeddings"]
 
@@ -46,11 +48,13 @@ def embed_clips(
     batch_samples: int,
     first_samples: int | None = None,
     average: Average = "scores",
+    fit_clips: np.ndarray | None = None,
     show_progress: bool = False,
 ) -> Embeddings | None:
     """Embed clips with all ranks; the result on rank 0, None elsewhere.
 
-    average: of a clip's windows, the scores (each window is a row) or already the embeddings and logits.
+    average: of a clip's windows, the scores (each window is a row) or already the embeddings and logits. fit_clips:
+    those whose reconstruction residuals count.
 
     Batches hold clips of one exact length and do not depend on the number of ranks, so neither do the embeddings.
     """
@@ -60,15 +64,50 @@ def embed_clips(
     parts: list[tuple[Tensor, ...]] = []
     stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
     console = Console(file=sys.stderr)
+    residuals = Residuals(ranks, len(loader.manifest.classes), fit_clips)
     for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
-        parts.append(_embed(task, batch, ranks, average))
-    return _gather(parts, task, loader, ranks, len(clips))
+        with ranks.autocast():
+            out = task.embed(batch)  # type: ignore[operator]
+        residuals.add(batch, out)
+        parts.append(_columns(out, batch, average))
+    return _gather(parts, residuals.gathered(), ranks, len(clips))
 
 
-def _embed(task: nn.Module, batch: Batch, ranks: Ranks, average: Average) -> tuple[Tensor, ...]:
+class Residuals:
+    """Counts the residuals of training clips as they come by, where a task has any."""
+
+    def __init__(self, ranks: Ranks, classes: int, clips: np.ndarray | None) -> None:
+        self._ranks, self._classes = ranks, classes
+        self._clips = torch.from_numpy(np.empty(0, np.int64) if clips is None else clips.astype(np.int64))
+        self._moments: ResidualMoments | None = None
+
+    def add(self, batch: Batch, out: Embedding) -> None:
+        if out.residuals is None or not len(self._clips):
+            return
+        if self._moments is None:
+            self._moments = ResidualMoments.zeros(self._classes, out.residuals.shape[2], self._ranks.device)
+        counted = batch.valid & torch.isin(batch.clip_index, self._clips.to(batch.clip_index.device))
+        self._moments.add(out.residuals, group_of(batch.class_index, batch.domain), counted)
+
+    def gathered(self) -> ResidualMoments | None:
+        """The sums of all ranks on rank 0; None where no rank has any."""
+        own = self._moments
+        found = [m for m in self._ranks.gather_objects(None if own is None else _on_cpu(own)) if m is not None]
+        if not found:
+            return None
+        return ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True)))
+
+
+def _parts(moments: ResidualMoments) -> tuple[Tensor, Tensor, Tensor]:
+    return moments.count, moments.total, moments.square
+
+
+def _on_cpu(moments: ResidualMoments) -> ResidualMoments:
+    return ResidualMoments(*(x.cpu() for x in _parts(moments)))
+
+
+def _columns(out: Embedding, batch: Batch, average: Average) -> tuple[Tensor, ...]:
     """The columns of Embedded and the loss, for the readable clips of a batch, on the CPU."""
-    with ranks.autocast():
-        out = task.embed(batch)  # type: ignore[operator]
     by_window = [out.embedding, out.logits]  # (B, P, …)
     if average == "embeddings":
         by_window = [x.mean(1, keepdim=True) for x in by_window]
@@ -80,7 +119,7 @@ def _embed(task: nn.Module, batch: Batch, ranks: Ranks, average: Average) -> tup
 
 
 def _gather(
-    parts: list[tuple[Tensor, ...]], task: nn.Module, loader: Loader, ranks: Ranks, expected: int
+    parts: list[tuple[Tensor, ...]], residuals: ResidualMoments | None, ranks: Ranks, expected: int
 ) -> Embeddings | None:
     own = [torch.cat(column) for column in zip(*parts, strict=True)]
     widths = next((w for w in ranks.gather_objects([c.shape[1:] for c in own]) if w), None)
@@ -94,6 +133,6 @@ def _gather(
     if not columns:
         return None
     order = torch.argsort(columns[0], stable=True)
-    *rows, loss = (column[order] for column in columns)
-    clips = Embedded(*rows)
+    clip, of_class, domain, embedding, logits, errors, features, loss = (column[order] for column in columns)
+    clips = Embedded(clip, of_class, domain, embedding, logits, errors, features, residuals)
     return Embeddings(clips, loss, expected - len(clips.clip_index.unique()))

@@ -85,7 +85,9 @@ class Evaluator:
         first = None if self.config.first_s is None else round(self.config.first_s * rate)
         samples = int(self.config.batch_audio_s * rate)
         average = self.config.average
-        found = embed_clips(task, self.loader, self.ranks, clips, samples, first, average, show_progress)
+        found = embed_clips(
+            task, self.loader, self.ranks, clips, samples, first, average, self.fit_clips, show_progress
+        )
         scale = getattr(task, "logit_scale", None)
         return self.ranks.on_main(lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin))
 

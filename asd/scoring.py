@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from asd.loggers import TensorBoardLogger
 from asd.report import ClipScores, build_report, markdown, scalars, write_report
 from asd.scorers import Embedded, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.embedded import mean_by
+from asd.scorers.residuals import ResidualMoments
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 EVALUATION_FILE = "evaluation.json"
@@ -75,6 +77,7 @@ def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, valida
         (folder / stale).unlink(missing_ok=True)
     parts = {"fit": fit, "validation": validation, "test": test}
     tensors = {name: tensor for part, clips in parts.items() for name, tensor in clips.to_tensors(part).items()}
+    tensors |= fit.residuals.to_tensors() if fit.residuals is not None else {}
     save_tensors(tensors, folder / EMBEDDINGS_FILE)
     partial = folder / (EVALUATION_FILE + ".partial")
     partial.write_text(evaluation.model_dump_json(indent=1))
@@ -108,6 +111,7 @@ def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = Fal
         raise UserError(f"{evaluation.shards} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
     fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
+    fit = replace(fit, residuals=ResidualMoments.from_tensors(tensors))
     clips = score_clips(manifest, evaluation.scorers, fit, test)
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))

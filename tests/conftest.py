@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd.data.manifest import Manifest, load_manifest
-from tests.sets import make_set
+from tests.sets import make_domain_set, make_set
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,12 @@ def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def domain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 types of 3 sections, 16 source and 3 target training clips each, test clips of both domains, 0.5 s, PCM."""
+    return make_domain_set(tmp_path_factory.mktemp("domains"))
+
+
+@pytest.fixture(scope="session")
 def small_manifest(small_set: Path) -> Manifest:
     return load_manifest(small_set)
 
@@ -41,3 +47,8 @@ def flac_manifest(flac_set: Path) -> Manifest:
 @pytest.fixture(scope="session")
 def uneven_manifest(uneven_set: Path) -> Manifest:
     return load_manifest(uneven_set)
+
+
+@pytest.fixture(scope="session")
+def domain_manifest(domain_set: Path) -> Manifest:
+    return load_manifest(domain_set)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shards import pack
 
 SAMPLE_RATE = 16_000
 CLASSES = (("fan", "00"), ("fan", "02"), ("pump", "00"), ("valve", "04"))
+SECTIONS = tuple((machine, section) for machine in ("fan", "valve") for section in ("00", "01", "02"))
 
 
 def make_set(
@@ -60,7 +62,37 @@ def write_recordings(
                 soundfile.write(place / name, sound, SAMPLE_RATE, subtype="PCM_16")
 
 
-def machine_sound(index: int, samples: int, rng: np.random.Generator, anomalous: bool) -> np.ndarray:
+def make_domain_set(folder: Path, source: int = 16, target: int = 3, test: int = 2, seconds: float = 0.5) -> Path:
+    """A packed set in folder/shards of two machine types with three sections each, listed in a table.
+
+    Training clips of every section: `source` of the source and `target` of the target domain (half a tone higher);
+    test clips of each domain: `test` normal and as many anomalous ones.
+    """
+    recordings, shards = folder / "recordings", folder / "shards"
+    recordings.mkdir(parents=True)
+    with (recordings / "clips.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "machine_type", "machine_id", "split", "label", "domain"))
+        for index, (machine, section) in enumerate(SECTIONS):
+            rng = np.random.default_rng([1, index])
+            for domain, train in (("source", source), ("target", target)):
+                for split, label, count in (
+                    ("train", "normal", train),
+                    ("test", "normal", test),
+                    ("test", "anomaly", test),
+                ):
+                    for number in range(count):
+                        name = f"{machine}_{section}_{domain}_{split}_{label}_{number:02d}.wav"
+                        shift = 0.25 if domain == "target" else 0.0
+                        sound = machine_sound(index + shift, round(seconds * SAMPLE_RATE), rng, label == "anomaly")
+                        soundfile.write(recordings / name, sound, SAMPLE_RATE, subtype="PCM_16")
+                        table.writerow((name, machine, section, split, label, domain))
+    words = f"--layout table --source {recordings / 'clips.csv'} --out {shards} --shard-mib 1 --seed 0 --workers 1"
+    assert pack.main(words.split()) == 0
+    return shards
+
+
+def machine_sound(index: float, samples: int, rng: np.random.Generator, anomalous: bool) -> np.ndarray:
     """Three harmonics of a speed that tells the class, in noise; anomalies add a whistle. (samples,) in [-1, 1]."""
     time = np.arange(samples) / SAMPLE_RATE
     speed = 200 * 1.25**index * (1 + 0.01 * rng.standard_normal())

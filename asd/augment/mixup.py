@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Weight ~ Beta(alpha, alpha), partners by a random cyclic shift within each group."""
 
     alpha: pydantic.PositiveFloat = 1.0

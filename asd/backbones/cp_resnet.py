@@ -10,6 +10,7 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.chain import before_last
 from asd.backbones.input_norm import InputNorm, input_norm
 from asd.backbones.norms import NormKind, norm2d
 from asd.errors import UserError
@@ -73,6 +74,10 @@ class CPResNet(nn.Module):
     def pool(self, maps: Tensor) -> Tensor:
         """(B, D, m, f) → (B, D)."""
         return maps.mean((2, 3))
+
+    def before_last_block(self) -> list[nn.Module]:
+        """The modules before the last residual block."""
+        return before_last(Block, [self.input_norm, self.stem, *self.blocks])
 
 
 class Block(nn.Module):

@@ -8,6 +8,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 from asd.backbones.projection import projection
 from asd.backbones.tables import init_fan_out, scaled
@@ -54,6 +55,10 @@ class EfficientNet(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D)."""
         return self.project(self.body(spectrogram).mean((2, 3)))
+
+    def before_last_block(self) -> list[nn.Module]:
+        """The modules before the last block."""
+        return before_last(MBConv, self.body)
 
 
 class MBConv(nn.Module):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.tables import Row, scaled
 
@@ -55,6 +56,10 @@ class MobileFaceNet(nn.Module):
         """(B, channels, M, F) → (B, D)."""
         pooled = self.over_maps(self.body(spectrogram)).mean((2, 3))
         return self.norm(self.project(pooled))
+
+    def before_last_block(self) -> list[nn.Module]:
+        """The modules before the last bottleneck."""
+        return before_last(Bottleneck, self.body)
 
 
 class Bottleneck(nn.Module):

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 from asd.backbones.tables import Row, init_fan_out, scaled
 
@@ -60,6 +61,10 @@ class MobileNetV2(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D)."""
         return self.over_maps(self.body(spectrogram)).mean((2, 3))
+
+    def before_last_block(self) -> list[nn.Module]:
+        """The modules before the last bottleneck."""
+        return before_last(Bottleneck, self.body)
 
 
 class Bottleneck(nn.Module):

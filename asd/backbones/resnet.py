@@ -10,6 +10,7 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 from asd.backbones.projection import projection
 
@@ -50,6 +51,10 @@ class ResNet(nn.Module):
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D)."""
         return self.project(self.layers(spectrogram).mean((2, 3)))
+
+    def before_last_block(self) -> list[nn.Module]:
+        """The modules before the last residual block."""
+        return before_last(Bottleneck, self.layers)
 
 
 class Bottleneck(nn.Module):

@@ -12,6 +12,7 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 
 STRIDE = 32  # of the whole network, along both axes
@@ -62,6 +63,10 @@ class ResNetIR(nn.Module):
         if self.config.pool == "time_mean":
             maps = maps.mean(-1)
         return self.neck(maps.flatten(1))
+
+    def before_last_block(self) -> list[nn.Module]:
+        """The modules before the last residual block."""
+        return before_last(Block, [self.stem, *(block for stage in self.stages.children() for block in stage.children())])
 
 
 def _out_size(size: int) -> int:

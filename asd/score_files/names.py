@@ -14,7 +14,7 @@ from asd.errors import UserError
 from asd.metrics.official import LAYOUTS
 
 SCORES, DECISIONS, GROUND_TRUTH = "anomaly_score", "decision_result", "ground_truth"
-SHOWN_NAMES = 5
+SHOWN_NAMES = 10
 
 _FROM_2022 = re.compile(r"(.+)_section_(\d\d)()_test\.csv")
 _PATTERNS = {

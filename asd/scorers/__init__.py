@@ -14,8 +14,11 @@ from asd.scorers.gmm import Gmm, GmmConfig
 from asd.scorers.knn import Knn, KnnConfig
 from asd.scorers.local_knn import LocalKnn, LocalKnnConfig
 from asd.scorers.lof import Lof, LofConfig
+from asd.scorers.log_odds import LogOdds, LogOddsConfig
 from asd.scorers.mahalanobis import Mahalanobis, MahalanobisConfig
 from asd.scorers.neg_log_softmax import NegLogSoftmax, NegLogSoftmaxConfig
+from asd.scorers.reconstruction import Reconstruction, ReconstructionConfig
+from asd.scorers.selective_mahalanobis import SelectiveMahalanobis, SelectiveMahalanobisConfig
 from asd.scorers.softmax import Softmax, SoftmaxConfig
 from asd.scorers.untrained import UntrainedKnn, UntrainedKnnConfig
 
@@ -28,6 +31,9 @@ ScorerConfig = Annotated[
     | MahalanobisConfig
     | GmmConfig
     | LofConfig
+    | LogOddsConfig
+    | ReconstructionConfig
+    | SelectiveMahalanobisConfig
     | UntrainedKnnConfig,
     pydantic.Field(discriminator="name"),
 ]
@@ -41,6 +47,9 @@ SCORERS: dict[str, Callable[[Any], Scorer]] = {
     "mahalanobis": Mahalanobis,
     "gmm": Gmm,
     "lof": Lof,
+    "log_odds": LogOdds,
+    "reconstruction": Reconstruction,
+    "selective_mahalanobis": SelectiveMahalanobis,
     "untrained_knn": UntrainedKnn,
 }
 
@@ -52,7 +61,8 @@ def build_scorer(config: ScorerConfig) -> Scorer:
 
 def reads(config: ScorerConfig) -> Reads:
     """What of a network's output the scorer of a config looks at."""
-    found: Reads = SCORERS[config.name].reads  # type: ignore[attr-defined]
+    scorer: Any = SCORERS[config.name]
+    found: Reads = scorer.wants or scorer.reads
     return found
 
 
@@ -69,10 +79,13 @@ __all__ = [
     "KnnConfig",
     "LocalKnnConfig",
     "LofConfig",
+    "LogOddsConfig",
     "MahalanobisConfig",
     "NegLogSoftmaxConfig",
+    "ReconstructionConfig",
     "Scorer",
     "ScorerConfig",
+    "SelectiveMahalanobisConfig",
     "SoftmaxConfig",
     "UntrainedKnnConfig",
     "build_scorer",

@@ -18,7 +18,7 @@ from asd.errors import UserError
 from asd.scorers.embedded import Embedded
 
 Model = TypeVar("Model")
-Reads = Literal["embedding", "logits", "errors", "features"]
+Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
 
 
 class Scorer(Protocol):
@@ -35,6 +35,7 @@ class PerClassScorer(ABC, Generic[Model]):
     """A scorer with one model per class, fitted to the class's training clips."""
 
     reads: ClassVar[Reads] = "embedding"  # must be finite, or the clip is named
+    wants: ClassVar[Reads | None] = None  # what else a task must give
     by_clip: ClassVar[bool] = False  # what it reads is the same for all windows of a clip
 
     def __init__(self) -> None:

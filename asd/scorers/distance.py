@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from asd.scorers.embedded import Embedded
 
 _ROWS = 1024  # queries per matmul: 1024 x 1000 distances are 8 MB
 
@@ -25,22 +27,41 @@ def metric_space(embedding: Tensor, metric: Metric) -> Tensor:
     return in_space(embedding, "unit" if metric == "cosine" else "raw")
 
 
-def distance_blocks(query: Tensor, bank: Tensor, metric: Metric) -> Iterator[Tensor]:
-    """Distances of query (N, D) to bank (n, D) in blocks (≤ 1024, n), queries in order; both of `metric_space`.
+class Rows(NamedTuple):
+    """Embeddings (n, D) as a metric wants them, and the clip (n,) that each is of."""
+
+    space: Tensor
+    clip: Tensor
+
+
+def rows_of(clips: Embedded, metric: Metric) -> Rows:
+    """The rows of clips in a metric's space."""
+    return Rows(metric_space(clips.embedding, metric), clips.clip_index)
+
+
+def distance_blocks(query: Rows, bank: Rows, metric: Metric) -> Iterator[Tensor]:
+    """Distances of N queries to n rows of the bank in blocks (≤ 1024, n), queries in order; infinite to rows of the
+    query's own clip, so that a training clip can be scored like one that was never seen.
 
     Float64: in float32 a² + b² - 2ab of two close embeddings is mostly rounding.
     """
     distances = _cosine if metric == "cosine" else _euclidean
-    return (distances(rows, bank) for rows in query.split(_ROWS))
+    known = bool(torch.isin(query.clip, bank.clip).any())
+    for space, clip in zip(query.space.split(_ROWS), query.clip.split(_ROWS), strict=True):
+        block = distances(space, bank.space)
+        yield block.masked_fill_(clip[:, None] == bank.clip, torch.inf) if known else block
 
 
-def other_distance_blocks(bank: Tensor, metric: Metric) -> Iterator[Tensor]:
-    """The same from each row of the bank to all rows, infinite to itself."""
-    first = 0
-    for block in distance_blocks(bank, bank, metric):
-        block.diagonal(first).fill_(torch.inf)
-        first += len(block)
-        yield block
+def nearest(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Distances and indices of the k nearest (or as many as there are), (N, k) each, nearest first."""
+    found = block.topk(min(k, block.shape[1]), dim=1, largest=False)
+    return found.values, found.indices
+
+
+def mean_of_finite(distances: Tensor) -> Tensor:
+    """Mean (N,) over the finite ones of (N, k); nan where there are none: a class of that one clip."""
+    finite = distances.isfinite()
+    return torch.where(finite, distances, 0.0).sum(dim=1) / finite.sum(dim=1)
 
 
 def resolution(bank: Tensor, metric: Metric) -> float:

@@ -6,12 +6,14 @@ N rows, D embedding, C classes, M mel bands. A row is a clip, or a window of a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.scorers.residuals import ResidualMoments
 
 _DTYPES = {
     "clip_index": torch.int64,
@@ -42,6 +44,7 @@ class Embedded:
     logits: Tensor
     errors: Tensor
     features: Tensor
+    residuals: ResidualMoments | None = None  # of training clips whose spectrograms are rebuilt
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
@@ -58,7 +61,8 @@ class Embedded:
 
     def select(self, mask_or_index: Tensor) -> Embedded:
         """The rows that a boolean mask (N,) or an index tensor (n,) names, in that order."""
-        return Embedded(**{name: getattr(self, name)[mask_or_index] for name in _DTYPES})
+        columns: dict[str, Any] = {name: getattr(self, name)[mask_or_index] for name in _DTYPES}
+        return replace(self, **columns)
 
     def clips(self) -> tuple[Tensor, Tensor]:
         """(clip indices ascending (n,), position of every row's clip among them (N,))."""
@@ -69,12 +73,19 @@ class Embedded:
         clips, position = self.clips()
         if len(clips) == len(self) and bool((clips == self.clip_index).all()):
             return self
-        means = {name: mean_by(getattr(self, name), position, len(clips)).to(dtype) for name, dtype in _DTYPES.items()}
-        return Embedded(**means)
+        means = {name: mean_by(getattr(self, name), position, len(clips)) for name in _DTYPES}
+        columns: dict[str, Any] = {name: mean.to(_DTYPES[name]) for name, mean in means.items()}
+        return replace(self, **columns)
+
+    def join(self, other: Embedded) -> Embedded:
+        """The rows of both."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _DTYPES}
+        columns: dict[str, Any] = {name: torch.cat(pair) for name, pair in pairs.items()}
+        return replace(self, **columns)
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """`<prefix>.<field>` → tensor, as safetensors stores them."""
-        return {f"{prefix}.{field.name}": getattr(self, field.name).contiguous() for field in fields(self)}
+        return {f"{prefix}.{name}": getattr(self, name).contiguous() for name in _DTYPES}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> Embedded:
@@ -82,7 +93,8 @@ class Embedded:
         missing = [name for name in _DTYPES if f"{prefix}.{name}" not in tensors]
         if missing:
             raise UserError(f"the embeddings hold no {prefix}.{missing[0]}: embed the checkpoint again")
-        return cls(**{name: tensors[f"{prefix}.{name}"] for name in _DTYPES})
+        columns: dict[str, Any] = {name: tensors[f"{prefix}.{name}"] for name in _DTYPES}
+        return cls(**columns)
 
 
 def mean_by(rows: Tensor, position: Tensor, count: int) -> Tensor:

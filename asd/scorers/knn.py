@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.distance import Metric, distance_blocks, metric_space
+from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, rows_of
 from asd.scorers.embedded import Embedded
 
 
@@ -26,27 +26,23 @@ class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         return f"knn{metric}" + (f"_k{self.k}" if self.k > 1 else "")
 
 
-class Knn(PerClassScorer[Tensor]):
-    """Keeps the training embeddings of each class, (n, D) float32. A class with fewer than k clips uses all it has."""
+class Knn(PerClassScorer[Embedded]):
+    """Keeps the training rows of each class. A class with fewer than k clips uses all it has."""
 
     def __init__(self, config: KnnConfig) -> None:
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Tensor:
-        return train.embedding
+    def fit_class(self, train: Embedded) -> Embedded:
+        return train
 
-    def score_class(self, model: Tensor, test: Embedded) -> Tensor:
+    def score_class(self, model: Embedded, test: Embedded) -> Tensor:
         # Float64 one class at a time: a bank of 36,000 x 2048 would take 600 MB.
-        query, bank = (metric_space(x, self.config.metric) for x in (test.embedding, model))
+        query, bank = (rows_of(clips, self.config.metric) for clips in (test, model))
         return nearest_distance(query, bank, self.config.k, self.config.metric)
 
 
-def nearest_distance(query: Tensor, bank: Tensor, k: int, metric: Metric) -> Tensor:
-    """Mean distance (N,) of query (N, D) to its k nearest rows of bank (n, D), or to all of them where n < k.
-
-    Both float64 (in float32 a² + b² - 2ab of two close embeddings is mostly rounding); cosine takes unit rows.
-    """
-    k = min(k, len(bank))
-    blocks = distance_blocks(query, bank, metric)
-    return torch.cat([block.topk(k, dim=1, largest=False).values.mean(dim=1) for block in blocks])
+def nearest_distance(query: Rows, bank: Rows, k: int, metric: Metric) -> Tensor:
+    """Mean distance (N,) of queries to their k nearest rows of the bank, or to all of other clips where they are fewer.
+    nan where there are none."""
+    return torch.cat([mean_of_finite(nearest(block, k)[0]) for block in distance_blocks(query, bank, metric)])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.distance import Metric, distance_blocks, metric_space, other_distance_blocks, resolution
+from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, resolution, rows_of
 from asd.scorers.embedded import Embedded
 
 
@@ -45,9 +45,9 @@ class LocalKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 
 
 class Local(NamedTuple):
-    """Training embeddings (n, D) float32 of a class and the density (n,) float64 around each: a mean distance."""
+    """Training rows of a class and the density (n,) float64 around each: a mean distance."""
 
-    embedding: Tensor
+    train: Embedded
     density: Tensor
 
 
@@ -59,25 +59,23 @@ class LocalKnn(PerClassScorer[Local]):
         self.config = config
 
     def fit_class(self, train: Embedded) -> Local:
-        return Local(train.embedding, self._density(metric_space(train.embedding, self.config.metric)))
+        return Local(train, self._density(rows_of(train, self.config.metric)))
 
     def score_class(self, model: Local, test: Embedded) -> Tensor:
-        k = min(self.config.k, len(model.embedding))
         blocks = self._blocks(model, test)
-        return torch.cat([block.topk(k, dim=1, largest=False).values.mean(dim=1) for block in blocks])
+        return torch.cat([mean_of_finite(nearest(block, self.config.k)[0]) for block in blocks])
 
     def _blocks(self, model: Local, test: Embedded) -> Iterator[Tensor]:
-        query, bank = (metric_space(x, self.config.metric) for x in (test.embedding, model.embedding))
+        query, bank = (rows_of(clips, self.config.metric) for clips in (test, model.train))
         ratio = self.config.normalisation == "ratio"
         for block in distance_blocks(query, bank, self.config.metric):
             yield block / model.density if ratio else block - model.density
 
-    def _density(self, bank: Tensor) -> Tensor:
-        k, metric = min(self.config.density_k, len(bank) - 1), self.config.metric
-        zero = resolution(bank, metric)
-        blocks = other_distance_blocks(bank, metric) if k else ()
-        means = [block.topk(k, dim=1, largest=False).values.mean(dim=1) for block in blocks]
-        density = torch.cat(means) if means else torch.zeros(1, dtype=torch.float64)
+    def _density(self, bank: Rows) -> Tensor:
+        metric = self.config.metric
+        zero = resolution(bank.space, metric)
+        blocks = distance_blocks(bank, bank, metric)  # infinite to the own clip
+        density = torch.cat([mean_of_finite(nearest(block, self.config.density_k)[0]) for block in blocks]).nan_to_num()
         if density.max() <= zero:  # no density to speak of
             return torch.full_like(density, 1.0 if self.config.normalisation == "ratio" else 0.0)
         return density.clamp_min(zero)

@@ -5,7 +5,6 @@ The same numbers as scikit-learn's LocalOutlierFactor(novelty=True), in float64 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import pydantic
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.distance import Metric, distance_blocks, metric_space, other_distance_blocks, resolution
+from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, resolution, rows_of
 from asd.scorers.embedded import Embedded
 
 
@@ -30,10 +29,10 @@ class LofConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 
 
 class Neighbourhood(NamedTuple):
-    """Of the n training clips of a class: embedding (n, D) float32; (n,) float64 each: distance to the k-th neighbour,
-    and density, 1 / mean reachability distance to the k neighbours."""
+    """The n training rows of a class; (n,) float64 each: distance to the k-th neighbour, and density, 1 / mean
+    reachability distance to the k neighbours."""
 
-    embedding: Tensor
+    train: Embedded
     reach: Tensor
     density: Tensor
 
@@ -49,26 +48,28 @@ class Lof(PerClassScorer[Neighbourhood]):
         self.config = config
 
     def fit_class(self, train: Embedded) -> Neighbourhood:
-        bank = metric_space(train.embedding, self.config.metric)
-        if len(bank) == 1:
+        bank = rows_of(train, self.config.metric)
+        if len(train.clip_index.unique()) == 1:
             none = torch.empty(0, dtype=torch.float64)
-            return Neighbourhood(train.embedding, none, none)
-        distance, index = self._nearest(other_distance_blocks(bank, self.config.metric), len(bank) - 1)
-        reach = distance[:, -1]
-        return Neighbourhood(train.embedding, reach, self._density(distance, reach[index], bank))
+            return Neighbourhood(train, none, none)
+        distance, index = self._nearest(bank, bank)
+        reach = torch.where(distance.isfinite(), distance, -torch.inf).amax(dim=1)
+        return Neighbourhood(train, reach, self._density(distance, reach[index], bank))
 
     def score_class(self, model: Neighbourhood, test: Embedded) -> Tensor:
-        query, bank = (metric_space(x, self.config.metric) for x in (test.embedding, model.embedding))
-        distance, index = self._nearest(distance_blocks(query, bank, self.config.metric), max(len(bank) - 1, 1))
-        if len(bank) == 1:
-            return distance[:, 0]
-        return model.density[index].mean(dim=1) / self._density(distance, model.reach[index], bank)
+        query, bank = (rows_of(clips, self.config.metric) for clips in (test, model.train))
+        distance, index = self._nearest(query, bank)
+        if not len(model.density):
+            return mean_of_finite(distance[:, :1])
+        density = torch.where(distance.isfinite(), model.density[index], torch.inf)
+        return mean_of_finite(density) / self._density(distance, model.reach[index], bank)
 
-    def _nearest(self, blocks: Iterable[Tensor], most: int) -> tuple[Tensor, Tensor]:
-        """Distances and indices of the k nearest, (N, k) each, k at most `most`; nearest first."""
-        found = [block.topk(min(self.config.k, most), dim=1, largest=False) for block in blocks]
-        return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    def _nearest(self, query: Rows, bank: Rows) -> tuple[Tensor, Tensor]:
+        """Distances and indices of the k nearest rows of other clips, (N, k) each; infinite where there are fewer."""
+        most = max(len(bank.clip) - 1, 1)
+        found = [nearest(block, min(self.config.k, most)) for block in distance_blocks(query, bank, self.config.metric)]
+        return torch.cat([values for values, _ in found]), torch.cat([indices for _, indices in found])
 
-    def _density(self, distance: Tensor, reach: Tensor, bank: Tensor) -> Tensor:
-        zero = resolution(bank, self.config.metric)  # equal clips would have infinite density
-        return 1.0 / torch.maximum(distance, reach).mean(dim=1).clamp_min(zero)
+    def _density(self, distance: Tensor, reach: Tensor, bank: Rows) -> Tensor:
+        zero = resolution(bank.space, self.config.metric)  # equal clips would have infinite density
+        return 1.0 / mean_of_finite(torch.maximum(distance, reach)).clamp_min(zero)

@@ -8,6 +8,7 @@ import pydantic
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
+from asd.scorers.distance import Rows
 from asd.scorers.embedded import Embedded
 from asd.scorers.knn import nearest_distance
 
@@ -23,8 +24,8 @@ class UntrainedKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         return "untrained_knn" if self.level == "raw" else "untrained_knn_level"
 
 
-class UntrainedKnn(PerClassScorer[Tensor]):
-    """Euclidean distance in dB to the nearest training clip, (n, M) float64 per class; no network takes part."""
+class UntrainedKnn(PerClassScorer[Rows]):
+    """Euclidean distance in dB to the nearest training clip of the class; no network takes part."""
 
     reads = "features"
     by_clip = True
@@ -33,12 +34,14 @@ class UntrainedKnn(PerClassScorer[Tensor]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Tensor:
-        return self._space(train)
+    def fit_class(self, train: Embedded) -> Rows:
+        return self._rows(train)
 
-    def score_class(self, model: Tensor, test: Embedded) -> Tensor:
-        return nearest_distance(self._space(test), model, k=1, metric="euclidean")
+    def score_class(self, model: Rows, test: Embedded) -> Tensor:
+        return nearest_distance(self._rows(test), model, k=1, metric="euclidean")
 
-    def _space(self, clips: Embedded) -> Tensor:
+    def _rows(self, clips: Embedded) -> Rows:
         features = clips.features.double()
-        return features - features.mean(dim=1, keepdim=True) if self.config.level == "normalised" else features
+        if self.config.level == "normalised":
+            features = features - features.mean(dim=1, keepdim=True)
+        return Rows(features, clips.clip_index)

@@ -8,7 +8,7 @@ import pydantic
 from torch import nn
 
 from asd.augment.mixup import MixupConfig
-from asd.backbones import BackboneConfig, build_backbone, build_reconstructor
+from asd.backbones import BACKBONES, BackboneConfig, build_backbone, build_reconstructor
 from asd.errors import UserError
 from asd.frontends import FrontendConfig, Windows, WindowsConfig, build_frontend
 from asd.losses import LossConfig, build_loss
@@ -61,6 +61,23 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
                 raise ValueError(f"task {self.task.name} has no {part}: leave it out")
         if self.mixup is not None and not isinstance(self.task, ClassificationConfig):
             raise ValueError(f"task {self.task.name} mixes by itself, or not at all: leave mixup out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _windows_fit_the_task(self) -> System:
+        task, windows = self.task, self.windows
+        if isinstance(task, AlignmentConfig) and task.compare == "maps":
+            if self.backbone is None or not hasattr(BACKBONES[self.backbone.name], "forward_map"):
+                raise ValueError("task.compare=maps needs a backbone that shows its maps, cp_resnet: or use pooled")
+            if windows is not None:
+                raise ValueError("task.compare=maps compares whole clips: leave windows out, or use compare=pooled")
+        if isinstance(task, ReconstructionConfig):
+            if task.network.name == "autoencoder" and windows is None:
+                raise ValueError(
+                    f"task.network autoencoder needs windows, such as {{frames: {task.network.frames}, hop: 1}}"
+                )
+            if task.network.name == "wavenet_mu_law" and windows is not None:
+                raise ValueError("task.network wavenet_mu_law takes the waveform itself: leave windows out")
         return self
 
 

@@ -25,7 +25,7 @@ class AlignmentConfig(CCSAConfig, frozen=True):
     """da_lambda·(classification, with its outliers) + (1 − da_lambda)·CCSA."""
 
     name: Literal["ccsa"] = "ccsa"
-    outlier_weight: pydantic.NonNegativeFloat = 0.5  # where data.streams has outliers
+    outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers
 
 
 class Alignment(Classification):

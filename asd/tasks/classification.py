@@ -25,7 +25,7 @@ class ClassificationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allo
     """Loss of the machines' own clips + outlier_weight · cross-entropy of outliers to the uniform posterior."""
 
     name: Literal["classification"] = "classification"
-    outlier_weight: pydantic.NonNegativeFloat = 0.5  # where data.streams has outliers
+    outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers
 
 
 class Classification(Task):

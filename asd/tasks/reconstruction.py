@@ -44,32 +44,34 @@ class Reconstruction(Task):
 
     @torch.no_grad()
     def embed(self, batch: Batch) -> Embedding:
-        """Errors summed up by clip, and as embedding the clip's mean residual by bin."""
+        """Errors summed up by clip, and as embedding the clip's mean residual by bin (of samples, the summaries)."""
         waveform = to_float(batch.waveform)
         spectrogram = self.frontend(waveform)
-        errors, residual = self._errors(waveform, spectrogram)
+        errors, residuals = self._errors(waveform, spectrogram)
+        summed_up = summaries(errors)
+        embedding = summed_up if residuals is None else residuals.mean(1)
         return Embedding(
-            residual.unsqueeze(1),
-            residual.new_empty(len(residual), 1, 0),
-            summaries(errors),
+            embedding.unsqueeze(1),
+            embedding.new_empty(len(embedding), 1, 0),
+            summed_up,
             plain_mean(self.frontend, spectrogram),
             errors.mean(1),
+            residuals,
         )
 
-    def _errors(self, waveform: Tensor, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors (B, P) of the parts of clips, and mean residuals (B, M); of samples, errors in nats and no bins."""
-        if self.windows is None and self.takes_waveform:
+    def _errors(self, waveform: Tensor, spectrogram: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Errors (B, P) of the parts of clips, and residuals (B, R, M) of their frames; of samples errors in nats."""
+        if self.takes_waveform:
             errors = sample_cross_entropy(self.network(waveform), self.network.target(waveform))  # type: ignore[operator]
-            return errors, errors.mean(1, keepdim=True)
+            return errors, None
         given = spectrogram if self.windows is None else self.windows(spectrogram).flatten(0, 1)
         found, target = (x.float() for x in (self.network(given), self.network.target(given)))  # type: ignore[operator]
         if self.windows is None:  # (B, C, M, F): a part is a frame
             found, target = (x.movedim(3, 1) for x in (found, target))
         else:
             found, target = (x.unflatten(0, (len(waveform), -1)) for x in (found, target))
-        residual = target - found  # (B, P, C, M) or (B, P, C, M, frames)
-        by_bin = residual.movedim(3, -1).flatten(1, -2).mean(1)
-        return squared_errors(found, target), by_bin
+        residuals = (target - found).movedim(3, -1).flatten(1, -2)  # of (B, P, C, M) or (B, P, C, M, frames)
+        return squared_errors(found, target), residuals
 
     @property
     def takes_waveform(self) -> bool:

@@ -27,3 +27,4 @@ class Embedding:
     errors: Tensor  # (B, 3) reconstruction errors as asd.scorers.embedded.ERRORS says, (B, 0) where there are none
     features: Tensor  # (B, M), time mean of the spectrogram that the network sees
     loss: Tensor  # (B,), clean: no margin, no mixing, no smoothing; nan where a task has no loss for a single clip
+    residuals: Tensor | None = None  # (B, R, M): what is left of every frame where spectrograms are rebuilt

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 
-from asd.augment.mixup import Mix, MixupConfig, draw_mix
+from asd.augment.mixup import Mix, MixupConfig, draw_mix, pair_weights, with_other_class
 
 
 def whole(config: MixupConfig, seed: int = 0, epoch: int = 0, step: int = 0, rows: int = 64) -> Mix:
@@ -84,3 +85,107 @@ def test_apply_is_the_formula():
 def test_broken_groups_are_refused(first, rows):
     with pytest.raises(ValueError, match="whole mixing groups of 8"):
         draw_mix(MixupConfig(), 0, 0, 0, first, rows)
+
+
+# Uniform weights
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 1.0), (0.0, 0.5), (0.7, 0.7)])
+def test_weights_are_uniform_between_the_bounds(low, high):
+    config = MixupConfig(uniform=(low, high))
+    draws = np.sort(np.concatenate([whole(config, step=s).weight[::8].numpy() for s in range(500)]))
+    assert draws[0] >= np.float32(low)
+    assert draws[-1] <= np.float32(high)
+    if high > low:  # Kolmogorov and Smirnov's distance
+        expected = (draws - low) / (high - low)
+        assert abs(expected - np.arange(len(draws)) / len(draws)).max() < 2 / np.sqrt(len(draws))
+
+
+@pytest.mark.parametrize("weight_per", ["group", "batch"])
+@pytest.mark.parametrize("ranks", [2, 8])
+def test_uniform_weights_are_the_same_on_any_number_of_ranks(weight_per, ranks):
+    config = MixupConfig(uniform=(0.5, 1.0), weight_per=weight_per)
+    share = 64 // ranks
+    for step in range(5):
+        parts = [draw_mix(config, 3, 2, step, rank * share, share).weight for rank in range(ranks)]
+        assert torch.cat(parts).equal(whole(config, 3, 2, step).weight)
+
+
+@pytest.mark.parametrize("bounds", [(0.6, 0.5), (-0.1, 0.5), (0.5, 1.1), (float("nan"), 1.0)])
+def test_bounds_out_of_order_are_refused(bounds):
+    with pytest.raises(pydantic.ValidationError, match="two numbers from 0 to 1, the smaller first"):
+        MixupConfig(uniform=bounds)
+
+
+# Partners of another class
+
+
+def other_class(classes: torch.Tensor, step: int = 0, size: int = 8) -> tuple[Mix, Mix]:
+    """(as drawn, with partners of another class)."""
+    drawn = whole(MixupConfig(group_size=size, partner="other_class"), step=step, rows=len(classes))
+    return drawn, with_other_class(drawn, classes, size)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 41])
+@pytest.mark.parametrize("size", [2, 8])
+def test_partners_are_the_first_of_another_class_from_the_drawn_one_on(classes, size):
+    for step in range(20):
+        own = torch.from_numpy(np.random.default_rng([step, size]).integers(classes, size=64))
+        drawn, found = other_class(own, step, size)
+        for row in range(64):
+            group, at = row - row % size, int(drawn.partner[row])
+            tried = [group + (at - group + further) % size for further in range(size)]
+            fitting = [other for other in tried if own[other] != own[row]]
+            assert int(found.partner[row]) == (fitting[0] if fitting else row)
+            assert float(found.weight[row]) == (float(drawn.weight[row]) if fitting else 1.0)
+
+
+def test_a_group_of_one_class_stays_unmixed():
+    own = torch.cat([torch.full((8,), 3), torch.arange(8), torch.full((8,), 1)])
+    _, found = other_class(own)
+    signal = torch.randn(24, 50, generator=torch.Generator().manual_seed(0))
+    mixed = found.apply(signal)
+    assert mixed[:8].equal(signal[:8])
+    assert mixed[16:].equal(signal[16:])
+    assert (mixed[8:16] != signal[8:16]).any(1).all()
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_partners_of_another_class_are_the_same_on_any_number_of_ranks(ranks):
+    config = MixupConfig(uniform=(0.5, 1.0), partner="other_class")
+    own = torch.from_numpy(np.random.default_rng(0).integers(3, size=64))
+    share = 64 // ranks
+    reference = with_other_class(whole(config, 3, 2, 1), own, 8)
+    for rank in range(ranks):
+        rows = slice(rank * share, (rank + 1) * share)
+        part = with_other_class(draw_mix(config, 3, 2, 1, rank * share, share), own[rows], 8)
+        assert part.weight.equal(reference.weight[rows])
+        assert (part.partner + rank * share).equal(reference.partner[rows])
+
+
+# Weights of pairs
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_pairs_have_the_same_weights_on_any_number_of_ranks(ranks):
+    share = 32 // ranks
+    parts = [pair_weights(0.5, 3, 2, 1, rank * share, share) for rank in range(ranks)]
+    assert torch.cat(parts).equal(pair_weights(0.5, 3, 2, 1, 0, 32))
+    assert torch.cat(parts).dtype == torch.float32
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 4.0])
+def test_weights_of_pairs_are_beta_distributed(alpha):
+    draws = torch.cat([pair_weights(alpha, 0, 0, step, 0, 32) for step in range(500)]).double().numpy()
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert ((draws >= 0) & (draws <= 1)).all()
+    assert draws.mean() == pytest.approx(0.5, abs=5 * np.sqrt(variance / len(draws)))
+    assert draws.var() == pytest.approx(variance, rel=0.05)
+    quantiles = {0.5: (np.sin(np.pi / 8) ** 2, np.sin(3 * np.pi / 8) ** 2), 1.0: (0.25, 0.75)}.get(alpha)
+    if quantiles is not None:  # the arcsine law and the uniform one have a closed form
+        assert np.quantile(draws, [0.25, 0.75]) == pytest.approx(quantiles, abs=0.02)
+
+
+def test_weights_of_pairs_change_with_seed_epoch_and_step():
+    places = [(s, e, t) for s in range(4) for e in range(4) for t in range(4)]
+    assert len({tuple(pair_weights(0.5, *place, 0, 8).tolist()) for place in places}) == len(places)

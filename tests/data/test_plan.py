@@ -181,6 +181,73 @@ def test_a_stream_that_cannot_fill_a_batch_is_refused():
     make_plan([Stream("few", np.arange(64), 64)], 0, 8)
 
 
+# Draws by class
+
+
+def classed(draw: str, seed: int = 1, batch: int = 12) -> Plan:
+    """40 clips of each of three classes; beside them few clips of these, and of a fourth one, in no order."""
+    own, few = np.arange(0, 240, 2), np.array([301, 303, 305, 307, 309, 311, 313])
+    streams = [
+        Stream("own", own, batch, (own // 2) % 3),
+        Stream("few", few, batch if draw == "same_class" else 0, np.array([2, 0, 1, 3, 0, 2, 2]), draw),
+    ]
+    return make_plan(streams, seed, run_length=4)
+
+
+OWN_CLIPS = {c: {clip for clip in range(0, 240, 2) if (clip // 2) % 3 == c} for c in range(3)}
+FEW_CLIPS = {0: {303, 309}, 1: {305}, 2: {301, 311, 313}, 3: {307}}
+
+
+def test_rows_of_the_same_class_match_the_rows_beside_them():
+    plan, alone = classed("same_class"), plan_of(120, 12)
+    seen = []
+    for epoch in range(30):
+        steps = plan.epoch(epoch)
+        assert steps["own"].shape == steps["few"].shape == (alone.steps_per_epoch, 12)
+        for own, few in zip(steps["own"].flat, steps["few"].flat, strict=True):
+            assert any(own in OWN_CLIPS[c] and few in FEW_CLIPS[c] for c in range(3)), (own, few)
+        assert sorted(steps["own"].flat) == list(range(0, 240, 2))
+        seen.append(steps["few"].ravel())
+    counts = dict(zip(*np.unique(np.concatenate(seen), return_counts=True), strict=True))
+    for clips in [FEW_CLIPS[c] for c in range(3)]:
+        expected = 30 * 40 / len(clips)
+        assert all(abs(counts[clip] - expected) < 5 * np.sqrt(expected) for clip in clips)
+    assert 307 not in counts  # of a class that no row has
+
+
+def test_one_class_takes_the_place_of_exactly_the_rows_of_that_class():
+    plan = classed("one_class")
+    plain = make_plan(plan.streams[:1], plan.seed, plan.run_length)
+    chosen = []
+    for epoch in range(40):
+        steps = plan.epoch(epoch)
+        assert list(steps) == ["own"]
+        for drawn, former in zip(steps["own"], plain.epoch(epoch)["own"], strict=True):
+            replaced = drawn > 300
+            assert (drawn[~replaced] == former[~replaced]).all()
+            classes = (former // 2) % 3
+            kinds = {c for c in range(4) for clip in drawn[replaced] if clip in FEW_CLIPS[c]}
+            assert len(kinds) <= 1
+            if kinds:
+                (kind,) = kinds
+                assert (replaced == (classes == kind)).all()
+            chosen.append(next(iter(kinds), None))
+    counts = {c: chosen.count(c) for c in (0, 1, 2, None)}  # None: the class that no row has, so that all stay
+    assert sum(counts.values()) == 400
+    assert all(abs(count - 100) < 5 * np.sqrt(400 * 3 / 16) for count in counts.values()), counts
+
+
+@pytest.mark.parametrize("draw", ["same_class", "one_class"])
+def test_draws_by_class_change_with_epoch_and_seed_and_repeat_exactly(draw):
+    def drawn(plan: Plan, epoch: int) -> bytes:
+        return b"".join(np.where(rows > 300, rows, 0).tobytes() for rows in plan.epoch(epoch).values())
+
+    places = [(seed, epoch) for seed in range(8) for epoch in range(8)]
+    found = {drawn(classed(draw, seed), epoch) for seed, epoch in places}
+    assert len(found) == len(places)
+    assert drawn(classed(draw, 5), 3) == drawn(classed(draw, 5), 3)
+
+
 # Validation clips
 
 

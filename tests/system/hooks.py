@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from asd import checkpoint
-from asd.augment.mixup import Mix
 from asd.evaluator import BackgroundScoring
-from asd.tasks import Classification
+from asd.frontends import Mixing
+from asd.tasks.encoder import Encoder
 
 
 def no_scoring() -> None:
@@ -44,11 +44,10 @@ def nan_from_then_on() -> None:
 
 def _spoil(when: Callable[[int], bool]) -> None:
     no_scoring()
-    sound, calls = Classification._features, [0]
+    sound, calls = Encoder.forward, [0]
 
-    def features(self: Classification, waveform: Tensor, mix: Mix) -> Tensor:
+    def forward(self: Encoder, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
         calls[0] += 1
-        spectrogram = sound(self, waveform, mix)
-        return spectrogram * float("nan") if when(calls[0]) else spectrogram
+        return sound(self, waveform * float("nan") if when(calls[0]) else waveform, mix)
 
-    Classification._features = features  # type: ignore[method-assign]
+    Encoder.forward = forward  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig, SoftmaxConfig
 from asd.tasks import System, build_task
 from asd.tasks.classification import Classification
+from tests.tasks.parts import WINDOWS, batch_of, spoilt, step_of, task_of
 
 CLASSES, ROWS, SAMPLES = 5, 16, 4_000
 
@@ -143,3 +145,101 @@ def test_the_logit_scale_turns_logits_into_cosines(loss):
     centres = F.normalize(task.loss.centres).unflatten(0, (CLASSES, -1))
     cosines = torch.einsum("bd,ckd->bck", F.normalize(out.embedding.squeeze(1)), centres).amax(2)
     torch.testing.assert_close(out.logits.squeeze(1) / task.logit_scale, cosines, atol=1e-6, rtol=1e-5)
+
+
+# Windows
+
+
+def test_the_loss_of_windows_is_their_mean():
+    task, batch = task_of(windows=WINDOWS), batch_of([0, 1, 2, 0], bad=(2,))
+    rows = task.encoder(batch.waveform / 32768)
+    assert rows.shape[1] == 3
+    log_p = F.log_softmax(task.loss.classifier(rows), dim=2)
+    by_clip = [-sum(log_p[c, w, batch.class_index[c]] for w in range(3)) / 3 for c in range(4)]
+    expected = (by_clip[0] + by_clip[1] + by_clip[3]) / 4
+    assert task(batch).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_mixed_windows_have_the_classes_of_both_clips():
+    config = MixupConfig(group_size=4)
+    task, batch = task_of(windows=WINDOWS, mixup=config), batch_of([0, 1, 2, 2])
+    mix = draw_mix(config, 7, 3, 4, 0, 4)
+    log_p = F.log_softmax(task.loss.classifier(task.encoder(mix.apply(batch.waveform / 32768))), dim=2).mean(1)
+    own, other = (log_p[torch.arange(4), classes] for classes in (batch.class_index, batch.class_index[mix.partner]))
+    expected = -(mix.weight * own + (1 - mix.weight) * other).mean()
+    assert task(batch).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_windows_come_with_their_own_logits_and_the_clip_with_their_mean_loss():
+    task, batch = task_of(windows=WINDOWS).eval(), batch_of([0, 1, 2, 0])
+    found = task.embed(batch)
+    assert found.embedding.shape == (4, 3, 16)
+    assert found.features.shape == (4, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(found.logits, task.loss.classifier(found.embedding))
+        log_p = F.log_softmax(found.logits, 2)
+    expected = torch.stack([-log_p[clip, :, batch.class_index[clip]].mean() for clip in range(4)])
+    torch.testing.assert_close(found.loss, expected)
+
+
+def test_partners_of_another_class_are_mixed_in_training():
+    config = MixupConfig(group_size=4, uniform=(0.5, 1.0), partner="other_class")
+    task, batch = task_of(mixup=config), batch_of([1, 1, 1, 1])
+    alone = task_of().loss.classifier(task_of().encoder(batch.waveform / 32768)[:, 0])
+    expected = F.cross_entropy(alone, batch.class_index)  # none has a partner: nothing is mixed
+    assert task(batch).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+# Outliers
+
+WITH_OUTLIERS = [0, 2, 1, 1, -1, -1]
+
+
+@pytest.mark.parametrize("windows", [None, WINDOWS], ids=["clips", "windows"])
+@pytest.mark.parametrize("loss", [SoftmaxConfig(), ArcFaceConfig(margin=0.3)], ids=["softmax", "arcface"])
+def test_outliers_are_pulled_to_the_uniform_posterior(windows, loss):
+    config = {"name": "classification", "outlier_weight": 0.3}
+    task = task_of(task=config, loss=loss, windows=windows, outliers=True)
+    batch = batch_of(WITH_OUTLIERS)
+    rows = task.encoder(batch.waveform / 32768)
+    inliers = []
+    for clip, own in enumerate(WITH_OUTLIERS[:4]):
+        for row in rows[clip]:
+            if loss.name == "softmax":
+                logits = task.loss.classifier(row)
+            else:
+                angles = torch.arccos(F.cosine_similarity(row[None], task.loss.centres))
+                angles = angles + 0.3 * F.one_hot(torch.tensor(own), 3)
+                logits = task.loss.scale * torch.cos(angles)
+            inliers.append(-F.log_softmax(logits, 0)[own])
+    outliers = []
+    for clip in (4, 5):
+        for row in rows[clip]:
+            if loss.name == "softmax":
+                logits = task.loss.classifier(row)
+            else:  # without margin: they have no class that it could be on
+                logits = task.loss.scale * F.cosine_similarity(row[None], task.loss.centres)
+            outliers.append(-(F.log_softmax(logits, 0) / 3).sum())
+    own, undecided = torch.stack(inliers).mean(), torch.stack(outliers).mean()
+    found = task(batch)
+    assert found.loss.item() == pytest.approx((own + 0.3 * undecided).item(), rel=1e-4)
+    assert found.logs["loss_classes"].item() == pytest.approx(own.item(), rel=1e-4)
+    assert found.logs["loss_outliers"].item() == pytest.approx(undecided.item(), rel=1e-4)
+    assert not any(value.requires_grad for value in found.logs.values())
+
+
+@pytest.mark.parametrize("row", [1, 4], ids=["inlier", "outlier"])
+def test_an_unreadable_clip_weighs_nothing_beside_outliers(row):
+    task = task_of(outliers=True)
+    batch = batch_of(WITH_OUTLIERS, bad=(row,))
+    loss, gradients = step_of(task, batch)
+    again, again_gradients = step_of(task, spoilt(batch, row))
+    assert loss == again
+    assert all(a.equal(b) for a, b in zip(gradients, again_gradients, strict=True))
+    readable, _ = step_of(task, batch_of(WITH_OUTLIERS))
+    assert readable != loss
+
+
+def test_outliers_without_weight_would_be_taken_for_a_class():
+    with pytest.raises(pydantic.ValidationError, match="outlier_weight"):
+        task_of(task={"name": "classification", "outlier_weight": 0.0}, outliers=True)

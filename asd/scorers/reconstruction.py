@@ -1,0 +1,38 @@
+"""How badly a clip is rebuilt or foretold, summed up over its parts (S6)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+from torch import Tensor
+
+from asd.scorers.base import PerClassScorer
+from asd.scorers.embedded import ERRORS, Embedded
+
+
+class ReconstructionConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """summary: of the errors of a clip's frames or windows."""
+
+    name: Literal["reconstruction"] = "reconstruction"
+    summary: Literal["mean", "median", "std"] = "mean"
+
+    @property
+    def label(self) -> str:
+        return "reconstruction" + ("" if self.summary == "mean" else f"_{self.summary}")
+
+
+class Reconstruction(PerClassScorer[None]):
+    """The summed-up error as it is. Nothing is fitted."""
+
+    reads = "errors"
+
+    def __init__(self, config: ReconstructionConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def fit_class(self, train: Embedded) -> None:
+        return None
+
+    def score_class(self, model: None, test: Embedded) -> Tensor:
+        return test.errors[:, ERRORS.index(self.config.summary)].double()
