@@ -65,11 +65,15 @@ def embed_clips(
     stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
     console = Console(file=sys.stderr)
     residuals = Residuals(ranks, len(loader.manifest.classes), fit_clips)
-    for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
-        with ranks.autocast():
-            out = task.embed(batch)  # type: ignore[operator]
-        residuals.add(batch, out)
-        parts.append(_columns(out, batch, average))
+
+    def own_share() -> None:
+        for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
+            with ranks.autocast():
+                out = task.embed(batch)  # type: ignore[operator]
+            residuals.add(batch, out)
+            parts.append(_columns(out, batch, average))
+
+    ranks.agree(own_share)  # a clip too short for the network may be on one rank alone
     return _gather(parts, residuals.gathered(), ranks, len(clips))
 
 

@@ -24,6 +24,7 @@ from asd.distributed import Ranks
 from asd.embedding import Average, Embeddings, embed_clips
 from asd.errors import UserError
 from asd.loggers import Loggers
+from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
@@ -53,6 +54,8 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
     test_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, for a quick look; None: all
     average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
+    flip: tuple[str, ...] = ()  # classes (fan/00) whose scores count the other way round, as one submission of S5
+    threshold: ThresholdConfig = GammaConfig()  # of normal clips' scores, above which a clip is called an anomaly
     first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
 
@@ -118,6 +121,8 @@ class Evaluator:
             machine_ids=tuple(sorted({c.machine_id for c in manifest.classes})),
             select=self.config.select,
             scorers=self.config.scorers,
+            flip=self.config.flip,
+            threshold=self.config.threshold,
             validation=_validation(found, self.splits.validation),
             fit_clips=len(self.fit_clips),
             unreadable_clips=found.unreadable,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from asd import checkpoint
@@ -13,11 +15,14 @@ from asd.config import RunConfig, load_config
 from asd.data.loader import Loader
 from asd.data.splits import make_splits
 from asd.distributed import Ranks, start_ranks
+from asd.ensemble import Method, ensemble_runs
 from asd.errors import UserError
 from asd.evaluator import Evaluator, best_step
+from asd.metrics import read_scores
 from asd.report import console_table
 from asd.run_folder import RunFolder, check_identity
-from asd.scoring import EVALUATION_FILE, score_folder
+from asd.score_files import write_submission
+from asd.scoring import DECISIONS_FILE, EVALUATION_FILE, REPORT_FILE, SCORES_FILE, score_folder
 from asd.system import build_task, network_signature, open_shards
 
 
@@ -64,20 +69,58 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     step = choose_step(run, wanted)
     target = out or run.folder.root / "scores" / f"step_{step:08d}"
     if out is not None:
-        _refuse_foreign(out)
+        _refuse_foreign(out, EVALUATION_FILE)
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
         _embed(run, step, target, ranks)
         report = ranks.on_main(lambda: score_folder(target, tsne=True))
         if ranks.is_main:
             Console().print(console_table(report))
-            print(f"{target / 'report.md'}, report.json, scores.csv, figures/")
+            print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")
 
 
-def _refuse_foreign(out: Path) -> None:
+def _submit(folder: Path, report: dict[str, Any]) -> str:
+    """Score files in the challenge's format, where the set's layout has one; the words that name them."""
+    if (report.get("official") or {}).get(report["primary"]) is None:
+        return ""
+    clips, decided = read_scores(folder / SCORES_FILE), read_scores(folder / DECISIONS_FILE)
+    decision = decided.scores["decision"].astype(int)
+    write_submission(folder / "submission", report["layout"], clips, report["primary"], _whole(decision))
+    return f", submission/ (official score files of {report['primary']})"
+
+
+def _whole(decision: np.ndarray) -> np.ndarray | None:
+    """Decisions of all clips, or none at all: a submission holds one for every clip."""
+    return None if (decision < 0).any() else decision
+
+
+def ensemble_command(
+    runs: Sequence[Path], out: Path, method: Method, k: int, scorer: str | None, percent: float
+) -> None:
+    """Combine runs (their best checkpoints) or evaluation folders; print the table."""
+    if not 0 < percent < 100:
+        raise UserError(f"--percent {percent:g}: give a number between 0 and 100")
+    if k < 1:
+        raise UserError(f"--k {k}: give 1 or more")
+    _refuse_foreign(out, REPORT_FILE)
+    ensemble_runs({str(run): evaluation_of(run) for run in runs}, out, method, k, scorer, percent)
+
+
+def evaluation_of(path: Path) -> Path:
+    """The scored evaluation of a run's best checkpoint, or the folder itself where it is one."""
+    if (path / REPORT_FILE).is_file():
+        return path
+    run = load_run(path)
+    step = best_step(run.folder, run.config.evaluate.select)
+    if step is None:
+        raise UserError(f"{path} holds no scored checkpoint: train it, or score it with `python eval.py score`")
+    return run.folder.evaluation(step)
+
+
+def _refuse_foreign(out: Path, ours: str) -> None:
     """Refuse, before any work, to write over what is no evaluation."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / EVALUATION_FILE).is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / ours).is_file():
         raise UserError(f"--out {out} holds other files: name a new or empty folder")
 
 

@@ -113,7 +113,23 @@ def headline_rows(report: Report) -> list[tuple[str, list[Pair]]]:
     scorers = [report["scorers"][name] for name in scorer_order(report)]
     types = list(scorers[0]["types"]) if scorers else []
     rows = [(t, [(s["types"][t]["auc_mean"], s["types"][t]["pauc_mean"]) for s in scorers]) for t in types]
-    return [*rows, ("mean", [(s["mean"]["auc"], s["mean"]["pauc"]) for s in scorers])]
+    rows.append(("mean", [(s["mean"]["auc"], s["mean"]["pauc"]) for s in scorers]))
+    return rows
+
+
+def official_rows(report: Report) -> list[tuple[str, list[Pair]]]:
+    """The year's numbers of every scorer where its rule has domains: harmonic means over sections, official score."""
+    official = report.get("official") or {}
+    found = [official.get(name) for name in scorer_order(report)]
+    if report.get("layout") == "dcase2020" or not any(found):
+        return []
+    means = [{} if own is None else own["harmonic_mean"] for own in found]
+    by_domain = [(f"{key}_source", f"{key}_target") for key in ("auc", "pauc") if f"{key}_source" in (means[0] or {})]
+    names = {"auc_source": "AUC source/target", "pauc_source": "pAUC source/target"}
+    rows = [(names[first], [(m.get(first), m.get(second)) for m in means]) for first, second in by_domain]
+    scores = [(None if own is None else own["official_score"], own["harmonic_mean"].get("pauc") if own else None)
+              for own in found]  # fmt: skip
+    return [*rows, ("official/pAUC" if "pauc" in (means[0] or {}) else "official", scores)]
 
 
 def console_table(report: Report) -> Table:
@@ -129,6 +145,10 @@ def console_table(report: Report) -> Table:
     rows = headline_rows(report)
     for name, pairs in rows:
         table.add_row(Text(name), *_console_cells(pairs), end_section=len(rows) > 1 and name == rows[-2][0])
+    if official := official_rows(report):
+        table.add_section()
+    for name, pairs in official:
+        table.add_row(Text(name), *_console_cells(pairs))
     return table
 
 
@@ -179,6 +199,8 @@ def markdown(report: Report) -> str:
     parts = [f"# Evaluation {_title(report)}".rstrip(), *_warnings(report), _facts(report)]
     if report["scorers"]:
         parts += ["## AUC and pAUC by machine type", _headline_table(report)]
+        if report.get("layout") != "dcase2020" and official_rows(report):
+            parts += [f"## By the rule of {report['layout']}", _official_table(report)]
         parts += ["## Means over the machine types", _means_table(report)]
         parts += [f"## {report['primary']} by machine ID", _id_table(report)]
     parts += ["## What the numbers are", "\n".join(f"- {line}" for line in NUMBER_NOTES)]
@@ -219,6 +241,12 @@ def _means_table(report: Report) -> str:
     keys = ("auc", "pauc", "auc_harmonic", "pauc_harmonic", "mauc", "auc_pooled", "pauc_pooled")
     head = ["scorer", "AUC", "pAUC", "AUC harmonic", "pAUC harmonic", "mAUC", "AUC pooled", "pAUC pooled"]
     rows = [[name, *(percent(report["scorers"][name]["mean"][k]) for k in keys)] for name in scorer_order(report)]
+    return _table(head, rows)
+
+
+def _official_table(report: Report) -> str:
+    head = ["harmonic mean over sections", *scorer_order(report)]
+    rows = [[name, *("/".join(percent(v) for v in pair) for pair in pairs)] for name, pairs in official_rows(report)]
     return _table(head, rows)
 
 

@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,22 @@ from asd import figures
 from asd.checkpoint import save_tensors
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.restrict import restrict
+from asd.data.splits import subset_per_class
 from asd.diagnosis import diagnose, spectrum_accuracy
 from asd.errors import UserError, run_main
 from asd.loggers import TensorBoardLogger
+from asd.metrics import scores_csv
+from asd.metrics.sections import decide_clips, official_of
+from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.report import ClipScores, build_report, markdown, scalars, write_report
+from asd.score_files import write_whole
 from asd.scorers import Embedded, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.embedded import mean_by
 from asd.scorers.residuals import ResidualMoments
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
+SCORES_FILE, CALIBRATION_FILE, DECISIONS_FILE = "scores.csv", "calibration.csv", "decisions.csv"
+CALIBRATION_CLIPS = 200  # normal training clips of each class and domain that thresholds and ensembles go by
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.json"
 PROJECTED_DIM = 128  # 2,000 embeddings of 2048 as text would be 77 MB and take 3 s; so they are 5 MB
@@ -63,6 +71,8 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     machine_ids: tuple[str, ...] = ()
     select: str
     scorers: tuple[ScorerConfig, ...]
+    flip: tuple[str, ...] = ()  # classes whose scores count the other way round
+    threshold: ThresholdConfig = GammaConfig()
     validation: Validation | None
     fit_clips: int
     unreadable_clips: int
@@ -112,13 +122,15 @@ def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = Fal
     tensors = load_file(folder / EMBEDDINGS_FILE)
     fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
     fit = replace(fit, residuals=ResidualMoments.from_tensors(tensors))
-    clips = score_clips(manifest, evaluation.scorers, fit, test)
+    clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
+    header |= _decided(folder, evaluation, manifest, clips, calibration)
     body = build_report(clips, header)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
     pictures = figures.evaluation_figures(clips, body, classes, validation, test, evaluation.logit_scale, tsne)
     _save(folder / "figures", pictures)
+    write_whole(folder / CALIBRATION_FILE, scores_csv(calibration))
     if tensorboard is not None:
         _show(tensorboard, evaluation, clips, body, pictures, test)
     report = write_report(folder, clips, header)  # last: what has no report.json is scored again on resume
@@ -126,16 +138,42 @@ def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = Fal
     return report
 
 
-def score_clips(manifest: Manifest, scorers: tuple[ScorerConfig, ...], fit: Embedded, test: Embedded) -> ClipScores:
-    """The scores of all scorers for the embedded test clips; a clip's score is the mean over its windows."""
-    indices, position = test.clips()
-    clips = indices.numpy()
-    scores: dict[str, np.ndarray] = {}
-    for config in scorers:
+def score_clips(
+    manifest: Manifest, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded
+) -> tuple[ClipScores, ClipScores]:
+    """The scores of all scorers for the test clips, and for normal training clips, of which a scorer that compares
+    clips leaves each one out in turn. A clip's score is the mean over its windows."""
+    normal = _some_of_each_class(manifest, fit.join(validation))
+    scores: tuple[dict[str, np.ndarray], ...] = ({}, {})
+    for config in evaluation.scorers:
         scorer = build_scorer(config)
         scorer.fit(fit)
-        rows = torch.from_numpy(scorer.score(test))
-        scores[scorer_label(config)] = mean_by(rows, position, len(clips)).numpy()
+        for rows, columns in zip((test, normal), scores, strict=True):
+            clips, position = rows.clips()
+            found = torch.from_numpy(scorer.score(rows))
+            turned = torch.from_numpy(_turned_around(manifest, evaluation.flip)[rows.class_index.numpy()])
+            columns[scorer_label(config)] = mean_by(torch.where(turned, -found, found), position, len(clips)).numpy()
+    finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # the only clip of a class
+    calibration = {name: column[finite] for name, column in scores[1].items()}
+    return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), _clip_scores(
+        manifest, normal.clips()[0].numpy()[finite], calibration
+    )
+
+
+def _some_of_each_class(manifest: Manifest, rows: Embedded) -> Embedded:
+    clips = subset_per_class(manifest, rows.clips()[0].numpy(), 0, CALIBRATION_CLIPS)
+    return rows.select(torch.isin(rows.clip_index, torch.from_numpy(clips)))
+
+
+def _turned_around(manifest: Manifest, flip: Sequence[str]) -> np.ndarray:
+    """(classes,) bool: whose scores count the other way round."""
+    names = [str(own) for own in manifest.classes]
+    if unknown := next((name for name in flip if name not in names), None):
+        raise UserError(f"evaluate.flip names {unknown}, which is no class of the set: it has {', '.join(names)}")
+    return np.isin(names, flip)
+
+
+def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.ndarray]) -> ClipScores:
     return ClipScores(
         key=manifest.strings("key", clips),
         file_name=manifest.strings("file_name", clips),
@@ -147,8 +185,23 @@ def score_clips(manifest: Manifest, scorers: tuple[ScorerConfig, ...], fit: Embe
     )
 
 
+def _decided(
+    folder: Path, evaluation: Evaluation, manifest: Manifest, clips: ClipScores, calibration: ClipScores
+) -> dict[str, Any]:
+    """Decisions of the primary scorer into decisions.csv; thresholds and the year's numbers for the report."""
+    primary, layout = scorer_label(evaluation.scorers[0]), manifest.file.layout
+    decided = decide_clips(clips, calibration, primary, evaluation.threshold)
+    write_whole(folder / DECISIONS_FILE, scores_csv(replace(clips, scores={"decision": decided.decision})))
+    by_primary = {name: decided.decision if name == primary else None for name in clips.scores}
+    return {
+        "layout": layout,
+        "thresholds": {"/".join(machine): asdict(found) for machine, found in decided.thresholds.items()},
+        "official": {name: official_of(layout, clips, name, decision) for name, decision in by_primary.items()},
+    }
+
+
 def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None) -> dict[str, Any]:
-    body = evaluation.model_dump(mode="json", exclude={"format", "scorers", "select"})
+    body = evaluation.model_dump(mode="json", exclude={"format", "scorers", "select", "threshold"})
     return {
         **body,
         "classes": len(manifest.classes),
@@ -160,11 +213,14 @@ def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float
 
 
 def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[str]:
+    turned = (
+        [f"the scores of {', '.join(evaluation.flip)} are turned around (evaluate.flip)"] if evaluation.flip else []
+    )
     clean = evaluation.validation
     if clean is None or clean.accuracy is None or clean.loss is None:
-        return []
+        return turned
     found = diagnose(clean.accuracy, clean.loss, classes, evaluation.epoch, evaluation.step, spectrum_accuracy)
-    return [] if found is None else [found]
+    return turned if found is None else [found, *turned]
 
 
 def _save(folder: Path, pictures: figures.Figures) -> None:

@@ -12,6 +12,9 @@ import train_ddp
 from asd.config import check_batch, check_frames, dump_yaml, load_config
 from asd.errors import UserError
 from asd.frontends import LogMelConfig, build_frontend
+from asd.losses import SoftmaxConfig
+from asd.tasks import build_task
+from tests.tasks.parts import batch_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DEFAULT = CONFIGS / "dcase2020_integrated.yaml"
@@ -58,6 +61,9 @@ def test_the_shipped_files_set_only_what_the_tree_holds():
             if isinstance(written, dict):
                 for key, value in written.items():
                     compare(value, found[key], f"{where}.{key}")
+            elif isinstance(written, list) and len(written) == len(found):
+                for index, (value, other) in enumerate(zip(written, found, strict=True)):
+                    compare(value, other, f"{where}.{index}")
             else:
                 assert found == written, where
 
@@ -92,7 +98,7 @@ def test_a_value_may_hold_an_equals_sign():
 
 def test_naming_another_part_drops_the_settings_of_the_former():
     config = load("loss.name=softmax", "backbone.name=mobilefacenet", "optim.schedule.name=constant")
-    assert config.loss.model_dump() == {"name": "softmax", "label_smoothing": 0.0}
+    assert config.loss == SoftmaxConfig()
     assert config.backbone.name == "mobilefacenet"
     assert config.backbone.embedding == 128
     assert config.optim.schedule.name == "constant"
@@ -389,3 +395,215 @@ def test_mel_bands_that_do_not_fit_the_sample_rate_are_refused(settings, said):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_shipped_frontends_fit_16_khz(path):
     build_frontend(load_config(path).frontend, 16_000)
+
+
+# Tasks, streams and windows
+
+VICREG = ["task.name=vicreg", "loss=null", "mixup=null", "evaluate.select=last", "evaluate.scorers=[{name: knn}]"]
+CCSA = ["task.name=ccsa", "mixup=null", "data.streams.target=rows", "data.streams.target_rows=16"]
+PAIRS = ["task.name=interpolation", "mixup=null", "data.streams.target=pairs"]
+REBUILT = ["loss=null", "mixup=null", "backbone=null", "evaluate.scorers=[{name: reconstruction}]"]
+AUTOENCODER = ["task={name: reconstruction, network: {name: autoencoder}}", "windows={frames: 5, hop: 1}", *REBUILT]
+SAMPLES = ["task={name: reconstruction, network: {name: wavenet_mu_law}}", *REBUILT]
+OUTLIERS = ["data.streams.outliers=other_machines", "data.streams.outlier_rows=32"]
+TARGET_ROWS = ["data.streams.target=rows", "data.streams.target_rows=16"]
+
+
+@pytest.mark.parametrize(
+    ("words", "streams"),
+    [
+        (VICREG, {"own": 64}),
+        (CCSA, {"own": 48, "target": 16}),
+        ([*CCSA, *OUTLIERS], {"own": 16, "target": 16, "outliers": 32}),
+        (PAIRS, {"own": 32, "target": 32}),
+        (AUTOENCODER, {"own": 64}),
+        (SAMPLES, {"own": 64}),
+        (["mixup=null", *OUTLIERS], {"own": 32, "outliers": 32}),
+        (["data.streams.target=one_section"], {"own": 64}),
+        ([*AUTOENCODER, *TARGET_ROWS], {"own": 48, "target": 16}),
+    ],
+    ids=["vicreg", "ccsa", "ccsa, outliers", "pairs", "autoencoder", "samples", "outliers", "section", "target rows"],
+)
+def test_every_task_and_its_streams_make_a_config_that_survives_writing(words, streams, tmp_path):
+    config = load(*words)
+    assert config.data.streams.shares(config.train.global_batch) == streams
+    (tmp_path / "again.yaml").write_text(dump_yaml(config))
+    assert load_config(tmp_path / "again.yaml") == config
+    for ranks in (1, 2, 4, 8):
+        check_batch(config, ranks)
+    check_frames(config, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["backbone=null"], "backbone is missing: task classification needs one"),
+        (["loss=null"], "loss is missing: task classification needs one"),
+        ([*VICREG, "loss={name: softmax}"], "task vicreg has no loss: leave it out"),
+        ([*VICREG, "backbone=null"], "backbone is missing: task vicreg needs one"),
+        ([*AUTOENCODER, "backbone={name: resnet50}"], "task reconstruction has no backbone: leave it out"),
+        ([*VICREG, "mixup={}"], "task vicreg mixes by itself, or not at all: leave mixup out"),
+        ([*PAIRS, "mixup={}"], "task interpolation mixes by itself, or not at all: leave mixup out"),
+        ([*VICREG, "evaluate.select=clean"], "task vicreg has no loss of held-out clips: set evaluate.select=last"),
+        (
+            [*VICREG, "evaluate.scorers=[{name: softmax}]"],
+            "evaluate.scorers: softmax reads logits, which task vicreg does not give: name others, such as knn",
+        ),
+        (["evaluate.scorers=[{name: reconstruction}]"], "reads errors, which task classification does not give"),
+        ([*SAMPLES, "evaluate.scorers=[{name: selective_mahalanobis}]"], "reads residuals, which task reconstruction"),
+        (["task={name: ccsa}", "mixup=null"], "task ccsa needs data.streams.target=rows"),
+        ([*CCSA, "data.streams={target: pairs}"], "task ccsa needs data.streams.target=rows"),
+        (["task={name: interpolation}", "mixup=null"], "task interpolation needs data.streams.target=pairs"),
+        (
+            ["mixup=null", "data.streams.target=pairs"],
+            "data.streams.target=pairs is for task interpolation, not for classification",
+        ),
+        (
+            [*VICREG, *OUTLIERS],
+            "data.streams.outliers are for tasks classification and ccsa, not for vicreg",
+        ),
+        ([*PAIRS, *OUTLIERS], "data.streams.outliers are for tasks classification and ccsa, not for interpolation"),
+        ([*PAIRS, "train.global_batch=63"], "data.streams.target=pairs needs an even train.global_batch, not 63"),
+        ([*VICREG, *TARGET_ROWS], "task vicreg would pair clips of different streams: set data.streams.target=none"),
+        (
+            ["mixup=null", *OUTLIERS, "data.streams.outlier_rows=64"],
+            "data.streams leaves the machines' own clips 0 of 64 rows of a batch",
+        ),
+        (
+            [*CCSA, "data.streams.target_rows=70"],
+            "data.streams leaves the machines' own clips -6 of 64 rows of a batch",
+        ),
+        (OUTLIERS, "mixup would mix clips of different streams: leave it out, or the streams"),
+        ([*CCSA, "train.accumulate=2"], "train.accumulate would cut the streams of a batch apart: leave it at 1"),
+        (
+            ["data.streams.target=rows"],
+            "data.streams: target=rows and target_rows belong together: give both or neither",
+        ),
+        (["data.streams.outlier_rows=8"], "data.streams: outliers and outlier_rows belong together"),
+        (["data.streams.domains=[mars]"], "data.streams.domains.0=mars: Input should be 'source' or 'target'"),
+        ([*CCSA, "task.compare=maps"], "task.compare=maps needs a backbone that shows its maps, cp_resnet"),
+        (
+            [*CCSA, "task.compare=maps", "backbone={name: cp_resnet}", "windows={frames: 8, hop: 8}"],
+            "task.compare=maps compares whole clips: leave windows out",
+        ),
+        ([*CCSA, "task.da_lambda=1.5"], "task.da_lambda=1.5: Input should be less than or equal to 1"),
+        (["task.outlier_weight=0"], "task.outlier_weight=0: Input should be greater than 0"),
+        ([*AUTOENCODER, "windows=null"], "task.network autoencoder needs windows, such as {frames: 5, hop: 1}"),
+        ([*SAMPLES, "windows={frames: 5, hop: 1}"], "wavenet_mu_law takes the waveform itself: leave windows out"),
+        (["windows={frames: 0, hop: 1}"], "windows.frames=0: Input should be greater than 0"),
+        (["mixup.uniform=[0.9, 0.5]"], "mixup.uniform: give two numbers from 0 to 1, the smaller first"),
+        (["mixup.alpha=.inf"], "mixup.alpha=inf: Input should be a finite number"),
+        (["train.freeze=everything"], "train.freeze=everything: Input should be 'none', 'all_but_centres'"),
+        (["task.name=clasification"], "task"),
+    ],
+)
+def test_parts_that_do_not_fit_the_task_are_refused(words, told):
+    assert told in refusal(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "ranks", "told"),
+    [
+        (
+            CCSA,
+            5,
+            "the batch's 48 rows of stream own cannot be divided by 5 ranks: use a multiple of 5, such as 50",
+        ),
+        (
+            [*CCSA, "data.streams.target_rows=18"],
+            4,
+            "the batch's 46 rows of stream own cannot be divided by 4 ranks",
+        ),
+        (
+            ["mixup=null", *OUTLIERS, "data.streams.outlier_rows=34", "train.global_batch=66"],
+            4,
+            "the batch's 34 rows of stream outliers cannot be divided by 4 ranks: use a multiple of 4, such as 36",
+        ),
+        ([*PAIRS, "train.global_batch=20"], 4, "the batch's 10 rows of stream own cannot be divided by 4 ranks"),
+        (
+            [*VICREG, "train.global_batch=6"],
+            2,
+            "each forward pass sees 3 clips, which the pair of task vicreg does not divide: use a train.global_batch "
+            "that is a multiple of 4",
+        ),
+        (
+            [*VICREG, "train.global_batch=4"],
+            2,
+            "each forward pass sees 1 clip, over which backbone.norm=batch has no statistics: use a train.global_batch "
+            "of 8 or more",
+        ),
+        (
+            [*VICREG, "train.global_batch=2", "backbone.norm=sync"],
+            1,
+            "over which backbone.norm=sync has no statistics: use a train.global_batch of 4 or more",
+        ),
+        (
+            [*VICREG, "train.global_batch=4", "backbone.norm=sync"],
+            2,
+            "over which task.expander.norm=batch has no statistics: use a train.global_batch of 8 or more, or "
+            "task.expander.norm=group",
+        ),
+        (
+            [*AUTOENCODER, "train.global_batch=2"],
+            2,
+            "over which task.network.norm=batch has no statistics: use a train.global_batch of 4 or more",
+        ),
+    ],
+)
+def test_a_batch_of_streams_that_does_not_divide_is_refused(words, ranks, told):
+    with pytest.raises(UserError) as caught:
+        check_batch(load(*words), ranks)
+    assert told in str(caught.value)
+
+
+def test_the_least_batch_of_pairs_trains():
+    """As `check_batch` says: with one pair a rank, batch statistics would be those of one clip."""
+    config = load(*VICREG, "backbone={name: cp_resnet, width: 8}", "task.expander.widths=[8]", "train.global_batch=4")
+    check_batch(config, 1)
+    task = build_task(config, 0, 16_000, 1)
+    assert task(batch_of([0, 0, 0, 0])).loss.isfinite()
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        task(batch_of([0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["windows={frames: 64, hop: 8}", "data.crop_s=1"],
+            "data.crop_s=1.0 gives no window of 64 frames: set it to 2.016",
+        ),
+        (
+            [*AUTOENCODER, "windows={frames: 4, hop: 1}"],
+            "windows.frames=4 does not fit a network for 5 frames",
+        ),
+        (
+            ["backbone={name: mobilefacenet, pool: conv, conv_frames: 32}", "windows={frames: 64, hop: 8}"],
+            "windows.frames=64 does not fit a network for 32 frames",
+        ),
+    ],
+)
+def test_windows_that_do_not_fit_crop_or_network_are_refused(words, told):
+    with pytest.raises(UserError) as caught:
+        check_frames(load(*words), 16_000)
+    assert str(caught.value) == told
+
+
+def test_the_crop_that_the_refusal_names_gives_a_window():
+    check_frames(load("windows={frames: 64, hop: 8}", "data.crop_s=2.016"), 16_000)
+
+
+def test_settings_of_a_task_that_is_not_named_are_those_of_classification():
+    assert load("task.outlier_weight=0.25").task.outlier_weight == 0.25
+    assert load("task.outlier_weight=0.25").task.name == "classification"
+    assert load("task.alpha=0.3", "task.name=vicreg", *VICREG[1:]).task.alpha == 0.3
+
+
+def test_debug_takes_a_few_clips_of_everything_into_a_folder_of_its_own(tmp_path):
+    config = load("debug=true")
+    assert config.run.dir == f"{load().run.dir}_debug"
+    assert (config.train.epochs, config.train.steps, config.train.log_every) == (None, 3, 1)
+    assert (config.evaluate.fit_clips_per_class, config.evaluate.test_clips_per_class) == (4, 4)
+    assert config.evaluate.every_epochs == 1
+    (tmp_path / "again.yaml").write_text(dump_yaml(config))
+    assert load_config(tmp_path / "again.yaml") == config

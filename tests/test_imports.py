@@ -29,7 +29,7 @@ LEVELS = [
     {"asd.data.streams"},
     # batches; what a step means; embeddings file → scores and report
     {"asd.data.loader", "asd.tasks", "asd.scoring", "asd.official_report"},
-    {"asd.trainer", "asd.embedding"},
+    {"asd.trainer", "asd.embedding", "asd.ensemble"},
     {"asd.evaluator"},
     {"asd.config"},
     # the parts put together
@@ -72,6 +72,10 @@ WITHOUT_TORCH = {
     "asd.data.streams",
     "asd.data.reader",
     "asd.run_folder",
+    "asd.report",
+    "asd.metrics.official",
+    "asd.score_files",
+    "asd.official_report",
 }
 
 

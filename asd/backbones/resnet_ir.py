@@ -66,7 +66,8 @@ class ResNetIR(nn.Module):
 
     def before_last_block(self) -> list[nn.Module]:
         """The modules before the last residual block."""
-        return before_last(Block, [self.stem, *(block for stage in self.stages.children() for block in stage.children())])
+        blocks = [block for stage in self.stages.children() for block in stage.children()]
+        return before_last(Block, [self.stem, *blocks])
 
 
 def _out_size(size: int) -> int:

@@ -15,6 +15,7 @@ class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 
     name: Literal["softmax"] = "softmax"
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    hidden: pydantic.PositiveInt | None = None  # a layer in between, with ReLU (S5: 128)
 
 
 class Softmax(ClassificationLoss):
@@ -23,7 +24,10 @@ class Softmax(ClassificationLoss):
     def __init__(self, config: SoftmaxConfig | FocalConfig, dim: int, classes: int) -> None:
         super().__init__()
         self.label_smoothing = config.label_smoothing
-        self.classifier = nn.Linear(dim, classes)
+        hidden = getattr(config, "hidden", None)
+        self.classifier: nn.Module = nn.Linear(hidden or dim, classes)
+        if hidden is not None:
+            self.classifier = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), self.classifier)
 
     def logits(self, embedding: Tensor) -> Tensor:
         return self.classifier(embedding)

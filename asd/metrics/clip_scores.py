@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from asd.errors import UserError
 
 CLIP_COLUMNS = ("key", "file", "machine_type", "machine_id", "domain", "label")
 NORMAL, ANOMALY, UNKNOWN = 0, 1, -1
+WORDS = ("key", "file_name", "machine_type", "machine_id", "domain")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class ClipScores:
     def __len__(self) -> int:
         return len(self.key)
 
+    def select(self, rows: np.ndarray, scores: dict[str, np.ndarray] | None = None) -> ClipScores:
+        """The clips of the given rows, with their scores or with others."""
+        kept = {name: column[rows] for name, column in self.scores.items()} if scores is None else scores
+        words = {name: [getattr(self, name)[row] for row in rows] for name in WORDS}
+        return ClipScores(**words, label=self.label[rows], scores=kept)
+
     @property
     def known(self) -> np.ndarray:
         """(N,) bool: clips with a label."""
@@ -58,6 +66,13 @@ class ClipScores:
         for (machine_type, machine_id), indices in sorted(found.items()):
             types.setdefault(machine_type, {})[machine_id] = np.array(indices, dtype=np.int64)
         return types
+
+
+def concatenate(parts: Sequence[ClipScores]) -> ClipScores:
+    """All clips of parts that have the same scorers."""
+    words = {name: [value for part in parts for value in getattr(part, name)] for name in WORDS}
+    scores = {name: np.concatenate([part.scores[name] for part in parts]) for name in parts[0].scores}
+    return ClipScores(**words, label=np.concatenate([part.label for part in parts]), scores=scores)
 
 
 def check_finite(clips: ClipScores) -> None:

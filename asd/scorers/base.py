@@ -28,7 +28,11 @@ class Scorer(Protocol):
         """Learn from the normal training clips; a second call replaces the first."""
 
     def score(self, test: Embedded) -> np.ndarray:
-        """(N,) float64, each row against its own class. UserError where a class has no training clip."""
+        """(N,) float64, each row against its own class. UserError where a class has no training clip.
+
+        Scorers of neighbours leave a row's own clip out of what it is compared with, so that training clips can be
+        scored as well: nan for the only training clip of a class.
+        """
 
 
 class PerClassScorer(ABC, Generic[Model]):
@@ -88,10 +92,9 @@ def check_classes(trained: Collection[int], test: Embedded, names: Sequence[str]
 
 def check_finite(rows: Tensor, clips: Embedded, what: str) -> None:
     """Raises UserError that names the first of the clips whose row holds NaN or infinity."""
-    broken = ~rows.isfinite().all(dim=1)
-    if broken.any():
-        first = int(broken.nonzero()[0])
+    broken = clips.clip_index[~rows.isfinite().all(dim=1)]
+    if len(broken):
         raise UserError(
-            f"{what} of clip {int(clips.clip_index[first])} is not finite ({int(broken.sum())} such clips of "
-            f"{len(clips)}): the network diverged; score an earlier checkpoint"
+            f"{what} of clip {int(broken[0])} is not finite ({len(broken.unique())} such clips of "
+            f"{len(clips.clip_index.unique())}): the network diverged; score an earlier checkpoint"
         )

@@ -1,6 +1,7 @@
 """Local outlier factor (Breunig, Kriegel, Ng, Sander 2000) of a test clip among the training clips of its class.
 
-The same numbers as scikit-learn's LocalOutlierFactor(novelty=True), in float64 matmuls.
+The same numbers as scikit-learn's LocalOutlierFactor(novelty=True), of the training clips themselves as of its
+LocalOutlierFactor(novelty=False), in float64 matmuls.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Neighbourhood(NamedTuple):
 class Lof(PerClassScorer[Neighbourhood]):
     """Mean density of the k nearest training clips / density of the clip: about 1 inside, higher outside.
 
-    A class of one clip has no neighbourhood: the plain distance to it.
+    A class of one clip has no neighbourhood: the plain distance to its nearest row.
     """
 
     def __init__(self, config: LofConfig) -> None:

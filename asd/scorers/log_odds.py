@@ -23,7 +23,10 @@ class LogOddsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 
 
 class LogOdds(PerClassScorer[None]):
-    """Of any sign; 0 at a probability of one half. Nothing is fitted."""
+    """Of any sign; 0 at a probability of one half; -inf where there is no other class. Nothing is fitted.
+
+    As published in words. The official code has a bracket elsewhere, which makes it log(1 - p - log p) of a window.
+    """
 
     reads = "logits"
 

@@ -1,6 +1,6 @@
 """Covariances of reconstruction residuals by class and domain, gathered while clips are embedded.
 
-Legend: G groups (a class in a domain), M bins, R residual vectors of a clip.
+Legend: B clips, G groups (a class in a domain), M bins, R residual vectors of a clip.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LEAST_VARIANCE = 1e-12  # of the vectors' mean square length: float32, as they come, tells no less apart
 DOMAINS = 3  # of asd.data.manifest: none, source, target
 
 
@@ -35,7 +36,7 @@ class ResidualMoments:
 
     def add(self, residuals: Tensor, group: Tensor, counted: Tensor) -> None:
         """Count the vectors (B, R, M) of clips (B,) in their group; those not counted weigh nothing."""
-        vectors = residuals.double() * counted[:, None, None]
+        vectors = residuals.masked_fill(~counted[:, None, None], 0.0).double()  # 0 · nan would be nan
         self.count.index_add_(0, group, counted.double() * residuals.shape[1])
         self.total.index_add_(0, group, vectors.sum(1))
         self.square.index_add_(0, group, vectors.transpose(1, 2) @ vectors)
@@ -48,6 +49,20 @@ class ResidualMoments:
             return None
         mean = self.total[group] / count
         return (self.square[group] - count * mean.outer(mean)) / (count - 1)
+
+    def whitening(self, class_index: int, domain: int) -> Tensor | None:
+        """W (M, M), of which W Wᵀ is the inverse of the covariance; None where there is none.
+
+        Directions in which the vectors do not spread (there are some where M vectors or fewer were counted) get
+        `LEAST_VARIANCE`: who strays there is far away. A pseudo-inverse would not see it.
+        """
+        covariance = self.covariance(class_index, domain)
+        if covariance is None:
+            return None
+        group = class_index * DOMAINS + domain
+        square_length = float(self.square[group].trace() / self.count[group])
+        variance, axes = torch.linalg.eigh(covariance)
+        return axes / variance.clamp_min(max(LEAST_VARIANCE * square_length, 1e-30)).sqrt()
 
     def to_tensors(self) -> dict[str, Tensor]:
         """As safetensors stores them."""

@@ -28,9 +28,15 @@ class SelectiveMahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True
 
 
 class SelectiveMahalanobis(PerClassScorer[list[Tensor]]):
-    """min over the domains of mᵀ Σ⁻¹ m: m the clip's mean residual by bin, Σ the covariance of the residual vectors of
-    the class's training clips of a domain. That is what the official code computes: it means all pairs of a clip's
-    frames. A singular Σ has its pseudo-inverse in place of the inverse."""
+    """min over the domains of mᵀ Σ⁻¹ m: m the clip's mean residual by bin, not centred; Σ the covariance of all
+    residual vectors of the class's training clips of a domain. A domain without training clips has no say.
+
+    So does the official code (nttcslab/dcase2023_task2_baseline_ae): its mean over all pairs of a clip's frames of
+    rᵢᵀ Σ⁻¹ rⱼ is mᵀ Σ⁻¹ m. Its Σ is 5 times as large, divided by the number of stacks of 5 frames and not by that of
+    frames, which changes no order. It also centres each batch of 256 stacks on itself, and so takes a part of Σ from a
+    target domain of few clips, two or three stacks of a batch; here all frames are centred together. It has one Σ for
+    all IDs of a type.
+    """
 
     wants = "residuals"
 
@@ -42,9 +48,11 @@ class SelectiveMahalanobis(PerClassScorer[list[Tensor]]):
         if train.residuals is None:
             raise UserError("selective_mahalanobis needs the residuals of a network that reconstructs spectrograms")
         own = int(train.class_index[0])
-        found = (train.residuals.covariance(own, domain) for domain in range(DOMAINS))
-        return [torch.linalg.pinv(covariance, hermitian=True) for covariance in found if covariance is not None]
+        found = [train.residuals.whitening(own, domain) for domain in range(DOMAINS)]
+        if not (known := [whitening for whitening in found if whitening is not None]):
+            raise UserError(f"selective_mahalanobis: class {own} has fewer than two frames of training clips")
+        return known
 
     def score_class(self, model: list[Tensor], test: Embedded) -> Tensor:
         mean = test.embedding.double()
-        return torch.stack([((mean @ inverse) * mean).sum(1) for inverse in model]).amin(0)
+        return torch.stack([(mean @ whitening).square().sum(1) for whitening in model]).amin(0)

@@ -51,6 +51,11 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
     loss: LossConfig | None = None
     mixup: MixupConfig | None = None
 
+    @pydantic.field_validator("task", mode="before")
+    @classmethod
+    def _is_classification_unless_named(cls, task: Any) -> Any:
+        return {"name": "classification", **task} if isinstance(task, dict) else task
+
     @pydantic.model_validator(mode="after")
     def _parts_of_the_task(self) -> System:
         wanted = {"backbone": not isinstance(self.task, ReconstructionConfig), "loss": tells_classes_apart(self.task)}

@@ -22,9 +22,12 @@ from asd.scorers import (
     KnnConfig,
     LocalKnnConfig,
     LofConfig,
+    LogOddsConfig,
     MahalanobisConfig,
     NegLogSoftmaxConfig,
+    ReconstructionConfig,
     ScorerConfig,
+    SelectiveMahalanobisConfig,
     SoftmaxConfig,
     UntrainedKnnConfig,
     build_scorer,
@@ -185,7 +188,7 @@ def test_local_knn_equals_a_plain_loop(metric, normalisation, k, density_k):
 def test_the_same_distance_counts_for_more_where_the_clips_lie_close():
     rows = torch.cat([0.1 * torch.randn(50, 4), 100 + 10 * torch.randn(50, 4)])
     query = torch.tensor([[5.0, 0, 0, 0], [105.0, 100, 100, 100]])
-    scores = fitted_scores(LocalKnnConfig(metric="euclidean"), one_class(rows), one_class(query))
+    scores = fitted_scores(LocalKnnConfig(metric="euclidean"), one_class(rows), others(query))
     assert scores[0] > 5 * scores[1]
 
 
@@ -203,11 +206,27 @@ def test_lof_equals_scikit_learn(metric, k):
     )
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_lof_of_the_training_clips_equals_scikit_learn(metric, k):
+    train = random_clips(1500, 3)
+
+    def score_class(rows, query):
+        model = LocalOutlierFactor(n_neighbors=k, metric=metric).fit(rows)
+        return -model.negative_outlier_factor_
+
+    expected = assemble(score_class, train, train)
+    np.testing.assert_allclose(fitted_scores(LofConfig(k=k, metric=metric), train, train), expected, rtol=1e-6)
+
+
 def test_more_training_clips_than_one_block_of_rows():
     rows, query = torch.randn(2500, 3), torch.randn(5, 3)
     model = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(rows.double().numpy())
-    scores = fitted_scores(LofConfig(metric="euclidean"), one_class(rows), one_class(query))
+    scores = fitted_scores(LofConfig(metric="euclidean"), one_class(rows), others(query))
     np.testing.assert_allclose(scores, -model.score_samples(query.double().numpy()), rtol=1e-6)
+    own = LocalOutlierFactor(n_neighbors=20).fit(rows.double().numpy()).negative_outlier_factor_
+    scores = fitted_scores(LofConfig(metric="euclidean"), one_class(rows), one_class(rows))
+    np.testing.assert_allclose(scores, -own, rtol=1e-6)
 
 
 # covariance
@@ -295,10 +314,17 @@ def test_the_start_of_a_gmm_is_its_seeds():
 # classes with next to no clips
 
 
-def one_class(embedding: torch.Tensor) -> Embedded:
+def one_class(embedding: torch.Tensor, first: int = 0) -> Embedded:
+    """Clips of one class, with indices from `first`."""
     count = len(embedding)
     logits = torch.zeros(count, NUM_CLASSES)
-    return embedded_of(embedding, logits=logits, features=torch.ones(count, 4))
+    clip_index = first + torch.arange(count)
+    return embedded_of(embedding, clip_index=clip_index, logits=logits, features=torch.ones(count, 4))
+
+
+def others(embedding: torch.Tensor) -> Embedded:
+    """Clips of that class with other indices."""
+    return one_class(embedding, first=1_000_000)
 
 
 WIDE = [*CONFIGS, GmmConfig(components=9), GmmConfig(covariance="tied", pca=64), GmmConfig(pca=4, components=4)]
@@ -310,7 +336,7 @@ def test_few_clips_in_many_dimensions_are_scored(config, count, scale):
     generator = torch.Generator().manual_seed(count)
     rows = scale * (2.0 + 0.1 * torch.randn(count, 64, generator=generator))
     query = scale * torch.randn(8, 64, generator=generator)
-    scores = fitted_scores(config, one_class(rows), one_class(torch.cat([rows, query, 0 * query[:1]])))
+    scores = fitted_scores(config, one_class(rows), others(torch.cat([rows, query, 0 * query[:1]])))
     assert np.isfinite(scores).all()
     if config.name != "neg_log_softmax" and getattr(config, "pca", None) is None:  # PCA sees its own axes only
         assert scores[:count].max() < scores[count:-1].min()
@@ -323,7 +349,7 @@ def test_equal_embeddings_are_scored(config, copies):
         rows = torch.full((copies, 16), value)
         query = rows[:1].repeat(3, 1)
         query[2, 3] += value or 1.0
-        scores = fitted_scores(config, one_class(rows), one_class(query))
+        scores = fitted_scores(config, one_class(rows), others(query))
         assert np.isfinite(scores).all() and scores[0] == scores[1]
         cosine = getattr(config, "metric", "") == "cosine"  # of which a zero vector has none
         if config.name != "neg_log_softmax" and not (cosine and value == 0):
@@ -334,7 +360,8 @@ def test_equal_embeddings_are_scored(config, copies):
 def test_a_class_of_duplicates_and_one_other_is_scored(config):
     rows = torch.ones(30, 16)
     rows[0, :8] = -1.0
-    assert np.isfinite(fitted_scores(config, one_class(rows), one_class(torch.randn(20, 16)))).all()
+    for test in (others(torch.randn(20, 16)), one_class(rows)):
+        assert np.isfinite(fitted_scores(config, one_class(rows), test)).all()
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
@@ -370,6 +397,9 @@ CHANGES = {
     KnnConfig: {"k": 7, "metric": "euclidean"},
     LocalKnnConfig: {"k": 7, "density_k": 9, "normalisation": "difference", "metric": "euclidean"},
     LofConfig: {"k": 7, "metric": "euclidean"},
+    LogOddsConfig: {},
+    ReconstructionConfig: {"summary": "std"},
+    SelectiveMahalanobisConfig: {},
     MahalanobisConfig: {"shrinkage": 0.1, "space": "raw"},
     GmmConfig: {
         "components": 7, "covariance": "full", "pca": 5, "regularisation": 0.1, "space": "raw", "seed": 3,

@@ -14,13 +14,18 @@ from asd.scorers import (
     CentroidConfig,
     Embedded,
     KnnConfig,
+    LogOddsConfig,
+    ReconstructionConfig,
     ScorerConfig,
+    SelectiveMahalanobisConfig,
     SoftmaxConfig,
     UntrainedKnnConfig,
     build_scorer,
     check_classes,
+    reads,
     scorer_label,
 )
+from asd.scorers.residuals import ResidualMoments, group_of
 from tests.embedded import embedded_of
 
 CONFIGS = [
@@ -30,6 +35,11 @@ CONFIGS = [
     KnnConfig(k=3),
     KnnConfig(k=3, metric="euclidean"),
     KnnConfig(k=50),
+    LogOddsConfig(),
+    ReconstructionConfig(),
+    ReconstructionConfig(summary="median"),
+    ReconstructionConfig(summary="std"),
+    SelectiveMahalanobisConfig(),
     UntrainedKnnConfig(),
     UntrainedKnnConfig(level="normalised"),
 ]
@@ -37,14 +47,19 @@ NUM_CLASSES = 3
 
 
 def random_clips(count: int, seed: int) -> Embedded:
+    """Clips of which no two seeds have the same. The residual of a clip is one vector, its embedding."""
     generator = torch.Generator().manual_seed(seed)
-    return embedded_of(
-        clip_index=torch.randperm(count, generator=generator),
+    clips = embedded_of(
+        clip_index=10_000 * seed + torch.randperm(count, generator=generator),
         class_index=torch.randint(NUM_CLASSES, (count,), generator=generator),
         embedding=torch.randn(count, 6, generator=generator) + 1.0,
         logits=3 * torch.randn(count, NUM_CLASSES, generator=generator),
         features=20 * torch.randn(count, 8, generator=generator) - 40,
+        errors=torch.rand(count, 3, generator=generator),
     )
+    residuals = ResidualMoments.zeros(NUM_CLASSES, 6, torch.device("cpu"))
+    residuals.add(clips.embedding[:, None], group_of(clips.class_index, clips.domain), torch.ones(count).bool())
+    return dataclasses.replace(clips, residuals=residuals)
 
 
 TRAIN, TEST = random_clips(60, 0), random_clips(40, 1)
@@ -62,9 +77,17 @@ def expected(config: ScorerConfig, train: Embedded, test: Embedded) -> list[floa
 def expected_one(config: ScorerConfig, train: Embedded, test: Embedded, n: int) -> float:
     own = int(test.class_index[n])
     bank = train.select(train.class_index == own)
-    if isinstance(config, SoftmaxConfig):
+    if isinstance(config, SoftmaxConfig | LogOddsConfig):
         logits = test.logits[n].double().numpy()
-        return 1 - math.exp(logits[own]) / sum(math.exp(x) for x in logits)
+        p = math.exp(logits[own]) / sum(math.exp(x) for x in logits)
+        return 1 - p if isinstance(config, SoftmaxConfig) else math.log((1 - p) / p)
+    if isinstance(config, ReconstructionConfig):
+        return float(test.errors[n, ["mean", "median", "std"].index(config.summary)])
+    if isinstance(config, SelectiveMahalanobisConfig):
+        mean = test.embedding[n].double().numpy()
+        return float(mean @ np.linalg.inv(np.cov(bank.embedding.double().numpy().T)) @ mean)
+    if not isinstance(config, CentroidConfig):  # neighbours
+        bank = bank.select(bank.clip_index != test.clip_index[n])
     if isinstance(config, UntrainedKnnConfig):
         query, rows = test.features[n].double().numpy(), bank.features.double().numpy()
         if config.level == "normalised":
@@ -145,13 +168,60 @@ def test_softmax_of_a_single_class_is_zero():
     assert fitted_scores(SoftmaxConfig(), clips, clips).tolist() == [0.0, 0.0]
 
 
-def test_a_training_clip_is_at_distance_zero_of_itself():
+@pytest.mark.parametrize("config", CONFIGS, ids=scorer_label)
+def test_training_clips_are_scored_like_others(config):
+    np.testing.assert_allclose(fitted_scores(config, test=TRAIN), expected(config, TRAIN, TRAIN), rtol=1e-9, atol=1e-12)
+
+
+def test_a_training_clip_is_at_distance_zero_of_its_equals_only():
+    copies = dataclasses.replace(TRAIN, clip_index=TRAIN.clip_index + 1_000)
     for config, tolerance in (
         (KnnConfig(), 1e-15),
         (KnnConfig(metric="euclidean"), 1e-6),
         (UntrainedKnnConfig(), 1e-5),
     ):
-        np.testing.assert_allclose(fitted_scores(config, test=TRAIN), 0.0, atol=tolerance)
+        np.testing.assert_allclose(fitted_scores(config, test=copies), 0.0, atol=tolerance)
+        np.testing.assert_allclose(fitted_scores(config, TRAIN.join(copies), TRAIN), 0.0, atol=tolerance)
+        assert fitted_scores(config, test=TRAIN).min() > 1e-3
+
+
+def test_what_is_the_same_for_all_windows_is_scored_by_clip():
+    order = torch.tensor([3, 0, 0, 2, 3, 0, 1])
+    windows, twice = TEST.select(order), TRAIN.select(torch.arange(len(TRAIN)).repeat(2))
+    for config in (UntrainedKnnConfig(), UntrainedKnnConfig(level="normalised")):
+        np.testing.assert_allclose(fitted_scores(config, twice, windows), fitted_scores(config)[order], rtol=1e-9)
+
+
+def test_log_odds_of_a_clip_are_the_mean_over_its_windows():
+    probability = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    windows = embedded_of(torch.ones(3, 1), clip_index=torch.tensor([4, 4, 7]), logits=probability.log() - 3)
+    scores = fitted_scores(LogOddsConfig(), windows, windows)
+    np.testing.assert_allclose(scores, [math.log(1 / 9), math.log(4), 0.0], rtol=1e-6, atol=1e-7)
+
+
+def test_log_odds_of_what_is_next_to_certain_stay_apart():
+    clips = embedded_of(torch.ones(2, 1), logits=torch.tensor([[900.0, 0.0], [-900.0, 0.0]]))
+    assert fitted_scores(LogOddsConfig(), clips, clips).tolist() == [-900.0, 900.0]
+
+
+def test_what_scorers_read():
+    adapter = pydantic.TypeAdapter(ScorerConfig)
+    other = {
+        "softmax": "logits", "neg_log_softmax": "logits", "log_odds": "logits", "reconstruction": "errors",
+        "selective_mahalanobis": "residuals", "untrained_knn": "features",
+    }  # fmt: skip
+    for name in SCORERS:
+        assert reads(adapter.validate_python({"name": name})) == other.get(name, "embedding")
+
+
+@pytest.mark.parametrize("config", [KnnConfig(), UntrainedKnnConfig()], ids=scorer_label)
+def test_clips_that_are_not_finite_are_counted_not_windows(config):
+    clip = torch.arange(4).repeat_interleave(3)
+    rows = torch.ones(12, 3)
+    rows[4:7, 0] = math.nan  # two windows of clip 1, one of clip 2
+    windows = embedded_of(rows, clip_index=clip, features=rows)
+    with pytest.raises(UserError, match=r"of clip 1 is not finite \(2 such clips of 4\)"):
+        fitted_scores(config, windows, windows)
 
 
 def test_level_normalised_ignores_gain():
@@ -163,15 +233,18 @@ def test_level_normalised_ignores_gain():
 
 def test_more_test_clips_than_one_block_of_rows():
     test = random_clips(2500, 9)
+    last = test.select(torch.arange(2495, 2500))
     np.testing.assert_allclose(
-        fitted_scores(KnnConfig(k=2), test=test)[-5:], expected(KnnConfig(k=2), TRAIN, test)[-5:], atol=1e-12
+        fitted_scores(KnnConfig(k=2), test=test)[-5:], expected(KnnConfig(k=2), TRAIN, last), atol=1e-12
     )
 
 
 def test_labels_are_distinct():
     labels = [scorer_label(config) for config in CONFIGS]
     assert labels == [
-        "softmax", "centroid", "knn", "knn_k3", "knn_euclidean_k3", "knn_k50", "untrained_knn", "untrained_knn_level",
+        "softmax", "centroid", "knn", "knn_k3", "knn_euclidean_k3", "knn_k50", "log_odds",
+        "reconstruction", "reconstruction_median", "reconstruction_std", "selective_mahalanobis",
+        "untrained_knn", "untrained_knn_level",
     ]  # fmt: skip
 
 
@@ -180,13 +253,15 @@ def test_configs_are_told_apart_by_name():
     assert adapter.validate_python({"name": "knn", "k": 4}) == KnnConfig(k=4)
     assert {type(adapter.validate_python({"name": name})).__name__ for name in SCORERS} == {
         "SoftmaxConfig", "NegLogSoftmaxConfig", "CentroidConfig", "KnnConfig", "LocalKnnConfig", "MahalanobisConfig",
-        "GmmConfig", "LofConfig", "UntrainedKnnConfig",
+        "GmmConfig", "LofConfig", "LogOddsConfig", "ReconstructionConfig", "SelectiveMahalanobisConfig",
+        "UntrainedKnnConfig",
     }  # fmt: skip
     for wrong in (
         {"name": "knn", "k": 0},
         {"name": "gaussian"},
         {"name": "knn", "neighbours": 2},
         {"name": "knn", "metric": "l1"},
+        {"name": "reconstruction", "summary": "max"},
     ):
         with pytest.raises(pydantic.ValidationError):
             adapter.validate_python(wrong)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from asd import checkpoint
 from tests.system.hooks import no_scoring
-from tests.system.launch import losses, succeed, train_words
+from tests.system.launch import losses, records, succeed, train_words
 
 # At 2e-4 the last bits of a gradient grow to 4e-4 of a loss in ten updates; here they stay at 2e-6, while the updates
 # still move the loss by a fifth.
@@ -40,3 +43,94 @@ def test_two_ranks_have_the_losses_of_one(small_set: Path, tmp_path: Path, words
         found.append(losses(folder))
     assert list(found[0]) == list(range(1, 11))
     assert found[1] == pytest.approx(found[0], rel=1e-4)  # sums in another order
+
+
+# Batches of several streams, and losses of the global batch
+
+STEPS = 4
+# No gradient clipping, which would hide gradients of the wrong length.
+PLAIN_SGD = [
+    "optim={name: sgd, lr: 1.0e-5}",
+    "train.clip_norm=null",
+    f"train.steps={STEPS}",
+    "checkpoint={every_steps: 1, keep_last: 100}",
+]
+MAPS = "backbone={name: cp_resnet, width: 8, rho_f: 2, rho_t: 2, norm: sync}"
+FANS = "data.machine_types=[fan]"
+SOURCE = "data.streams.domains=[source]"
+OUTLIERS = ["data.streams.outliers=other_machines", "data.streams.outlier_rows=4"]
+TARGET_ROWS = ["data.streams.target=rows", "data.streams.target_rows=4"]
+
+SYSTEMS = {
+    "vicreg, sync": [
+        "task={name: vicreg, expander: {widths: [32, 16], norm: sync}}",
+        MAPS,
+        "loss=null",
+        "mixup=null",
+        "evaluate={select: last, scorers: [{name: knn}]}",
+    ],
+    "vicreg on windows, group": [
+        "task={name: vicreg, expander: {widths: [32, 16], norm: group}}",
+        "windows={frames: 8, hop: 4}",
+        "loss=null",
+        "mixup=null",
+        "evaluate={select: last, scorers: [{name: knn}]}",
+    ],
+    "ccsa of maps with outliers": [
+        "task={name: ccsa, compare: maps, da_lambda: 0.3, margin: 2}",
+        MAPS,
+        "mixup=null",
+        FANS,
+        SOURCE,
+        *TARGET_ROWS,
+        *OUTLIERS,
+    ],
+    "ccsa of embeddings": [
+        "task={name: ccsa, da_lambda: 0.3, margin: 2}",
+        "backbone.norm=sync",
+        "mixup=null",
+        SOURCE,
+        *TARGET_ROWS,
+    ],
+    "interpolation": [
+        "task.name=interpolation",
+        "backbone.norm=sync",
+        "mixup=null",
+        SOURCE,
+        "data.streams.target=pairs",
+    ],
+    "classification with outliers": ["backbone.norm=sync", "mixup=null", FANS, *OUTLIERS],
+    "one section, partners of another class": [
+        "backbone.norm=sync",
+        "mixup={group_size: 4, uniform: [0.5, 1], partner: other_class}",
+        SOURCE,
+        "data.streams.target=one_section",
+    ],
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_two_ranks_learn_what_one_does(domain_set: Path, tmp_path: Path, system: str) -> None:
+    """The losses and gradients of every step, and the weights that they lead to."""
+    words = [*SYSTEMS[system], *PLAIN_SGD]
+    found, gradients, learned = [], [], []
+    for ranks in (1, 2):
+        folder = tmp_path / f"run{ranks}"
+        succeed(tmp_path / f"log{ranks}", train_words(domain_set, folder, *words), ranks=ranks, prepare=no_scoring)
+        found.append(losses(folder))
+        gradients.append([record["grad_norm"] for record in records(folder) if "grad_norm" in record])
+        learned.append(weights(folder, STEPS))
+    assert list(found[0]) == list(range(1, STEPS + 1))
+    assert len(set(found[0].values())) == STEPS
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert gradients[1] == pytest.approx(gradients[0], rel=1e-2)  # they jump where a ReLU switches
+    first = weights(tmp_path / "run1", 1)
+    for name, weight in learned[0].items():
+        apart, moved = (float((weight.double() - other[name].double()).abs().max()) for other in (learned[1], first))
+        assert apart <= 1e-6 + 0.03 * moved, (name, apart, moved)
+    assert any((weight != first[name]).any() for name, weight in learned[0].items() if not name.endswith("_tracked"))
+
+
+def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
+    """And running statistics, of a checkpoint."""
+    return load_file(checkpoint.step_path(folder / "checkpoints", step) / "model.safetensors")

@@ -1,0 +1,161 @@
+"""Several runs' scores as one: put on a common scale by the scores of normal training clips, then combined.
+
+Legend: R runs, N test clips.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+
+from asd.errors import UserError
+from asd.metrics import ClipScores, harmonic_mean, read_scores
+from asd.metrics.clip_scores import concatenate
+from asd.metrics.sections import Machine, decide_clips, machines_of, official_of
+from asd.metrics.summary import summarise
+from asd.metrics.thresholds import GammaConfig, PercentileConfig
+from asd.report import console_table, write_report
+from asd.score_files import write_submission
+from asd.scoring import CALIBRATION_FILE, SCORES_FILE, read_report
+
+Method = Literal["mean", "median", "topk"]
+NAME = "ensemble"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run's scores of test and calibration clips, z-normalised machine by machine."""
+
+    name: str
+    layout: str
+    test: ClipScores
+    calibration: ClipScores
+    z_test: np.ndarray
+    z_calibration: np.ndarray
+
+    def quality(self, machine_type: str) -> float:
+        """Harmonic mean of AUC and pAUC of the machine type on the labelled test clips; 0 where there are none."""
+        chosen = np.array([name == machine_type for name in self.test.machine_type])
+        numbers = summarise(self.test.select(np.flatnonzero(chosen), {NAME: self.z_test[chosen]}))
+        own = numbers["scorers"][NAME]["types"][machine_type]
+        return harmonic_mean([own["auc_harmonic"] or 0.0, own["pauc_harmonic"] or 0.0])
+
+
+def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
+    """The scores that an evaluation folder holds, by its primary scorer or a named one."""
+    report = read_report(folder)
+    if report is None or not (folder / CALIBRATION_FILE).is_file():
+        raise UserError(f"{folder} is not scored (or by an older version): score it with `python eval.py score`")
+    wanted = scorer or report["primary"]
+    test, calibration = (read_scores(folder / file) for file in (SCORES_FILE, CALIBRATION_FILE))
+    if wanted not in test.scores:
+        raise UserError(f"{folder} has no scorer {wanted}: it has {', '.join(test.scores)}")
+    scale = _scale(calibration, wanted)
+    z = [_normalised(clips, clips.scores[wanted], scale, folder) for clips in (test, calibration)]
+    return Member(name, report.get("layout", ""), test, calibration, *z)
+
+
+def _scale(calibration: ClipScores, scorer: str) -> dict[Machine, tuple[float, float]]:
+    """Mean and standard deviation of every machine's normal clips; a deviation of 0 counts as 1."""
+    machines, scores = machines_of(calibration), calibration.scores[scorer]
+    found = {}
+    for machine in set(machines):
+        own = scores[np.array([m == machine for m in machines])]
+        found[machine] = (float(own.mean()), float(own.std()) or 1.0)
+    return found
+
+
+def _normalised(
+    clips: ClipScores, scores: np.ndarray, scale: Mapping[Machine, tuple[float, float]], folder: Path
+) -> np.ndarray:
+    machines = machines_of(clips)
+    if missing := next((m for m in machines if m not in scale), None):
+        raise UserError(f"{folder} has no normal clip of {'/'.join(missing)} to put its scores on a scale by")
+    mean, deviation = (np.array(column) for column in zip(*(scale[m] for m in machines), strict=True))
+    return (scores - mean) / deviation
+
+
+def combine(members: Sequence[Member], method: Method, k: int = 3) -> tuple[ClipScores, ClipScores, dict[str, Any]]:
+    """(test clips, calibration clips) with the one scorer `ensemble`, and which runs stand for which machine type.
+
+    A clip's score is the mean (median) over the runs that scored its machine type; topk: over the k best of these, by
+    the harmonic mean of AUC and pAUC on the test clips. Raises UserError where these runs scored different clips.
+    """
+    parts: tuple[list[ClipScores], list[ClipScores]] = ([], [])
+    chosen: dict[str, list[str]] = {}
+    for machine_type in sorted({name for member in members for name in member.test.machine_type}):
+        own = [member for member in members if machine_type in member.test.machine_type]
+        if method == "topk":
+            own = sorted(own, key=lambda member: -member.quality(machine_type))[:k]
+        chosen[machine_type] = [member.name for member in own]
+        for part, kind in zip(parts, ("test", "calibration"), strict=True):
+            part.append(_combine_type(own, machine_type, kind, "median" if method == "median" else "mean"))
+    test, calibration = (concatenate(part) for part in parts)
+    return test, calibration, {"method": method, "runs": chosen, **({"k": k} if method == "topk" else {})}
+
+
+def _combine_type(members: Sequence[Member], machine_type: str, kind: str, how: str) -> ClipScores:
+    columns: list[list[float]] = []
+    first: ClipScores = getattr(members[0], kind)
+    rows = np.flatnonzero([name == machine_type for name in first.machine_type])
+    keys = [first.key[row] for row in rows]
+    for member in members:
+        clips, z = getattr(member, kind), getattr(member, f"z_{kind}")
+        place = {key: z[row] for row, key in enumerate(clips.key) if clips.machine_type[row] == machine_type}
+        if kind == "calibration":  # drawn by each run's own validation split
+            place = {**dict.fromkeys(keys, np.nan), **{key: place[key] for key in keys if key in place}}
+        if set(place) != set(keys):
+            other = sorted(set(place) ^ set(keys))[0]
+            raise UserError(
+                f"{member.name} and {members[0].name} scored different {machine_type} clips, such as {other}"
+            )
+        columns.append([place[key] for key in keys])
+    reduce = np.nanmedian if how == "median" else np.nanmean
+    return first.select(rows, {NAME: np.asarray(reduce(np.array(columns), axis=0))})
+
+
+def write_ensemble(
+    members: Sequence[Member],
+    out: Path,
+    method: Method,
+    k: int,
+    threshold: GammaConfig | PercentileConfig,
+) -> dict[str, Any]:
+    """Combine, decide and lay down scores.csv, report.json, report.md and, where the layout has them, score files."""
+    test, calibration, made_of = combine(members, method, k)
+    layout = members[0].layout
+    decided = decide_clips(test, calibration, NAME, threshold)
+    official = official_of(layout, test, NAME, decided.decision)
+    header = {
+        "run": out.name,
+        "layout": layout,
+        "primary": NAME,
+        "ensemble": made_of,
+        "selection": {"rule": method, "oracle": method == "topk"},
+        "official": {NAME: official},
+    }
+    report = write_report(out, test, header)
+    if official is not None:
+        write_submission(out / "submission", layout, test, NAME, decided.decision)
+    return report
+
+
+def ensemble_runs(
+    folders: Mapping[str, Path], out: Path, method: Method, k: int, scorer: str | None, percent: float
+) -> None:
+    """The command: evaluation folders by run name → out, and the table."""
+    members = [open_member(folder, name, scorer) for name, folder in folders.items()]
+    if len(members) < 2:
+        raise UserError("an ensemble takes two runs or more")
+    if len(layouts := {member.layout for member in members}) > 1:
+        raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
+    report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
+    Console().print(console_table(report))
+    print(json.dumps(report["ensemble"]["runs"]))
+    print(f"{out / 'report.md'}, report.json, scores.csv")

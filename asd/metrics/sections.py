@@ -1,0 +1,64 @@
+"""Clip scores by the rule of the year whose layout a set has, and decisions by thresholds of normal clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from asd.metrics.clip_scores import ClipScores
+from asd.metrics.official import DOMAINS, LAYOUTS, NO_DECISION, SectionClips, official_numbers
+from asd.metrics.thresholds import GammaConfig, PercentileConfig, Threshold, decide, fit_threshold
+
+Machine = tuple[str, str]  # machine type, machine ID
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a scorer's thresholds say of N test clips: (N,) 1 anomaly, 0 normal; and the threshold of each machine."""
+
+    decision: np.ndarray
+    thresholds: Mapping[Machine, Threshold]
+
+
+def machines_of(clips: ClipScores) -> list[Machine]:
+    """The machine of every clip."""
+    return list(zip(clips.machine_type, clips.machine_id, strict=True))
+
+
+def decide_clips(
+    clips: ClipScores, calibration: ClipScores, scorer: str, config: GammaConfig | PercentileConfig
+) -> Decisions:
+    """Decisions by a threshold for each machine, fitted to its normal calibration clips; -1 where it has none."""
+    normal, tested = machines_of(calibration), machines_of(clips)
+    scores, decision = clips.scores[scorer], np.full(len(clips), NO_DECISION)
+    thresholds: dict[Machine, Threshold] = {}
+    for machine in sorted(set(tested) & set(normal)):
+        own = np.array([m == machine for m in normal])
+        thresholds[machine] = fit_threshold(calibration.scores[scorer][own], config)
+        rows = np.array([m == machine for m in tested])
+        decision[rows] = decide(scores[rows], thresholds[machine].value)
+    return Decisions(decision, thresholds)
+
+
+def official_of(
+    layout: str, clips: ClipScores, scorer: str, decision: np.ndarray | None = None
+) -> dict[str, Any] | None:
+    """The year's numbers of a scorer; None where the layout has no rule, or no labelled clip fits it."""
+    if layout not in LAYOUTS:
+        return None
+    domain = np.array(clips.domain, dtype=object)
+    known = clips.known & ((layout == "dcase2020") | np.isin(domain, DOMAINS))
+    if not known.any():
+        return None
+    decided = np.full(len(clips), NO_DECISION) if decision is None else decision
+    machines: dict[str, dict[str, SectionClips]] = {}
+    for machine_type, ids in clips.groups().items():
+        for machine_id, rows in ids.items():
+            own = rows[known[rows]]
+            if len(own):
+                section = SectionClips(clips.label[own], clips.scores[scorer][own], domain[own], decided[own])
+                machines.setdefault(machine_type, {})[machine_id] = section
+    return official_numbers(layout, machines)
