@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
-from asd.backbones import AutoencoderConfig, MobileFaceNetConfig, ResNetIRConfig
+from asd.backbones import AutoencoderConfig, MobileFaceNetConfig, MobileNetV2Config, ResNetIRConfig
 from asd.checkpoint import CheckpointConfig
 from asd.data.loader import DataConfig
 from asd.errors import UserError
@@ -209,6 +209,8 @@ def _fixed_frames(config: RunConfig) -> set[int]:
     if isinstance(config.frontend, TASTConfig) and config.frontend.norm_over == "time":
         frames.add(config.frontend.frames)
     if isinstance(backbone, MobileFaceNetConfig) and backbone.pool == "conv":
+        frames.add(backbone.conv_frames)
+    if isinstance(backbone, MobileNetV2Config) and backbone.pool == "conv" and config.windows is not None:
         frames.add(backbone.conv_frames)
     if isinstance(backbone, ResNetIRConfig) and backbone.pool == "flatten":
         frames.add(backbone.flatten_frames)

@@ -21,7 +21,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 from asd.errors import UserError, describe_os_error
 
@@ -203,9 +202,21 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
 
     Each rank receives the sum of all ranks' gradients, of which DDP takes the mean: that of one loss.
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return rows
-    return torch.cat(all_gather(rows.contiguous()))
+    return rows if not dist.is_initialized() or dist.get_world_size() == 1 else _GatherWithGradient.apply(rows)
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """torch's own (torch.distributed.nn.functional.all_gather) is on its way out and says so on every rank."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        return gather(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].float().contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()].to(grads[0].dtype)
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -37,6 +38,7 @@ def open_shards(data: DataConfig) -> Manifest:
 def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
     check_frames(config, manifest.sample_rate)
+    _refuse_short_clips(config, manifest)
     torch.manual_seed(config.train.seed)
     outliers = config.data.streams.outliers != "none"
     task = tasks.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
@@ -46,6 +48,20 @@ def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     if config.train.compile:
         network_of(task).compile()
     return task
+
+
+def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:
+    """Windows cut whole clips in evaluation: each clip must give one."""
+    if config.windows is None or config.evaluate.first_s is not None:
+        return
+    clips = np.concatenate([manifest.select("train"), manifest.select("test")])
+    least = config.frontend.samples_for(config.windows.frames)
+    short = clips[manifest.frames[clips] < least]
+    if len(short):
+        raise UserError(
+            f"{len(short)} clips of {manifest.root} are shorter than the {least / manifest.sample_rate:.3f} s of a window "
+            f"(first: {manifest.strings('file_name', short[:1])[0]}): use fewer windows.frames, or leave them out"
+        )
 
 
 def network_of(task: nn.Module) -> nn.Module:

@@ -33,8 +33,9 @@ LEVELS = [
     {"asd.evaluator"},
     {"asd.config"},
     # the parts put together
-    {"asd.system"},
-    {"asd.training", "asd.offline", "asd.sweep"},
+    {"asd.system", "asd.sweep_jobs"},
+    {"asd.training", "asd.offline", "asd.sweep_table"},
+    {"asd.sweep"},
     {"train_ddp", "eval"},
 ]  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
@@ -55,7 +56,7 @@ NEVER = {
 # What only these may import.
 ONLY = {
     "accelerate": {"asd.distributed"},
-    "asd.config": {"asd.system", "asd.training", "asd.offline", "asd.sweep", "train_ddp", "eval"},
+    "asd.config": {"asd.system", "asd.training", "asd.offline", "asd.sweep", "asd.sweep_jobs", "train_ddp", "eval"},
     "tensorboard": set(),
     "torch.utils.tensorboard": {"asd.loggers"},
     "matplotlib": {"asd.figures", "asd.loggers"},

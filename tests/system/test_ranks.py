@@ -116,7 +116,9 @@ def test_two_ranks_learn_what_one_does(domain_set: Path, tmp_path: Path, system:
     found, gradients, learned = [], [], []
     for ranks in (1, 2):
         folder = tmp_path / f"run{ranks}"
-        succeed(tmp_path / f"log{ranks}", train_words(domain_set, folder, *words), ranks=ranks, prepare=no_scoring)
+        log = tmp_path / f"log{ranks}"
+        done = succeed(log, train_words(domain_set, folder, *words), ranks=ranks, prepare=no_scoring)
+        assert "Warning" not in "".join(done.err)
         found.append(losses(folder))
         gradients.append([record["grad_norm"] for record in records(folder) if "grad_norm" in record])
         learned.append(weights(folder, STEPS))
@@ -128,7 +130,7 @@ def test_two_ranks_learn_what_one_does(domain_set: Path, tmp_path: Path, system:
     for name, weight in learned[0].items():
         apart, moved = (float((weight.double() - other[name].double()).abs().max()) for other in (learned[1], first))
         assert apart <= 1e-6 + 0.03 * moved, (name, apart, moved)
-    assert any((weight != first[name]).any() for name, weight in learned[0].items() if not name.endswith("_tracked"))
+    assert min(gradients[0]) > 1
 
 
 def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asd import sweep
+from asd import sweep, sweep_jobs, sweep_table
 from asd.errors import UserError
 from tests.sets import make_set
 from tests.system.launch import TINY
@@ -35,21 +35,38 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
     assert json.loads((run / "run.json").read_text())["machine_types"] == ["fan"]
     assert sweep.main(command) == 0
     assert "===" not in capfd.readouterr().out
-    assert [job.done for job in sweep.plan_jobs(sweep.parse_args(command))] == [True, True]
+    jobs = sweep.plan_jobs(sweep.parse_args(command))
+    assert [job.done for job in jobs] == [True, True]
+    assert all(job.seconds > 0 for job in jobs)
     changed = sweep.plan_jobs(sweep.parse_args([*command, "train.epochs=3"]))
     assert [job.done for job in changed] == [False, False]  # another config is another run
 
 
 def test_spread_over_seeds() -> None:
     seeds = [
-        {"fan": {"auc_mean": 0.8, "pauc_mean": 0.6}, "pump": {"auc_mean": 0.6, "pauc_mean": None}},
-        {"fan": {"auc_mean": 0.9, "pauc_mean": 0.6}, "pump": {"auc_mean": 0.7, "pauc_mean": 0.5}},
+        {"fan": _numbers(0.8, 0.6, 0.7), "pump": _numbers(0.6, None, 0.5)},
+        {"fan": _numbers(0.9, 0.6, 0.6), "pump": _numbers(0.7, 0.5, 0.4)},
     ]
-    spread = sweep._spread(seeds)
+    spread = sweep_table._spread(seeds)
     assert spread["auc"] == pytest.approx(0.75)
     assert spread["auc_sd"] == pytest.approx(0.1 / 2**0.5)
     assert spread["pauc"] == pytest.approx((0.6 + 0.55) / 2)
     assert spread["types"] == pytest.approx({"fan": 0.85, "pump": 0.65})
+    assert spread["auc_by_seed"] == pytest.approx([0.7, 0.8])
+    assert spread["pauc_by_seed"] == pytest.approx([0.6, 0.55])
+    assert spread["mauc"] == pytest.approx(0.55)
+    assert spread["auc_pooled"] is None
+
+
+def _numbers(auc: float, pauc: float | None, lowest: float) -> dict[str, float | None]:
+    return {"auc_mean": auc, "pauc_mean": pauc, "auc_min": lowest, "auc_pooled": None}
+
+
+def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_jobs.os, "sched_getaffinity", lambda pid: {0, 2, 4, 5, 7})
+    shares = [sweep_jobs._cores_of(slot, 2) for slot in range(2)]
+    assert shares == [{0, 4, 7}, {2, 5}]
+    assert [sweep_jobs._cores_of(slot, 7) for slot in (4, 5, 6)] == [{7}, {0}, {2}]  # more slots than cores
 
 
 def test_words_that_are_no_overrides_are_refused(tmp_path: Path) -> None:
@@ -58,11 +75,11 @@ def test_words_that_are_no_overrides_are_refused(tmp_path: Path) -> None:
 
 
 def test_slots_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(sweep_jobs.torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
-    assert [sweep._devices_of(slot, ranks=2, slots=2) for slot in range(2)] == ["2,3", "6,7"]
-    assert sweep._devices_of(0, ranks=2, slots=1) is None
+    assert [sweep_jobs._devices_of(slot, ranks=2, slots=2) for slot in range(2)] == ["2,3", "6,7"]
+    assert sweep_jobs._devices_of(0, ranks=2, slots=1) is None
     with pytest.raises(UserError, match="need 6 GPUs, 4 are visible"):
-        sweep._devices_of(0, ranks=2, slots=3)
-    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 0)
-    assert sweep._devices_of(1, ranks=1, slots=2) is None
+        sweep_jobs._devices_of(0, ranks=2, slots=3)
+    monkeypatch.setattr(sweep_jobs.torch.cuda, "device_count", lambda: 0)
+    assert sweep_jobs._devices_of(1, ranks=1, slots=2) is None

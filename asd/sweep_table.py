@@ -1,0 +1,127 @@
+"""The table of a sweep: every config's numbers over machine types, then mean ± spread over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from asd.errors import UserError
+from asd.evaluator import Selection, best_step
+from asd.report import percent
+from asd.run_folder import RunFolder
+from asd.scoring import read_report
+from asd.sweep_jobs import Job
+
+TypeNumbers = dict[str, dict[str, float | None]]  # machine type → auc_mean, pauc_mean …
+# What the table calls a number → what the report of an evaluation calls it, per machine type.
+NUMBERS = {"auc": "auc_mean", "pauc": "pauc_mean", "mauc": "auc_min", "auc_pooled": "auc_pooled"}
+
+
+def report_of(job: Job, rule: Selection) -> dict[str, Any] | None:
+    """The report of the checkpoint that a rule chooses of a run; None where none is scored."""
+    folder = evaluation_of(job, rule)
+    return None if folder is None else read_report(folder)
+
+
+def evaluation_of(job: Job, rule: Selection) -> Path | None:
+    """The evaluation of the checkpoint that a rule chooses of a run."""
+    folder = RunFolder(Path(job.config.run.dir))
+    best = best_step(folder, rule)
+    return None if best is None else folder.evaluation(best)
+
+
+def summarise(jobs: Sequence[Job]) -> dict[str, Any]:
+    """config → scorer → {auc, auc_sd, auc_by_seed, pauc …, auc_oracle …, seeds, types}: means over types, then seeds.
+
+    Checkpoints are chosen by each run's own rule; the numbers called oracle are those of the choice on the test clips.
+    """
+    table: dict[str, Any] = {}
+    for name in dict.fromkeys(job.name for job in jobs):
+        own = [job for job in jobs if job.name == name]
+        seeds = [[j for j in own if j.seed == seed] for seed in dict.fromkeys(j.seed for j in own)]
+        chosen, oracle = ([_merge(jobs, rule) for jobs in seeds] for rule in (own[0].config.evaluate.select, "oracle"))
+        table[name] = {
+            scorer: _spread([types[scorer] for types in chosen]) | _oracle([types[scorer] for types in oracle])
+            for scorer in chosen[0]
+        }
+    return table
+
+
+def _oracle(by_seed: Sequence[TypeNumbers]) -> dict[str, float | None]:
+    found = _spread(by_seed)
+    return {f"{key}_oracle{sd}": found[f"{key}{sd}"] for key in ("auc", "pauc") for sd in ("", "_sd")}
+
+
+def _merge(jobs: Sequence[Job], rule: Selection) -> dict[str, TypeNumbers]:
+    """scorer → machine type → numbers, over the runs of one seed."""
+    merged: dict[str, TypeNumbers] = {}
+    for job in jobs:
+        report = report_of(job, rule)
+        if report is None:
+            raise UserError(f"{job.config.run.dir} holds no scored checkpoint: remove the folder and run again")
+        for scorer, numbers in report["scorers"].items():
+            merged.setdefault(scorer, {}).update(numbers["types"])
+    return merged
+
+
+def _spread(by_seed: Sequence[TypeNumbers]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {"seeds": len(by_seed)}
+    for key, reported in NUMBERS.items():
+        means = [_mean(types, reported) for types in by_seed]
+        known = [m for m in means if m is not None]
+        numbers[f"{key}_by_seed"] = means
+        numbers[key] = statistics.fmean(known) if known else None
+        numbers[f"{key}_sd"] = statistics.stdev(known) if len(known) > 1 else None
+    numbers["types"] = {t: _mean({str(i): s[t] for i, s in enumerate(by_seed)}, "auc_mean") for t in by_seed[0]}
+    return numbers
+
+
+def _mean(types: TypeNumbers, key: str) -> float | None:
+    known = [v for numbers in types.values() if (v := numbers[key]) is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _rows(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    types = list(next(iter(next(iter(table.values())).values()))["types"])
+    head = ["config", "scorer", "seeds", "AUC", "pAUC", "AUC, oracle", *types]
+    rows = [
+        [
+            name,
+            scorer,
+            str(n["seeds"]),
+            *(_pair(n, key) for key in ("auc", "pauc", "auc_oracle")),
+            *(percent(n["types"].get(t)) for t in types),
+        ]
+        for name, scorers in table.items()
+        for scorer, n in scorers.items()
+    ]
+    return head, rows
+
+
+def _pair(numbers: dict[str, Any], key: str) -> str:
+    spread = numbers[f"{key}_sd"]
+    return percent(numbers[key]) + ("" if spread is None else f" ± {percent(spread)}")
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table as Markdown."""
+    head, rows = _rows(table)
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    note = (
+        "AUC and pAUC (FPR up to 0.1) in percent: per machine ID, mean over IDs, then types; ± over seeds. "
+        "Oracle: the checkpoint was chosen on the test clips."
+    )
+    return "\n".join([*lines, "", note, ""])
+
+
+def console_table(table: dict[str, Any]) -> Table:
+    """The same for the terminal, without the machine types."""
+    head, rows = _rows(table)
+    shown = Table(*head[:6], title="AUC and pAUC in percent; oracle: the checkpoint was chosen on the test clips")
+    for row in rows:
+        shown.add_row(*row[:6])
+    return shown
