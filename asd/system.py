@@ -58,9 +58,10 @@ def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:
     least = config.frontend.samples_for(config.windows.frames)
     short = clips[manifest.frames[clips] < least]
     if len(short):
+        first, seconds = manifest.strings("file_name", short[:1])[0], least / manifest.sample_rate
         raise UserError(
-            f"{len(short)} clips of {manifest.root} are shorter than the {least / manifest.sample_rate:.3f} s of a window "
-            f"(first: {manifest.strings('file_name', short[:1])[0]}): use fewer windows.frames, or leave them out"
+            f"{len(short)} clips of {manifest.root} are shorter than the {seconds:.3f} s of a window (first: {first}): "
+            "use fewer windows.frames, or leave them out"
         )
 
 
