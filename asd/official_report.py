@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asd.files import write_whole
 from asd.metrics.official import official_numbers, rule_of
 from asd.report import percent
-from asd.score_files import read_sections, write_whole
+from asd.score_files import read_sections
 
 NAMES = "names"  # --ground-truth names
 COLUMNS = {

@@ -6,7 +6,6 @@ report.json is written last: a folder that holds one is complete. Schema of the 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from asd.files import write_whole
 from asd.metrics import ClipScores, read_scores, scores_csv, summarise
 
 __all__ = ["ClipScores", "console_table", "read_scores", "scalars", "summarise", "write_report"]
@@ -44,9 +44,9 @@ def write_report(folder: Path, clips: ClipScores, header: Mapping[str, Any]) -> 
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / REPORT_FILE).unlink(missing_ok=True)  # until the new one is there, the folder is not complete
-    _write(folder / SCORES_FILE, scores_csv(clips))
-    _write(folder / MARKDOWN_FILE, markdown(report))
-    _write(folder / REPORT_FILE, text)
+    write_whole(folder / SCORES_FILE, scores_csv(clips))
+    write_whole(folder / MARKDOWN_FILE, markdown(report))
+    write_whole(folder / REPORT_FILE, text)
     return report
 
 
@@ -61,19 +61,6 @@ def build_report(clips: ClipScores, header: Mapping[str, Any]) -> Report:
     if clips.scores and primary not in clips.scores:
         raise ValueError(f"the primary scorer {primary} is none of {list(clips.scores)}")
     return {"format": FORMAT_VERSION, "baselines": [], **header, "primary": primary, **body}
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def scorer_order(report: Report) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asd.errors import UserError
+from asd.files import write_whole
 
 PACKAGES = ("torch", "torchaudio", "accelerate", "webdataset", "numpy", "scikit-learn", "soundfile")
 
@@ -61,8 +62,8 @@ class RunFolder:
     def claim(self, identity: dict[str, Any], config_yaml: str) -> None:
         """Make the folder this run's."""
         self.root.mkdir(parents=True, exist_ok=True)
-        _replace(self.identity, json.dumps({**identity, **provenance()}, indent=1))
-        _replace(self.config, config_yaml)
+        write_whole(self.identity, json.dumps({**identity, **provenance()}, indent=1))
+        write_whole(self.config, config_yaml)
 
 
 class RunLock:
@@ -133,9 +134,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.rename(path)

@@ -26,12 +26,12 @@ from asd.data.restrict import restrict
 from asd.data.splits import subset_per_class
 from asd.diagnosis import diagnose, spectrum_accuracy
 from asd.errors import UserError, run_main
+from asd.files import write_whole
 from asd.loggers import TensorBoardLogger
 from asd.metrics import scores_csv
 from asd.metrics.sections import decide_clips, official_of
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.report import ClipScores, build_report, markdown, scalars, write_report
-from asd.score_files import write_whole
 from asd.scorers import Embedded, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.embedded import mean_by
 from asd.scorers.residuals import ResidualMoments
@@ -89,9 +89,7 @@ def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, valida
     tensors = {name: tensor for part, clips in parts.items() for name, tensor in clips.to_tensors(part).items()}
     tensors |= fit.residuals.to_tensors() if fit.residuals is not None else {}
     save_tensors(tensors, folder / EMBEDDINGS_FILE)
-    partial = folder / (EVALUATION_FILE + ".partial")
-    partial.write_text(evaluation.model_dump_json(indent=1))
-    partial.rename(folder / EVALUATION_FILE)
+    write_whole(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1))
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # A part imports only parts of lower levels. A package is one part, but for asd.data, whose modules are parts.
 # errors stands below all of them.
 LEVELS = [
-    {"asd.errors"},
+    {"asd.errors", "asd.files"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from asd.errors import UserError
+from asd.files import write_whole
 from asd.metrics.clip_scores import ClipScores, check_finite
 from asd.metrics.official import DOMAINS, rule_of
 from asd.score_files.names import DECISIONS, SCORES, FileKey, file_name, some
@@ -46,20 +46,6 @@ def write_submission(
     for path, text in texts.items():
         write_whole(path, text)
     return list(texts)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that appears by rename, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _parts(layout: str, clips: ClipScores) -> dict[FileKey, list[int]]:
