@@ -10,25 +10,12 @@ import pytest
 
 import eval as evaluation
 import train_ddp
-from asd.config import RunConfig, load_config
+from asd.config import load_config
 from asd.evaluator import BackgroundScoring
 from asd.loggers import read_metrics
 from asd.scorers import scorer_label
-
-CONFIGS = {path.stem: path for path in sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))}
-NARROW = {
-    "resnet50": ["backbone.width=4", "backbone.depths=[1, 1, 1, 1]"],
-    "resnet50_ir": ["backbone.width=4", "backbone.depths=[1, 1, 1, 1]", "backbone.embedding=32"],
-    "mobilefacenet": ["backbone.width=0.125", "backbone.embedding=32"],
-    "cp_resnet": ["backbone.width=4"],
-    "mobilenet_v2": ["backbone.width=0.125", "backbone.last=32"],
-    "efficientnet_b0": ["backbone.width=0.125"],
-    "autoencoder": ["task.network.hidden=[16, 16]"],
-    "wavenet": ["task.network.channels=8", "task.network.dilations=[1, 2]"],
-    "wavenet_mu_law": ["task.network.channels=4", "task.network.skip=4", "task.network.dilations=[1, 2]"],
-}
-SHORT = ["train.epochs=null", "train.steps=2", "train.precision=fp32", "train.log_every=1"]
-FRAMES = 8  # of a window, where a config's would be longer than the clips
+from tests.system.launch import losses, torchrun
+from tests.system.narrow import CONFIGS, words_of
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -48,36 +35,32 @@ def test_takes_two_steps_and_is_scored(
     assert all(0 <= scorer["mean"]["auc"] <= 1 for scorer in report["scorers"].values())
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dcase2020_integrated",
+        "tastgram_noisy_arcmix",
+        "cpjku_ccsa",
+        "pfu_mobilefacenet_1024",
+        "vicreg_pretrain",
+        "vicreg_finetune",
+        "autoencoder",
+    ],
+)
+def test_every_family_trains_on_two_ranks(name: str, small_set: Path, domain_set: Path, tmp_path: Path) -> None:
+    words = [*words_of(name, small_set, domain_set), "init_from=null", f"run.dir={tmp_path / 'run'}"]
+    with torchrun(tmp_path / "log", ["--config", str(CONFIGS[name]), *words]) as agent:
+        code = agent.wait(timeout=120)
+    assert code == 0, (tmp_path / "log").read_text()
+    assert list(losses(tmp_path / "run")) == [1, 2]
+    assert list((tmp_path / "run" / "evaluations").glob("*/report.json"))
+
+
 def train(name: str, small_set: Path, domain_set: Path, run: Path) -> Path:
     """Two steps of a config in a run folder; where it starts from the run of another one, of that before."""
-    config = load_config(CONFIGS[name])
-    words = [*narrow(config), f"data.shards={small_set if 'dcase2020' in config.data.shards else domain_set}"]
-    if name == "demo":
-        words[-1] = f"data.shards={small_set}"
-    if config.init_from is not None:
-        former = train(
-            config.init_from.removeprefix("runs/"), small_set, domain_set, run.with_name(f"{run.name}_former")
-        )
-        words.append(f"init_from={former}")
+    words, init_from = words_of(name, small_set, domain_set), load_config(CONFIGS[name]).init_from
+    if init_from is not None:
+        former = run.with_name(f"{run.name}_former")
+        words.append(f"init_from={train(init_from.removeprefix('runs/'), small_set, domain_set, former)}")
     assert train_ddp.main(["--config", str(CONFIGS[name]), *words, f"run.dir={run}"]) == 0
     return run
-
-
-def narrow(config: RunConfig) -> list[str]:
-    """Overrides that make the network narrow, the batch small and everything short."""
-    network = config.backbone or config.task.network  # type: ignore[union-attr]
-    words = [*SHORT, *NARROW[network.name]]
-    crop = [] if config.evaluate.first_s else ["data.crop_s=0.5"]  # some networks take one clip length alone
-    if network.name == "wavenet_mu_law":
-        crop = ["data.crop_s=0.1", "evaluate.first_s=0.1"]  # it is slow: each sample is a prediction
-    if config.windows is not None and config.windows.frames > FRAMES:
-        words += [f"windows.frames={FRAMES}", f"windows.hop={FRAMES}"]
-        words += [f"backbone.conv_frames={FRAMES}"] if getattr(network, "pool", "") == "conv" else []
-    streams, batch = config.data.streams, 16
-    if streams.outlier_rows:
-        words += ["data.streams.outlier_rows=4"]
-    if streams.target_rows:
-        words += ["data.streams.target_rows=4"]
-    if config.data.machine_ids:
-        words += ["data.machine_ids=['00', '01']"]
-    return [*words, *crop, f"train.global_batch={batch}"]
