@@ -36,9 +36,10 @@ def available_cores() -> int:
 
 
 class _Signals:
-    """SIGTERM and Ctrl-C as exceptions, which wait for the end of a clip while one is being worked on.
+    """SIGTERM and Ctrl-C as exceptions, but only between the clips or polls of what is being done.
 
-    libsndfile calls back into Python while it codes; an exception there would be printed and forgotten.
+    libsndfile calls back into Python while it codes; an exception there would be printed and forgotten. One that is
+    raised while the locks of futures are held would leave them locked, and the pool would never end.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,17 @@ class _Signals:
             raise KeyboardInterrupt
         if number:
             raise TerminatedError(128 + number)
+
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Within the block signals wait for `raise_received`; one that came is raised at its end."""
+        self.deferred = True
+        try:
+            yield
+        finally:
+            self.deferred = False
+        self.raise_received()
 
 
 _signals = _Signals()
@@ -82,7 +94,8 @@ def run_jobs(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], worke
         return _run_here(function, jobs, bar)
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang in an audio library
     clips_done, stop = context.Value("q", 0), context.Event()
-    with ProcessPoolExecutor(workers, context, _start_worker, (clips_done, stop)) as pool:
+    executor = ProcessPoolExecutor(workers, context, _start_worker, (clips_done, stop))
+    with _signals.held_back(), executor as pool:
         with _ctrl_c_blocked():
             futures = [pool.submit(_call, function, job) for job in jobs]
         try:
@@ -110,17 +123,15 @@ def _run_here(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], bar:
         bar.advance()
         _signals.raise_received()
 
-    _signals.deferred = True
-    try:
+    with _signals.held_back():
         return [function(job, tick) for job in jobs]
-    finally:
-        _signals.deferred = False
 
 
 def _watch(futures: Sequence[Future[Any]], clips_done: Any, bar: Bar) -> None:
     """Move the bar until all is done; raise what the first failed job raised."""
     pending: set[Future[Any]] = set(futures)
     while pending:
+        _signals.raise_received()
         finished, pending = wait(pending, timeout=POLL_S, return_when=FIRST_EXCEPTION)
         for future in finished:
             future.result()

@@ -67,7 +67,7 @@ class WaveNet(nn.Module):
         """(B, C, M, F) dB → (B, C, M, F − R) dB; column j predicts frame R + j from frames j … R + j − 1."""
         _refuse_short(self.config.name, spectrogram.shape[-1], self.receptive_field, "frames")
         past = (spectrogram[..., :-1].flatten(1, 2) - self.config.centre_db) / self.config.spread_db
-        scaled = self.output(self.layers(self.input(past))).float()  # decibels in bf16 would be rounded to half a one
+        scaled = self.output(self.layers(self.input(past))).to(past.dtype)  # decibels in bf16 are rounded to half a one
         return (scaled * self.config.spread_db + self.config.centre_db).reshape(*spectrogram.shape[:-1], -1)
 
     def target(self, spectrogram: Tensor) -> Tensor:

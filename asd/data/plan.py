@@ -117,9 +117,11 @@ def make_plan(streams: Sequence[Stream], seed: int, run_length: int) -> Plan:
     """A plan, refused where the first stream cannot fill one batch; the others go round as often as it takes."""
     first = streams[0]
     if len(first.clips) < first.batch:
+        rows = f"a global batch of {first.batch}"
+        if len(streams) > 1:
+            rows = f"the {first.batch} rows of a global batch that are theirs"
         raise UserError(
-            f"{len(first.clips)} training clips cannot fill the {first.batch} rows of a global batch that are theirs: "
-            "lower train.global_batch or pack more clips"
+            f"{len(first.clips)} training clips cannot fill {rows}: lower train.global_batch or pack more clips"
         )
     return Plan(tuple(streams), seed, run_length)
 

@@ -73,7 +73,10 @@ def test_unscored_evaluations_are_scored(small_set: Path, unbroken: Path, tmp_pa
     done = succeed(tmp_path / "log", words(small_set, folder), ranks=2)
     assert f"step {STEPS} scored in" in done.out[0]
     left = {path.name for path in (folder / "evaluations" / f"step_{STEPS:08d}").iterdir()}
-    assert left == {"evaluation.json", "figures", "report.json", "report.md", "scores.csv", "scoring.log"}
+    assert left == {
+        "evaluation.json", "figures", "report.json", "report.md", "scores.csv", "calibration.csv", "decisions.csv",
+        "scoring.log",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
