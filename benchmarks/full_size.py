@@ -1,0 +1,231 @@
+"""Every config of S1 and S2 as it is, started on a set of DCASE 2020's size: memory, step time, start-up.
+
+python -m benchmarks.full_size            (make full-size)
+
+The set has the 41 classes and the clip counts of DCASE 2020 Task 2, development, additional training and evaluation
+data together, but clips of half a second, which the reader repeats to fill the configs' crops of 10 s. Each config
+trains a few updates under torchrun and is then stopped by SIGTERM, as a batch system would: nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asd.config import load_config
+from asd.errors import UserError, run_main
+from asd.loggers import read_metrics
+from benchmarks.results import PAGE, ROOT
+from benchmarks.sections import markdown_table, replace_section
+from benchmarks.slices import CONFIGS, SLICES
+from shards import pack
+from shards.progress import clip_bar
+from shards.synth.clip import DEFAULT_SNR_DB, Clip
+from shards.synth.factory import CLIPS_PER_JOB, ClipsJob, FactoryConfig, write_clips
+from shards.workers import available_cores, run_jobs
+
+CLIP_S = 0.5
+Counts = tuple[int, int, int]  # training clips, normal and anomalous test clips
+TOY_CAR: dict[int, Counts] = {1: (1000, 350, 264)} | dict.fromkeys((2, 3, 4), (1000, 350, 265))
+TOY_CONVEYOR: dict[int, Counts] = {1: (1000, 800, 400), 2: (1000, 800, 355), 3: (1000, 799, 355)}
+COUNTS: dict[str, dict[int, Counts]] = {
+    "ToyCar": TOY_CAR | dict.fromkeys((5, 6, 7), (1000, 250, 265)),
+    "ToyConveyor": TOY_CONVEYOR | dict.fromkeys((4, 5, 6), (1000, 200, 355)),
+    "fan": {
+        0: (911, 100, 407), 1: (934, 100, 326), 2: (916, 100, 359), 3: (912, 100, 358), 4: (933, 100, 348),
+        5: (1000, 109, 349), 6: (915, 100, 361),
+    },
+    "pump": {
+        0: (906, 100, 143), 1: (903, 100, 116), 2: (905, 100, 111), 3: (606, 100, 113), 4: (602, 100, 100),
+        5: (908, 100, 248), 6: (936, 100, 102),
+    },
+    "slider": {
+        0: (968, 100, 356), 1: (968, 100, 178), 2: (968, 100, 267), 3: (968, 100, 178), 4: (434, 100, 178),
+        5: (434, 100, 178), 6: (434, 100, 89),
+    },
+    "valve": {
+        0: (891, 100, 119), 1: (769, 100, 120), 2: (608, 100, 120), 3: (863, 100, 120), 4: (900, 100, 120),
+        5: (899, 100, 400), 6: (892, 100, 120),
+    },
+}  # fmt: skip
+KINDS = ("train", "normal", "anomaly")
+PART = "fan"  # the machine type of configs that are for one type at a time
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one config needed."""
+
+    config: str
+    classes: int
+    parameters: int
+    start_s: float  # from the command to the first update's batch
+    step_s: float
+    peak_gib: float
+    accumulate: int
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("data/full_size"), help="folder of the set and the runs")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated part is renewed")
+    parser.add_argument("--steps", type=int, default=2, help="updates of each config (default 2); the first is warm-up")
+    parser.add_argument("--ranks", type=int, default=2, help="ranks of each run (default 2)")
+    parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch, where memory is short (default 1)")
+    parser.add_argument("--precision", default="fp32", help="train.precision (default fp32)")
+    args = parser.parse_args(argv)
+    shards = make_set(args.work)
+    starts = []
+    try:
+        for name in published_configs():
+            starts.append(start(name, shards, args))
+            print(starts[-1], flush=True)
+    finally:
+        shutil.rmtree(args.work / "runs", ignore_errors=True)
+    replace_section(args.page, "full size", section(starts, args))
+    print(args.page)
+
+
+def published_configs() -> list[str]:
+    return list(dict.fromkeys(row.config for row in SLICES))
+
+
+def all_clips() -> Iterator[Clip]:
+    """Every clip of the set, by the factory that the other pages use."""
+    for machine_type, ids in COUNTS.items():
+        for machine_id, counts in ids.items():
+            for kind, count in zip(KINDS, counts, strict=True):
+                for index in range(count):
+                    yield Clip(0, machine_type, machine_id, kind, index)
+
+
+def make_set(work: Path) -> Path:
+    """The packed set, made where it is not there yet; the recordings it was packed from are not kept."""
+    shards = work / "shards"
+    if not (shards / "manifest.json").is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=work) as recordings:
+            write_recordings(Path(recordings), list(all_clips()), CLIP_S)
+            pack.main(["--layout", "dcase2020", "--source", recordings, "--out", str(shards)])
+    return shards
+
+
+def write_recordings(root: Path, clips: Sequence[Clip], clip_s: float) -> None:
+    """Render clips of clip_s seconds below root, in DCASE 2020 layout."""
+    for folder in {(root / clip.path).parent for clip in clips}:
+        folder.mkdir(parents=True)
+    config = FactoryConfig(seed=0, clip_s=clip_s, train_clips=0, test_clips=0, snr_db=DEFAULT_SNR_DB)
+    parts = [list(clips[at : at + CLIPS_PER_JOB]) for at in range(0, len(clips), CLIPS_PER_JOB)]
+    with clip_bar("synthesising", len(clips)) as bar:
+        run_jobs(write_clips, [ClipsJob(config, part, root) for part in parts], available_cores(), bar)
+
+
+def start(name: str, shards: Path, args: argparse.Namespace) -> Start:
+    """Train a config's first updates under torchrun, then stop it by SIGTERM."""
+    path, folder = CONFIGS / f"{name}.yaml", args.work / "runs" / name
+    words = [f"data.shards={shards}", f"run.dir={folder}", "train.log_every=1", f"train.precision={args.precision}"]
+    words.append(f"train.accumulate={args.accumulate}")
+    row = next(row for row in SLICES if row.config == name)
+    if row.by_type:
+        words.append(f"data.machine_types=[{PART}]")
+    if row.starts_from is not None:
+        words.append(f"init_from={args.work / 'runs' / row.starts_from}")
+    load_config(path, words)  # refuse a mistake before anything starts
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.ranks}"]
+    log = args.work / f"{name}.log"
+    begin = time.monotonic()
+    with log.open("wb") as out:
+        job = subprocess.Popen(
+            [*command, str(ROOT / "train_ddp.py"), "--config", str(path), *words], stdout=out, stderr=out
+        )
+        try:
+            start_s = _wait(job, lambda: "run folder" in log.read_text(errors="replace"), log) - begin
+            _wait(job, lambda: len(_steps(folder)) >= args.steps, log)
+        finally:
+            job.send_signal(signal.SIGTERM)
+            job.wait()
+    return _read(name, log.read_text(errors="replace"), _steps(folder), start_s, args.accumulate)
+
+
+def _wait(job: subprocess.Popen[bytes], ready: Any, log: Path) -> float:
+    while not ready():
+        if job.poll() is not None:
+            raise UserError(f"a run ended before its time, see {log}")
+        time.sleep(0.02)
+    return time.monotonic()
+
+
+def _steps(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "metrics.jsonl"
+    return [record for record in read_metrics(path) if "step_s" in record] if path.is_file() else []
+
+
+def _read(name: str, text: str, steps: list[dict[str, Any]], start_s: float, accumulate: int) -> Start:
+    classes, parameters = re.search(r"(\d+) classes:", text), re.search(r"([\d,]+) parameters", text)
+    assert classes is not None and parameters is not None, text
+    return Start(
+        config=name,
+        classes=int(classes[1]),
+        parameters=int(parameters[1].replace(",", "")),
+        start_s=start_s,
+        step_s=statistics.median(record["step_s"] for record in steps[1:] or steps),
+        peak_gib=max(record["peak_mem_gib"] for record in steps),
+        accumulate=accumulate,
+    )
+
+
+def section(starts: Sequence[Start], args: argparse.Namespace) -> str:
+    """The part of the page."""
+    head = ["config", "classes", "parameters", "peak memory of a rank, GiB", "step, s", "clips/s", "start-up, s"]
+    rows = [
+        [
+            s.config,
+            str(s.classes),
+            f"{s.parameters:,}",
+            f"{s.peak_gib:.2f}",
+            f"{s.step_s:.2f}",
+            f"{load_config(CONFIGS / f'{s.config}.yaml').train.global_batch / s.step_s:.1f}",
+            f"{s.start_s:.1f}",
+        ]
+        for s in starts
+    ]
+    train, test = (sum(sum(c[a:b]) for ids in COUNTS.values() for c in ids.values()) for a, b in ((0, 1), (1, 3)))
+    return (
+        f"{train:,} training and {test:,} test clips of {CLIP_S:g} s, {sum(map(len, COUNTS.values()))} classes; "
+        f"batches of 64 crops of 10 s; {args.steps} updates of each config, the first left out of the step time; "
+        f"{machine(args)}; `train.accumulate` {args.accumulate}. Configs for one machine type at a time: {PART}. "
+        f"Start-up: from the command to the first batch, imports included.\n\n{markdown_table(head, rows)}"
+    )
+
+
+def machine(args: argparse.Namespace) -> str:
+    """Where it was measured."""
+    ranks = f"{args.ranks} rank{'s' if args.ranks > 1 else ''}"
+    if torch.cuda.is_available():
+        return f"{ranks}, {torch.cuda.get_device_name()}, {args.precision}"
+    return f"{ranks} on {len(os.sched_getaffinity(0))} core(s), {_cpu()}, {args.precision}"
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    return found[1].strip() if found else platform.machine()
+
+
+if __name__ == "__main__":
+    run_main(main)
