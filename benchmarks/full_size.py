@@ -37,6 +37,7 @@ from shards import pack
 from shards.progress import clip_bar
 from shards.synth.clip import DEFAULT_SNR_DB, Clip
 from shards.synth.factory import CLIPS_PER_JOB, ClipsJob, FactoryConfig, write_clips
+from shards.synth.layouts import path_2020
 from shards.workers import available_cores, run_jobs
 
 CLIP_S = 0.5
@@ -127,9 +128,10 @@ def make_set(work: Path) -> Path:
 
 def write_recordings(root: Path, clips: Sequence[Clip], clip_s: float) -> None:
     """Render clips of clip_s seconds below root, in DCASE 2020 layout."""
-    for folder in {(root / clip.path).parent for clip in clips}:
+    for folder in {(root / path_2020(clip)).parent for clip in clips}:
         folder.mkdir(parents=True)
-    config = FactoryConfig(seed=0, clip_s=clip_s, train_clips=0, test_clips=0, snr_db=DEFAULT_SNR_DB)
+    nothing = {"train_clips": 0, "target_clips": 0, "test_clips": 0, "num_sections": 0}  # the clips are given
+    config = FactoryConfig("dcase2020", seed=0, clip_s=clip_s, snr_db=DEFAULT_SNR_DB, **nothing)
     parts = [list(clips[at : at + CLIPS_PER_JOB]) for at in range(0, len(clips), CLIPS_PER_JOB)]
     with clip_bar("synthesising", len(clips)) as bar:
         run_jobs(write_clips, [ClipsJob(config, part, root) for part in parts], available_cores(), bar)

@@ -17,7 +17,8 @@ from benchmarks.slices import CONFIGS, SLICES, Slice
 from tests.system.launch import TINY
 
 PUBLISHED = yaml.safe_load(results.PUBLISHED.read_text())
-SYSTEMS = {path.stem for path in CONFIGS.glob("*.yaml")} - {"demo"}
+FAMILIES = ("dcase2020_", "tastgram_")  # S1, S2
+SYSTEMS = {path.stem for path in CONFIGS.glob("*.yaml") if path.stem.startswith(FAMILIES)}
 ROWS = {row.name: row for row in SLICES}
 
 
@@ -115,7 +116,9 @@ def test_differences_are_paired_by_seed() -> None:
 
 def test_cost_is_what_the_runs_took() -> None:
     parts = results_page.sections(report_of(**GIVEN), PUBLISHED)
-    assert "| dcase2020_integrated | 7 | 3 | 0.123 | 98.7 | data.crop_s 10.0 → 1.0;" in parts["slices"]
+    (row,) = (line for line in parts["slices"].splitlines() if line.startswith("| dcase2020_integrated |"))
+    assert row.startswith("| dcase2020_integrated | 7 | 3 | 0.123 | 98.7 | ")
+    assert "data.crop_s 10.0 → 1.0;" in row
     assert "12 runs took 20 minutes of one slot together, about 10 minutes with 2 slots" in results_page.cost_line(
         report_of(**GIVEN)
     )
