@@ -17,10 +17,11 @@ from rich.console import Console
 from asd.errors import UserError
 from asd.metrics import ClipScores, harmonic_mean, read_scores
 from asd.metrics.clip_scores import concatenate
+from asd.metrics.official import LAYOUTS
 from asd.metrics.sections import Machine, decide_clips, machines_of, official_of
 from asd.metrics.summary import summarise
 from asd.metrics.thresholds import GammaConfig, PercentileConfig
-from asd.report import console_table, write_report
+from asd.report import console_table, is_oracle, write_report
 from asd.score_files import write_submission
 from asd.scoring import CALIBRATION_FILE, SCORES_FILE, read_report
 
@@ -38,6 +39,8 @@ class Member:
     calibration: ClipScores
     z_test: np.ndarray
     z_calibration: np.ndarray
+    oracle: bool  # its checkpoint was chosen on the test clips
+    flip: tuple[str, ...]  # classes whose scores count the other way round
 
     def quality(self, machine_type: str) -> float:
         """Harmonic mean of AUC and pAUC of the machine type on the labelled test clips; 0 where there are none."""
@@ -54,11 +57,14 @@ def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
         raise UserError(f"{folder} is not scored (or by an older version): score it with `python eval.py score`")
     wanted = scorer or report["primary"]
     test, calibration = (read_scores(folder / file) for file in (SCORES_FILE, CALIBRATION_FILE))
+    if not len(test):
+        raise UserError(f"{folder} holds no test clip to combine")
     if wanted not in test.scores:
         raise UserError(f"{folder} has no scorer {wanted}: it has {', '.join(test.scores)}")
     scale = _scale(calibration, wanted)
-    z = [_normalised(clips, clips.scores[wanted], scale, folder) for clips in (test, calibration)]
-    return Member(name, report.get("layout", ""), test, calibration, *z)
+    z_test, z_calibration = (_normalised(clips, clips.scores[wanted], scale, folder) for clips in (test, calibration))
+    flip = tuple(report["flip"])
+    return Member(name, report["layout"], test, calibration, z_test, z_calibration, is_oracle(report), flip)
 
 
 def _scale(calibration: ClipScores, scorer: str) -> dict[Machine, tuple[float, float]]:
@@ -137,13 +143,24 @@ def write_ensemble(
         "layout": layout,
         "primary": NAME,
         "ensemble": made_of,
-        "selection": {"rule": method, "oracle": method == "topk"},
+        "selection": {"rule": method, "oracle": method == "topk" or any(member.oracle for member in members)},
+        "warnings": _flipped(members, made_of["runs"]),
         "official": {NAME: official},
     }
     report = write_report(out, test, header)
-    if official is not None:
+    if layout in LAYOUTS:  # also of clips whose labels are hidden
         write_submission(out / "submission", layout, test, NAME, decided.decision)
     return report
+
+
+def _flipped(members: Sequence[Member], runs: Mapping[str, Sequence[str]]) -> list[str]:
+    """A warning for each run in use whose scores are turned around."""
+    used = {name for names in runs.values() for name in names}
+    return [
+        f"{member.name}: the scores of {', '.join(member.flip)} are turned around (evaluate.flip)"
+        for member in members
+        if member.flip and member.name in used
+    ]
 
 
 def ensemble_runs(

@@ -121,7 +121,7 @@ class Evaluator:
             machine_ids=tuple(sorted({c.machine_id for c in manifest.classes})),
             select=self.config.select,
             scorers=self.config.scorers,
-            flip=self.config.flip,
+            flip=tuple(str(own) for own in manifest.classes if str(own) in self.config.flip),
             threshold=self.config.threshold,
             validation=_validation(found, self.splits.validation),
             fit_clips=len(self.fit_clips),

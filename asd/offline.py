@@ -19,10 +19,11 @@ from asd.ensemble import Method, ensemble_runs
 from asd.errors import UserError
 from asd.evaluator import Evaluator, best_step
 from asd.metrics import read_scores
+from asd.metrics.official import LAYOUTS
 from asd.report import console_table
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
-from asd.scoring import DECISIONS_FILE, EVALUATION_FILE, REPORT_FILE, SCORES_FILE, score_folder
+from asd.scoring import DECISIONS_FILE, EVALUATION_FILE, REPORT_FILE, SCORES_FILE, read_report, score_folder
 from asd.system import build_task, network_signature, open_shards
 
 
@@ -80,7 +81,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
 
 def _submit(folder: Path, report: dict[str, Any]) -> str:
     """Score files in the challenge's format, where the set's layout has one; the words that name them."""
-    if (report.get("official") or {}).get(report["primary"]) is None:
+    if report["layout"] not in LAYOUTS or not report["test"]["clips"]:
         return ""
     clips, decided = read_scores(folder / SCORES_FILE), read_scores(folder / DECISIONS_FILE)
     decision = decided.scores["decision"].astype(int)
@@ -102,6 +103,8 @@ def ensemble_command(
     if k < 1:
         raise UserError(f"--k {k}: give 1 or more")
     _refuse_foreign(out, REPORT_FILE)
+    if "ensemble" not in (read_report(out) or {"ensemble": {}}):
+        raise UserError(f"--out {out} holds a report of something else: name a new folder")
     ensemble_runs({str(run): evaluation_of(run) for run in runs}, out, method, k, scorer, percent)
 
 

@@ -135,7 +135,7 @@ def console_table(report: Report) -> Table:
     if official := official_rows(report):
         table.add_section()
     for name, pairs in official:
-        table.add_row(Text(name), *_console_cells(pairs))
+        table.add_row(Text(name.replace("/", "/ ")), *_console_cells(pairs))  # the space: wrapped there, not in a word
     return table
 
 

@@ -126,7 +126,8 @@ def runs_of(folder: Path) -> Former:
 
     def find(name: str, seed: int, part: str | None) -> str:
         configs = [folder / name] if (folder / name).is_dir() else sorted(p for p in folder.glob("*") if p.is_dir())
-        wanted = f"seed_{seed}_{part or 'all'}_*/{DONE_FILE}"
+        digest = "[0-9a-f]" * 8  # a mere * would also find the runs of type fan_b for fan
+        wanted = f"seed_{seed}_{part or 'all'}_{digest}*/{DONE_FILE}"
         found = [done.parent for config in configs for done in config.glob(wanted)]
         if len(found) != 1:
             kind = f"seed {seed}" + (f", {part}" if part else "")

@@ -39,6 +39,7 @@ def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
     check_frames(config, manifest.sample_rate)
     _refuse_short_clips(config, manifest)
+    _refuse_unknown_flips(config, manifest)
     torch.manual_seed(config.train.seed)
     outliers = config.data.streams.outliers != "none"
     task = tasks.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
@@ -63,6 +64,16 @@ def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:
             f"{len(short)} clips of {manifest.root} are shorter than the {seconds:.3f} s of a window (first: {first}): "
             "use fewer windows.frames, or leave them out"
         )
+
+
+def _refuse_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
+    """A class to flip must be one of the set; in a run for one machine type it may be another type's."""
+    if not config.evaluate.flip:
+        return
+    machines = zip(manifest.strings("machine_type"), manifest.strings("machine_id"), strict=True)
+    names = sorted({"/".join(machine) for machine in machines})
+    if unknown := next((name for name in config.evaluate.flip if name not in names), None):
+        raise UserError(f"evaluate.flip names {unknown}, which is no class of the set: it has {', '.join(names)}")
 
 
 def network_of(task: nn.Module) -> nn.Module:

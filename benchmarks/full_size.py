@@ -35,9 +35,9 @@ from benchmarks.sections import markdown_table, replace_section
 from benchmarks.slices import CONFIGS, SLICES
 from shards import pack
 from shards.progress import clip_bar
-from shards.synth.clip import DEFAULT_SNR_DB, Clip
+from shards.synth.clip import DEFAULT_SNR_DB, ROLES, Clip
 from shards.synth.factory import CLIPS_PER_JOB, ClipsJob, FactoryConfig, write_clips
-from shards.synth.layouts import path_2020
+from shards.synth.layouts import LAYOUTS
 from shards.workers import available_cores, run_jobs
 
 CLIP_S = 0.5
@@ -64,7 +64,7 @@ COUNTS: dict[str, dict[int, Counts]] = {
         5: (899, 100, 400), 6: (892, 100, 120),
     },
 }  # fmt: skip
-KINDS = ("train", "normal", "anomaly")
+LAYOUT = "dcase2020"
 PART = "fan"  # the machine type of configs that are for one type at a time
 
 
@@ -110,9 +110,9 @@ def all_clips() -> Iterator[Clip]:
     """Every clip of the set, by the factory that the other pages use."""
     for machine_type, ids in COUNTS.items():
         for machine_id, counts in ids.items():
-            for kind, count in zip(KINDS, counts, strict=True):
+            for role, count in zip(ROLES, counts, strict=True):
                 for index in range(count):
-                    yield Clip(0, machine_type, machine_id, kind, index)
+                    yield Clip(0, machine_type, machine_id, role, index)
 
 
 def make_set(work: Path) -> Path:
@@ -122,16 +122,15 @@ def make_set(work: Path) -> Path:
         work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=work) as recordings:
             write_recordings(Path(recordings), list(all_clips()), CLIP_S)
-            pack.main(["--layout", "dcase2020", "--source", recordings, "--out", str(shards)])
+            pack.main(["--layout", LAYOUT, "--source", recordings, "--out", str(shards)])
     return shards
 
 
 def write_recordings(root: Path, clips: Sequence[Clip], clip_s: float) -> None:
     """Render clips of clip_s seconds below root, in DCASE 2020 layout."""
-    for folder in {(root / path_2020(clip)).parent for clip in clips}:
+    for folder in {(root / LAYOUTS[LAYOUT].path(clip)).parent for clip in clips}:
         folder.mkdir(parents=True)
-    nothing = {"train_clips": 0, "target_clips": 0, "test_clips": 0, "num_sections": 0}  # the clips are given
-    config = FactoryConfig("dcase2020", seed=0, clip_s=clip_s, snr_db=DEFAULT_SNR_DB, **nothing)
+    config = FactoryConfig(LAYOUT, 0, clip_s, 0, 0, 0, 0, DEFAULT_SNR_DB)  # the counts are those of the clips
     parts = [list(clips[at : at + CLIPS_PER_JOB]) for at in range(0, len(clips), CLIPS_PER_JOB)]
     with clip_bar("synthesising", len(clips)) as bar:
         run_jobs(write_clips, [ClipsJob(config, part, root) for part in parts], available_cores(), bar)

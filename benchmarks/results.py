@@ -64,9 +64,16 @@ def collect(jobs: Sequence[Job], slots: int) -> dict[str, Any]:
     return {
         "seeds": sorted({job.seed for job in jobs}),
         "slots": slots,
+        "commits": sorted({_commit(job) for job in jobs}),
         "scores": summarise(jobs),
         "cost": {name: _cost([job for job in jobs if job.name == name]) for name in names},
     }
+
+
+def _commit(job: Job) -> str:
+    """The source that trained a run; "-dirty" where it held changes that were not committed."""
+    known = json.loads(RunFolder(Path(job.config.run.dir)).identity.read_text())["git_commit"] or "unknown"
+    return f"{known[:10]}{'-dirty' if known.endswith('-dirty') else ''}"
 
 
 def _cost(jobs: Sequence[Job]) -> dict[str, Any]:

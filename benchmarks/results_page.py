@@ -193,5 +193,6 @@ def cost_line(report: Report) -> str:
     return (
         f"{runs} runs took {seconds / 60:.0f} minutes of one slot together, about "
         f"{seconds / 60 / report['slots']:.0f} minutes with {report['slots']} slots of one core each, on a machine "
-        "that other work shared. A run that is done is not done again."
+        f"that other work shared; trained by commit {', '.join(report['commits'])}. "
+        "A run that is done is not done again."
     )

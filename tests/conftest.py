@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from asd.data.manifest import Manifest, load_manifest
+from shards import pack
+from shards.synth import __main__ as synth
 from tests.sets import make_domain_set, make_set
 
 
@@ -32,6 +34,17 @@ def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def domain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2 types of 3 sections, 16 source and 3 target training clips each, test clips of both domains, 0.5 s, PCM."""
     return make_domain_set(tmp_path_factory.mktemp("domains"))
+
+
+@pytest.fixture(scope="session")
+def factory2022(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DCASE 2022: 7 types of 2 sections, 7 + 3 training and 4 + 4 test clips of source and target each, 0.5 s."""
+    folder = tmp_path_factory.mktemp("factory2022")
+    few = "--sections 2 --train-clips 10 --target-clips 3 --test-clips 2 --clip-s 0.5 --workers 1"
+    assert synth.main(["--layout", "dcase2022", "--out", str(folder / "recordings"), *few.split()]) == 0
+    words = f"--layout dcase2022 --source {folder / 'recordings'} --out {folder / 'shards'} --shard-mib 1 --workers 1"
+    assert pack.main(words.split()) == 0
+    return folder / "shards"
 
 
 @pytest.fixture(scope="session")

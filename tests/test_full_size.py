@@ -10,14 +10,16 @@ import pytest
 from benchmarks import full_size
 from benchmarks.slices import Slice
 from shards.synth.clip import Clip
-from shards.synth.layouts import MACHINE_IDS_2020, path_2020
+from shards.synth.layouts import LAYOUTS
 from tests.system.launch import TINY
+
+DCASE2020 = LAYOUTS["dcase2020"]
 
 
 def test_the_set_has_the_clips_of_dcase_2020() -> None:
-    assert {t: tuple(ids) for t, ids in full_size.COUNTS.items()} == MACHINE_IDS_2020
+    assert {t: tuple(ids) for t, ids in full_size.COUNTS.items()} == DCASE2020.machine_ids(0)
     clips = list(full_size.all_clips())
-    assert len({path_2020(clip) for clip in clips}) == len(clips)
+    assert len({DCASE2020.path(clip) for clip in clips}) == len(clips)
     assert sum(clip.role == "train" for clip in clips) == 20_119 + 16_164  # development, additional training data
     assert sum(clip.role != "train" for clip in clips) == 10_868 + 7_103  # development, evaluation data
 
@@ -25,7 +27,7 @@ def test_the_set_has_the_clips_of_dcase_2020() -> None:
 def test_recordings_are_written_in_the_layout(tmp_path: Path) -> None:
     clips = [Clip(0, "fan", 0, "train", 0), Clip(0, "fan", 0, "anomaly", 0), Clip(0, "pump", 2, "normal", 1)]
     full_size.write_recordings(tmp_path, clips, 0.5)
-    assert all((tmp_path / path_2020(clip)).stat().st_size == 44 + 16_000 for clip in clips)
+    assert all((tmp_path / DCASE2020.path(clip)).stat().st_size == 44 + 16_000 for clip in clips)
 
 
 def test_a_start_is_measured_and_stopped_before_any_evaluation(

@@ -55,7 +55,7 @@ def make_streams(config: StreamsConfig, manifest: Manifest, splits: Splits, glob
     if config.domains:
         own = own[np.isin(domain[own], [DOMAINS.index(name) for name in config.domains])]
         _refuse_empty(own, f"no training clip is of the {' or '.join(config.domains)} domain", manifest)
-    streams = [Stream("own", own, rows["own"], class_index[own])]
+    streams = [Stream("all", own, rows["own"], class_index[own])]
     if config.target != "none":
         target = splits.train[domain[splits.train] == DOMAINS.index("target")]
         _refuse_empty(target, "no training clip is of the target domain", manifest)

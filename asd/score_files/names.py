@@ -1,4 +1,4 @@
-"""The names of score, decision and ground-truth files, by layout.
+"""The names of score and decision files, by layout.
 
 2020 `<kind>_<machine>_id_<II>.csv`, 2021 `<kind>_<machine>_section_<SS>_<domain>_test.csv`, from 2022 without domain.
 """
@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from asd.errors import UserError
 from asd.metrics.official import LAYOUTS
 
-SCORES, DECISIONS, GROUND_TRUTH = "anomaly_score", "decision_result", "ground_truth"
-SHOWN_NAMES = 10
+SCORES, DECISIONS = "anomaly_score", "decision_result"
 
 _FROM_2022 = re.compile(r"(.+)_section_(\d\d)()_test\.csv")
 _PATTERNS = {
@@ -62,15 +60,13 @@ def parse_name(kind: str, layout: str, name: str) -> FileKey | None:
     return FileKey(*match.groups()) if match and name.startswith(f"{kind}_") else None
 
 
-def find_files(kind: str, layout: str, folder: Path, without: Iterable[str] = ()) -> dict[FileKey, Path]:
-    """All files of a kind in and below a folder, but for subfolders called as in `without`; sorted by key.
+def find_files(kind: str, layout: str, folder: Path) -> dict[FileKey, Path]:
+    """All files of a kind in and below a folder, sorted by key.
 
     Raises UserError where a name does not fit the layout or two files are about the same.
     """
     found: dict[FileKey, Path] = {}
     for path in sorted(folder.rglob(f"{kind}_*.csv")):
-        if set(path.relative_to(folder).parts[:-1]) & set(without):
-            continue
         key = parse_name(kind, layout, path.name)
         if key is None:
             raise UserError(f"{path} is not named as a {layout} file{_other_layout(kind, path.name)}")
@@ -83,10 +79,3 @@ def find_files(kind: str, layout: str, folder: Path, without: Iterable[str] = ()
 def _other_layout(kind: str, name: str) -> str:
     fits = [layout for layout in LAYOUTS if parse_name(kind, layout, name)]
     return f": use --layout {fits[0]}{' or later' if len(fits) > 1 else ''}" if fits else ""
-
-
-def some(names: Iterable[object]) -> str:
-    """A few names for a message, and how many there are beside them."""
-    listed = [str(name) for name in names]
-    more = f" and {len(listed) - SHOWN_NAMES} more" if len(listed) > SHOWN_NAMES else ""
-    return ", ".join(listed[:SHOWN_NAMES]) + more

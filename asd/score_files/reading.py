@@ -12,9 +12,9 @@ import numpy as np
 
 from asd.errors import UserError
 from asd.metrics.official import NO_DECISION, SectionClips, rule_of
-from asd.score_files.ground_truth import Truths, read_ground_truth, truths_from_names
-from asd.score_files.names import DECISIONS, SCORES, FileKey, find_files, some
-from asd.score_files.rows import read_flags, read_scores
+from asd.rows import read_flags, read_scores, some
+from asd.score_files.names import DECISIONS, SCORES, FileKey, find_files
+from asd.score_files.truths import Truths, truths_from_files, truths_from_names
 
 
 def read_sections(layout: str, folder: Path, ground_truth: Path | None) -> dict[str, dict[str, SectionClips]]:
@@ -41,7 +41,7 @@ def _truths(
 ) -> dict[FileKey, Truths]:
     if where is None:
         return {key: truths_from_names(layout, key, scores[key], path) for key, path in files.items()}
-    truths = read_ground_truth(layout, where)
+    truths = truths_from_files(layout, where)
     if unscored := sorted(truths.keys() - files.keys()):
         raise UserError(f"no score file for {len(unscored)} parts of the ground truth: {some(unscored)}")
     if unknown := sorted(files.keys() - truths.keys()):

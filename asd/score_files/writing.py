@@ -14,8 +14,8 @@ from asd.errors import UserError
 from asd.files import write_whole
 from asd.metrics.clip_scores import ClipScores, check_finite
 from asd.metrics.official import DOMAINS, rule_of
-from asd.score_files.names import DECISIONS, SCORES, FileKey, file_name, some
-from asd.score_files.rows import refuse_repeated
+from asd.rows import refuse_repeated, some
+from asd.score_files.names import DECISIONS, SCORES, FileKey, file_name
 
 
 def write_submission(

@@ -17,19 +17,15 @@ RECORDS: dict[str, dict[str, int]] = {
     "dcase2023": {"dev": 7882613, "additional": 7830345, "eval": 7860847},
     "dcase2024": {"dev": 10902294, "additional": 11259435, "eval": 11363076},
     "dcase2025": {"dev": 15097779, "additional": 15392814, "eval": 15519362},
-    "dcase2026": {"dev": 19336329, "additional": 20151556},
+    "dcase2026": {"dev": 19336329, "additional": 20151556, "eval": 20437238},
 }
 
-WHY_NOT = {
-    "eval": "no record of its evaluation recordings is known to this version",
-    GROUND_TRUTH: "it has no record on Zenodo: later than 2021 it comes with the official evaluator of the year",
-}
+NO_GROUND_TRUTH = "it has no record on Zenodo: later than 2021 it comes with the official evaluator of the year"
 
 
 def records_of(corpus: str, parts: Sequence[str]) -> dict[str, int]:
     """Part → record; no parts means all recordings there are. Raises UserError for a part that has no record."""
     records = RECORDS[corpus]
-    for part in parts:
-        if part not in records:
-            raise UserError(f"{corpus} has no --part {part}: {WHY_NOT[part]}; there are {', '.join(records)}")
-    return {part: records[part] for part in PARTS if part in (parts or RECORDINGS) and part in records}
+    if GROUND_TRUTH in parts and GROUND_TRUTH not in records:
+        raise UserError(f"{corpus} has no --part {GROUND_TRUTH}: {NO_GROUND_TRUTH}; there are {', '.join(records)}")
+    return {part: records[part] for part in PARTS if part in (parts or RECORDINGS)}

@@ -75,8 +75,8 @@ def test_target_rows_are_target_clips_of_the_machines(fans: Manifest) -> None:
     plan = plan_of(fans, config)
     for epoch in range(3):
         steps = plan.epoch(epoch)
-        assert {name: rows.shape for name, rows in steps.items()} == {"own": (3, 16), "target": (3, 8)}
-        assert set(fans.domain_index[steps["own"].ravel()]) == {SOURCE}
+        assert {name: rows.shape for name, rows in steps.items()} == {"all": (3, 16), "target": (3, 8)}
+        assert set(fans.domain_index[steps["all"].ravel()]) == {SOURCE}
         assert set(fans.domain_index[steps["target"].ravel()]) == {TARGET}
         assert machines(fans, steps["target"].ravel()) <= {("fan", "00"), ("fan", "01"), ("fan", "02")}
 
@@ -100,9 +100,9 @@ def test_pairs_have_one_class_and_the_target_beside_the_source(fans: Manifest) -
     drawn = []
     for epoch in range(6):
         steps = plan.epoch(epoch)
-        assert steps["own"].shape == steps["target"].shape == (6, 8)
-        assert (fans.class_index[steps["own"]] == fans.class_index[steps["target"]]).all()
-        assert (fans.domain_index[steps["own"]] == SOURCE).all()
+        assert steps["all"].shape == steps["target"].shape == (6, 8)
+        assert (fans.class_index[steps["all"]] == fans.class_index[steps["target"]]).all()
+        assert (fans.domain_index[steps["all"]] == SOURCE).all()
         assert (fans.domain_index[steps["target"]] == TARGET).all()
         drawn.append(steps["target"].ravel())
     assert len(np.unique(np.concatenate(drawn))) == 9  # all of them
@@ -115,7 +115,7 @@ def test_one_section_of_each_step_is_of_the_target_domain(fans: Manifest) -> Non
     chosen = []
     for epoch in range(40):
         (rows,) = plan.epoch(epoch).values()
-        former = before.epoch(epoch)["own"]
+        former = before.epoch(epoch)["all"]
         assert rows.shape == former.shape == (3, 16)
         for step, without in zip(rows, former, strict=True):
             classes, of_target = fans.class_index[step], fans.domain_index[step] == TARGET
@@ -132,7 +132,7 @@ def test_outliers_of_other_machines(fans: Manifest) -> None:
     plan = plan_of(fans, StreamsConfig(outliers="other_machines", outlier_rows=12))
     steps = plan.epoch(0)
     assert [rows.shape[1] for rows in steps.values()] == [12, 12]
-    assert machines(fans, steps["own"].ravel()) == {("fan", "00"), ("fan", "01"), ("fan", "02")}
+    assert machines(fans, steps["all"].ravel()) == {("fan", "00"), ("fan", "01"), ("fan", "02")}
     assert {machine for machine, _ in machines(fans, steps["outliers"].ravel())} == {"valve"}
     assert set(fans.class_index[steps["outliers"].ravel()]) == {-1}
     drawn = np.concatenate([plan.epoch(epoch)["outliers"].ravel() for epoch in range(3)])
@@ -157,7 +157,7 @@ def test_target_rows_and_outliers_in_one_batch(fans: Manifest) -> None:
     config = StreamsConfig(domains=("source",), target="rows", target_rows=4, outliers="other_machines", outlier_rows=8)
     assert config.shares(24) == {"own": 12, "target": 4, "outliers": 8}
     steps = plan_of(fans, config).epoch(1)
-    assert {name: rows.shape for name, rows in steps.items()} == {"own": (4, 12), "target": (4, 4), "outliers": (4, 8)}
+    assert {name: rows.shape for name, rows in steps.items()} == {"all": (4, 12), "target": (4, 4), "outliers": (4, 8)}
 
 
 def test_shares() -> None:

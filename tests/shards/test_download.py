@@ -24,7 +24,7 @@ from asd.data.manifest import load_manifest
 from asd.errors import UserError
 from shards.download import __main__ as download
 from shards.download import client
-from shards.download.corpora import PARTS, RECORDS
+from shards.download.corpora import PARTS, RECORDINGS, RECORDS
 from shards.download.lock import alone_in
 from shards.download.next_step import next_lines
 from tests.shards.zenodo import Stored, Zenodo, serve, zip_holding, zip_of
@@ -142,8 +142,13 @@ def test_a_file_that_is_no_zip(zenodo, out):
     assert len(zenodo.asked_files()) == 1
 
 
-def test_parts_that_have_no_record(zenodo, out):
-    assert "dcase2026 has no --part eval: no record" in refused(zenodo, out, corpus="dcase2026", parts=("eval",))
+def test_every_year_has_records_of_its_own_for_all_recordings():
+    assert all(set(RECORDINGS) <= set(records) <= set(PARTS) for records in RECORDS.values())
+    numbers = [number for records in RECORDS.values() for number in records.values()]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_ground_truth_that_has_no_record(zenodo, out):
     error = refused(zenodo, out, corpus="dcase2023", parts=("dev", "ground-truth"))
     assert "official evaluator of the year; there are dev, additional, eval" in error
     assert zenodo.asked == []

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from asd.errors import UserError
-from shards.ground_truth import join_ground_truth, read_ground_truth
+from shards.ground_truth import join_ground_truth
 from shards.layouts import find_clips
 from shards.layouts.clip import Corpus
 from tests.shards.test_layouts_sections import touch
+from tests.test_ground_truth_files import truth_2023, write
 
 TRAIN = "section_{}_source_train_normal_0000_a.wav"
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-    return root
-
-
-def truth_2023(root: Path, machine: str = "bandsaw", data: str = "", domain: str = "") -> Path:
-    return write(
-        root,
-        {
-            f"ground_truth_data/ground_truth_{machine}_section_00_test.csv": data
-            or "section_00_0002.wav,1\nsection_00_0001.wav,0\nsection_00_0005.wav,1\n",
-            f"ground_truth_domain/ground_truth_{machine}_section_00_test.csv": domain
-            or "section_00_0001.wav,0\nsection_00_0005.wav,0\nsection_00_0002.wav,1\n",
-            f"ground_truth_attributes/ground_truth_{machine}_section_00_test.csv": "section_00_0001.wav,vel_1\n",
-            "teams/x/anomaly_score_bandsaw_section_00_test.csv": "section_00_0001.wav,0.5\n",
-        },
-    )
 
 
 @pytest.fixture
@@ -109,9 +87,6 @@ def test_names_of_2021_with_a_file_for_each_domain(tmp_path, end):
     assert labels(joined, "pump") == {
         f"section_03_{domain}_test_000{n}.wav": (n, domain) for domain in ("source", "target") for n in (0, 1)
     }
-    (folder / "ground_truth_data").rename(tmp_path / "anywhere")  # the names tell enough
-    assert len(read_ground_truth([tmp_path / "anywhere"])) == 4
-    (tmp_path / "anywhere").rename(folder / "ground_truth_data")
     exchanged = folder / "ground_truth_data" / "ground_truth_pump_section_03_target_test.csv"
     exchanged.write_text((folder / "ground_truth_data" / "ground_truth_pump_section_03_source_test.csv").read_text())
     assert "section_03_source_test_0001.wav has ground truth already" in refusal(
@@ -163,14 +138,6 @@ def test_the_list_of_2020_has_blocks_of_machine_types(tmp_path):
     assert joined.remarks[1:] == ["odd: ground truth of 1 machines without an unlabelled clip here: valve/01"]
 
 
-def test_what_it_reads(tmp_path):
-    assert read_ground_truth([truth_2023(tmp_path)]) == {
-        ("bandsaw", "00", "section_00_0001.wav"): (0, "source"),
-        ("bandsaw", "00", "section_00_0002.wav"): (1, "target"),
-        ("bandsaw", "00", "section_00_0005.wav"): (1, "source"),
-    }
-
-
 def test_missing_and_unknown_names_are_named(corpus_2023, tmp_path):
     short = "section_00_0001.wav,0\nsection_00_0005.wav,1\n"
     said = refusal(corpus_2023, truth_2023(tmp_path / "short", data=short, domain=short))
@@ -183,70 +150,8 @@ def test_missing_and_unknown_names_are_named(corpus_2023, tmp_path):
     assert said.startswith(f"6 names in the ground truth are no unlabelled test clips: {names} and 3 more; ")
 
 
-def test_names_that_come_twice(corpus_2023, tmp_path):
-    twice = "section_00_0001.wav,0\nsection_00_0001.wav,0\n"
-    said = refusal(corpus_2023, truth_2023(tmp_path / "twice", data=twice))
-    assert re.search(r"bandsaw_section_00_test\.csv:2: bandsaw/00/section_00_0001\.wav has ground truth already", said)
-    both = refusal(corpus_2023, truth_2023(tmp_path / "a"), truth_2023(tmp_path / "b"))
-    assert "has ground truth already: a name comes once" in both
-
-
-@pytest.mark.parametrize("folder", ["ground_truth_data", "ground_truth_domain"])
-def test_labels_need_domains(corpus_2023, tmp_path, folder):
-    truth_2023(tmp_path)
-    said = refusal(corpus_2023, tmp_path / folder)
-    assert said.startswith(
-        "3 clips of the ground truth have a label and no domain, or a domain and no label: bandsaw/00"
-    )
-    assert said.endswith("give both ground_truth_data and ground_truth_domain")
-
-
 def test_ground_truth_of_another_year(corpus_2023, tmp_path):
     said = refusal(corpus_2023, truth_2023(tmp_path, "AutoTrash"))
     assert said.startswith(
         "the ground truth is of AutoTrash/00, of which these recordings have no unlabelled test clip"
     )
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (
-            "section_00_0001.wav",
-            r"test\.csv:2: 'section_00_0001\.wav' is not a line of ground truth; expected file name",
-        ),
-        ("section_00_0001.wav,2", r"test\.csv:2: 'section_00_0001\.wav,2' is not"),
-        ("section_00_0001.wav,normal", r"test\.csv:2: "),
-        ("section_00_0001.wav,0,1", r"test\.csv:2: "),
-        ('"section', r"test\.csv:2: "),
-    ],
-)
-def test_lines_that_are_none(corpus_2023, tmp_path, line, said):
-    assert re.search(said, refusal(corpus_2023, truth_2023(tmp_path, data=f"section_00_0002.wav,0\n{line}\n")))
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("id_01_00000000.wav,normal_id_01_00000064.wav,0\n", ":1: .* is not a line of ground truth"),
-        ("fan\nid_01_00000000.wav\n", ":2: .* expected a machine type, or released name,original name,0 or 1"),
-        ("fan\nid_01_00000000.wav,0\n", ":2: .* is not a line"),
-        ("fan\nsection_00_0000.wav,section_00_source_test_normal_0000.wav,0\n", ":2: .* is not named id_II_N"),
-        ("fan\n", "names no clip"),
-        ("", "names no clip"),
-        ("fan\nid_01_00000000.wav,\udcff,0\n", "eval_data_list.csv"),
-    ],
-)
-def test_lists_of_2020_that_are_none(tmp_path, text, said):
-    (tmp_path / "eval_data_list.csv").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(UserError, match=said):
-        read_ground_truth([tmp_path])
-
-
-def test_places_without_ground_truth(tmp_path):
-    with pytest.raises(UserError, match="is not there"):
-        read_ground_truth([tmp_path / "nowhere"])
-    stray = write(tmp_path, {"labels/ground_truth_fan_section_03_test.csv": "section_03_0000.wav,0\n"})
-    for place in (stray, stray / "labels" / "ground_truth_fan_section_03_test.csv"):
-        with pytest.raises(UserError, match=r"is no ground truth and holds none: expected eval_data_list\.csv, or"):
-            read_ground_truth([place])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import train_ddp
 from tests.system import resumable
+from tests.system.inline import score_inline
 from tests.system.launch import torchrun, train_words
 
 
@@ -36,4 +38,16 @@ def unbroken(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the resumable run in one go; not to be written to."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     resumable.train(small_set, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run2022(factory2022: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on fans and valves of DCASE 2022, four steps, evaluated after two and four; not to be written to."""
+    folder = tmp_path_factory.mktemp("run2022") / "run"
+    words = ["data.machine_types=[fan, valve]", "data.val_fraction=0.2", "evaluate.every_epochs=1"]
+    words += ["evaluate.scorers=[{name: centroid}, {name: untrained_knn}]"]
+    with pytest.MonkeyPatch.context() as patch:
+        score_inline(patch)
+        assert train_ddp.main(train_words(factory2022, folder, *words)) == 0
     return folder

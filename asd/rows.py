@@ -1,4 +1,4 @@
-"""The rows `file.wav,value` of score, decision and ground-truth files. LF or CRLF; blank lines are passed over."""
+"""The rows `file.wav,value` of score, decision and ground-truth files. LF or CRLF; empty lines are passed over."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from asd.errors import UserError
-from asd.score_files.names import some
 
 Rows = list[tuple[int, list[str]]]  # line number, fields
+SHOWN_NAMES = 10
 
 
 def read_rows(path: Path) -> Rows:
-    """The lines that are not blank, fields stripped; UserError where the file is no csv text or has no line."""
+    """The lines that hold something, fields stripped; UserError where the file is no csv text or has no such line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle)
             rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a csv text file: {error}") from None
-    rows = [(line, fields) for line, fields in rows if fields not in ([], [""])]
+    rows = [(line, fields) for line, fields in rows if any(fields)]
     if not rows:
         raise UserError(f"{path} holds no line")
     return rows
@@ -75,3 +75,10 @@ def _score(path: Path, line: int, text: str) -> float:
     if value is None or not math.isfinite(value):
         raise UserError(f"{path}, line {line}: the score is {text!r}, not a finite number")
     return value
+
+
+def some(names: Iterable[object]) -> str:
+    """A few names for a message, and how many there are beside them."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - SHOWN_NAMES} more" if len(listed) > SHOWN_NAMES else ""
+    return ", ".join(listed[:SHOWN_NAMES]) + more

@@ -1,0 +1,56 @@
+"""Training, scoring and sweeps in this very process: the same code, without a start of Python for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+
+import pytest
+
+import train_ddp
+from asd import sweep_jobs
+from asd.evaluator import BackgroundScoring
+from asd.scoring import score_folder
+from tests.system.launch import ONE_THREAD
+
+
+def score_inline(patch: pytest.MonkeyPatch) -> None:
+    """Evaluations of a training are scored at once, on one thread, without figures, which take most of the time."""
+    for name, value in ONE_THREAD.items():
+        patch.setenv(name, value)
+    patch.setattr("asd.figures.evaluation_figures", lambda *_: {})
+    patch.setattr(BackgroundScoring, "submit", lambda self, step: score_folder(self._folder.evaluation(step)))
+
+
+def sweep_inline(patch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The runs of sweeps as well; the words of each training are appended to the list."""
+    score_inline(patch)
+    started: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        words = command[2:]  # after python train_ddp.py
+        started.append(words)
+        return SimpleNamespace(returncode=train_ddp.main(words))
+
+    patch.setattr(sweep_jobs, "subprocess", SimpleNamespace(run=run))
+    patch.setattr(sweep_jobs, "ThreadPoolExecutor", Inline)  # signals are the main thread's
+    return started
+
+
+class Inline:
+    """One job after another, where they are asked for."""
+
+    def __init__(self, slots: int) -> None:
+        assert slots == 1
+
+    def __enter__(self) -> Inline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, work: Callable[..., int], jobs: Iterable[object]) -> Iterator[int]:
+        return map(work, jobs)
+
+    def shutdown(self, cancel_futures: bool) -> None:
+        pass
