@@ -23,32 +23,41 @@ LEAST_SHRINKAGE = 1e-4
 class MahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """shrinkage: a in the covariance (1 - a)·S + a·tr(S)/D·I, a number or as Ledoit & Wolf estimate it.
 
-    space: embeddings on the unit sphere, or as they are.
+    space: embeddings on the unit sphere, or as they are. of: one model of the class, or one of each of its domains, of
+    which the smaller distance counts.
     """
 
     name: Literal["mahalanobis"] = "mahalanobis"
     shrinkage: Literal["ledoit_wolf"] | Annotated[float, pydantic.Field(ge=LEAST_SHRINKAGE, le=1)] = "ledoit_wolf"
     space: Space = "unit"
+    of: Literal["class", "domain"] = "class"
 
     @property
     def label(self) -> str:
         shrinkage = "" if self.shrinkage == "ledoit_wolf" else f"_a{self.shrinkage:g}"
-        return "mahalanobis" + ("" if self.space == "unit" else f"_{self.space}") + shrinkage
+        of = "" if self.of == "class" else f"_{self.of}"
+        return "mahalanobis" + of + ("" if self.space == "unit" else f"_{self.space}") + shrinkage
 
 
-class Mahalanobis(PerClassScorer[Tensor]):
+class Mahalanobis(PerClassScorer[list[Tensor]]):
     """sqrt((x - m)ᵀ Σ⁻¹ (x - m)), from 0. One training clip, or equal ones, give the Euclidean distance."""
 
     def __init__(self, config: MahalanobisConfig) -> None:
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Tensor:
-        return train.embedding
+    def fit_class(self, train: Embedded) -> list[Tensor]:
+        if self.config.of == "class":
+            return [train.embedding]
+        return [train.embedding[train.domain == domain] for domain in train.domain.unique()]
 
-    def score_class(self, model: Tensor, test: Embedded) -> Tensor:
+    def score_class(self, model: list[Tensor], test: Embedded) -> Tensor:
+        return torch.stack([self._distance(train, test.embedding) for train in model]).amin(0)
+
+    def _distance(self, train: Tensor, query: Tensor) -> Tensor:
+        """(N,) of query (N, D) to the mean of train (n, D)."""
         # Factorised one class at a time: 41 factors of 2048 x 2048 would take 1.4 GB.
-        train, query = (in_space(x, self.config.space) for x in (model, test.embedding))
+        train, query = (in_space(x, self.config.space) for x in (train, query))
         mean = train.mean(dim=0)
         centred = train - mean
         if centred.square().sum(dim=1).mean().sqrt() <= relative_zero(train):

@@ -241,6 +241,13 @@ def test_mahalanobis_equals_scikit_learns_ledoit_wolf(space):
     np.testing.assert_allclose(fitted_scores(MahalanobisConfig(space=space)), assemble(score_class), rtol=1e-6)
 
 
+def test_mahalanobis_of_domains_is_the_smaller_of_two():
+    domain = torch.arange(len(TRAIN)) % 2 + 1
+    train = dataclasses.replace(TRAIN, domain=domain)
+    parts = [fitted_scores(MahalanobisConfig(), train=train.select(domain == own)) for own in (1, 2)]
+    np.testing.assert_array_equal(fitted_scores(MahalanobisConfig(of="domain"), train=train), np.minimum(*parts))
+
+
 @pytest.mark.parametrize("a", [0.001, 0.5, 1.0])
 def test_mahalanobis_equals_its_definition(a):
     def score_class(rows, query):
@@ -400,7 +407,7 @@ CHANGES = {
     LogOddsConfig: {},
     ReconstructionConfig: {"summary": "std"},
     SelectiveMahalanobisConfig: {},
-    MahalanobisConfig: {"shrinkage": 0.1, "space": "raw"},
+    MahalanobisConfig: {"shrinkage": 0.1, "space": "raw", "of": "domain"},
     GmmConfig: {
         "components": 7, "covariance": "full", "pca": 5, "regularisation": 0.1, "space": "raw", "seed": 3,
     },

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import eval as evaluation
 import train_ddp
 from asd import sweep_jobs
 from asd.evaluator import BackgroundScoring
@@ -20,6 +22,14 @@ def score_inline(patch: pytest.MonkeyPatch) -> None:
         patch.setenv(name, value)
     patch.setattr("asd.figures.evaluation_figures", lambda *_: {})
     patch.setattr(BackgroundScoring, "submit", lambda self, step: score_folder(self._folder.evaluation(step)))
+
+
+def score_run(run: Path, out: Path, *words: str) -> Path:
+    """eval.py score for the best checkpoint of a run; the folder that it wrote."""
+    with pytest.MonkeyPatch.context() as patch:
+        score_inline(patch)
+        assert evaluation.main(["score", "--run", str(run), "--out", str(out), *words]) == 0
+    return out
 
 
 def sweep_inline(patch: pytest.MonkeyPatch) -> list[list[str]]:

@@ -17,6 +17,7 @@ from asd.errors import UserError
 from asd.metrics import read_scores, scores_csv
 from asd.run_folder import RunFolder
 from tests.system.conftest import FinishedRun
+from tests.system.inline import score_run
 from tests.system.launch import succeed, train_words
 
 
@@ -64,9 +65,7 @@ def test_scores_do_not_depend_on_batch_mates(finished_run: FinishedRun, tmp_path
 @pytest.fixture(scope="module")
 def scored2022(run2022: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What eval.py score makes of the run's best checkpoint."""
-    out = tmp_path_factory.mktemp("scored2022") / "out"
-    assert evaluation.main(["score", "--run", str(run2022), "--out", str(out)]) == 0
-    return out
+    return score_run(run2022, tmp_path_factory.mktemp("scored2022") / "out")
 
 
 def test_score_files_give_the_official_score_of_the_report(scored2022: Path, tmp_path: Path) -> None:
@@ -102,7 +101,7 @@ def test_other_sets_have_no_score_files(scored2022: Path, tmp_path: Path) -> Non
 
 def test_a_quick_look_takes_so_many_test_clips_of_each_class_and_domain(run2022: Path, tmp_path: Path) -> None:
     words = ["evaluate.test_clips_per_class=1", "evaluate.fit_clips_per_class=2"]
-    assert evaluation.main(["score", "--run", str(run2022), "--out", str(tmp_path / "out"), *words]) == 0
+    score_run(run2022, tmp_path / "out", *words)
     clips = read_scores(tmp_path / "out" / "scores.csv")
     groups = sorted(zip(clips.machine_type, clips.machine_id, clips.domain, strict=True))
     assert groups == sorted((t, i, d) for t in ("fan", "valve") for i in ("00", "01") for d in ("source", "target"))
@@ -133,9 +132,7 @@ def test_a_flip_of_no_class_is_refused_before_anything(factory2022: Path, run202
 
 def test_a_flip_of_a_machine_that_a_run_leaves_out_is_none_of_its_own(run2022: Path, tmp_path: Path) -> None:
     """One command for the runs of all machine types may name a class of one of them."""
-    words = ["evaluate.flip=[gearbox/00, fan/01]"]
-    assert evaluation.main(["score", "--run", str(run2022), "--out", str(tmp_path / "out"), *words]) == 0
-    found = report(tmp_path / "out")
+    found = report(score_run(run2022, tmp_path / "out", "evaluate.flip=[gearbox/00, fan/01]"))
     assert found["flip"] == ["fan/01"]
     assert found["warnings"] == ["the scores of fan/01 are turned around (evaluate.flip)"]
 
