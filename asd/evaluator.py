@@ -52,7 +52,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
-    test_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, for a quick look; None: all
+    test_clips_per_class: pydantic.PositiveInt | None = None  # (and held-out ones) by domain, for a look; None: all
     average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
     flip: tuple[str, ...] = ()  # classes (fan/00) whose scores count the other way round, as one submission of S5
     threshold: ThresholdConfig = GammaConfig()  # of normal clips' scores, above which a clip is called an anomaly
@@ -78,12 +78,15 @@ class Evaluator:
     ) -> None:
         self.config, self.splits, self.loader, self.ranks, self.folder = config, splits, loader, ranks, folder
         self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
-        self.test_clips = subset_per_class(loader.manifest, splits.test, seed, config.test_clips_per_class)
+        few = config.test_clips_per_class
+        self.held_out, self.test_clips = (
+            subset_per_class(loader.manifest, clips, seed, few) for clips in (splits.validation, splits.test)
+        )
 
     def embed(self, task: nn.Module, step: int, epoch: float, target: Path, show_progress: bool = False) -> Evaluation:
         """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
         begin = time.perf_counter()
-        clips = np.unique(np.concatenate([self.fit_clips, self.splits.validation, self.test_clips]))
+        clips = np.unique(np.concatenate([self.fit_clips, self.held_out, self.test_clips]))
         rate = self.loader.manifest.sample_rate
         first = None if self.config.first_s is None else round(self.config.first_s * rate)
         samples = int(self.config.batch_audio_s * rate)
@@ -123,13 +126,13 @@ class Evaluator:
             scorers=self.config.scorers,
             flip=tuple(str(own) for own in manifest.classes if str(own) in self.config.flip),
             threshold=self.config.threshold,
-            validation=_validation(found, self.splits.validation),
+            validation=_validation(found, self.held_out),
             fit_clips=len(self.fit_clips),
             unreadable_clips=found.unreadable,
             logit_scale=logit_scale,
             embed_s=seconds,
         )
-        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.splits.validation, self.test_clips))
+        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.held_out, self.test_clips))
         write_embeddings(target, evaluation, *parts)
         return evaluation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,30 @@ def test_training_validation_and_test_share_nothing(small_manifest):
 def test_splits_change_with_the_seed_alone(small_manifest):
     first, again, other = (make_splits(small_manifest, seed, 0.1).validation.tolist() for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_clips_of_the_target_domain_all_train(domain_manifest):
+    splits = make_splits(domain_manifest, seed=0, val_fraction=0.25)
+    domain = np.array(domain_manifest.strings("domain"))
+    assert set(domain[splits.validation]) == {"source"}
+    assert np.bincount(domain_manifest.class_index[splits.validation]).tolist() == [4] * 6  # of 16 source clips each
+    of_target = splits.train[domain[splits.train] == "target"]
+    assert np.bincount(domain_manifest.class_index[of_target]).tolist() == [3] * 6
+    assert len(splits.train) + len(splits.validation) == len(domain_manifest.select("train"))
+
+
+def test_a_subset_takes_so_many_of_every_domain(domain_manifest):
+    subset = subset_per_class(domain_manifest, domain_manifest.select("train"), seed=0, per_class=4)
+    groups = zip(
+        domain_manifest.strings("machine_type", subset),
+        domain_manifest.strings("machine_id", subset),
+        domain_manifest.strings("domain", subset),
+        strict=True,
+    )
+    found = Counter(groups)
+    assert {count for (_, _, domain), count in found.items() if domain == "source"} == {4}
+    assert {count for (_, _, domain), count in found.items() if domain == "target"} == {3}  # all there are
+    assert len(found) == 12
 
 
 def test_a_class_without_training_clips_is_refused(small_manifest):

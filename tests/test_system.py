@@ -1,0 +1,40 @@
+"""What a config asks of a set, refused before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asd.config import RunConfig, load_config
+from asd.data.restrict import restrict
+from asd.errors import UserError
+from asd.system import build_task
+
+TINY = Path(__file__).parent / "system" / "tiny.yaml"
+WINDOWS = ["windows.frames=18", "windows.hop=9", "data.crop_s=0.7", "mixup=null"]
+
+
+def config_of(shards: Path, *words: str) -> RunConfig:
+    return load_config(TINY, [f"data.shards={shards}", *words])
+
+
+def test_a_flip_names_a_class_of_the_set(small_set, small_manifest):
+    build_task(config_of(small_set, "evaluate.flip=[fan/02, valve/04]"), small_manifest)
+    with pytest.raises(
+        UserError, match=r"evaluate\.flip names fan, which is no class of the set: it has fan/00, fan/02"
+    ):
+        build_task(config_of(small_set, "evaluate.flip=[fan/02, fan]"), small_manifest)
+
+
+def test_a_flip_may_be_of_a_machine_type_that_the_run_leaves_out(small_set, small_manifest):
+    build_task(config_of(small_set, "evaluate.flip=[valve/04]"), restrict(small_manifest, ["fan"]))
+
+
+def test_every_clip_must_give_a_window(uneven_set, uneven_manifest):
+    config = config_of(uneven_set, *WINDOWS)
+    seconds = config.frontend.samples_for(18) / 16_000
+    assert 0.5 < seconds < 0.7  # the 13 + 3 + 3 clips of the first class have half a second
+    with pytest.raises(UserError, match=rf"19 clips of .* are shorter than the {seconds:.3f} s of a window .*_id_00_"):
+        build_task(config, uneven_manifest)
+    build_task(config, restrict(uneven_manifest, ["pump", "valve"]))
