@@ -76,7 +76,7 @@ class Evaluator:
     def __init__(
         self, config: EvaluateConfig, splits: Splits, loader: Loader, ranks: Ranks, folder: RunFolder, seed: int
     ) -> None:
-        self.config, self.splits, self.loader, self.ranks, self.folder = config, splits, loader, ranks, folder
+        self.config, self.loader, self.ranks, self.folder = config, loader, ranks, folder
         self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
         few = config.test_clips_per_class
         self.held_out, self.test_clips = (
