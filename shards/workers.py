@@ -58,7 +58,6 @@ class _Signals:
         if number:
             raise TerminatedError(128 + number)
 
-
     @contextmanager
     def held_back(self) -> Iterator[None]:
         """Within the block signals wait for `raise_received`; one that came is raised at its end."""
