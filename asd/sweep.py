@@ -99,8 +99,14 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
 def plan_then(args: argparse.Namespace, jobs: Sequence[Job]) -> list[Job]:
     """The second phase of every run."""
     runs = {(job.name, job.seed, job.part): job.config.run.dir for job in jobs}
-    words, out = [*args.overrides, *args.then], args.out / "then"
+    words, out = [*_without_length(args.overrides, args.then), *args.then], args.out / "then"
     return [_job(job.path, job.seed, job.part, words, out, lambda *key: runs[key]) for job in jobs]
+
+
+def _without_length(words: Sequence[str], then: Sequence[str]) -> list[str]:
+    """The words but for train.epochs and train.steps, where the second phase has a length of its own."""
+    length = ("train.epochs=", "train.steps=")
+    return [word for word in words if not (word.startswith(length) and any(t.startswith(length) for t in then))]
 
 
 def _job(path: Path, seed: int, part: str | None, overrides: Sequence[str], out: Path, former: Former | None) -> Job:

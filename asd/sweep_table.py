@@ -11,6 +11,7 @@ from rich.table import Table
 
 from asd.errors import UserError
 from asd.evaluator import Selection, best_step
+from asd.metrics.official import Summary, over_runs, rule_of
 from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.scoring import read_report
@@ -38,14 +39,18 @@ def summarise(jobs: Sequence[Job]) -> dict[str, Any]:
     """config → scorer → {auc, auc_sd, auc_by_seed, pauc …, auc_oracle …, seeds, types}: means over types, then seeds.
 
     Checkpoints are chosen by each run's own rule; the numbers called oracle are those of the choice on the test clips.
+    `official`, where the year has an official score: this and its parts (auc_source …), over the sections of all types.
     """
     table: dict[str, Any] = {}
     for name in dict.fromkeys(job.name for job in jobs):
         own = [job for job in jobs if job.name == name]
         seeds = [[j for j in own if j.seed == seed] for seed in dict.fromkeys(j.seed for j in own)]
-        chosen, oracle = ([_merge(jobs, rule) for jobs in seeds] for rule in (own[0].config.evaluate.select, "oracle"))
+        rule = own[0].config.evaluate.select
+        chosen, oracle = ([_merge(jobs, choice) for jobs in seeds] for choice in (rule, "oracle"))
         table[name] = {
-            scorer: _spread([types[scorer] for types in chosen]) | _oracle([types[scorer] for types in oracle])
+            scorer: _spread([types[scorer] for types in chosen])
+            | _oracle([types[scorer] for types in oracle])
+            | {"official": _official(seeds, rule, scorer)}
             for scorer in chosen[0]
         }
     return table
@@ -68,6 +73,30 @@ def _merge(jobs: Sequence[Job], rule: Selection) -> dict[str, TypeNumbers]:
     return merged
 
 
+def _official(seeds: Sequence[Sequence[Job]], rule: Selection, scorer: str) -> dict[str, Any] | None:
+    reports = [[report_of(job, rule) or {} for job in jobs] for jobs in seeds]
+    found = [[(report.get("official") or {}).get(scorer) for report in own] for own in reports]
+    return official_spread([[one for one in own if one is not None] for own in found])
+
+
+def official_spread(by_seed: Sequence[Sequence[Summary]]) -> dict[str, Any] | None:
+    """Official score and what it is made of, mean ± spread over seeds; each seed's runs count as one submission.
+
+    None where a seed has no official numbers, or its year no official score.
+    """
+    if not all(by_seed) or not (parts := rule_of(by_seed[0][0]["layout"]).official):
+        return None
+    merged = [over_runs(runs) for runs in by_seed]
+    numbers: dict[str, Any] = {}
+    for key in (*parts, "score"):
+        values = [m["official_score"] if key == "score" else m["harmonic_mean"][key] for m in merged]
+        known = [value for value in values if value is not None]
+        numbers[f"{key}_by_seed"] = values
+        numbers[key] = statistics.fmean(known) if known else None
+        numbers[f"{key}_sd"] = statistics.stdev(known) if len(known) > 1 else None
+    return numbers
+
+
 def _spread(by_seed: Sequence[TypeNumbers]) -> dict[str, Any]:
     numbers: dict[str, Any] = {"seeds": len(by_seed)}
     for key, reported in NUMBERS.items():
@@ -86,20 +115,32 @@ def _mean(types: TypeNumbers, key: str) -> float | None:
 
 
 def _rows(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    types = list(next(iter(next(iter(table.values())).values()))["types"])
-    head = ["config", "scorer", "seeds", "AUC", "pAUC", "AUC, oracle", *types]
+    """Types last: the terminal leaves them out."""
+    first = next(iter(next(iter(table.values())).values()))
+    types, official = list(first["types"]), _official_columns(first)
+    head = ["config", "scorer", "seeds", "AUC", "pAUC", "AUC, oracle", *official.values(), *types]
     rows = [
         [
             name,
             scorer,
             str(n["seeds"]),
             *(_pair(n, key) for key in ("auc", "pauc", "auc_oracle")),
+            *("–" if n["official"] is None else _pair(n["official"], key) for key in official),
             *(percent(n["types"].get(t)) for t in types),
         ]
         for name, scorers in table.items()
         for scorer, n in scorers.items()
     ]
     return head, rows
+
+
+def _official_columns(numbers: dict[str, Any]) -> dict[str, str]:
+    """Key → title of the year's own numbers, where it has an official score."""
+    if numbers["official"] is None:
+        return {}
+    return {
+        key: f"official {key.replace('_', ' ')}" for key in numbers["official"] if not key.endswith(("_sd", "_by_seed"))
+    }
 
 
 def _pair(numbers: dict[str, Any], key: str) -> str:
@@ -113,7 +154,7 @@ def markdown(table: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
     note = (
         "AUC and pAUC (FPR up to 0.1) in percent: per machine ID, mean over IDs, then types; ± over seeds. "
-        "Oracle: the checkpoint was chosen on the test clips."
+        "Oracle: the checkpoint was chosen on the test clips. Official: the year's rule, harmonic means over sections."
     )
     return "\n".join([*lines, "", note, ""])
 
@@ -121,7 +162,9 @@ def markdown(table: dict[str, Any]) -> str:
 def console_table(table: dict[str, Any]) -> Table:
     """The same for the terminal, without the machine types."""
     head, rows = _rows(table)
-    shown = Table(*head[:6], title="AUC and pAUC in percent; oracle: the checkpoint was chosen on the test clips")
+    first = next(iter(next(iter(table.values())).values()))
+    columns = len(head) - len(first["types"])
+    shown = Table(*head[:columns], title="AUC and pAUC in percent; oracle: the checkpoint was chosen on the test clips")
     for row in rows:
-        shown.add_row(*row[:6])
+        shown.add_row(*row[:columns])
     return shown

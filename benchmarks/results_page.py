@@ -152,14 +152,15 @@ def _named(row: str, scorer: str) -> str:
     return row if scorer == PRIMARY else f"its {UNTRAINED[scorer].replace('the same', 'untrained nearest neighbour')}"
 
 
-def slices_table(report: Report) -> str:
+def slices_table(report: Report, slices: Sequence[Slice] = SLICES) -> str:
     """What each row changes in its config, how many updates it made, and how well it learnt the classes."""
     head = ["config", "steps a run", "runs", "validation loss", "accuracy %", "full → slice"]
     rows = []
-    for row in SLICES:
+    for row in slices:
         if (cost := report["cost"].get(row.name)) is not None:
             steps = "–".join(str(n) for n in sorted(set(cost["steps"])))
-            learnt = [f"{cost['validation']['loss']:.3f}", f"{100 * cost['validation']['accuracy']:.1f}"]
+            loss, accuracy = (cost["validation"][key] for key in ("loss", "accuracy"))
+            learnt = ["–" if loss is None else f"{loss:.3f}", "–" if accuracy is None else f"{100 * accuracy:.1f}"]
             rows.append([shown(row), steps, str(cost["runs"]), *learnt, "; ".join(changes(row))])
     return markdown_table(head, rows)
 

@@ -8,7 +8,7 @@ dcase2020_task2_evaluator to dcase2024_task2_evaluator; 2025 keeps the rule. N c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,18 @@ def official_numbers(layout: str, machines: Sections) -> Summary:
         "machines": types,
     }
     return _nullable(summary)
+
+
+def over_runs(summaries: Sequence[Summary]) -> Summary:
+    """official_score and both means over all sections of several summaries of one year, a run for each machine type."""
+    rule = rule_of(summaries[0]["layout"])
+    machines = [machine for summary in summaries for machine in summary["machines"].values()]
+    sections = [
+        {name: math.nan if value is None else value for name, value in section.items()}
+        for machine in machines
+        for section in machine["sections"].values()
+    ]
+    return _nullable({"official_score": _official_score(rule, sections), **_means(sections)})
 
 
 def _official_score(rule: Rule, sections: Iterable[Numbers]) -> float:

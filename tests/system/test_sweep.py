@@ -268,3 +268,12 @@ def test_another_change_before_the_second_phase_is_another_run(phases: tuple[Pat
     changed = sweep.parse_args([*command[:-1], "train.steps=2"])
     assert not any(job.done for job in sweep.plan_then(changed, jobs))
     assert all(Path(job.config.run.dir).parents[1] == out / "then" for job in sweep.plan_then(changed, jobs))
+
+
+def test_the_second_phase_may_have_a_length_of_another_kind(small_set: Path, tmp_path: Path) -> None:
+    words = ["--config", str(TINY), "--out", str(tmp_path / "out"), f"data.shards={small_set}", "train.epochs=3"]
+    args = sweep.parse_args([*words, "--then", "train.steps=7"])
+    jobs = sweep.plan_jobs(args)
+    assert [(job.config.train.epochs, job.config.train.steps) for job in jobs] == [(3, None)]
+    (second,) = sweep.plan_then(args, jobs)
+    assert (second.config.train.epochs, second.config.train.steps) == (None, 7)
