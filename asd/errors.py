@@ -38,7 +38,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # All is closed by now. Taking the interpreter down while a native thread of the process group still asks for its
+        # All is closed by now. To take the interpreter down while a native thread of the process group asks for its
         # lock ends in std::terminate (seen once, after a complete run), which torchrun reports as a failure.
         os._exit(code)
     sys.exit(code)
