@@ -1,0 +1,65 @@
+"""How fast the parts are, beside floors and peers: docs/performance.md.
+
+python -m benchmarks.speed                        (make bench)
+python -m benchmarks.speed --parts loader packing
+
+Each part runs in a process of its own, measures all its contenders in the same rounds, and leaves its figures in
+data/speed/<part>.json; the page is renewed from what lies there. Peers that are not installed are skipped with a word:
+requirements-bench.txt names them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from asd.errors import UserError, run_main
+from benchmarks.machine import machine
+from benchmarks.speed import page
+from benchmarks.speed.part import save
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+PARTS = ("loader", "training", "public_code", "evaluation", "start_up", "packing", "gpu", "scale")  # scale reads the others
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of everything (default 5)")
+    parser.add_argument("--work", type=Path, default=Path("data/speed"), help="sets and figures (default data/speed)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated parts are renewed")
+    parser.add_argument("--public", type=Path, help="checkout of the public Noisy-ArcMix code, for part public_code")
+    args = parser.parse_args(argv)
+    if args.rounds < 1:
+        raise UserError("--rounds must be at least 1")
+    if len(args.parts) == 1:
+        measure(args.parts[0], args)
+    else:
+        for name in args.parts:
+            _in_a_process(name, sys.argv[1:] if argv is None else list(argv))
+    page.renew(args.page, args.work)
+    print(args.page)
+
+
+def measure(name: str, args: argparse.Namespace) -> None:
+    """Run one part and keep what it found."""
+    module = importlib.import_module(f"benchmarks.speed.{name}")
+    found = module.run(args)
+    if found is not None:
+        save(found, args.work / f"{name}.json", machine())
+
+
+def _in_a_process(name: str, words: list[str]) -> None:
+    """The last --parts counts, so the words of this call may stay as they are."""
+    print(f"== {name}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "benchmarks.speed", *words, "--parts", name], check=False)
+    if done.returncode:
+        raise UserError(f"part {name} failed, see above; the other parts' figures are kept")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,85 @@
+"""What a part of the suite found: tables, goals reached or missed, and figures that other parts reckon with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sections import markdown_table
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are shown."""
+
+    title: str  # a sentence: what is compared, and how it was measured
+    head: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        return f"{self.title}\n\n{markdown_table(self.head, self.rows)}"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the goals, with both sides of the ratio measured in the same rounds."""
+
+    what: str
+    found: list[float]  # of each round
+    goal: float
+    at_least: bool = True  # else: at most
+    unit: str = "×"
+
+    @property
+    def reached(self) -> bool:
+        middle = statistics.median(self.found)
+        return middle >= self.goal if self.at_least else middle <= self.goal
+
+    def cells(self) -> list[str]:
+        low, middle, high = (f"{f(self.found):.3g}" for f in (min, statistics.median, max))
+        sign = "≥" if self.at_least else "≤"
+        return [
+            self.what,
+            f"{sign} {self.goal:g} {self.unit}",
+            f"{middle} ({low} – {high})",
+            "yes" if self.reached else "**no**",
+        ]
+
+
+GOALS_HEAD = ["goal", "wanted", "found: median (range)", "reached"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """All that one part of the suite has to say."""
+
+    tables: list[Table]
+    goals: list[Goal] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # what was skipped, and why; what a reader must know
+    figures: dict[str, float] = field(default_factory=dict)  # by name, for the page on scale
+
+    def markdown(self) -> str:
+        goals = [markdown_table(GOALS_HEAD, [goal.cells() for goal in self.goals])] if self.goals else []
+        return "\n\n".join([*(table.markdown() for table in self.tables), *goals, *self.remarks])
+
+
+def save(part: Part, path: Path, machine: Mapping[str, Any]) -> None:
+    """As json: the part and where and when it was measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": dict(machine), **dataclasses.asdict(part)}, indent=1))
+
+
+def load(path: Path) -> tuple[Part, dict[str, Any]]:
+    """A saved part, and its machine."""
+    found = json.loads(path.read_text())
+    return Part(
+        tables=[Table(**table) for table in found["tables"]],
+        goals=[Goal(**goal) for goal in found["goals"]],
+        remarks=found["remarks"],
+        figures=found["figures"],
+    ), found["machine"]
