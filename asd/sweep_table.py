@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from asd.errors import UserError
 from asd.evaluator import Selection, best_step
@@ -116,8 +119,7 @@ def _mean(types: TypeNumbers, key: str) -> float | None:
 
 def _rows(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Types last: the terminal leaves them out."""
-    first = next(iter(next(iter(table.values())).values()))
-    types, official = list(first["types"]), _official_columns(first)
+    types, official = _types(table), _official_columns(next(iter(next(iter(table.values())).values())))
     head = ["config", "scorer", "seeds", "AUC", "pAUC", "AUC, oracle", *official.values(), *types]
     rows = [
         [
@@ -160,11 +162,25 @@ def markdown(table: dict[str, Any]) -> str:
 
 
 def console_table(table: dict[str, Any]) -> Table:
-    """The same for the terminal, without the machine types."""
+    """The same for 80 columns: a line for each config, its scorers below; without what only a wide page can show."""
     head, rows = _rows(table)
-    first = next(iter(next(iter(table.values())).values()))
-    columns = len(head) - len(first["types"])
-    shown = Table(*head[:columns], title="AUC and pAUC in percent; oracle: the checkpoint was chosen on the test clips")
-    for row in rows:
-        shown.add_row(*row[:columns])
-    return shown
+    shown = [at for at, title in enumerate(head[: len(head) - len(_types(table))]) if _is_for_a_terminal(title)]
+    narrow = Table(
+        box=box.SIMPLE_HEAD, title="AUC and pAUC in percent; oracle: the checkpoint was chosen on the test clips"
+    )
+    narrow.add_column("config, scorer", overflow="fold")
+    for at in shown:
+        narrow.add_column(head[at].removesuffix(" score"), justify="right", no_wrap=True)
+    for name, scorers in itertools.groupby(rows, key=lambda row: row[0]):
+        narrow.add_row(Text(name, "bold"))
+        for row in scorers:
+            narrow.add_row(f"  {row[1]}", *(row[at] for at in shown))
+    return narrow
+
+
+def _is_for_a_terminal(title: str) -> bool:
+    return title == "official score" or not title.startswith(("official ", "config", "scorer", "seeds"))
+
+
+def _types(table: dict[str, Any]) -> list[str]:
+    return list(next(iter(next(iter(table.values())).values()))["types"])

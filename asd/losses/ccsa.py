@@ -23,19 +23,6 @@ class CCSAConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     da_lambda: float = pydantic.Field(0.9, ge=0, le=1)
 
 
-def ccsa(
-    source: Tensor,
-    target: Tensor,
-    source_classes: Tensor,
-    target_classes: Tensor,
-    margin: float,
-    counted: Tensor | None = None,
-) -> Tensor:
-    """½ semantic + ½ contrastive of embeddings (S, …) and (T, …) with classes (S,), (T,): a scalar."""
-    semantic, contrastive = ccsa_terms(source, target, source_classes, target_classes, margin, counted)
-    return 0.5 * semantic + 0.5 * contrastive
-
-
 def ccsa_terms(
     source: Tensor,
     target: Tensor,

@@ -17,11 +17,6 @@ def squared_errors(reconstruction: Tensor, target: Tensor) -> Tensor:
     return (reconstruction.float() - target.float()).square().flatten(2).mean(2)
 
 
-def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """(B, P, …) twice → (B,), the mean squared error of each clip."""
-    return squared_errors(reconstruction, target).mean(1)
-
-
 def summaries(errors: Tensor) -> Tensor:
     """(B, P) → (B, 3): mean, median (of an even number the mean of the middle two), standard deviation (divided by P).
 

@@ -23,7 +23,8 @@ from benchmarks.speed import page
 from benchmarks.speed.part import save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-PARTS = ("loader", "training", "public_code", "evaluation", "start_up", "packing", "gpu", "scale")  # scale reads the others
+# scale reads what the others found
+PARTS = ("loader", "training", "public_code", "evaluation", "start_up", "packing", "gpu", "scale")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
