@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import shutil
 import signal
@@ -30,9 +29,9 @@ import torch
 from asd.config import load_config
 from asd.errors import UserError, run_main
 from asd.loggers import read_metrics
-from benchmarks.results import PAGE, ROOT
+from benchmarks.machine import processor
+from benchmarks.results.slices import CONFIGS, SLICES
 from benchmarks.sections import markdown_table, replace_section
-from benchmarks.slices import CONFIGS, SLICES
 from shards import pack
 from shards.progress import clip_bar
 from shards.synth.clip import DEFAULT_SNR_DB, ROLES, Clip
@@ -40,6 +39,8 @@ from shards.synth.factory import CLIPS_PER_JOB, ClipsJob, FactoryConfig, write_c
 from shards.synth.layouts import LAYOUTS
 from shards.workers import available_cores, run_jobs
 
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "results.md"
 CLIP_S = 0.5
 Counts = tuple[int, int, int]  # training clips, normal and anomalous test clips
 TOY_CAR: dict[int, Counts] = {1: (1000, 350, 264)} | dict.fromkeys((2, 3, 4), (1000, 350, 265))
@@ -219,13 +220,7 @@ def machine(args: argparse.Namespace) -> str:
     ranks = f"{args.ranks} rank{'s' if args.ranks > 1 else ''}"
     if torch.cuda.is_available():
         return f"{ranks}, {torch.cuda.get_device_name()}, {args.precision}"
-    return f"{ranks} on {len(os.sched_getaffinity(0))} core(s), {_cpu()}, {args.precision}"
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    return found[1].strip() if found else platform.machine()
+    return f"{ranks} on {len(os.sched_getaffinity(0))} core(s), {processor()}, {args.precision}"
 
 
 if __name__ == "__main__":

@@ -11,12 +11,15 @@ import yaml
 
 from asd.config import check_frames
 from asd.errors import UserError
-from benchmarks import results, results_figure, results_page, slices
+from benchmarks.results import figure, machines, slices
+from benchmarks.results import page as results_page
+from benchmarks.results.__main__ import PAGE
+from benchmarks.results.runs import collect
+from benchmarks.results.slices import CONFIGS, SLICES, Slice
 from benchmarks.sections import replace_section
-from benchmarks.slices import CONFIGS, SLICES, Slice
 from tests.system.launch import TINY
 
-PUBLISHED = yaml.safe_load(results.PUBLISHED.read_text())
+PUBLISHED = yaml.safe_load(machines.PUBLISHED.read_text())
 FAMILIES = tuple(results_page.FAMILIES.values())
 SYSTEMS = {path.stem for path in CONFIGS.glob("*.yaml") if path.stem.startswith(FAMILIES)}
 ROWS = {row.name: row for row in SLICES}
@@ -126,9 +129,9 @@ def test_cost_is_what_the_runs_took() -> None:
 
 def test_the_page_is_renewed_and_its_own_words_stay(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
-    page.write_text(results.PAGE.read_text() + "\nmy own words\n")
+    page.write_text(PAGE.read_text() + "\nmy own words\n")
     for _ in range(2):  # renewing it again changes nothing
-        results.write_page(report_of(**GIVEN), page)
+        machines.write_page(report_of(**GIVEN), page)
         text = page.read_text()
         assert text.count("+13.0") == 1
         assert text.endswith("\nmy own words\n")
@@ -136,8 +139,8 @@ def test_the_page_is_renewed_and_its_own_words_stay(tmp_path: Path) -> None:
 
 
 def test_the_picture_has_a_dot_a_seed() -> None:
-    figure = results_figure.draw(report_of(**GIVEN)["scores"])
-    dots = [len(c.get_offsets()) for axes in figure.axes for c in axes.collections]
+    drawn = figure.draw(report_of(**GIVEN)["scores"])
+    dots = [len(c.get_offsets()) for axes in drawn.axes for c in axes.collections]
     assert dots == [3] * 3 * len(GIVEN)
 
 
@@ -161,7 +164,7 @@ def test_runs_once_in_order_and_goes_on(
     printed = capfd.readouterr().out
     assert printed.count("===") == 2  # the first was done already
     assert f"weights from {jobs[0].config.run.dir}" in printed
-    report = json.loads(json.dumps(results.collect(jobs, slots=2)))
+    report = json.loads(json.dumps(collect(jobs, slots=2)))
     assert list(report["scores"]) == ["former", "later"]
     assert report["seeds"] == [3]
     assert len(report["commits"]) == 1

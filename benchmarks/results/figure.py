@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asd.figures.panels import new_figure, style
-from benchmarks.results_page import FAMILIES, LEVEL, PRIMARY, REFERENCE, members
+from benchmarks.results.page import FAMILIES, LEVEL, PRIMARY, REFERENCE, members
 
 COLOURS = {PRIMARY: "#0b5c8c", "centroid": "#e07b00", "knn": "#2a9d5c"}
 GREY = {"untrained_knn": "#c4c4c4", LEVEL: "#777777"}

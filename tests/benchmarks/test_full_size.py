@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import full_size
-from benchmarks.slices import Slice
+from benchmarks.results.slices import Slice
 from shards.synth.clip import Clip
 from shards.synth.layouts import LAYOUTS
 from tests.system.launch import TINY

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.real_machines import aucs, table, train_and_score
 
-RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data" / "real_machines"
+RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "real_machines"
 UNTRAINED = "untrained nearest neighbour"
 
 

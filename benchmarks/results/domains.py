@@ -13,8 +13,8 @@ from asd.ensemble import NAME
 from asd.scoring import read_report
 from asd.sweep_jobs import Job, run_jobs
 from asd.sweep_table import official_spread
-from benchmarks import domain_page, domain_slices
-from benchmarks.runs import collect, make_factory
+from benchmarks.results import domain_page, domain_slices
+from benchmarks.results.runs import collect, make_factory
 from benchmarks.sections import replace_section
 
 PUBLISHED = Path(__file__).with_name("published_domains.yaml")

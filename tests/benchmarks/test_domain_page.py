@@ -13,13 +13,14 @@ import yaml
 from asd.config import check_frames
 from asd.metrics.official import SectionClips, official_numbers, over_runs
 from asd.sweep_table import official_spread
-from benchmarks import domain_page, domain_results, domain_slices, results
-from benchmarks.domain_page import BASELINE, FINETUNED, LEVEL, PRETRAINED, ROWS
-from benchmarks.domain_slices import CONFIGS, ENSEMBLES, MEMBERS, SLICES, TYPES
-from benchmarks.slices import Slice
+from benchmarks.results import domain_page, domain_slices, domains
+from benchmarks.results.__main__ import PAGE
+from benchmarks.results.domain_page import BASELINE, FINETUNED, LEVEL, PRETRAINED, ROWS
+from benchmarks.results.domain_slices import CONFIGS, ENSEMBLES, MEMBERS, SLICES, TYPES
+from benchmarks.results.slices import Slice
 from tests.system.launch import TINY
 
-PUBLISHED = yaml.safe_load(domain_results.PUBLISHED.read_text())
+PUBLISHED = yaml.safe_load(domains.PUBLISHED.read_text())
 FAMILIES = ("cpjku_", "pfu_", "vicreg_", "autoencoder", "mobilenet_v2", "wavenet")
 SYSTEMS = {path.stem for path in CONFIGS.glob("*.yaml") if path.stem.startswith(FAMILIES)} - {"wavenet_mu_law"}
 
@@ -113,7 +114,7 @@ def numbers(*by_seed: float) -> dict[str, Any]:
 
 
 def report_of() -> dict[str, Any]:
-    """As benchmarks.domain_results writes it."""
+    """As benchmarks.results.domains writes it."""
     scores: dict[str, Any] = {}
     special = {BASELINE: (0.5, 0.51, 0.52), LEVEL: (0.6, 0.6, 0.6), FINETUNED: (0.49, 0.52, 0.53)}
     for row in ROWS:
@@ -154,9 +155,9 @@ def test_published_figures_are_told_as_printed() -> None:
 
 def test_the_page_is_renewed_and_its_own_words_stay(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
-    page.write_text(results.PAGE.read_text() + "\nmy own words\n")
+    page.write_text(PAGE.read_text() + "\nmy own words\n")
     for _ in range(2):  # renewing it again changes nothing
-        domain_results.write_page(report_of(), page)
+        domains.write_page(report_of(), page)
         text = page.read_text()
         assert text.count("71.0 ± 1.2") == 0
         assert text.count("| WaveNet, frames |") == 1
@@ -174,7 +175,7 @@ def test_runs_once_and_the_former_phase_first(
     monkeypatch.setattr(domain_slices, "MEMBERS", ("first", "then"))
     jobs = domain_slices.plan(small_set, tmp_path / "runs", seeds=(3,))
     for _ in range(2):
-        domain_results.run(jobs, slots=1)
+        domains.run(jobs, slots=1)
     printed = capfd.readouterr().out
     assert printed.count("===") == 2
     assert f"weights from {jobs[0].config.run.dir}" in printed
@@ -182,4 +183,4 @@ def test_runs_once_and_the_former_phase_first(
     assert set(folders) == {(name, 3) for name in ENSEMBLES}
     found = json.loads((folders["all six", 3] / "report.json").read_text())
     assert len(found["ensemble"]["runs"]["fan"]) == 2  # no more than there are
-    assert domain_results.ensembles(folders)["all six"]["ensemble"]["official"] is None  # no domains in this set
+    assert domains.ensembles(folders)["all six"]["ensemble"]["official"] is None  # no domains in this set

@@ -14,7 +14,7 @@ from pathlib import Path
 from asd import sweep
 from asd.sweep_jobs import Job, run_jobs
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FACTORY = {"seed": 1, "clip_s": 1, "train_clips": 60, "test_clips": 30}  # options of shards.synth; clips per ID
 SEEDS = (0, 1, 2)
 SHORT = ("data.crop_s=1.0", "train.precision=fp32", "train.log_every=50")

@@ -1,4 +1,4 @@
-"""From the numbers of benchmarks.domain_results to the generated parts of docs/results.md."""
+"""From the numbers of benchmarks.results.domains to the generated parts of docs/results.md."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.domain_slices import ENSEMBLES, FACTORY, MEMBERS, SLICES, TYPES
-from benchmarks.results_page import cost_line, pair, slices_table, verdict
-from benchmarks.runs import factory_words
+from benchmarks.results.domain_slices import ENSEMBLES, FACTORY, MEMBERS, SLICES, TYPES
+from benchmarks.results.page import cost_line, pair, slices_table, verdict
+from benchmarks.results.runs import factory_words
 from benchmarks.sections import markdown_table
 from shards.synth.domains import shifted_kind
 from shards.synth.layouts import LAYOUTS, TYPES_2022

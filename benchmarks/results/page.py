@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asd.config import load_config
+from benchmarks.results.slices import CONFIGS, FACTORY, SLICES, Slice
 from benchmarks.sections import markdown_table
-from benchmarks.slices import CONFIGS, FACTORY, SLICES, Slice
 
 Report = Mapping[str, Any]
 PRIMARY = "softmax"

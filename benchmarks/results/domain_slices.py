@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asd import sweep
 from asd.sweep_jobs import Job
-from benchmarks.slices import CONFIGS, SEEDS, Slice
+from benchmarks.results.slices import CONFIGS, SEEDS, Slice
 
 # Options of shards.synth. Clips hold a window of 64 frames (2.016 s); the fourth section is for proxy outliers alone.
 FACTORY = {"layout": "dcase2022", "seed": 1, "clip_s": 2.2, "sections": 4, "train_clips": 100, "test_clips": 25}
