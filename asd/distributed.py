@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import socket
 import sys
 import time
@@ -26,6 +28,7 @@ from asd.errors import UserError, describe_os_error
 
 T = TypeVar("T")
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 DRIVER_FOLDER = Path("/proc/driver/nvidia/gpus")
 
 
@@ -131,6 +134,8 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     chosen = choose_precision(precision, device)
     if device.type == "cpu" and chosen == "bf16":
         _avoid_amx()
+    if device.type == "cpu":
+        _keep_freed_memory()
     if world_size > 1:
         _join("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", rank, world_size, timedelta(seconds=timeout_s))
     accelerator = Accelerator(
@@ -266,6 +271,18 @@ def _avoid_amx() -> None:
     """Keep oneDNN from AMX tiles: with them the bf16 convolution of torch 2.13 (3x3, stride 2, 64 channels or more)
     reads memory that nobody wrote where a map is two columns wide or less. Counts until the first convolution."""
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+
+
+def _keep_freed_memory() -> None:
+    """Keep glibc from handing every large tensor back to the kernel as soon as it is freed.
+
+    Without this each activation is mapped, faulted in page by page and zeroed anew at every step: half the time of a
+    step in fp32 on two cores of a virtual machine. GPU runs have torch's own caching allocator for that.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        set_option = ctypes.CDLL(None).mallopt
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 64 << 20)):
+            set_option(option, value)
 
 
 def _set_threads(device: torch.device) -> None:

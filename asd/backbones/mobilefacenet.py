@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
+from asd.backbones.prelu import PReLU
 from asd.backbones.tables import Row, scaled
 
 
@@ -101,7 +102,7 @@ def _conv(
     norm: NormKind,
 ) -> nn.Sequential:
     layers = [nn.Conv2d(inner, outer, kernel, stride, padding, groups=groups, bias=False), norm2d(norm, outer)]
-    return nn.Sequential(*layers) if linear else nn.Sequential(*layers, nn.PReLU(outer))
+    return nn.Sequential(*layers) if linear else nn.Sequential(*layers, PReLU(outer))
 
 
 def _init_conv(module: nn.Module) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
+from asd.backbones.prelu import PReLU
 
 STRIDE = 32  # of the whole network, along both axes
 
@@ -79,7 +80,7 @@ def _stem(channels: int, width: int, norm: NormKind) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, width, 7, 2, 3, bias=False),
         norm2d(norm, width),
-        nn.PReLU(width),
+        PReLU(width),
         nn.MaxPool2d(3, 2, 1),
     )
 
@@ -98,7 +99,7 @@ class Block(nn.Module):
             norm2d(norm, inner),
             nn.Conv2d(inner, outer, 3, 1, 1, bias=False),
             norm2d(norm, outer),
-            nn.PReLU(outer),
+            PReLU(outer),
             nn.Conv2d(outer, outer, 3, stride, 1, bias=False),
             norm2d(norm, outer),
         )

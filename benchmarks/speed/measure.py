@@ -17,7 +17,7 @@ def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> d
     """The figure of every contender in every round; the order is turned round every second time."""
     found: dict[str, Rounds] = {name: [] for name in contenders}
     for number in range(rounds):
-        for name in contenders if number % 2 == 0 else reversed(contenders):
+        for name in list(contenders)[:: -1 if number % 2 else 1]:
             gc.collect()
             found[name].append(contenders[name]())
     return found

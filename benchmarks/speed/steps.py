@@ -1,0 +1,244 @@
+"""Training steps of real configs, taken by the real trainer and timed part by part, on whatever device there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asd.checkpoint import CheckpointConfig
+from asd.config import RunConfig, load_config
+from asd.data.loader import Loader
+from asd.distributed import Ranks, start_ranks
+from asd.loggers import Loggers
+from asd.optim import build_optimizer
+from asd.signals import StopSignal
+from asd.system import build_task
+from asd.trainer import Parts, Trainer
+from asd.training import open_data
+from shards import pack
+from shards.synth import __main__ as synth
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+PARTS = ("data", "features", "forward", "backward", "clip and optimiser", "rest")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to train a config."""
+
+    config: str
+    batch: int
+    precision: str = "fp32"
+    compile: bool = False
+    channels_last: bool = True
+    reuse: bool = False  # the first batch again and again: the speed without the loader
+    words: tuple[str, ...] = ()  # further overrides
+
+    def load(self, shards: Path) -> RunConfig:
+        """The config with this setting; without lines of metrics, which are written every so many steps only."""
+        train = {
+            "global_batch": self.batch,
+            "precision": self.precision,
+            "compile": self.compile,
+            "channels_last": self.channels_last,
+            "reuse_first_batch": self.reuse,
+            "log_every": 1_000_000,
+        }
+        words = [f"train.{key}={str(value).lower()}" for key, value in train.items()]
+        return load_config(CONFIGS / f"{self.config}.yaml", [f"data.shards={shards}", *words, *self.words])
+
+    def with_(self, **changes: Any) -> Setting:
+        return replace(self, **changes)
+
+
+class Clock:
+    """When each part of a step ended: events on a GPU, which do not hold it up, the clock elsewhere."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: list[tuple[str, Any]] = []
+
+    def mark(self, part: str) -> None:
+        """What ran since the last mark belongs to a part."""
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append((part, event))
+        else:
+            self._marks.append((part, time.perf_counter()))
+
+    def read(self) -> dict[str, float]:
+        """Share of every part in all that was marked since the last reading; the first mark only begins."""
+        spent = dict.fromkeys(PARTS, 0.0)
+        if self._cuda:
+            torch.cuda.synchronize()
+        for (_, begin), (part, end) in zip(self._marks, self._marks[1:], strict=False):
+            spent[part] += begin.elapsed_time(end) if self._cuda else end - begin
+        self._marks.clear()
+        total = sum(spent.values())
+        return {part: seconds / total for part, seconds in spent.items()}
+
+
+class MarkedTrainer(Trainer):
+    """The trainer, taking a few steps at a time and telling a clock about their parts."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.clock = Clock(self.ranks.device)
+        self.model.train()
+        self._stream = self._batches()
+        task: Any = self.parts.task
+        self._mark_around(task, "rest", "forward")
+        if hasattr(task, "encoder"):
+            self._mark_around(task.encoder.frontend, "forward", "features")
+
+    def take(self, steps: int) -> None:
+        """What `run` does, without saving and evaluating."""
+        self.clock.mark("rest")
+        for _ in range(steps):
+            self._read_flags()
+            batch = next(self._stream)
+            self.clock.mark("data")
+            self._step(batch)
+            self._show()
+            self.clock.mark("rest")
+
+    def _mark_around(self, module: nn.Module, before: str, inside: str) -> None:
+        module.register_forward_pre_hook(lambda *_: self.clock.mark(before))
+        module.register_forward_hook(lambda *_: self.clock.mark(inside))
+
+    def _clip(self) -> Tensor:
+        self.clock.mark("backward")
+        return super()._clip()
+
+    def _update(self, norm: Tensor) -> None:
+        super()._update(norm)
+        self.clock.mark("clip and optimiser")
+
+
+class NoEvaluation:
+    """A trainer's evaluator that is never due."""
+
+    def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
+        raise AssertionError("never due")
+
+    def due(self, step: int) -> bool:
+        return False
+
+    def missing(self, step: int) -> bool:
+        return False
+
+    def protected_steps(self) -> Collection[int]:
+        return ()
+
+
+@dataclass
+class Session:
+    """A trainer that is warm."""
+
+    trainer: MarkedTrainer
+    batch: int  # clips of this rank
+    waits: list[float] = field(default_factory=list)  # share of the time in which data was waited for, of every call
+    shares: list[dict[str, float]] = field(default_factory=list)  # of every call
+
+    def clips_per_s(self, steps: int) -> float:
+        """Of this rank, over some steps."""
+        return self.batch / self.step_s(steps)
+
+    def step_s(self, steps: int) -> float:
+        """Mean seconds of a step; also leaves waits and shares of its parts."""
+        synchronise(self.trainer.ranks.device)
+        self.trainer.timer.read()
+        begin = time.perf_counter()
+        self.trainer.take(steps)
+        synchronise(self.trainer.ranks.device)
+        seconds = time.perf_counter() - begin
+        self.waits.append(self.trainer.timer.read()["data_wait_s"] * steps / seconds)
+        self.shares.append(self.trainer.clock.read())
+        return seconds / steps
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.trainer.parts.task.parameters() if p.requires_grad]
+
+
+def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2) -> Session:
+    """The trainer of a setting after its first steps, which allocate, choose kernels and compile."""
+    config = setting.load(shards)
+    data = open_data(config)
+    task = build_task(config, data.manifest)
+    loader = Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch)
+    crop = round(config.data.crop_s * data.manifest.sample_rate)
+    optimizer = build_optimizer(config.optim, task.parameters())
+    parts = bare_parts(task, optimizer, loader, data.plan, crop, ranks)
+    trainer = MarkedTrainer(config.train, config.optim, CheckpointConfig(), parts, None)
+    trainer.take(warm_up)
+    trainer.clock.read()
+    return Session(trainer, setting.batch // ranks.world_size)
+
+
+def bare_parts(
+    task: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader, plan: Any, crop: int, ranks: Ranks
+) -> Parts:
+    """What a trainer needs that neither logs, saves nor evaluates."""
+    return Parts(
+        task=task,
+        optimizer=optimizer,
+        loader=loader,
+        plan=plan,
+        crop=crop,
+        max_bad_clips=0,
+        ranks=ranks,
+        loggers=Loggers(),
+        stop=StopSignal(),
+        evaluate=NoEvaluation(),
+        checkpoints=Path(),
+        meta={},
+        config_yaml="",
+    )
+
+
+@contextmanager
+def sessions(settings: Sequence[Setting], shards: Path) -> Iterator[list[Session]]:
+    """All of them at once, so that they can take turns.
+
+    accelerate keeps one state a process; what differs, the precision, is bound when a model is wrapped, so the ranks
+    of the last session serve all of them. (Not so in fp16, whose scaler asks each time.)
+    """
+    opened = []
+    for setting in settings[:-1]:
+        with start_ranks(setting.precision, 600) as ranks:  # type: ignore[arg-type]
+            opened.append(open_session(setting, shards, ranks))
+    with start_ranks(settings[-1].precision, 600) as ranks:  # type: ignore[arg-type]
+        opened.append(open_session(settings[-1], shards, ranks))
+        try:
+            yield opened
+        finally:
+            for session in opened:
+                session.trainer.parts.loader.close()
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def make_set(work: Path, clips: int = 4, clip_s: float = 10.0) -> Path:
+    """A packed set of the 41 classes of DCASE 2020, so many training clips each, made where it is not there yet."""
+    shards = work / f"steps_{clips}x{clip_s:g}s"
+    if not (shards / "manifest.json").is_file():
+        recordings = work / f"{shards.name}_recordings"
+        words = f"--train-clips {clips} --test-clips 1 --clip-s {clip_s:g} --workers 2"
+        synth.main(["--layout", "dcase2020", "--out", str(recordings), *words.split()])
+        pack.main(["--layout", "dcase2020", "--source", str(recordings), "--out", str(shards)])
+        for path in sorted(recordings.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        recordings.rmdir()
+    return shards

@@ -1,0 +1,64 @@
+"""The part `gpu`, run on the CPU at tiny size: only the device differs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.speed import gpu
+from benchmarks.speed.step_costs import Counter, Peaks, measure_peaks
+from benchmarks.speed.steps import Setting
+
+TINY = ("data.crop_s=0.5", "frontend.n_mels=32", "backbone.width=8", "backbone.depths=[1,1,1,1]")
+
+
+def test_the_part_runs_end_to_end_on_a_cpu(tmp_path: Path) -> None:
+    setting = Setting("dcase2020_integrated", 8, words=TINY)
+    few = {"steps": 1, "warm_up": 1, "clips": 2, "clip_s": 0.5, "largest_batch": 16, "matrix": 64, "compiled": False}
+    sizes = gpu.Sizes({"small": setting}, {"small": 0.7}, **few)  # type: ignore[arg-type]
+    part = gpu.measure(argparse.Namespace(work=tmp_path, rounds=2), sizes, torch.device("cpu"))
+    speeds, shares, optimiser = part.tables
+    assert [row[2] for row in speeds.rows] == ["eager", "eager, first batch reused", "best batch"]
+    assert len(shares.rows[0]) == len(shares.head) and len(optimiser.rows[0]) == len(optimiser.head)
+    assert all(len(goal.found) == 2 for goal in part.goals)
+    assert min(part.figures.values()) > 0
+    assert part.figures["gpu.small.best_batch"] in (8, 16)
+    assert (tmp_path / "trace_small.json").stat().st_size > 1000
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_gpu_an_older_section_stays(tmp_path: Path) -> None:
+    assert gpu.run(argparse.Namespace(work=tmp_path, rounds=1)) is None
+
+
+def test_work_of_a_depthwise_convolution_counts_its_own_products() -> None:
+    layer, x = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), torch.randn(2, 8, 5, 6, requires_grad=True)
+    with Counter(Peaks(1e9, 1e9)) as forward:
+        y = layer(x)
+    grad = torch.ones_like(y)
+    with Counter(Peaks(1e9, 1e9)) as backward:
+        y.backward(grad)
+    products = 2 * (2 * 8 * 5 * 6) * 9
+    assert forward.work.flops == products and backward.work.flops == 2 * products
+    assert forward.work.bytes == 4 * (x.numel() + y.numel() + layer.weight.numel())
+    assert forward.work.roofline_s == pytest.approx(max(products, forward.work.bytes) / 1e9)
+
+
+def test_views_and_reserved_memory_cost_nothing_and_matmuls_their_products() -> None:
+    a, b = torch.randn(3, 4), torch.randn(4, 5)
+    with Counter(Peaks(1.0, 1.0)) as views:
+        a.t().view(4, 3).detach()
+        torch.empty(7)
+    assert views.work.bytes == 0
+    with Counter(Peaks(1.0, 1.0)) as matmul:
+        a @ b
+    assert matmul.work.flops == 2 * 3 * 4 * 5 and matmul.work.bytes == 4 * (12 + 20 + 15)
+
+
+def test_peaks_are_positive() -> None:
+    found = measure_peaks(torch.device("cpu"), torch.float32, 32)
+    assert found.flops > 0 and found.bytes > 0
