@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import sys
+import threading
 from types import ModuleType
+
+_importing = threading.Lock()
 
 
 def import_webdataset() -> ModuleType:
@@ -13,16 +17,21 @@ def import_webdataset() -> ModuleType:
     It imports torch only to be usable as a torch data set, and does well without it. Our own processes, which pack and
     end, tell it that there is none: 0.2 s of CPU a process instead of 1.4 to 2, in which 2,000 clips are packed.
     """
+    with _importing:  # no thread may look for torch meanwhile
+        if "webdataset.writer" not in sys.modules:
+            _import()
+        return sys.modules["webdataset"]
+
+
+def _import() -> None:
     lean = _is_our_process() and "torch" not in sys.modules
     if lean:
         sys.modules["torch"] = None  # type: ignore[assignment]  # import torch raises ModuleNotFoundError
     try:
-        import webdataset
-        import webdataset.writer
+        importlib.import_module("webdataset.writer")
     finally:
         if lean:
             del sys.modules["torch"]
-    return webdataset
 
 
 def _is_our_process() -> bool:

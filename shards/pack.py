@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from asd.audio.recording import AVERAGE, Channel, Conversion, Target
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
 from shards import report
-from shards.audio import AVERAGE, Channel, Conversion, Target
 from shards.ground_truth import join_ground_truth
 from shards.layouts import LAYOUTS, find_clips
 from shards.layouts.clip import Choices, Corpus
@@ -24,10 +24,10 @@ from shards.options import count, positive
 from shards.progress import clip_bar
 from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
 from shards.staging import check_out, refuse_taken, staged
-from shards.workers import available_cores, clean_up_on_signals, run_jobs
+from shards.workers import available_cores, clean_up_on_signals, run_jobs, run_jobs_in_threads
 from shards.writer import PackedShard, ShardJob, plan_shards, tar_bytes, write_shard
 
-BYTES_PER_WORKER = {"pcm16": 512 << 20, "flac": 32 << 20}  # about a second's work of one core
+BYTES_PER_PROCESS = 32 << 20  # a second's work of one core at FLAC, about what a process takes to start
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--channel", type=_channel, help="of recordings with several: a number from 0, or average")
     parser.add_argument("--shard-mib", type=positive, default=256, help="largest tar, MiB (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle, and of mimii's choice of test clips")
-    parser.add_argument("--workers", type=positive, help="processes (default: as many cores as are worth it)")
+    parser.add_argument("--workers", type=positive, help="threads, for flac processes (default: as are worth it)")
     parser.add_argument("--test-normals", type=count, help="mimii: normal test clips an ID (default: as the abnormal)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read or has other channels")
     parser.add_argument("--overwrite", action="store_true", help="replace a set at --out once the new one is complete")
@@ -98,7 +98,7 @@ def write_set(options: argparse.Namespace, found: Scan, target: Target) -> tuple
             max_bytes = options.shard_mib << 20
             jobs = plan_shards(found.clips, folder, target, max_bytes, options.seed, options.skip_bad)
             workers = options.workers or _workers_worth(needed, target)
-            shards = _write_shards(jobs, workers)
+            shards = _write_shards(jobs, workers, target)
             found.bad += [bad for shard in shards for bad in shard.bad]
             return _write_manifest(folder, options, found, target, shards), shards
     except OSError as error:
@@ -108,8 +108,8 @@ def write_set(options: argparse.Namespace, found: Scan, target: Target) -> tuple
 
 
 def _workers_worth(needed: int, target: Target) -> int:
-    """One process more for every second or so of work: each takes a second to start."""
-    return min(available_cores(), 1 + needed // BYTES_PER_WORKER[target.codec])
+    """A thread for every core; of processes one more for every second or so of work."""
+    return available_cores() if target.codec == "pcm16" else min(available_cores(), 1 + needed // BYTES_PER_PROCESS)
 
 
 def _check_space(folder: Path, needed: int, target: Target) -> None:
@@ -121,9 +121,11 @@ def _no_space(place: Path, needed: int) -> UserError:
     return UserError(f"no space left for {place}: it needs {needed / 2**30:.2f} GiB; free some, or change --out")
 
 
-def _write_shards(jobs: Sequence[ShardJob], workers: int) -> list[PackedShard]:
+def _write_shards(jobs: Sequence[ShardJob], workers: int, target: Target) -> list[PackedShard]:
+    """PCM is read, hashed and written outside the interpreter lock; a FLAC encoder calls back into Python."""
+    run = run_jobs_in_threads if target.codec == "pcm16" else run_jobs
     with clip_bar("packing", sum(len(job.clips) for job in jobs)) as bar:
-        return run_jobs(write_shard, jobs, workers, bar)
+        return run(write_shard, jobs, workers, bar)
 
 
 def _write_manifest(

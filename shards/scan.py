@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from asd.audio.recording import BadFileError, Header, Target, check_channels, read_header
 from asd.data.manifest import LABEL_NORMAL
 from asd.errors import UserError
-from shards.audio import BadFileError, Header, Target, read_header
 from shards.layouts.clip import Corpus, SourceClip
 from shards.progress import clip_bar
 
 SCAN_THREADS = 8
+CLIPS_A_TASK = 16  # handing a clip to a thread takes as long as reading its header
 READ_BYTES = 1 << 20
 
 
@@ -55,34 +56,22 @@ def scan(corpus: Corpus, target: Target, threads: int = SCAN_THREADS) -> Scan:
     clips = corpus.clips
     result = Scan([], remarks=corpus.remarks, notes=corpus.notes)
     with clip_bar("scanning", len(clips)) as bar, ThreadPoolExecutor(threads) as pool:
-        for clip, header in zip(clips, pool.map(lambda clip: _try_header(clip, target), clips), strict=True):
-            if isinstance(header, Header):
-                result.clips.append(ScannedClip(clip, header))
-            else:
-                result.bad.append(BadClip(clip, header))
-            bar.advance()
+        parts = [clips[at : at + CLIPS_A_TASK] for at in range(0, len(clips), CLIPS_A_TASK)]
+        for found in pool.map(lambda part: [_scanned(clip, target) for clip in part], parts):
+            result.clips += [item for item in found if isinstance(item, ScannedClip)]
+            result.bad += [item for item in found if isinstance(item, BadClip)]
+            bar.advance(len(found))
     result.duplicates = find_duplicates(result.clips)
     return result
 
 
-def _try_header(clip: SourceClip, target: Target) -> Header | BadFileError:
+def _scanned(clip: SourceClip, target: Target) -> ScannedClip | BadClip:
     try:
         header = read_header(clip.path)
-        _check_channels(header, target)
+        check_channels(header, target)
     except BadFileError as error:
-        return error
-    return header
-
-
-def _check_channels(header: Header, target: Target) -> None:
-    if target.channel is None and header.channels > 1:
-        raise BadFileError("channels", f"it has {header.channels} channels")
-    if isinstance(target.channel, int) and target.channel >= header.channels:
-        raise BadFileError("channels", f"it has {_channels(header.channels)}, numbered from 0")
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
+        return BadClip(clip, error)
+    return ScannedClip(clip, header)
 
 
 def find_duplicates(clips: Sequence[ScannedClip], threads: int = SCAN_THREADS) -> list[tuple[SourceClip, SourceClip]]:

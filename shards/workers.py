@@ -1,4 +1,4 @@
-"""Jobs over shards in several processes, with one progress bar, that stop at once when the main process does."""
+"""Jobs over shards in several processes or threads, with one progress bar; they stop at once when the main one does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -98,10 +98,31 @@ def run_jobs(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], worke
         with _ctrl_c_blocked():
             futures = [pool.submit(_call, function, job) for job in jobs]
         try:
-            _watch(futures, clips_done, bar)
+            _watch(futures, lambda: bar.at(clips_done.value))
             return [future.result() for future in futures]
         except BrokenProcessPool:
             raise UserError("a worker process was killed (out of memory?): try fewer --workers") from None
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def run_jobs_in_threads(
+    function: Callable[[Job, Tick], Result], jobs: Sequence[Job], workers: int, bar: Bar
+) -> list[Result]:
+    """The same in threads, for jobs that leave the interpreter lock to others: no worker has to be started."""
+    stop = threading.Event()
+
+    def tick() -> None:
+        if stop.is_set():
+            raise StoppedError
+        bar.advance()
+
+    with _signals.held_back(), ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(function, job, tick) for job in jobs]
+        try:
+            _watch(futures)
+            return [future.result() for future in futures]
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -126,15 +147,15 @@ def _run_here(function: Callable[[Job, Tick], Result], jobs: Sequence[Job], bar:
         return [function(job, tick) for job in jobs]
 
 
-def _watch(futures: Sequence[Future[Any]], clips_done: Any, bar: Bar) -> None:
-    """Move the bar until all is done; raise what the first failed job raised."""
+def _watch(futures: Sequence[Future[Any]], move_bar: Callable[[], None] = lambda: None) -> None:
+    """Wait until all is done; raise what the first failed job raised."""
     pending: set[Future[Any]] = set(futures)
     while pending:
         _signals.raise_received()
         finished, pending = wait(pending, timeout=POLL_S, return_when=FIRST_EXCEPTION)
         for future in finished:
             future.result()
-        bar.at(clips_done.value)
+        move_bar()
 
 
 def _start_worker(clips_done: Any, stop: Any) -> None:

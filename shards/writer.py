@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
+import os
 import random
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 import soundfile
 
+from asd.audio.recording import BadFileError, Conversion, Target, read_canonical, read_pcm16
+from asd.audio.wav import HEADER_BYTES, canonical_header
 from asd.data.manifest import SPLITS, Shard
 from asd.errors import UserError
-from shards.audio import BadFileError, Conversion, Target, read_canonical, read_pcm16
+from shards.hashed_file import HashedFile
 from shards.lean import import_webdataset
 from shards.scan import BadClip, ScannedClip
-from shards.wav import HEADER_BYTES, canonical_header
 from shards.workers import Tick
 
 if TYPE_CHECKING:
@@ -95,7 +96,12 @@ def tar_bytes(item: ScannedClip, target: Target) -> int:
     """Bytes a clip takes in a tar, uncompressed: two headers and two members, each filled up to whole blocks."""
     frames = target.frames(item.header)
     members = (HEADER_BYTES + 2 * frames, len(clip_json(item, frames, target.sample_rate)))
-    return sum(TAR_BLOCK + -(-member // TAR_BLOCK) * TAR_BLOCK for member in members)
+    return sum(TAR_BLOCK + _blocks(member) for member in members)
+
+
+def _blocks(size: int) -> int:
+    """Bytes of a member filled up to whole blocks."""
+    return -(-size // TAR_BLOCK) * TAR_BLOCK
 
 
 def clip_json(item: ScannedClip, frames: int, sample_rate: int) -> bytes:
@@ -121,22 +127,21 @@ def write_shard(job: ShardJob, tick: Tick) -> PackedShard:
     The bytes depend on the clips and the target alone: no times, no owners.
     """
     done, bad, packed = Conversion(), [], []
-    with job.path.open("wb", buffering=0) as file:
-        hashed = _HashingFile(file)
-        with closing(_tar_writer(hashed)) as tar:
-            for item in job.clips:
-                try:
-                    packed.append((item, _write_clip(tar, item, job.target, done)))
-                except BadFileError as error:
-                    if not job.skip_bad:
-                        raise UserError(f"{item.clip.path}: {error.detail}; {HOW_TO_SKIP}") from None
-                    bad.append(BadClip(item.clip, error))
-                tick()
-    shard = Shard(file=job.path.name, bytes=hashed.size, sha256=hashed.digest.hexdigest(), clips=len(packed))
-    return PackedShard(shard, _locate(job, packed), done, bad)
+    with HashedFile(job.path) as file, closing(_tar_writer(file)) as tar:
+        for item in job.clips:
+            try:
+                packed.append(_write_clip(tar, item, job.target, done))
+            except BadFileError as error:
+                if not job.skip_bad:
+                    raise UserError(f"{item.clip.path}: {error.detail}; {HOW_TO_SKIP}") from None
+                bad.append(BadClip(item.clip, error))
+            tick()
+    _check_places(job, packed)
+    shard = Shard(file=job.path.name, bytes=file.size, sha256=file.sha256, clips=len(packed))
+    return PackedShard(shard, packed, done, bad)
 
 
-def _tar_writer(file: _HashingFile) -> TarWriter:
+def _tar_writer(file: HashedFile) -> TarWriter:
     """webdataset's writer, given a tar that passes a clip on in one piece: its own cuts clips into 10 KiB records."""
     writer = import_webdataset().writer.TarWriter(file, user="", group="", mtime=0, encoder=False)
     writer.tarstream = tarfile.TarFile(
@@ -145,32 +150,15 @@ def _tar_writer(file: _HashingFile) -> TarWriter:
     return writer
 
 
-def _write_clip(tar: TarWriter, item: ScannedClip, target: Target, done: Conversion) -> int:
-    """Append the two members of a clip; returns its number of samples."""
+def _write_clip(tar: TarWriter, item: ScannedClip, target: Target, done: Conversion) -> PackedClip:
+    """Append the two members of a clip."""
     audio, frames = _encode(item, target, done)
     json_member = clip_json(item, frames, target.sample_rate)
+    begin = tar.tarstream.offset
     tar.write({"__key__": item.clip.key, "json": json_member, EXTENSIONS[target.codec]: audio})
-    return frames
-
-
-class _HashingFile:
-    """Passes writes on and hashes them: the tar is not read again for its hash."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.size += len(data)
-        left = memoryview(data)
-        while left:  # an unbuffered file may take less than it was given
-            left = left[self.file.write(left) :]
-        return len(data)
-
-    def tell(self) -> int:
-        return self.size
+    if target.codec == "flac":  # the writer sorts the members by name
+        return PackedClip(item, begin + TAR_BLOCK, len(audio), 0, frames)
+    return PackedClip(item, tar.tarstream.offset - _blocks(len(audio)), len(audio), HEADER_BYTES, frames)
 
 
 def _encode(item: ScannedClip, target: Target, done: Conversion) -> tuple[bytes, int]:
@@ -191,25 +179,11 @@ def _flac(raw: bytes, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _locate(job: ShardJob, packed: Sequence[tuple[ScannedClip, int]]) -> list[PackedClip]:
-    """Find the audio members by reading the finished tar, as a reader will."""
-    extension = "." + EXTENSIONS[job.target.codec]
-    with tarfile.open(job.path, "r:") as tar:
-        members = [member for member in tar if member.name.endswith(extension)]
-    with job.path.open("rb") as file:
-        return [_packed(file, *entry, member) for entry, member in zip(packed, members, strict=True)]
-
-
-def _packed(file: IO[bytes], item: ScannedClip, frames: int, member: tarfile.TarInfo) -> PackedClip:
-    assert member.name.split(".")[0] == item.clip.key, "the tar is not in the order it was written"
-    payload_offset = 0
-    if member.name.endswith(".wav"):
-        payload_offset = _payload_offset(file, member, frames)
-    return PackedClip(item, member.offset_data, member.size, payload_offset, frames)
-
-
-def _payload_offset(file: Any, member: tarfile.TarInfo, frames: int) -> int:
-    file.seek(member.offset_data)
-    header = file.read(HEADER_BYTES)
-    assert header[36:40] == b"data" and member.size == HEADER_BYTES + 2 * frames, "not the header that was written"
-    return HEADER_BYTES
+def _check_places(job: ShardJob, packed: Sequence[PackedClip]) -> None:
+    """Look into the finished tar for every audio member, where a reader will look for it."""
+    extension = EXTENSIONS[job.target.codec]
+    with job.path.open("rb", buffering=0) as file:
+        for item in packed:
+            found = os.pread(file.fileno(), TAR_BLOCK, item.offset - TAR_BLOCK)
+            name = f"{item.scanned.clip.key}.{extension}".encode()
+            assert found.startswith(name + b"\0"), "the tar is not laid out as the tar writer says"

@@ -34,7 +34,7 @@ def make_splits(manifest: Manifest, seed: int, val_fraction: float) -> Splits:
         empty = manifest.classes[int(np.flatnonzero(found == 0)[0])]
         raise UserError(f"class {empty} of {manifest.root} has no training clip: pack the set again without it")
     validation = normal[many][held_out]
-    return Splits(np.setdiff1d(normal, validation), validation, manifest.select("test"))
+    return Splits(np.setdiff1d(normal, validation, assume_unique=True), validation, manifest.select("test"))
 
 
 def subset_per_class(manifest: Manifest, clips: np.ndarray, seed: int, per_class: int | None) -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from asd.audio.recording import BadFileError, Target, read_header, read_pcm16
+from asd.audio.wav import canonical_header
 from asd.errors import UserError
 from shards import report
-from shards.audio import BadFileError, Target, read_header, read_pcm16
 from shards.layouts import find_clips
 from shards.layouts.clip import Corpus
 from shards.scan import refuse_unfit, scan
-from shards.wav import canonical_header
 from tests.shards.conftest import noise
 
 TARGET = Target(16_000)

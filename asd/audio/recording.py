@@ -1,4 +1,4 @@
-"""One recording: its header, and its samples as mono PCM16 at the rate of the set.
+"""One recording: its header, and its samples, or a part of them, as mono PCM16 at the rate of the set.
 
 Plain PCM16 WAV, which nearly all corpora are, is read without a decoder; everything else goes through soundfile.
 Legend: N samples per channel, K channels.
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from shards.wav import HEADER_BYTES, WavHeader, canonical_header, read_wav_header
+from asd.audio.wav import HEADER_BYTES, WavHeader, canonical_header, read_wav_header
 
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
 PROBE_BYTES = 4096
@@ -75,6 +75,14 @@ class Target:
         return -(-header.frames * self.sample_rate // header.rate)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples of a recording, from `begin` on, at its own rate."""
+
+    begin: int
+    frames: int
+
+
 def read_header(path: Path) -> Header:
     """The header of a recording. Raises BadFileError for what is unreadable, cut short or without samples."""
     try:
@@ -131,6 +139,18 @@ def _probe(descriptor: int, offset: int, size: int) -> int:
     return zlib.crc32(os.pread(descriptor, min(PROBE_BYTES, offset + size - middle), middle))
 
 
+def check_channels(header: Header, target: Target) -> None:
+    """Raises BadFileError where a recording has several channels without a choice, or not the one that was chosen."""
+    if target.channel is None and header.channels > 1:
+        raise BadFileError("channels", f"it has {header.channels} channels")
+    if isinstance(target.channel, int) and target.channel >= header.channels:
+        raise BadFileError("channels", f"it has {_channels(header.channels)}, numbered from 0")
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
 def read_canonical(path: Path, header: Header, target: Target) -> bytes | None:
     """The whole WAV of a recording that already is what packing writes, in one read; None where it is not."""
     if header.data_offset != HEADER_BYTES or header.channels != 1 or header.rate != target.sample_rate:
@@ -140,17 +160,18 @@ def read_canonical(path: Path, header: Header, target: Target) -> bytes | None:
     return whole if whole.startswith(canonical_header(payload, header.rate)) else None
 
 
-def read_pcm16(path: Path, header: Header, target: Target) -> tuple[np.ndarray, Conversion]:
-    """A recording's samples, mono int16 at the target's rate (N,), and what was done to them.
+def read_pcm16(path: Path, header: Header, target: Target, part: Part | None = None) -> tuple[np.ndarray, Conversion]:
+    """A recording's samples, or those of a part of it, mono int16 at the target's rate (N,), and what was done to them.
 
     Raises BadFileError where the samples cannot be decoded or are fewer than the header says.
     """
-    done = Conversion()
+    done, part = Conversion(), part or Part(0, header.frames)
     if header.data_offset >= 0:
-        raw = _read_bytes(path, header.data_offset, 2 * header.channels * header.frames)
+        frame_bytes = 2 * header.channels
+        raw = _read_bytes(path, header.data_offset + frame_bytes * part.begin, frame_bytes * part.frames)
         samples = np.frombuffer(raw, dtype="<i2").reshape(-1, header.channels)
     else:
-        samples = _decode(path, header, done)
+        samples = _decode(path, header, part, done)
     mono = _one_channel(samples, target.channel, done)
     if header.rate != target.sample_rate:
         mono = _resample(mono, header.rate, target.sample_rate, done)
@@ -168,15 +189,19 @@ def _read_bytes(path: Path, offset: int, size: int) -> bytes:
     return raw
 
 
-def _decode(path: Path, header: Header, done: Conversion) -> np.ndarray:
-    """Samples (N, K) int16 of anything soundfile reads."""
+def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndarray:
+    """Samples (N, K) int16 of a part of anything soundfile reads."""
     exact = header.subtype in PCM16_SUBTYPES
     try:
-        samples, _ = soundfile.read(str(path), dtype="int16" if exact else "float32", always_2d=True)
+        samples, _ = soundfile.read(
+            str(path), part.frames, part.begin, dtype="int16" if exact else "float32", always_2d=True
+        )
     except (soundfile.SoundFileError, OSError) as error:
         raise BadFileError("unreadable", f"it cannot be decoded ({str(error).split(': ', 1)[-1]})") from None
-    if len(samples) != header.frames:
-        raise BadFileError("truncated", f"its header says {header.frames} samples, {len(samples)} are there")
+    if len(samples) != part.frames:
+        raise BadFileError(
+            "truncated", f"its header says {header.frames} samples, {part.begin + len(samples)} are there"
+        )
     if exact:
         return samples
     if not np.isfinite(samples).all():

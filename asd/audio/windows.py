@@ -1,0 +1,123 @@
+"""Recordings of any length, found in folders, in pieces that a network can take: long ones never lie in memory whole.
+
+Legend: T samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asd.audio.recording import Conversion, Header, Part, Target, check_channels, read_header, read_pcm16
+from asd.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Recordings of up to `longest` samples are heard whole, longer ones in windows of `length`, `hop` apart.
+
+    only: the network takes exactly `length`. Of recordings that would be heard whole it hears the beginning, and
+    those that are shorter are repeated, as in evaluation with `evaluate.first_s`.
+    """
+
+    length: int
+    hop: int
+    longest: int
+    only: bool = False
+
+    def begins(self, samples: int) -> Sequence[int] | None:
+        """First samples of the windows of a recording, the last of which ends with it; None: it is heard whole."""
+        if samples <= self.longest:
+            return None
+        last = samples - self.length
+        return [*range(0, last, self.hop), last]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A piece of a recording: (T,) int16 at the wanted rate, and where it begins, in seconds."""
+
+    begin_s: float
+    samples: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that can be opened, and what it is to become."""
+
+    path: Path
+    header: Header
+    target: Target
+    done: Conversion = field(default_factory=Conversion)  # counted as windows are read
+
+    @property
+    def samples(self) -> int:
+        """At the wanted rate."""
+        return self.target.frames(self.header)
+
+    @property
+    def seconds(self) -> float:
+        return self.header.frames / self.header.rate
+
+    def windows(self, cut: Cut) -> Iterator[Window]:
+        """Its windows in order. Raises BadFileError where the samples are not what the header says."""
+        begins = cut.begins(self.samples)
+        if begins is None:
+            samples = self._read(Part(0, self.header.frames))
+            yield Window(0.0, np.resize(samples[: cut.length], cut.length) if cut.only else samples)
+            return
+        for begin in begins:
+            yield Window(begin / self.target.sample_rate, self._read(self._part(begin, cut.length))[: cut.length])
+
+    def remarks(self) -> list[str]:
+        """What had to be done to the samples that were read so far."""
+        found = []
+        if self.done.resampled:
+            found.append(f"resampled from {self.header.rate} Hz")
+        if self.done.channels_averaged:
+            found.append(f"mean of {self.header.channels} channels")
+        if self.done.clipped_samples:
+            found.append(f"{self.done.clipped_samples} samples clipped")
+        return found
+
+    def _read(self, part: Part) -> np.ndarray:
+        samples, done = read_pcm16(self.path, self.header, self.target, part)
+        self.done.add(done)
+        return samples
+
+    def _part(self, begin: int, length: int) -> Part:
+        """Samples at the recording's own rate that give `length` or one more at the wanted one."""
+        rate, wanted = self.header.rate, self.target.sample_rate
+        frames = -(-length * rate // wanted)
+        return Part(min(begin * rate // wanted, self.header.frames - frames), frames)
+
+
+def open_recording(path: Path, target: Target) -> Recording:
+    """Raises BadFileError where it is none, or has not the channel that is wanted."""
+    header = read_header(path)
+    check_channels(header, target)
+    return Recording(path, header, target)
+
+
+def find_recordings(places: Sequence[Path]) -> list[Path]:
+    """The files named, and all in the folders named whose ending is that of an audio format, sorted by folder.
+
+    Raises UserError where a place is missing, or a folder holds no recording.
+    """
+    endings = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".aif"}
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in endings and path.is_file())
+            if not inside:
+                raise UserError(f"{place} holds no recordings (.wav, .flac and what else libsndfile reads)")
+            found += inside
+        elif place.exists():
+            found.append(place)
+        else:
+            raise UserError(f"there is no file or folder {place}")
+    return list(dict.fromkeys(found))
