@@ -36,7 +36,7 @@ check: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.ready
-	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.speed
 
 results: .venv/.ready
 	$(BIN)/python -m benchmarks.results

@@ -1,8 +1,10 @@
-"""Score checkpoints of a run on the test clips of its data set, or evaluate score files by the official rules.
+"""Score checkpoints of a run, evaluate score files by the official rules, make a detector of a run, judge recordings.
 
 python eval.py score --run runs/demo --checkpoint best      (or under torchrun, to embed with several ranks)
 python eval.py ensemble --runs runs/a runs/b runs/c --method mean --out runs/ensemble
 python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
+python eval.py export --run runs/demo --out detector.pt
+python eval.py clips --detector detector.pt recordings/today --machine fan --id 00
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asd.errors import run_main
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="{score,ensemble,report}")
+    commands = parser.add_subparsers(required=True, metavar="{score,ensemble,report,export,clips}")
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
     )
@@ -48,12 +54,46 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     report.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     report.set_defaults(command=_report)
+    _add_export(commands)
+    _add_clips(commands)
     args, rest = parser.parse_known_args(argv)  # parse_intermixed_args knows no subcommands
-    if any(word.startswith("-") for word in rest) or (rest and "overrides" not in args):
+    words = getattr(args, "overrides", getattr(args, "places", None))  # those may stand on both sides of an option
+    if any(word.startswith("-") for word in rest) or (rest and words is None):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
-        args.overrides += rest
+        words += rest if "overrides" in args else map(Path, rest)
     return args
+
+
+def _add_export(commands: Commands) -> None:
+    export = commands.add_parser("export", help="make one file of a run that scores recordings without its data")
+    export.add_argument("--run", type=Path, required=True, help="run folder, such as runs/demo")
+    export.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the detector, such as detector.pt")
+    export.add_argument(
+        "--scorer", action="append", default=[], help="a column of scores.csv to keep, repeatable (default: all)"
+    )
+    export.add_argument("--onnx", type=Path, metavar="FILE", help="also write the network as ONNX, checked equal")
+    export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
+    export.set_defaults(command=_export)
+
+
+def _add_clips(commands: Commands) -> None:
+    clips = commands.add_parser("clips", help="score and decision of recordings by a detector that export made")
+    clips.add_argument("--detector", type=Path, required=True, metavar="FILE", help="what eval.py export wrote")
+    clips.add_argument("places", type=Path, nargs="+", metavar="RECORDING", help="files, and folders of them")
+    clips.add_argument("--machine", metavar="TYPE", help="machine type (may be left out where there is one)")
+    clips.add_argument("--id", metavar="ID", help="machine ID (may be left out where the type has one)")
+    clips.add_argument("--scorer", help="which scorer of the detector (default: its primary one)")
+    clips.add_argument(
+        "--window", type=float, metavar="S", help="seconds heard at once of longer recordings (default: as in training)"
+    )
+    clips.add_argument("--overlap", type=float, default=0.0, metavar="F", help="of windows, 0 to below 1 (default 0)")
+    clips.add_argument("--channel", default="average", help="of several: a number from 0, or average (the default)")
+    clips.add_argument("--format", choices=("table", "csv", "json"), help="default: as --out ends, else table")
+    clips.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
+    clips.add_argument("--plot", type=Path, metavar="FOLDER", help="pictures of the scores over time")
+    clips.set_defaults(command=_clips)
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -74,10 +114,23 @@ def _report(args: argparse.Namespace) -> None:
     report_score_files(args.layout, args.scores, args.ground_truth, args.json)
 
 
+def _export(args: argparse.Namespace) -> None:
+    from asd.export import export_command
+    from asd.offline import load_run
+
+    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, args.onnx)
+
+
+def _clips(args: argparse.Namespace) -> int:
+    from asd.clips.command import Options, clips_command
+
+    words = {name: getattr(args, name) for name in Options.__dataclass_fields__ if name != "window_s"}
+    return clips_command(Options(**words, window_s=args.window))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    args.command(args)
-    return 0
+    return args.command(args) or 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
+from asd.stop import StopSignal
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -23,18 +24,29 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    from asd.config import load_config  # the heavy imports come after the command line is understood
+    if args.check:
+        return check(args)
+    with StopSignal() as stop:  # before the heavy imports: a signal that arrives meanwhile is not lost
+        return train(args, stop)
+
+
+def check(args: argparse.Namespace) -> int:
+    from asd import training
+    from asd.config import load_config
+
+    print(training.check(load_config(args.config, args.overrides), int(os.environ.get("WORLD_SIZE", 1))))
+    return 0
+
+
+def train(args: argparse.Namespace, stop: StopSignal) -> int:
+    from asd import training
+    from asd.config import load_config
     from asd.distributed import is_lost_peer, start_ranks
-    from asd.signals import StopSignal
-    from asd.training import check, train
 
     config = load_config(args.config, args.overrides)
-    if args.check:
-        print(check(config, int(os.environ.get("WORLD_SIZE", 1))))
-        return 0
-    with StopSignal() as stop, start_ranks(config.train.precision, config.train.timeout_s) as ranks:
+    with start_ranks(config.train.precision, config.train.timeout_s) as ranks:
         try:
-            return train(config, ranks, stop)
+            return training.train(config, ranks, stop)
         except RuntimeError as error:
             if not is_lost_peer(error):
                 raise

@@ -71,7 +71,7 @@ def embed_clips(
             with ranks.autocast():
                 out = task.embed(batch)  # type: ignore[operator]
             residuals.add(batch, out)
-            parts.append(_columns(out, batch, average))
+            parts.append(columns_of(out, batch, average))
 
     ranks.agree(own_share)  # a clip too short for the network may be on one rank alone
     return _gather(parts, residuals.gathered(), ranks, len(clips))
@@ -110,7 +110,7 @@ def _on_cpu(moments: ResidualMoments) -> ResidualMoments:
     return ResidualMoments(*(x.cpu() for x in _parts(moments)))
 
 
-def _columns(out: Embedding, batch: Batch, average: Average) -> tuple[Tensor, ...]:
+def columns_of(out: Embedding, batch: Batch, average: Average) -> tuple[Tensor, ...]:
     """The columns of Embedded and the loss, for the readable clips of a batch, on the CPU."""
     by_window = [out.embedding, out.logits]  # (B, P, …)
     if average == "embeddings":

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pydantic
-import torch
 from torch import nn
 
 from asd import checkpoint
@@ -28,6 +28,7 @@ from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
+from asd.scorers.embedded import all_finite
 from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
 from asd.signals import StopSignal
 
@@ -107,7 +108,7 @@ class Evaluator:
         seconds: float,
     ) -> Evaluation:
         assert found is not None
-        if not all(torch.isfinite(t).all() for t in (found.clips.embedding, found.clips.logits)):
+        if not (all_finite(found.clips.embedding) and all_finite(found.clips.logits)):
             raise UserError(
                 f"step {step}: the network gives embeddings that are not finite: lower optim.lr, use "
                 "train.precision=fp32, or go back to an earlier checkpoint"
@@ -237,10 +238,10 @@ class BackgroundScoring:
                 stdout=log,
                 stderr=log,
                 env=_scoring_environment(),
-                start_new_session=True,
+                process_group=0,  # out of reach of the terminal's Ctrl-C; a session would be an autogroup of its own
             ) as self._child,
         ):
-            os.setpriority(os.PRIO_PROCESS, self._child.pid, 19)
+            _yield_to_training(self._child.pid)
             if self._stopped:  # while it was starting
                 self._child.terminate()
             code = self._child.wait()
@@ -250,6 +251,18 @@ class BackgroundScoring:
                 print(f"warning: {warning}", file=sys.stderr, flush=True)
         elif not self._stopped:
             print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
+
+
+def _yield_to_training(pid: int) -> None:
+    """Give a process only what processor time is left over.
+
+    Niceness counts among the processes of one autogroup (sched(7)); between two, which is what two sessions are, each
+    gets half. An idle-class process also makes room the moment that a training thread wakes up, a nice one after its
+    slice of some milliseconds.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, 19)
+    with suppress(OSError):  # some sandboxes forbid it
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _scoring_environment() -> dict[str, str]:

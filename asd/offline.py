@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from torch import nn
 
 from asd import checkpoint
 from asd.config import RunConfig, load_config
@@ -72,7 +73,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     if out is not None:
         _refuse_foreign(out, EVALUATION_FILE)
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
-        _embed(run, step, target, ranks)
+        embed_checkpoint(run, step, target, ranks)
         report = ranks.on_main(lambda: score_folder(target, tsne=True))
         if ranks.is_main:
             Console().print(console_table(report))
@@ -127,7 +128,8 @@ def _refuse_foreign(out: Path, ours: str) -> None:
         raise UserError(f"--out {out} holds other files: name a new or empty folder")
 
 
-def _embed(run: Run, step: int, target: Path, ranks: Ranks) -> None:
+def embed_checkpoint(run: Run, step: int, target: Path, ranks: Ranks, test: bool = True) -> nn.Module:
+    """Embed the clips that scorers and thresholds go by, and the test clips, into target; returns the network."""
     config = run.config
     manifest = ranks.agree(lambda: open_shards(config.data))
     folder = checkpoint.step_path(run.folder.checkpoints, step)
@@ -138,8 +140,11 @@ def _embed(run: Run, step: int, target: Path, ranks: Ranks) -> None:
     task.load_state_dict(payload.model)
     loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
+    if not test:
+        splits = replace(splits, test=splits.test[:0])
     evaluator = Evaluator(config.evaluate, splits, loader, ranks, run.folder, config.train.seed)
     try:
         evaluator.embed(task, step, payload.meta["epoch"], target, show_progress=ranks.is_main)
     finally:
         loader.close()
+    return task

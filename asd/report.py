@@ -41,13 +41,18 @@ def write_report(folder: Path, clips: ClipScores, header: Mapping[str, Any]) -> 
     into report.json as it is. Raises UserError where a score is not finite, ValueError where header and body collide.
     """
     report = build_report(clips, header)
+    save_report(folder, clips, report)
+    return report
+
+
+def save_report(folder: Path, clips: ClipScores, report: Report) -> None:
+    """The files of `write_report`, of what `build_report` made of the same clips."""
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / REPORT_FILE).unlink(missing_ok=True)  # until the new one is there, the folder is not complete
     write_whole(folder / SCORES_FILE, scores_csv(clips))
     write_whole(folder / MARKDOWN_FILE, markdown(report))
     write_whole(folder / REPORT_FILE, text)
-    return report
 
 
 def build_report(clips: ClipScores, header: Mapping[str, Any]) -> Report:

@@ -122,6 +122,8 @@ def provenance() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
+    if revision := os.environ.get("ASD_REVISION"):  # an image knows its own; it holds no .git
+        return revision
     here = Path(__file__).parent
     try:
         done = subprocess.run(

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
-from types import FrameType
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from asd.distributed import Ranks
+from asd.stop import StopSignal, leave_word
 
-
-class StopSignal:
-    """Remembers that SIGTERM or SIGINT asked this process to stop; a second SIGINT stops at once."""
-
-    def __init__(self) -> None:
-        self.name: str | None = None
-
-    def __enter__(self) -> StopSignal:
-        self._former = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, _: FrameType | None) -> None:
-        if self.name == "SIGINT" and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+__all__ = ["Flags", "Seen", "StopSignal"]
 
 
 @dataclass(frozen=True)
@@ -65,4 +46,6 @@ class Flags:
             self._work.wait()
         nonfinite, stop, bad_clips = (value > 0 for value in self._flags.tolist())
         self._flags = self._work = None
+        if stop:
+            leave_word()
         return Seen(nonfinite, stop, bad_clips)

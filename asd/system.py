@@ -22,6 +22,11 @@ from asd.run_folder import RunFolder
 
 def open_shards(data: DataConfig) -> Manifest:
     """The packed set of a config, its tars looked into; where it is missing, the commands that make it."""
+    if "://" in data.shards:
+        from asd.data.cache import open_cached  # HTTP takes a fifth of a second to import
+
+        cached = open_cached(data.shards, Path(data.cache_dir).expanduser(), data.cache_gib)
+        return restrict(cached, data.machine_types, data.machine_ids)
     root = Path(data.shards)
     if not root.exists():
         raise UserError(

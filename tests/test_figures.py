@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from asd.figures import (
     angle_figure,
@@ -19,6 +20,7 @@ from asd.figures import (
     roc_figure,
     tsne_figure,
 )
+from asd.figures.flattened import flattened
 from asd.figures.tsne import MAX_CLIPS, layout
 from asd.metrics import ClipScores, auc, summarise
 from asd.scorers import Embedded
@@ -231,3 +233,12 @@ def test_an_evaluation_has_all_that_can_be_drawn(scale, tsne):
 
 def test_pyplot_stays_out():
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_flattened_figure_is_the_same_picture(tmp_path):
+    figure, other = (roc_figure(clips(2), "knn") for _ in range(2))  # each drawing lays a figure out a little anew
+    flat = flattened(other)
+    for name, own in (("figure", figure), ("flat", flat)):
+        own.savefig(tmp_path / f"{name}.png")
+    assert np.array_equal(*(imread(tmp_path / f"{name}.png") for name in ("figure", "flat")))
+    assert not flat.axes

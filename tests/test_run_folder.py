@@ -1,4 +1,4 @@
-"""One training at a time in a run folder."""
+"""One training at a time in a run folder, and what its numbers came from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from asd.run_folder import RunLock
+from asd.run_folder import RunLock, provenance
 
 
 def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) -> None:
@@ -17,3 +17,8 @@ def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) 
             second.take()
     with RunLock(tmp_path / "run") as third:
         third.take()
+
+
+def test_an_image_knows_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASD_REVISION", "v1.2-3-gabc")
+    assert provenance()["git_commit"] == "v1.2-3-gabc"

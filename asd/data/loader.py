@@ -26,7 +26,9 @@ from asd.data.streams import StreamsConfig
 class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Where the clips come from and how they are cut and read."""
 
-    shards: str = "data/dcase2020"
+    shards: str = "data/dcase2020"  # a folder, or where to fetch it from: https://…, s3://…, any URL of fsspec
+    cache_dir: str = "~/.cache/asd"  # where shards from elsewhere are kept on each node
+    cache_gib: pydantic.PositiveFloat | None = None  # that they may take: least recently used ones make room
     machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all
     machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
@@ -63,24 +65,22 @@ class Loader:
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
         """Batches of the requests. Each is valid until the next is asked for."""
-        buffers = deque(_Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
-        pending: deque[tuple[Future[Batch], _Buffer]] = deque()
+        free = deque(_Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
+        pending: deque[Future[tuple[Batch, _Buffer]]] = deque()
         upcoming = iter(requests)
         try:
             while True:
-                while buffers and (request := next(upcoming, None)) is not None:
-                    buffer = buffers.popleft()
-                    pending.append((self._pool.submit(self._fill, request, buffer), buffer))
+                while len(pending) <= self.prefetch and (request := next(upcoming, None)) is not None:
+                    pending.append(self._pool.submit(self._fill, request, free))
                 if not pending:
                     return
-                future, buffer = pending.popleft()
                 begin = time.perf_counter()
-                batch = future.result()
+                batch, buffer = pending.popleft().result()
                 self._wait_s += time.perf_counter() - begin
                 yield buffer.hand_over(batch, self.device)
-                buffers.append(buffer)
+                free.append(buffer)
         finally:
-            for future, _ in pending:
+            for future in pending:
                 future.cancel()
 
     def pop_wait_s(self) -> float:
@@ -89,14 +89,18 @@ class Loader:
         return waited
 
     def close(self) -> None:
+        if self.manifest.tars is not None:
+            self.manifest.tars.close()  # what is being fetched shall not hold up the end
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.reader.close()
 
-    def _fill(self, request: Request, buffer: _Buffer) -> Batch:
+    def _fill(self, request: Request, free: deque[_Buffer]) -> tuple[Batch, _Buffer]:
+        # The buffer used last still lies in the processor's cache; of pinned ones the oldest, whose copy is long done.
+        buffer = free.popleft() if self.device.type == "cuda" else free.pop()
         waveform = buffer.rows(len(request.clips), request.length)
         frames, valid = self.reader.read(request.clips, request.starts, waveform.numpy())
         clips, pin = request.clips, buffer.pin
-        return Batch(
+        batch = Batch(
             waveform=waveform,
             frames=pin(frames),
             clip_index=pin(clips),
@@ -107,6 +111,7 @@ class Loader:
             step=request.step,
             first_row=request.first_row,
         )
+        return batch, buffer
 
 
 class _Buffer:
@@ -121,7 +126,7 @@ class _Buffer:
         if self._copied is not None:
             self._copied.synchronize()
         if self._samples.numel() < clips * length:
-            self._samples = torch.empty(clips * length, dtype=torch.int16, pin_memory=self._pinned)
+            self._samples = _samples(clips * length, self._pinned)
         return self._samples[: clips * length].view(clips, length)
 
     def pin(self, column: np.ndarray) -> Tensor:
@@ -137,12 +142,27 @@ class _Buffer:
         return moved
 
 
+def _samples(count: int, pinned: bool) -> Tensor:
+    """Uninitialised int16 samples, (count,).
+
+    Those that need not be pinned come from numpy, which asks for huge pages, and whose memory begins 16 bytes into a
+    page. torch's begins 64 bytes into one, 20 behind where, modulo a tar's block, WAV samples begin (44): AMD
+    processors copy at half to a quarter of the speed to an offset in a page that is 1 to 63 bytes past the source's.
+    """
+    if pinned:
+        return torch.empty(count, dtype=torch.int16, pin_memory=True)
+    return torch.from_numpy(np.empty(count, dtype=np.int16))
+
+
 def training_requests(
     manifest: Manifest, plan: Plan, crop: int, epoch: int, step: int, rank: int, world_size: int
 ) -> Iterator[Request]:
     """This rank's requests from (epoch, step) on, without end; all streams of a step lie one behind the other."""
     while True:
         streams = list(plan.epoch(epoch).values())
+        if manifest.tars is not None:
+            own = [rank_slice(stream.T, rank, world_size).T[step:] for stream in streams]
+            manifest.tars.expect(np.concatenate(own, axis=1).ravel())
         for at in range(step, plan.steps_per_epoch):
             clips = np.concatenate([rank_slice(stream[at], rank, world_size) for stream in streams])
             starts = crop_starts(plan.seed, epoch, clips, manifest.frames[clips], crop)
@@ -154,5 +174,8 @@ def whole_clip_requests(
     manifest: Manifest, batches: Iterable[np.ndarray], first: int | None = None
 ) -> Iterator[Request]:
     """Requests for whole clips; each batch holds clip indices of one length. Or for the `first` samples of all."""
+    batches = list(batches)
+    if manifest.tars is not None and batches:
+        manifest.tars.expect(np.concatenate(batches))
     for clips in batches:
         yield Request(clips, np.zeros(len(clips), dtype=np.int64), first or int(manifest.frames[clips[0]]))

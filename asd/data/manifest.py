@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from asd.errors import UserError
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
+ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache) only, whose tars come when they are needed
 CODECS = ("pcm16", "flac")
 SPLITS = ("train", "test")
 DOMAINS = ("", "source", "target")
@@ -86,6 +87,21 @@ class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     notes: dict[str, int] = {}  # what packing counted on the way: skipped, resampled, duplicates
 
 
+class Tars(Protocol):
+    """Brings the tars of a cached set when they are needed. Thread-safe."""
+
+    keep_open: bool  # else a descriptor is to be closed after each read, so that the tar may make room for others
+
+    def open(self, shard: int) -> int:
+        """A new descriptor of a tar; OSError where it cannot be had."""
+
+    def expect(self, clips: np.ndarray) -> None:
+        """Fetch in the background what these clips need, which will be read in this order."""
+
+    def close(self) -> None:
+        """End all that is under way."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A packed set, open for reading. Numeric columns are numpy arrays of one entry a clip."""
@@ -93,6 +109,7 @@ class Manifest:
     root: Path
     file: ManifestFile
     table: pa.Table
+    tars: Tars | None = None  # None: all are in the folder
 
     @property
     def classes(self) -> tuple[MachineClass, ...]:
@@ -204,8 +221,18 @@ def load_manifest(root: Path) -> Manifest:
     path = root / MANIFEST_FILE
     if not path.is_file():
         raise UserError(f"{root} holds no {MANIFEST_FILE}: it is not a packed set, or packing did not finish")
+    file = parse_manifest(path.read_bytes(), str(path))
+    manifest = Manifest(root, file, _load_clips(root, file))
+    _check_shards(manifest)
+    _check_words(manifest)
+    _check_bounds(manifest)
+    return manifest
+
+
+def parse_manifest(content: bytes, path: str) -> ManifestFile:
+    """The content of a manifest.json; UserError, naming `path`, where it is none or was changed after packing."""
     try:
-        file = ManifestFile.model_validate_json(path.read_bytes())
+        file = ManifestFile.model_validate_json(content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -216,11 +243,7 @@ def load_manifest(root: Path) -> Manifest:
         raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
     if fingerprint_of(file.model_dump(mode="json", exclude={"fingerprint", "notes"})) != file.fingerprint:
         raise UserError(f"{path} was changed after packing (its fingerprint differs): copy it again, or pack again")
-    manifest = Manifest(root, file, _load_clips(root, file))
-    _check_shards(manifest)
-    _check_words(manifest)
-    _check_bounds(manifest)
-    return manifest
+    return file
 
 
 def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
@@ -229,13 +252,16 @@ def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
         raise UserError(f"{path} is missing: pack the set again")
     if sha256_of(path) != file.clips_sha256:
         raise UserError(f"{path} does not match {MANIFEST_FILE} (its hash differs): pack the set again")
-    table = pq.read_table(path)
+    with pq.ParquetFile(path) as clips:  # pq.read_table would import pyarrow's dataset layer first
+        table = clips.read()
     if not table.schema.equals(CLIPS_SCHEMA):
         raise UserError(f"{path} has other columns than format {FORMAT_VERSION}: pack the set again")
     return table.unify_dictionaries().combine_chunks()
 
 
 def _check_shards(manifest: Manifest) -> None:
+    if (manifest.root / ORIGIN_FILE).is_file():  # what is there was verified when it came
+        return
     for shard in manifest.file.shards:
         path = manifest.root / shard.file
         if not path.is_file():

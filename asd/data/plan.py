@@ -160,6 +160,8 @@ def split_validation(
 
 def crop_starts(seed: int, epoch: int, clips: np.ndarray, frames: np.ndarray, length: int) -> np.ndarray:
     """First sample of each clip's training crop: a function of (seed, epoch, clip index) alone."""
+    if (frames <= length).all():  # nothing to draw, and this runs in the training thread
+        return np.zeros(clips.shape, dtype=np.int64)
     room = np.maximum(frames - length, 0) + 1
     return (uniform(seed, epoch, clips) * room).astype(np.int64)
 

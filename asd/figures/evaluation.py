@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from asd.figures.angles import angle_figure, own_angles
 from asd.figures.comparison import comparison_figure
 from asd.figures.confusion import confusion_figure
+from asd.figures.flattened import flattened
 from asd.figures.histogram import histogram_figure
 from asd.figures.roc import roc_figure
 from asd.figures.tsne import tsne_figure
@@ -29,7 +30,8 @@ def evaluation_figures(
     logit_scale: float | None,
     tsne: bool,
 ) -> Figures:
-    """File name → figure. clips and test are the same clips; classes: (machine type, machine ID) of every class.
+    """File name → figure, drawn and flat. clips and test are the same clips; classes: (machine type, machine ID) of
+    every class.
 
     Angles are drawn where logit_scale says that logits are cosines, t-SNE (seconds) where it is asked for.
     """
@@ -48,7 +50,7 @@ def evaluation_figures(
         found["angles"] = angle_figure(clips, angles)
     if tsne:
         found["tsne"] = tsne_figure(clips, test.embedding.numpy())
-    return found
+    return {name: flattened(figure) for name, figure in found.items()}
 
 
 def _confusion(own: Embedded, classes: Sequence[tuple[str, str]], clips: str) -> Figure:

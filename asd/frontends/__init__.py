@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pydantic
+import torch
 from torch import nn
 
 from asd.frontends.log_mel import LogMel, LogMelConfig, Mixing
@@ -31,5 +32,6 @@ FrontendConfig = Annotated[LogMelConfig | STFTConfig | TASTConfig, pydantic.Fiel
 
 def build_frontend(config: FrontendConfig, sample_rate: int) -> nn.Module:
     """The frontend that a config names; it has `channels` and `bins`."""
-    frontend: nn.Module = FRONTENDS[config.name](config, sample_rate)
+    with torch.device("cpu"):  # filter banks are computed at once, also where the rest is a sketch (device meta)
+        frontend: nn.Module = FRONTENDS[config.name](config, sample_rate)
     return frontend

@@ -23,12 +23,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     labels (N,) of 0 and 1, scores (N,). Raises ValueError on NaN scores, other labels and unequal lengths.
     """
-    false, true = _roc_counts(labels, scores)
-    if false[-1] == 0 or true[-1] == 0:
-        return math.nan
-    # Trapezoids in whole numbers: no rounding before the one division.
-    twice_area = int(np.sum(np.diff(false) * (true[1:] + true[:-1])))
-    return twice_area / (2 * int(false[-1]) * int(true[-1]))
+    return _area(*_roc_counts(labels, scores))
 
 
 def partial_auc(labels: ArrayLike, scores: ArrayLike, max_fpr: float = PAUC_MAX_FPR) -> float:
@@ -38,15 +33,13 @@ def partial_auc(labels: ArrayLike, scores: ArrayLike, max_fpr: float = PAUC_MAX_
     """
     if not 0.0 < max_fpr <= 1.0:
         raise ValueError(f"max_fpr is {max_fpr}, it must lie in (0, 1]")
-    false, true = _roc_counts(labels, scores)
-    if false[-1] == 0 or true[-1] == 0:
-        return math.nan
-    fpr, tpr = false / false[-1], true / true[-1]
-    inside = int(np.searchsorted(fpr, max_fpr, side="right"))
-    x = np.append(fpr[:inside], max_fpr)
-    y = np.append(tpr[:inside], np.interp(max_fpr, fpr, tpr))
-    chance = max_fpr**2 / 2
-    return float(0.5 * (1 + (np.trapezoid(y, x) - chance) / (max_fpr - chance)))
+    return _partial_area(*_roc_counts(labels, scores), max_fpr)
+
+
+def both_aucs(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
+    """(AUC, pAUC) by one sort of the scores; nan and errors as in `auc`."""
+    counts = _roc_counts(labels, scores)
+    return _area(*counts), _partial_area(*counts, PAUC_MAX_FPR)
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
@@ -88,15 +81,39 @@ def _known(values: Iterable[float]) -> Floats:
     return array[~np.isnan(array)]
 
 
+def _area(false: Counts, true: Counts) -> float:
+    normals, anomalies = int(false[-1]), int(true[-1])
+    if not normals or not anomalies:
+        return math.nan
+    # Trapezoids in whole numbers: no rounding before the one division.
+    return int(np.dot(false[1:] - false[:-1], true[1:] + true[:-1])) / (2 * normals * anomalies)
+
+
+def _partial_area(false: Counts, true: Counts, max_fpr: float) -> float:
+    normals, anomalies = int(false[-1]), int(true[-1])
+    if not normals or not anomalies:
+        return math.nan
+    inside = int(
+        np.searchsorted(false / normals, max_fpr, side="right")
+    )  # points at or before max_fpr; at least (0, 0)
+    fpr, tpr = false[: inside + 1] / normals, true[: inside + 1] / anomalies  # and the one beyond, where there is one
+    area = float(np.dot(fpr[1:inside] - fpr[: inside - 1], tpr[1:inside] + tpr[: inside - 1])) / 2
+    if len(fpr) > inside:
+        width, slope = max_fpr - fpr[-2], (tpr[-1] - tpr[-2]) / (fpr[-1] - fpr[-2])
+        area += float(width * (tpr[-2] + slope * width / 2))
+    chance = max_fpr**2 / 2
+    return 0.5 * (1 + (area - chance) / (max_fpr - chance))
+
+
 def _roc_counts(labels: ArrayLike, scores: ArrayLike) -> tuple[Counts, Counts]:
     """Normals and anomalies at or above each distinct score, from the highest down, with a leading zero."""
     label, score = _checked(labels, scores)
-    order = np.argsort(-score, kind="stable")
-    label, score = label[order], score[order]
-    last_of_tie = np.append(score[1:] != score[:-1], True)[: score.size]
-    true = np.cumsum(label)[last_of_tie]
-    seen = np.flatnonzero(last_of_tie) + 1
-    return np.insert(seen - true, 0, 0), np.insert(true, 0, 0)
+    order = np.argsort(score)[::-1]  # ties count as one, so their order does not matter
+    score = score[order]
+    last_of_tie = np.flatnonzero(score[1:] != score[:-1])
+    seen = np.concatenate(([0], last_of_tie + 1, [score.size]))
+    true = np.concatenate(([0], np.cumsum(label[order])))[seen]
+    return seen - true, true
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Counts, Floats]:
@@ -105,6 +122,6 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Counts, Floats]:
         raise ValueError(f"labels {label.shape} and scores {score.shape} must be two lists of one length")
     if np.isnan(score).any():
         raise ValueError(f"{int(np.isnan(score).sum())} of {score.size} scores are NaN")
-    if not np.isin(label, (0, 1)).all():
+    if not ((label == 0) | (label == 1)).all():
         raise ValueError("labels must be 0 (normal) or 1 (anomaly): leave unlabelled clips out")
     return label.astype(np.int64), score

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,10 @@ class ClipScores:
 
     def groups(self) -> dict[str, dict[str, np.ndarray]]:
         """Machine type → machine ID → indices of its clips; both sorted by name."""
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> dict[str, dict[str, np.ndarray]]:
         found: dict[tuple[str, str], list[int]] = {}
         for index, pair in enumerate(zip(self.machine_type, self.machine_id, strict=True)):
             found.setdefault(pair, []).append(index)

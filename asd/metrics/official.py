@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from asd.errors import UserError
-from asd.metrics.auc import arithmetic_mean, auc, harmonic_mean, lowest, partial_auc
+from asd.metrics.auc import arithmetic_mean, auc, both_aucs, harmonic_mean, lowest
 from asd.metrics.clip_scores import ANOMALY, NORMAL
 
 NO_DECISION = -1
@@ -73,8 +73,8 @@ def detection_rates(labels: ArrayLike, decisions: ArrayLike) -> Numbers:
 
 def _pooled(clips: SectionClips) -> Numbers:
     """2020: all clips in one ROC."""
-    ranked = clips.label, clips.score
-    return {"auc": auc(*ranked), "pauc": partial_auc(*ranked), **detection_rates(clips.label, clips.decision)}
+    aucs = dict(zip(("auc", "pauc"), both_aucs(clips.label, clips.score), strict=True))
+    return aucs | detection_rates(clips.label, clips.decision)
 
 
 def _separate_domains(clips: SectionClips) -> Numbers:
@@ -91,10 +91,11 @@ def _shared_anomalies(clips: SectionClips) -> Numbers:
         met = clips.select(own | (clips.label == ANOMALY))
         aucs[f"auc_{domain}"] = auc(met.label, met.score)
         rates[domain] = detection_rates(clips.label[own], clips.decision[own])
+    of_both, pauc = both_aucs(clips.label, clips.score)
     return {
-        "auc": auc(clips.label, clips.score),
+        "auc": of_both,
         **aucs,
-        "pauc": partial_auc(clips.label, clips.score),
+        "pauc": pauc,
         **{f"{rate}_{domain}": rates[domain][rate] for rate in RATES for domain in DOMAINS},
     }
 
@@ -160,12 +161,13 @@ def _machine(layout: str, own: Mapping[str, Numbers], clips: Mapping[str, Sectio
 def _machine_2020(own: Mapping[str, Numbers], clips: Mapping[str, SectionClips]) -> Numbers:
     label = np.concatenate([section.label for section in clips.values()])
     score = np.concatenate([section.score for section in clips.values()])
+    auc_pooled, pauc_pooled = both_aucs(label, score)
     return {
         "auc_mean": arithmetic_mean(n["auc"] for n in own.values()),
         "pauc_mean": arithmetic_mean(n["pauc"] for n in own.values()),
         "auc_min": lowest(n["auc"] for n in own.values()),
-        "auc_pooled": auc(label, score),
-        "pauc_pooled": partial_auc(label, score),
+        "auc_pooled": auc_pooled,
+        "pauc_pooled": pauc_pooled,
     }
 
 

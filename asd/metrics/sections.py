@@ -28,18 +28,22 @@ def machines_of(clips: ClipScores) -> list[Machine]:
     return list(zip(clips.machine_type, clips.machine_id, strict=True))
 
 
+def _rows_of_machines(clips: ClipScores) -> dict[Machine, np.ndarray]:
+    """Indices of every machine's clips, machines sorted by name."""
+    return {(machine_type, own): rows for machine_type, ids in clips.groups().items() for own, rows in ids.items()}
+
+
 def decide_clips(
     clips: ClipScores, calibration: ClipScores, scorer: str, config: GammaConfig | PercentileConfig
 ) -> Decisions:
     """Decisions by a threshold for each machine, fitted to its normal calibration clips; -1 where it has none."""
-    normal, tested = machines_of(calibration), machines_of(clips)
+    normal, tested = _rows_of_machines(calibration), _rows_of_machines(clips)
     scores, decision = clips.scores[scorer], np.full(len(clips), NO_DECISION)
     thresholds: dict[Machine, Threshold] = {}
-    for machine in sorted(set(tested) & set(normal)):
-        own = np.array([m == machine for m in normal])
-        thresholds[machine] = fit_threshold(calibration.scores[scorer][own], config)
-        rows = np.array([m == machine for m in tested])
-        decision[rows] = decide(scores[rows], thresholds[machine].value)
+    for machine, rows in tested.items():
+        if machine in normal:
+            thresholds[machine] = fit_threshold(calibration.scores[scorer][normal[machine]], config)
+            decision[rows] = decide(scores[rows], thresholds[machine].value)
     return Decisions(decision, thresholds)
 
 

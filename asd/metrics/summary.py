@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from asd.metrics.auc import arithmetic_mean, auc, harmonic_mean, lowest, partial_auc
+from asd.metrics.auc import arithmetic_mean, both_aucs, harmonic_mean, lowest
 from asd.metrics.clip_scores import ANOMALY, NORMAL, UNKNOWN, ClipScores, check_finite
 
 Summary = dict[str, Any]
@@ -88,11 +88,11 @@ def _type_numbers(clips: ClipScores, scores: np.ndarray, ids: dict[str, np.ndarr
 
 def _id_numbers(label: np.ndarray, scores: np.ndarray) -> Summary:
     known = label != UNKNOWN
-    ranked = label[known], scores[known]
+    auc, pauc = both_aucs(label[known], scores[known])
     counts = _counts(label)
     return {
-        "auc": auc(*ranked),
-        "pauc": partial_auc(*ranked),
+        "auc": auc,
+        "pauc": pauc,
         "normals": counts["normals"],
         "anomalies": counts["anomalies"],
         "unlabelled": counts["unlabelled"],

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import numpy as np
 import pydantic
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from asd.errors import UserError
 
@@ -72,6 +71,8 @@ def decide(scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
 
 def _gamma_point(scores: NDArray[np.float64], share: float) -> float:
     """The fitted distribution's point below which `share` of it lies; nan where there is no fit."""
+    from scipy import stats  # here: half a second to import, and training never fits a threshold
+
     if scores.min() == scores.max():
         return math.nan
     try:

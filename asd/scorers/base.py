@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.scorers.embedded import Embedded
+from asd.scorers.embedded import Embedded, all_finite
 
 Model = TypeVar("Model")
 Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
@@ -38,30 +38,30 @@ class Scorer(Protocol):
 class PerClassScorer(ABC, Generic[Model]):
     """A scorer with one model per class, fitted to the class's training clips."""
 
-    reads: ClassVar[Reads] = "embedding"  # must be finite, or the clip is named
+    reads: ClassVar[Reads] = "embedding"  # the one column that the two methods see; finite, or the clip is named
     wants: ClassVar[Reads | None] = None  # what else a task must give
     by_clip: ClassVar[bool] = False  # what it reads is the same for all windows of a clip
 
     def __init__(self) -> None:
-        self._models: dict[int, Model] = {}
+        self.models: dict[int, Model] = {}
 
     def fit(self, train: Embedded) -> None:
         """Fit one model to the clips of each class found."""
+        train = train.only(self.reads)
         train = train.per_clip() if self.by_clip else train
         check_finite(getattr(train, self.reads), train, f"training {self.reads}")
-        classes = train.class_index.unique().tolist()
-        self._models = {c: self.fit_class(train.select(train.class_index == c)) for c in classes}
+        self.models = {own: self.fit_class(train.select(rows)) for own, rows in train.rows_by_class().items()}
 
     def score(self, test: Embedded) -> np.ndarray:
         """(N,) float64, each row by the model of its own class. UserError where that class has none."""
+        test = test.only(self.reads)
         if self.by_clip and (clips := test.per_clip()) is not test:
             return self.score(clips)[test.clips()[1].numpy()]
-        check_classes(self._models.keys(), test)
+        check_classes(self.models.keys(), test)
         check_finite(getattr(test, self.reads), test, f"test {self.reads}")
         scores = torch.empty(len(test), dtype=torch.float64)
-        for class_index in test.class_index.unique().tolist():
-            own = test.class_index == class_index
-            scores[own] = self.score_class(self._models[class_index], test.select(own))
+        for own, rows in test.rows_by_class().items():
+            scores[rows] = self.score_class(self.models[own], test.select(rows))
         return scores.numpy()
 
     @abstractmethod
@@ -92,9 +92,10 @@ def check_classes(trained: Collection[int], test: Embedded, names: Sequence[str]
 
 def check_finite(rows: Tensor, clips: Embedded, what: str) -> None:
     """Raises UserError that names the first of the clips whose row holds NaN or infinity."""
+    if all_finite(rows):
+        return
     broken = clips.clip_index[~rows.isfinite().all(dim=1)]
-    if len(broken):
-        raise UserError(
-            f"{what} of clip {int(broken[0])} is not finite ({len(broken.unique())} such clips of "
-            f"{len(clips.clip_index.unique())}): the network diverged; score an earlier checkpoint"
-        )
+    raise UserError(
+        f"{what} of clip {int(broken[0])} is not finite ({len(broken.unique())} such clips of "
+        f"{len(clips.clip_index.unique())}): the network diverged; score an earlier checkpoint"
+    )

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from asd.scorers.embedded import Embedded
 
 _ROWS = 1024  # queries per matmul: 1024 x 1000 distances are 8 MB
+_GROUP = 8  # columns that are looked at together
 
 Metric = Literal["cosine", "euclidean"]
 Space = Literal["unit", "raw"]
@@ -46,7 +47,7 @@ def distance_blocks(query: Rows, bank: Rows, metric: Metric) -> Iterator[Tensor]
     Float64: in float32 a² + b² - 2ab of two close embeddings is mostly rounding.
     """
     distances = _cosine if metric == "cosine" else _euclidean
-    known = bool(torch.isin(query.clip, bank.clip).any())
+    known = not set(query.clip.tolist()).isdisjoint(bank.clip.tolist())  # a tenth of the time of torch.isin
     for space, clip in zip(query.space.split(_ROWS), query.clip.split(_ROWS), strict=True):
         block = distances(space, bank.space)
         yield block.masked_fill_(clip[:, None] == bank.clip, torch.inf) if known else block
@@ -54,8 +55,27 @@ def distance_blocks(query: Rows, bank: Rows, metric: Metric) -> Iterator[Tensor]
 
 def nearest(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Distances and indices of the k nearest (or as many as there are), (N, k) each, nearest first."""
-    found = block.topk(min(k, block.shape[1]), dim=1, largest=False)
+    columns = block.shape[1]
+    if k == 1:  # half the time of topk
+        values, indices = block.min(dim=1, keepdim=True)
+        return values, indices
+    if 2 * _GROUP * k <= columns < 64 * k:  # where torch's topk leaves its heap for a slower way
+        return _nearest_by_groups(block, k)
+    found = block.topk(min(k, columns), dim=1, largest=False)
     return found.values, found.indices
+
+
+def _nearest_by_groups(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The same in half the time: the k smallest of a row all lie in the k groups of columns with the smallest minima,
+    or in the columns left over."""
+    rows, columns = block.shape
+    whole = columns - columns % _GROUP
+    minima = block[:, :whole].unflatten(1, (-1, _GROUP)).amin(dim=2)
+    groups = minima.topk(k, dim=1, largest=False, sorted=False).indices
+    within = (groups[:, :, None] * _GROUP + torch.arange(_GROUP)).flatten(1)
+    candidates = torch.cat([within, torch.arange(whole, columns).expand(rows, -1)], dim=1)
+    found = block.gather(1, candidates).topk(k, dim=1, largest=False)
+    return found.values, candidates.gather(1, found.indices)
 
 
 def mean_of_finite(distances: Tensor) -> Tensor:
@@ -74,10 +94,13 @@ def relative_zero(rows: Tensor) -> float:
     return max(1e-6 * float(rows.square().sum(dim=1).mean().sqrt()), 1e-30)
 
 
+# In one matmul and in place: a block is larger than the cache, and each pass over it costs a tenth of the matmul.
+
+
 def _cosine(query: Tensor, bank: Tensor) -> Tensor:
-    return 1.0 - query @ bank.T
+    return torch.addmm(query.new_ones(1), query, bank.T, alpha=-1.0)
 
 
 def _euclidean(query: Tensor, bank: Tensor) -> Tensor:
-    square = query.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2.0 * query @ bank.T
-    return square.clamp_min(0.0).sqrt()
+    square = torch.addmm(bank.square().sum(dim=1), query, bank.T, alpha=-2.0)
+    return square.add_(query.square().sum(dim=1, keepdim=True)).clamp_min_(0.0).sqrt_()

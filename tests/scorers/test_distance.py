@@ -152,3 +152,13 @@ def test_nearest_and_the_mean_of_what_is_finite():
     assert nearest(block, 9)[0].shape == (3, 4)
     assert mean_of_finite(values)[:2].tolist() == [2.0, 5.0]
     assert mean_of_finite(values)[2].isnan()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 10, 20])
+@pytest.mark.parametrize("columns", [20, 47, 100, 163, 400])
+def test_the_nearest_are_the_first_of_all_sorted(k, columns):
+    block = torch.rand(30, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(columns))
+    block[:, 5] = torch.inf  # of the own clip
+    values, indices = nearest(block, k)
+    assert torch.equal(values, block.sort(dim=1).values[:, :k])
+    assert torch.equal(block.gather(1, indices), values)

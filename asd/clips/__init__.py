@@ -1,0 +1,1 @@
+"""Recordings → score and decision of each: what `eval.py clips` does."""

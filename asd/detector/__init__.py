@@ -1,0 +1,19 @@
+"""A trained detector without its training data: one file, and what it says of recordings."""
+
+from __future__ import annotations
+
+from asd.detector.detector import Detector, build_network
+from asd.detector.file import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
+from asd.detector.untrusted import printable
+
+__all__ = [
+    "Detector",
+    "DetectorFile",
+    "FittedScorer",
+    "Provenance",
+    "Software",
+    "build_network",
+    "printable",
+    "read_detector",
+    "write_detector",
+]

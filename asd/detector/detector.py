@@ -1,0 +1,118 @@
+"""A detector at work: set on one machine and one scorer. Legend: B windows of recordings, T samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from asd import tasks
+from asd.data.batch import Batch
+from asd.detector.file import DetectorFile
+from asd.detector.untrusted import printable, short
+from asd.distributed import Ranks
+from asd.embedding import columns_of
+from asd.errors import UserError
+from asd.scorers import Embedded, Scorer
+from asd.scorers.by_clip import score_of_clips
+from asd.scorers.state import restored
+from asd.tasks import Task
+
+NEW_CLIP = -(1 << 40)  # recordings are clips that no scorer has seen: their indices are none of a training clip
+
+
+def build_network(file: DetectorFile, source: Path) -> Task:
+    """The network with the weights of the file, ready to embed. UserError where they do not fit each other.
+
+    It is sketched without memory first: a description of any size costs nothing where the weights are not there.
+    """
+    try:
+        with torch.device("meta"), _no_more_parameters(2 * len(file.weights)):
+            task = tasks.build_task(file.system, 0, file.sample_rate, len(file.classes))
+    except Exception as error:  # what a hostile description makes a network's parts raise may be anything
+        raise UserError(f"{source} is damaged: its network cannot be built ({short(error)})") from None
+    wanted, given = ({n: (tuple(t.shape), t.dtype) for n, t in w.items()} for w in (task.state_dict(), file.weights))
+    if wanted != given:
+        first = min(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+        raise UserError(f"{source} is damaged: its weights do not fit its network ({printable(first)[:80]})")
+    task.load_state_dict(file.weights, assign=True)
+    return task.eval()
+
+
+@contextmanager
+def _no_more_parameters(most: int) -> Iterator[None]:
+    """Stops the building of a network that is deeper than the weights for it."""
+    left = iter(range(most))
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        if next(left, None) is None:
+            raise ValueError(f"it has more than {most} parts")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector set on one machine and one scorer."""
+
+    file: DetectorFile
+    source: Path
+    ranks: Ranks
+    task: Task
+    own: int  # class index of the machine
+    scorer: Scorer
+    threshold: float | None
+
+    @classmethod
+    def open(cls, file: DetectorFile, source: Path, ranks: Ranks, own: int, label: str | None = None) -> Detector:
+        """On the device of the ranks; only what the scorer knows of this machine is looked at."""
+        task = build_network(file, source).to(ranks.device)
+        chosen = file.scorer(label)
+        if own not in chosen.state:
+            raise UserError(f"{source} is damaged: scorer {chosen.label} knows nothing of {file.classes[own]}")
+        try:
+            scorer = restored(chosen.config, {own: chosen.state[own]})
+        except pydantic.ValidationError:
+            raise UserError(f"{source} is damaged: the state of scorer {chosen.label} does not fit it") from None
+        return cls(file, source, ranks, task, own, scorer, chosen.thresholds.get(own))
+
+    def embed(self, windows: np.ndarray, first: int) -> tuple[Tensor, ...]:
+        """What the network makes of windows (B, T) int16, numbered from first: columns of Embedded, on the CPU.
+
+        UserError where T is too short for the network.
+        """
+        count, samples = windows.shape
+        batch = Batch(
+            waveform=torch.from_numpy(windows),
+            frames=torch.full((count,), samples),
+            clip_index=NEW_CLIP + torch.arange(first, first + count),
+            class_index=torch.full((count,), self.own),
+            domain=torch.zeros(count, dtype=torch.int64),
+            valid=torch.ones(count, dtype=torch.bool),
+            epoch=0,
+            step=0,
+            first_row=0,
+        ).to(self.ranks.device)
+        with self.ranks.autocast():
+            out = self.task.embed(batch)
+        return columns_of(out, batch, self.file.average)[:-1]  # but for the loss
+
+    def score(self, embedded: Sequence[tuple[Tensor, ...]]) -> np.ndarray:
+        """(n,) float64 of all windows of these calls of `embed`, by their numbers; higher = more anomalous."""
+        clip, own, domain, embedding, logits, errors, features = map(torch.cat, zip(*embedded, strict=True))
+        rows = Embedded(clip, own, domain, embedding, logits, errors, features)
+        try:
+            return score_of_clips(self.scorer, rows, self.file.turned)
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:  # both sides of it are of the file
+            raise UserError(f"{self.source} is damaged: its scorer does not fit its network ({short(error)})") from None

@@ -1,0 +1,173 @@
+"""A detector in one file: network, features, fitted scorers, thresholds and class table. It needs no training data.
+
+The file is torch's own format with tensors and plain values only, so `torch.load(weights_only=True)` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from asd.data.manifest import MachineClass
+from asd.detector.untrusted import load_plain, printable, short
+from asd.distributed import Precision
+from asd.embedding import Average
+from asd.errors import UserError
+from asd.scorers import ScorerConfig, scorer_label
+from asd.tasks import System
+
+FORMAT_VERSION = 1
+KIND = "asd detector"
+MOST_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
+WHAT, ADVICE = "detector file", "make one by `python eval.py export`"
+
+Seconds = Annotated[float, pydantic.Field(gt=0, le=3600)]
+
+
+class Software(pydantic.BaseModel, extra="forbid", frozen=True):
+    """What made something."""
+
+    versions: dict[str, str]
+    git_commit: str | None
+
+
+class Provenance(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Where a detector comes from."""
+
+    run: str
+    step: int
+    epoch: float
+    data: str  # name of the set that it was trained on
+    fingerprint: str  # of that set
+    trained: Software
+    exported: Software
+
+
+class FittedScorer(pydantic.BaseModel, extra="forbid", frozen=True):
+    """A scorer, what it knows of each class, and above which score a clip of a class is called an anomaly."""
+
+    config: ScorerConfig
+    state: dict[int, Any]  # see asd.scorers.state
+    thresholds: dict[int, pydantic.FiniteFloat]  # none for a class without a normal clip to find it by
+
+    @property
+    def label(self) -> str:
+        return scorer_label(self.config)
+
+
+class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_types_allowed=True):
+    """What the file holds."""
+
+    kind: Literal["asd detector"] = "asd detector"
+    format: Literal[1] = 1
+    provenance: Provenance
+    system: System
+    weights: dict[str, Tensor]
+    precision: Precision
+    average: Average
+    sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
+    classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)
+    turned: tuple[int, ...]  # classes whose scores count the other way round
+    clip_s: Seconds  # length of a usual training clip: what thresholds go by, and windows of longer recordings have
+    longest_s: Seconds  # clip of the set; recordings up to this are heard whole, as in evaluation
+    first_only: bool  # the network takes exactly clip_s: of longer clips it heard the beginning (evaluate.first_s)
+    scorers: tuple[FittedScorer, ...] = pydantic.Field(min_length=1)  # the first is the primary one
+
+    @pydantic.field_validator("classes")
+    @classmethod
+    def _can_be_shown(cls, classes: tuple[MachineClass, ...]) -> tuple[MachineClass, ...]:
+        if len(set(classes)) < len(classes) or not all(str(own).isprintable() for own in classes):
+            raise ValueError("two classes have one name, or a name cannot be printed")
+        return classes
+
+    @pydantic.field_validator("system")
+    @classmethod
+    def _of_possible_size(cls, system: System) -> System:
+        mel = getattr(system.frontend, "mel", system.frontend)
+        if getattr(mel, "n_mels", 0) > MOST_MELS:
+            raise ValueError(f"it has more than {MOST_MELS} mel bands")
+        return system
+
+    @pydantic.field_validator("longest_s")
+    @classmethod
+    def _is_the_longest(cls, longest_s: float, info: pydantic.ValidationInfo) -> float:
+        if longest_s < info.data.get("clip_s", 0):
+            raise ValueError("it is below clip_s")
+        return longest_s
+
+    def scorer(self, label: str | None = None) -> FittedScorer:
+        """The scorer of a name as in scores.csv, or the primary one."""
+        if label is None:
+            return self.scorers[0]
+        found = {scorer.label: scorer for scorer in self.scorers}
+        if label not in found:
+            raise UserError(f"the detector has no scorer {label}: it has {', '.join(found)}")
+        return found[label]
+
+    def class_index(self, machine_type: str | None, machine_id: str | None) -> int:
+        """The class of a machine; what is not said must not be needed to tell it."""
+        fitting = [
+            index
+            for index, own in enumerate(self.classes)
+            if machine_type in (None, own.machine_type) and machine_id in (None, own.machine_id)
+        ]
+        known = ", ".join(f"--machine {own.machine_type} --id {own.machine_id}" for own in self.classes)
+        if not fitting:
+            raise UserError(f"the detector knows no such machine; it knows {known}")
+        if len(fitting) > 1:
+            raise UserError(f"say which machine it is: {known}")
+        return fitting[0]
+
+
+def write_detector(path: Path, file: DetectorFile) -> None:
+    """Write a detector that appears by rename, complete or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as handle:
+            torch.save(_plain(file.model_dump(), {}), handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: Any, known: dict[bytes, Tensor]) -> Any:
+    """The same value with tensors that own their memory; equal ones, such as the bank of several scorers, are one."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner, known) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, known) for inner in value]
+    if not isinstance(value, Tensor):
+        return value
+    tensor = value.detach().cpu().contiguous().clone()
+    digest = blake2b(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(tensor.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]  # numpy stubs before 3.12
+    return known.setdefault(digest.digest(), tensor)
+
+
+def read_detector(path: Path) -> DetectorFile:
+    """A detector from its file. UserError where it is none, of another format version, or damaged."""
+    tree = load_plain(path, WHAT, ADVICE)
+    kind, version = (tree.get(name) if isinstance(tree, dict) else None for name in ("kind", "format"))
+    if not isinstance(kind, str) or kind != KIND:
+        raise UserError(f"{path} is no {WHAT}: {ADVICE}")
+    if not isinstance(version, int) or version != FORMAT_VERSION:
+        found = version if isinstance(version, int) else "?"
+        raise UserError(
+            f"{path} is a detector of format {found}, where format {FORMAT_VERSION} is read: export it again"
+        )
+    try:
+        return DetectorFile.model_validate(tree)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = printable(".".join(str(step) for step in first["loc"]))[:80]
+        raise UserError(f"{path} is damaged: {where}: {short(first['msg'])}; export it again") from None

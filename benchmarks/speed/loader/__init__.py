@@ -1,0 +1,180 @@
+"""Reading clips into this process: ours beside floors and other loaders, and what it costs the training thread.
+
+Every reader delivers int16 batches of 64 whole clips from the page cache. Each one's clips are counted and their
+checksums compared before the clock starts; it starts behind eight batches, when workers run and buffers are in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.speed.loader import floors, peers
+from benchmarks.speed.loader.contender import Contender, check_equal, measure
+from benchmarks.speed.loader.launch import launch_rates
+from benchmarks.speed.loader.ours import ours
+from benchmarks.speed.loader.sets import Sets, make_sets
+from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
+from benchmarks.speed.part import Goal, Part, Table
+
+CLIPS, CLIP_S = 1024, 10.0
+RATES = (4_000, 8_000, 16_000)  # clips/s
+LAUNCH_S = 2.0
+INSTALL = "pip install --no-deps -r requirements-bench.txt"
+
+READ_FLOOR = "floor: read() by 1 MiB, 1 core"
+BARE = "floor: 2 bare threads, preadv"
+OURS = "ours, 2 threads, runs of 8"
+OURS_FLAC = "ours, FLAC, 2 threads"
+
+
+def run(args: argparse.Namespace) -> Part:
+    """Everything; some minutes."""
+    return measured(args.work, args.rounds, CLIPS, CLIP_S, LAUNCH_S)
+
+
+def measured(work: Path, rounds: int, clips: int, clip_s: float, launch_s: float) -> Part:
+    """The part for another size of set."""
+    console = Console()
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="loader-", dir=work) as folder:
+        console.print(f"loader: making {clips} clips of {clip_s:g} s in all formats")
+        sets = make_sets(Path(folder) / "sets", clips, clip_s)
+        pcm, flac = pcm_contenders(sets), flac_contenders(sets)
+        console.print("loader: checking that all readers deliver the same clips")
+        for contenders in (pcm, flac):
+            check_equal([c for c in contenders if not c.is_floor], clips)
+            measure(contenders, rounds, console)
+        console.print("loader: the training thread's launches")
+        launches = launch_rounds(sets.pcm, rounds, launch_s)
+    return part(pcm, flac, launches, clips, clip_s)
+
+
+def pcm_contenders(sets: Sets) -> list[Contender]:
+    tars = sets.tars("pcm")
+    return [
+        Contender("floor: memcpy, 1 core", partial(floors.memcpy, sets.clips, sets.samples), 8, is_floor=True),
+        Contender(READ_FLOOR, partial(floors.read_blocks, tars, sets.samples), 8, is_floor=True),
+        Contender(BARE, partial(floors.bare_threads, tars, sets.samples), 8, is_floor=True),
+        Contender(OURS, partial(ours, sets.pcm, 8), 8),
+        Contender("ours, 2 threads, single clips", partial(ours, sets.pcm, 1), 8),
+        *peers.peers(sets),
+    ]
+
+
+def flac_contenders(sets: Sets) -> list[Contender]:
+    codec = partial(floors.bare_codec, sets.flac_files)
+    tars = sets.tars("flac")
+    return [
+        Contender("floor: bare codec, 2 threads", partial(codec, ThreadPoolExecutor), 1, is_floor=True),
+        Contender("floor: bare codec, 2 processes", partial(codec, ProcessPoolExecutor), 1, is_floor=True),
+        Contender(OURS_FLAC, partial(ours, sets.flac, 8), 1),
+        Contender("webdataset, FLAC, 2 workers", partial(peers.from_webdataset, tars, peers.flac_samples, 2), 1),
+    ]
+
+
+def launch_rounds(shards: Path, rounds: int, seconds: float) -> dict[int, tuple[Rounds, Rounds]]:
+    """By clips/s asked for: operations/s and clips/s of every round."""
+    found: dict[int, tuple[Rounds, Rounds]] = {rate: ([], []) for rate in (0, *RATES)}
+
+    def one(rate: int) -> float:
+        launched, delivered = launch_rates(shards, rate, seconds)
+        found[rate][0].append(launched)
+        found[rate][1].append(delivered)
+        return launched
+
+    interleaved({str(rate): partial(one, rate) for rate in found}, rounds)
+    return found
+
+
+def part(
+    pcm: Sequence[Contender],
+    flac: Sequence[Contender],
+    launches: dict[int, tuple[Rounds, Rounds]],
+    clips: int,
+    clip_s: float,
+) -> Part:
+    """Tables, goals and figures of what was measured."""
+    own, own_flac = named(pcm, OURS)[0], named(flac, OURS_FLAC)[0]
+    webdataset = named(pcm, "webdataset")
+    best = max(webdataset, key=lambda c: median(c.clips_per_s))
+    size = f"{clips:,} clips of {clip_s:g} s"
+    idle = launches[0][0]
+    rate_16000 = ratios(launches[RATES[-1]][0], idle)
+    return Part(
+        tables=[
+            speed_table(f"{size}, PCM: int16 batches of 64 in this process. Median (range)", pcm, READ_FLOOR),
+            speed_table(f"{size}, FLAC", flac, flac[0].name),
+            launch_table(launches),
+        ],
+        goals=[
+            Goal("one-core read floor", against(own, named(pcm, READ_FLOOR)), 1.2),
+            *(
+                Goal(f"{peer} at its best", against(own, named(pcm, peer)), goal)
+                for peer, goal in PEERS
+                if named(pcm, peer)
+            ),
+            Goal("FLAC: the bare codec on all cores", against(own_flac, named(flac, "floor")), 0.9),
+            Goal("launch rate of the training thread at 16,000 clips/s / idle", rate_16000, 0.97),
+        ],
+        remarks=remarks(against(own, named(pcm, BARE))),
+        figures={
+            "loader.clips_per_s": median(own.clips_per_s),
+            "loader.cpu_us_per_clip": median(own.cpu_us),
+            "loader.flac_clips_per_s": median(own_flac.clips_per_s),
+            "loader.flac_cpu_us_per_clip": median(own_flac.cpu_us),
+            "webdataset.clips_per_s": median(best.clips_per_s),
+            "webdataset.cpu_us_per_clip": median(best.cpu_us),
+            "loader.launch_rate_16000": median(rate_16000),
+        },
+    )
+
+
+PEERS = (("webdataset", 10.0), ("SPDL", 1.5), ("MosaicML streaming", 12.0), ("litdata", 25.0))
+
+
+def named(contenders: Sequence[Contender], start: str) -> list[Contender]:
+    return [c for c in contenders if c.name.startswith(start)]
+
+
+def against(own: Contender, others: Sequence[Contender]) -> Rounds:
+    """Our speed over the best of the others, round by round."""
+    return ratios(own.clips_per_s, [max(speeds) for speeds in zip(*(c.clips_per_s for c in others), strict=True)])
+
+
+def speed_table(title: str, contenders: Sequence[Contender], base: str) -> Table:
+    (floor,) = named(contenders, base)
+    rows = [
+        [c.name, spread(c.clips_per_s), spread(c.cpu_us), spread(ratios(c.clips_per_s, floor.clips_per_s), 2)]
+        for c in contenders
+    ]
+    return Table(title, ["reader", "clips/s", "CPU µs a clip, all processes", f"× {base}"], rows)
+
+
+def launch_table(launches: dict[int, tuple[Rounds, Rounds]]) -> Table:
+    idle = launches[0][0]
+    rows = [
+        [f"{rate:,}" if rate else "idle loader", spread(clips), spread(launched), spread(ratios(launched, idle), 3)]
+        for rate, (launched, clips) in launches.items()
+    ]
+    title = "Small operations that the training thread launches while it is given clips (fetching them is part of it)"
+    return Table(title, ["clips/s asked for", "clips/s given", "operations/s", "× idle"], rows)
+
+
+def remarks(bare: Rounds) -> list[str]:
+    left_out = [f"{name} is not installed: `{INSTALL}`." for name in peers.missing()]
+    return [
+        f"Two bare threads that ask for nothing in particular are the ceiling: ours is {spread(bare, 2)} × of them.",
+        "webdataset, SPDL and the FLAC readers read the tars that `shards.pack` wrote; MosaicML streaming and litdata "
+        "read the same samples in their own formats, written before the clock starts. Beside a CPU build of torch, "
+        "torchvision, which both of these import, is given the names of two operators that it lacks there; nothing "
+        "measured uses them.",
+        "FLAC takes 20 times the CPU of PCM: `shards.pack` writes FLAC recordings as PCM16 unless told otherwise.",
+        *left_out,
+    ]

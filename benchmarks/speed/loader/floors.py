@@ -1,0 +1,75 @@
+"""What memory, the page cache and the codec give where nothing is asked of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from benchmarks.speed.loader.contender import BATCH, Batches
+
+BLOCK = 1 << 20
+BUFFERS = 3  # as many as the loader's two threads and its consumer use
+ONE_BATCH = range(BATCH)  # stands for a batch of no particular clips
+_own = threading.local()
+
+
+def memcpy(clips: int, samples: int, passes: int) -> Batches:
+    """A resident array into batch buffers, one core."""
+    resident = np.ones((clips, samples), dtype=np.int16)
+    buffers = [np.ones((BATCH, samples), dtype=np.int16) for _ in range(BUFFERS)]
+    for number in range(clips // BATCH * passes):
+        at = number * BATCH % clips
+        np.copyto(buffers[number % BUFFERS], resident[at : at + BATCH])
+        yield ONE_BATCH
+
+
+def read_blocks(tars: Sequence[str], samples: int, passes: int) -> Batches:
+    """read() into one block of 1 MiB, one core."""
+    block, read, batch_bytes = bytearray(BLOCK), 0, 2 * BATCH * samples
+    for path in [*tars] * passes:
+        with Path(path).open("rb", buffering=0) as file:
+            while got := file.readinto(block):
+                read += got
+                if read >= batch_bytes:
+                    read -= batch_bytes
+                    yield ONE_BATCH
+
+
+def bare_threads(tars: Sequence[str], samples: int, passes: int) -> Batches:
+    """The tars straight through into blocks of the size of a batch: two threads, one call a batch."""
+    free = deque(np.ones(BATCH * samples, dtype=np.int16) for _ in range(BUFFERS))
+    step = 2 * BATCH * samples
+
+    def fill(block: tuple[str, int]) -> None:
+        path, offset = block
+        buffer = free.pop()
+        with Path(path).open("rb", buffering=0) as file:
+            os.preadv(file.fileno(), [memoryview(buffer)], offset)  # type: ignore[arg-type]  # numpy stubs before 3.12
+        free.append(buffer)
+
+    whole = [(path, at) for path in tars for at in range(0, Path(path).stat().st_size - step + 1, step)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(fill, whole * passes):
+            yield ONE_BATCH
+
+
+def bare_codec(files: Sequence[str], kind: type[Executor], passes: int) -> Batches:
+    """soundfile on FLAC files of their own, two threads or processes; the samples stay where they were decoded."""
+    batches = [files[at : at + BATCH] for at in range(0, len(files) - BATCH + 1, BATCH)] * passes
+    with kind(2) as pool:  # type: ignore[call-arg]
+        for _ in pool.map(_decode, batches):
+            yield ONE_BATCH
+
+
+def _decode(paths: Sequence[str]) -> None:
+    if not hasattr(_own, "row"):
+        _own.row = np.ones(soundfile.info(paths[0]).frames, dtype=np.int16)
+    for path in paths:
+        soundfile.read(path, dtype="int16", out=_own.row)

@@ -1,0 +1,43 @@
+"""Our loader, as training uses it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from asd.data.batch import Batch
+from asd.data.loader import DataConfig, Loader, training_requests
+from asd.data.manifest import load_manifest
+from asd.data.plan import Stream, make_plan
+from benchmarks.speed.loader.contender import BATCH, Batches
+
+
+class Training:
+    """Batches of whole clips in the order of the plan, on the CPU, with the default settings."""
+
+    def __init__(self, shards: Path, run_length: int = DataConfig().run_length) -> None:
+        manifest = load_manifest(shards)
+        self.plan = make_plan([Stream("all", manifest.select("train"), BATCH)], seed=0, run_length=run_length)
+        self.loader = Loader(manifest, torch.device("cpu"), DataConfig().threads, DataConfig().prefetch)
+        requests = training_requests(manifest, self.plan, int(manifest.frames[0]), 0, 0, rank=0, world_size=1)
+        self._requests = requests
+
+    def batches(self, passes: int | None = None) -> Batches:
+        """Waveforms; without end where passes is None."""
+        steps = None if passes is None else self.plan.steps_per_epoch * passes
+        batch: Batch
+        for batch in self.loader.stream(islice(self._requests, steps)):
+            yield batch.waveform
+
+    def close(self) -> None:
+        self.loader.close()
+
+
+def ours(shards: Path, run_length: int, passes: int) -> Batches:
+    training = Training(shards, run_length)
+    try:
+        yield from training.batches(passes)
+    finally:
+        training.close()

@@ -1,0 +1,74 @@
+"""The same clips as recordings, as tars of both codecs, and in the peers' own formats."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from shards import pack
+
+RATE = 16_000
+SHARDS = 8  # at least: webdataset shares them out to its workers
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Where the clips lie."""
+
+    root: Path
+    clips: int
+    samples: int  # of a clip
+
+    @property
+    def files(self) -> Path:
+        return self.root / "files"
+
+    @property
+    def pcm(self) -> Path:
+        return self.root / "pcm"
+
+    @property
+    def flac(self) -> Path:
+        return self.root / "flac"
+
+    @property
+    def wav_files(self) -> list[Path]:
+        return sorted(self.files.rglob("*.wav"))
+
+    @property
+    def flac_files(self) -> list[str]:
+        return sorted(str(path) for path in (self.root / "flac_files").glob("*.flac"))
+
+    def tars(self, codec: str) -> list[str]:
+        return sorted(str(path) for path in (self.root / codec).glob("*.tar"))
+
+
+def make_sets(root: Path, clips: int, seconds: float) -> Sets:
+    """Recordings in DCASE 2020 layout, and shards of them as `shards.pack` writes them; what was there is replaced."""
+    shutil.rmtree(root, ignore_errors=True)
+    sets = Sets(root, clips, round(seconds * RATE))
+    place = sets.files / "fan" / "train"
+    place.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    clip_s = np.arange(sets.samples) / RATE
+    for number in range(clips):
+        tone = 0.2 * np.sin(2 * np.pi * rng.uniform(100, 1000) * clip_s)
+        noise = 0.02 * rng.standard_normal(sets.samples, dtype=np.float32)
+        soundfile.write(place / f"normal_id_00_{number:08d}.wav", tone + noise, RATE, subtype="PCM_16")
+    shard_mib = max(1, min(32, clips * sets.samples * 2 // SHARDS >> 20))
+    for codec, out in (("pcm16", sets.pcm), ("flac", sets.flac)):
+        words = f"--layout dcase2020 --codec {codec} --shard-mib {shard_mib}"
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            pack.main([*words.split(), "--source", str(sets.files), "--out", str(out)])
+    for path in sets.tars("flac"):
+        with tarfile.open(path) as tar:
+            members = [member for member in tar if member.name.endswith(".flac")]
+            tar.extractall(root / "flac_files", members, filter="data")
+    return sets
