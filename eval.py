@@ -57,11 +57,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_export(commands)
     _add_clips(commands)
     args, rest = parser.parse_known_args(argv)  # parse_intermixed_args knows no subcommands
-    words = getattr(args, "overrides", getattr(args, "places", None))  # those may stand on both sides of an option
-    if any(word.startswith("-") for word in rest) or (rest and words is None):
+    kind = {"overrides": str, "places": Path}
+    name = next((name for name in kind if name in args), "")  # of the words that may stand on both sides of an option
+    if any(word.startswith("-") for word in rest) or (rest and not name):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
-        words += rest if "overrides" in args else map(Path, rest)
+        setattr(args, name, [*getattr(args, name), *map(kind[name], rest)])
     return args
 
 

@@ -84,7 +84,8 @@ echo "$said (exit code $code)"
 say 'train as user 4321 on two ranks; SIGTERM to the entrypoint'
 inside 4321:4321 "${with_pid[@]}" "${train[@]}" train.steps=100000 evaluate.every_epochs=100000 >"$work/first.log" 2>&1 &
 running=$!
-wait_for 600 test -s "$work/runs/demo/metrics.jsonl"
+wait_for 600 sh -c "test -s '$work/runs/demo/metrics.jsonl' || ! kill -0 $running 2>/dev/null"
+[ -s "$work/runs/demo/metrics.jsonl" ] || fail "it ended before its first step: $(cat "$work/first.log")"
 inside 4321:4321 python -m asd.health /runs || fail 'its health check says that it is not alive'
 kill -TERM "$(cat "$work/runs/pid")"
 code=0

@@ -44,7 +44,6 @@ def overview_figure(heard: Sequence[Verdict], what: str) -> Figure:
     figure, axes = _figure(10, 4.5)
     places, scores = np.arange(len(heard)), np.array([verdict.score for verdict in heard], dtype=float)
     colours = [ANOMALY if verdict.decision == "anomaly" else NORMAL for verdict in heard]
-    axes.vlines(places, scores.min(), scores, colors="#dddddd", lw=0.8)
     axes.scatter(places, scores, c=colours, s=16, zorder=2)
     _mark_threshold(axes, heard[0])
     axes.set(ylabel=what, xlim=(-0.5, len(heard) - 0.5))

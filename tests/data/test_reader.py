@@ -189,6 +189,15 @@ def test_flac_that_does_not_decode_is_silence(flac_set, tmp_path):
     assert list(reader.bad) == [2]
 
 
+def test_decoding_leaves_no_file_behind(flac_manifest):
+    reader = Reader(flac_manifest)
+    reader.check_members()  # opens the tars
+    before = open_files()
+    check(reader, np.arange(8), np.zeros(8, dtype=np.int64), 4_000)
+    assert open_files() == before
+    reader.close()
+
+
 def test_members_are_checked_at_the_start(small_set, tmp_path):
     root = Path(shutil.copytree(small_set, tmp_path / "set"))
     manifest = load_manifest(root)

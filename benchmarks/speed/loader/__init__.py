@@ -15,10 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.speed.loader import floors, peers
+from benchmarks.speed.loader import floors, ours, peers
 from benchmarks.speed.loader.contender import Contender, check_equal, measure
 from benchmarks.speed.loader.launch import launch_rates
-from benchmarks.speed.loader.ours import ours
 from benchmarks.speed.loader.sets import Sets, make_sets
 from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
@@ -62,8 +61,8 @@ def pcm_contenders(sets: Sets) -> list[Contender]:
         Contender("floor: memcpy, 1 core", partial(floors.memcpy, sets.clips, sets.samples), 8, is_floor=True),
         Contender(READ_FLOOR, partial(floors.read_blocks, tars, sets.samples), 8, is_floor=True),
         Contender(BARE, partial(floors.bare_threads, tars, sets.samples), 8, is_floor=True),
-        Contender(OURS, partial(ours, sets.pcm, 8), 8),
-        Contender("ours, 2 threads, single clips", partial(ours, sets.pcm, 1), 8),
+        Contender(OURS, partial(ours.planned, sets.pcm, 8), 8),
+        Contender("ours, 2 threads, single clips", partial(ours.planned, sets.pcm, 1), 8),
         *peers.peers(sets),
     ]
 
@@ -74,7 +73,7 @@ def flac_contenders(sets: Sets) -> list[Contender]:
     return [
         Contender("floor: bare codec, 2 threads", partial(codec, ThreadPoolExecutor), 1, is_floor=True),
         Contender("floor: bare codec, 2 processes", partial(codec, ProcessPoolExecutor), 1, is_floor=True),
-        Contender(OURS_FLAC, partial(ours, sets.flac, 8), 1),
+        Contender(OURS_FLAC, partial(ours.planned, sets.flac, 8), 1),
         Contender("webdataset, FLAC, 2 workers", partial(peers.from_webdataset, tars, peers.flac_samples, 2), 1),
     ]
 

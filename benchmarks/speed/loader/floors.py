@@ -37,7 +37,7 @@ def read_blocks(tars: Sequence[str], samples: int, passes: int) -> Batches:
         with Path(path).open("rb", buffering=0) as file:
             while got := file.readinto(block):
                 read += got
-                if read >= batch_bytes:
+                while read >= batch_bytes:
                     read -= batch_bytes
                     yield ONE_BATCH
 

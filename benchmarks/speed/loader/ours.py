@@ -35,7 +35,8 @@ class Training:
         self.loader.close()
 
 
-def ours(shards: Path, run_length: int, passes: int) -> Batches:
+def planned(shards: Path, run_length: int, passes: int) -> Batches:
+    """Whole passes over a set in runs of that many clips."""
     training = Training(shards, run_length)
     try:
         yield from training.batches(passes)

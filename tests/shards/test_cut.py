@@ -1,0 +1,54 @@
+"""Long recordings become clips of one length, sample for sample, and a table that packing takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd.errors import UserError
+from shards import cut
+from shards.layouts.clip import Choices
+from shards.layouts.table import read_tables
+
+
+def table(folder: Path, rows: list[tuple[str, ...]]) -> Path:
+    """A csv of recordings with a domain."""
+    path = folder / "recordings.csv"
+    header = ("path", "machine_type", "machine_id", "split", "label", "domain")
+    path.write_text("\n".join(",".join(row) for row in (header, *rows)) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("subtype", "kind"), [("PCM_16", "int16"), ("PCM_24", "int32"), ("FLOAT", "float32")])
+def test_clips_are_the_recording_in_pieces(tmp_path: Path, subtype: str, kind: str) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (25_000, 2))
+    soundfile.write(tmp_path / "a.wav", sound, 8_000, subtype)
+    soundfile.write(tmp_path / "b.wav", sound[:9_000, 0], 8_000, subtype)
+    source = table(
+        tmp_path, [("a.wav", "pump", "1", "train", "normal", "source"), ("b.wav", "pump", "1", "test", "1", "")]
+    )
+    assert cut.main(["--source", str(source), "--seconds", "1", "--out", str(tmp_path / "out")]) == 0
+    clips = read_tables([tmp_path / "out" / "clips.csv"], Choices()).clips
+    assert [(c.split, c.label, c.domain) for c in clips] == [("train", 0, "source")] * 3 + [("test", 1, "")]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*(c.path.name for c in clips), "clips.csv"])
+    whole, rate = soundfile.read(tmp_path / "a.wav", dtype=kind, always_2d=True)
+    pieces = [soundfile.read(clip.path, dtype=kind, always_2d=True)[0] for clip in clips[:3]]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole[: 3 * rate])
+    assert soundfile.info(clips[0].path).subtype == subtype
+
+
+def test_what_cannot_be_cut_leaves_nothing(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(4_000), 8_000, "PCM_16")
+    (tmp_path / "b.wav").write_text("no sound")
+    for name, said in (("a.wav", "no recording is 1 s long"), ("b.wav", "b.wav cannot be cut")):
+        source = table(tmp_path, [(name, "pump", "1", "train", "normal", "")])
+        with pytest.raises(UserError, match=said):
+            cut.main(["--source", str(source), "--seconds", "1", "--out", str(tmp_path / "out")])
+        assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    with pytest.raises(UserError, match="exists and is not a packed set"):
+        cut.main(["--source", str(source), "--out", str(tmp_path / "out")])
