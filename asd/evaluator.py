@@ -30,7 +30,7 @@ from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
 from asd.scorers.embedded import all_finite
 from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
-from asd.signals import StopSignal
+from asd.stop import StopSignal
 
 Selection = Literal["clean", "oracle", "last"]
 

@@ -9,9 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from asd.distributed import Ranks
-from asd.stop import StopSignal, leave_word
-
-__all__ = ["Flags", "Seen", "StopSignal"]
+from asd.stop import leave_word
 
 
 @dataclass(frozen=True)

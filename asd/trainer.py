@@ -24,7 +24,8 @@ from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.metrics.throughput import IntervalTimer
 from asd.optim import OptimConfig, lr_at
-from asd.signals import Flags, StopSignal
+from asd.signals import Flags
+from asd.stop import StopSignal
 
 
 class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from asd.optim import build_optimizer
 from asd.report import console_table, percent
 from asd.run_folder import RunFolder, RunLock, provenance
 from asd.scoring import read_report
-from asd.signals import StopSignal
+from asd.stop import StopSignal
 from asd.system import build_task, initialise_from, network_signature, open_shards
 from asd.tasks import refuse_single_class, tells_classes_apart
 from asd.trainer import Parts, Trainer
@@ -97,7 +98,7 @@ def open_data(config: RunConfig) -> Data:
 def check(config: RunConfig, world_size: int) -> str:
     """What config, shards, devices and the owner of run.dir allow to refuse; one line that says what would run."""
     check_batch(config, world_size)
-    device = choose_device(0, world_size)
+    device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     precision = choose_precision(config.train.precision, device)
     data = open_data(config)
     task = build_task(config, data.manifest)

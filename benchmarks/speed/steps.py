@@ -18,7 +18,7 @@ from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
 from asd.loggers import Loggers
 from asd.optim import build_optimizer
-from asd.signals import StopSignal
+from asd.stop import StopSignal
 from asd.system import build_task
 from asd.trainer import Parts, Trainer
 from asd.training import open_data

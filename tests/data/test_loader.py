@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from asd.data.batch import Batch, to_float
-from asd.data.loader import Loader, Request, _samples, training_requests, whole_clip_requests
+from asd.data.loader import Loader, Request, row_memory, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan
 from tests.data.tars import open_files, row_of, sounds_of
@@ -96,11 +96,12 @@ def test_buffers_are_reused(loader, small_manifest):
     assert len(places) <= loader.prefetch + 1
 
 
-def test_whole_clips_are_copied_to_where_processors_copy_fast(small_manifest):
-    """Not 1 to 63 bytes behind the place in a page where the samples lie in a tar; rows are whole tar blocks apart."""
-    assert set(small_manifest.column("payload_offset").tolist()) == {44}
-    address = _samples(64 * 160_000, pinned=False).data_ptr()
-    assert not 0 < (address - 44) % 512 < 64
+@pytest.mark.parametrize("count", [1, 1000, 64 * 160_000])
+def test_rows_lie_in_their_cache_lines_as_samples_lie_in_a_tar(small_manifest, count):
+    begin = small_manifest.column("offset") + small_manifest.column("payload_offset")
+    memory = row_memory(count, pinned=False)
+    assert set(begin % 64) == {memory.data_ptr() % 64}
+    assert memory.shape == (count,)
 
 
 def test_no_more_is_read_ahead_than_there_are_buffers(loader, small_manifest):

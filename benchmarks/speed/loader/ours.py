@@ -13,14 +13,16 @@ from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from benchmarks.speed.loader.contender import BATCH, Batches
 
+DEFAULTS = DataConfig.model_validate({})
+
 
 class Training:
     """Batches of whole clips in the order of the plan, on the CPU, with the default settings."""
 
-    def __init__(self, shards: Path, run_length: int = DataConfig().run_length) -> None:
+    def __init__(self, shards: Path, run_length: int = DEFAULTS.run_length) -> None:
         manifest = load_manifest(shards)
         self.plan = make_plan([Stream("all", manifest.select("train"), BATCH)], seed=0, run_length=run_length)
-        self.loader = Loader(manifest, torch.device("cpu"), DataConfig().threads, DataConfig().prefetch)
+        self.loader = Loader(manifest, torch.device("cpu"), DEFAULTS.threads, DEFAULTS.prefetch)
         requests = training_requests(manifest, self.plan, int(manifest.frames[0]), 0, 0, rank=0, world_size=1)
         self._requests = requests
 

@@ -19,6 +19,7 @@ import webdataset
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from asd.data.loader import row_memory
 from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from asd.data.reader import Reader
@@ -134,9 +135,9 @@ def spdl_reads(shards: Path, passes: int) -> Batches:
     reader, length = Reader(manifest), int(manifest.frames[0])
 
     def read(clips: np.ndarray) -> Tensor:
-        rows = np.empty((BATCH, length), dtype=np.int16)
-        reader.read(clips, np.zeros(BATCH, dtype=np.int64), rows)
-        return torch.from_numpy(rows)
+        rows = row_memory(BATCH * length, pinned=False).view(BATCH, length)
+        reader.read(clips, np.zeros(BATCH, dtype=np.int64), rows.numpy())
+        return rows
 
     source = [clips for epoch in range(passes) for clips in plan.epoch(epoch)["all"]]
     try:
