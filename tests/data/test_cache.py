@@ -540,7 +540,7 @@ def test_the_end_of_a_run_does_not_wait_for_a_tar(site, opened):
     tars(manifest).expect(np.arange(len(manifest)))
     wait_until(lambda: len(site.asked) > 3)
     tars(manifest).close()
-    reading.join(5)
+    reading.join(60)
     assert "the run ends before it came" in problems[0]
 
 
