@@ -537,8 +537,8 @@ def test_the_end_of_a_run_does_not_wait_for_a_tar(site, opened):
     problems: list[str] = []
     reading = threading.Thread(target=lambda: problems.append(failure(manifest)))
     reading.start()
+    wait_until(lambda: len(site.asked) > 2)  # the reader waits for its tar
     tars(manifest).expect(np.arange(len(manifest)))
-    wait_until(lambda: len(site.asked) > 2)
     tars(manifest).close()
     reading.join(60)
     assert "the run ends before it came" in problems[0]
