@@ -1,20 +1,30 @@
-"""Text files that are whole or not there."""
+"""Files that are whole or not there."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that appears by rename, complete or not at all; one of that name stays until then."""
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears by rename, complete or not at all; one of that name stays until then."""
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as handle:
-            handle.write(text)
+        with partial.open("wb") as handle:
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         partial.rename(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so."""
+    with whole(path) as handle:
+        handle.write(text.encode())

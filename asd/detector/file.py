@@ -5,7 +5,6 @@ The file is torch's own format with tensors and plain values only, so `torch.loa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +19,7 @@ from asd.detector.untrusted import load_plain, printable, short
 from asd.distributed import Precision
 from asd.embedding import Average
 from asd.errors import UserError
+from asd.files import whole
 from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks import System
 
@@ -128,16 +128,8 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
 
 def write_detector(path: Path, file: DetectorFile) -> None:
     """Write a detector that appears by rename, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as handle:
-            torch.save(_plain(file.model_dump(), {}), handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with whole(path) as handle:
+        torch.save(_plain(file.model_dump(), {}), handle)
 
 
 def _plain(value: Any, known: dict[bytes, Tensor]) -> Any:
