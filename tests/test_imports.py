@@ -176,9 +176,9 @@ def test_what_only_some_may_import(imported):
     assert wrong == []
 
 
-def test_shards_know_audio_the_manifest_ground_truth_and_the_errors_alone():
+def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alone():
     theirs = {part_of(name) for module, name in pairs() if part_of(module) == "shards" and is_under(name, "asd")}
-    assert theirs == {"asd.audio", "asd.data.manifest", "asd.errors", "asd.ground_truth"}
+    assert theirs == {"asd.audio", "asd.data.manifest", "asd.errors", "asd.ground_truth", "asd.web"}
 
 
 def test_light_parts_do_without_torch():

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx2
 
+from asd import web
 from asd.errors import UserError
 from shards.download.client import AGAIN, Patience
 from shards.download.zenodo import RemoteFile
 
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 Done = Callable[[int], None]  # called with the bytes of the file that are here
 
 
@@ -106,12 +106,7 @@ def _continue(client: httpx2.Client, file: RemoteFile, part: Path, here: int, do
 
 def _start(response: httpx2.Response, file: RemoteFile) -> int:
     """Where the answer begins in the file. Raises UserError where the server has a file of another size."""
-    start, total = 0, response.headers.get("Content-Length", "*")
-    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None:
-            raise httpx2.RemoteProtocolError("it is not said which bytes came")
-        start, total = int(match[1]), match[2]
-    if total.isdecimal() and int(total) != file.size:
+    start, total = web.first_byte_and_size(response)
+    if total not in (None, file.size):
         raise UserError(f"{file.url} has {total} bytes, but its record says {file.size}: it may be changing; {AGAIN}")
     return start

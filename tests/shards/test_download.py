@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asd import web
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
 from shards.download import __main__ as download
@@ -39,7 +40,7 @@ FILE = "dev_data_fan.zip"
 def quick(monkeypatch) -> None:
     """Waits of milliseconds; no proxy between here and here."""
     monkeypatch.setattr(client, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(client, "LONGEST_WAIT_S", 0.001)
+    monkeypatch.setattr(web, "LONGEST_WAIT_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -282,7 +283,7 @@ def test_passing_errors_are_waited_out(zenodo, out, stored, monkeypatch, capsys)
     waits: list[float] = []
     monkeypatch.setattr(client.time, "sleep", waits.append)
     monkeypatch.setattr(client, "FIRST_WAIT_S", 2.0)
-    monkeypatch.setattr(client, "LONGEST_WAIT_S", 60.0)
+    monkeypatch.setattr(web, "LONGEST_WAIT_S", 60.0)
     stored.statuses = [500, 429, 503]
     run(zenodo, out)
     assert_whole(out)
@@ -306,7 +307,7 @@ def test_final_errors_are_not_tried_again(zenodo, out, stored):
 
 
 def test_silence(zenodo, out, stored, monkeypatch):
-    monkeypatch.setattr(client, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(web, "TIMEOUT_S", 0.05)
     monkeypatch.setattr(client, "TRIES", 2)
     stored.stall_after = 0
     assert "no answer within 0.05 s, 2 times in a row" in refused(zenodo, out)
