@@ -49,11 +49,11 @@ class Ranks:
     def autocast(self) -> AbstractContextManager[Any]:
         return self.accelerator.autocast()
 
-    def wrap(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """Model in DDP and autocast, optimiser behind the fp16 scaler where there is one."""
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Model in DDP and autocast."""
         with warnings.catch_warnings():  # newer torch renames broadcast_buffers; older knows no other name
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
-            return self.accelerator.prepare(model, optimizer)
+            return self.accelerator.prepare(model)
 
     def agree(self, work: Callable[[], T]) -> T:
         """Do work on every rank; where it fails on any, all raise the first rank's words together."""

@@ -2,48 +2,108 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from asd.distributed import Ranks
+from asd.data.batch import Batch
 from asd.stop import leave_word
+
+STOP, BAD_CLIPS = 1, 2  # the places of two flags; the first says that something was not finite
+
+
+class FlaggedTask(nn.Module):
+    """A task and three flags that DDP averages among the gradients: telling all ranks costs no collective of its own.
+
+    A flag that any rank raises is above 0 on all ranks after the backward pass.
+    """
+
+    calm: Tensor
+    nonfinite: Tensor
+
+    def __init__(self, task: nn.Module) -> None:
+        super().__init__()
+        self.task = task
+        self.flags = nn.Parameter(torch.zeros(3))  # stay 0: only their gradient says something
+        self.register_buffer("calm", torch.zeros(3), persistent=False)
+        self.register_buffer("nonfinite", torch.tensor([1.0, 0.0, 0.0]), persistent=False)
+
+    def forward(self, batch: Batch, stop: bool, bad_clips: bool) -> Any:
+        """The task's own StepOutput. A loss that is not finite raises the first flag."""
+        output = self.task(batch)
+        raised = torch.where(torch.isfinite(output.loss.detach()), self.calm, self.nonfinite)
+        for flag, told in ((STOP, stop), (BAD_CLIPS, bad_clips)):
+            if told:
+                raised[flag] = (
+                    1  # filled on the device: a tensor of Python numbers would wait for all that was launched
+                )
+        return replace(output, loss=_Raise.apply(output.loss, self.flags, raised))
+
+    def take_flags(self, nonfinite: Tensor | None) -> Tensor:
+        """What all ranks raised in this step, (3,), and whether its gradient (a scalar, 1.0) was not finite either."""
+        raised, self.flags.grad = self.flags.grad, None
+        assert raised is not None
+        return raised.clone() if nonfinite is None else torch.addcmul(raised, nonfinite, self.nonfinite)
+
+
+class _Raise(torch.autograd.Function):
+    """The loss as it is; the gradient of the flags is what was raised."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, flags: Tensor, raised: Tensor) -> Tensor:
+        ctx.save_for_backward(raised)
+        return loss.view_as(loss)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        return grads[0], ctx.saved_tensors[0], None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What any rank reported."""
+    """What any rank reported of a step."""
 
+    step: int
     nonfinite: bool
     stop: bool
     bad_clips: bool
 
 
-class Flags:
-    """One small all-reduce a step, read one step late so that nobody waits for it."""
+class FlagReader:
+    """Reads the flags of a step one step later, so that nobody waits for a GPU: launches run ahead of it meanwhile."""
 
-    def __init__(self, ranks: Ranks) -> None:
-        self._ranks = ranks
-        self._flags: Tensor | None = None
-        self._work: dist.Work | None = None
+    def __init__(self) -> None:
+        self._unread: deque[_Flags] = deque()
 
-    def send(self, must_be_finite: Tensor, stop: bool, bad_clips: bool) -> None:
-        """Report this rank's state; every rank calls this once a step."""
-        told = torch.tensor([stop, bad_clips], dtype=torch.float32, device=self._ranks.device)
-        self._flags = torch.cat([(~torch.isfinite(must_be_finite)).float().reshape(1), told])
-        if self._ranks.world_size > 1:
-            self._work = dist.all_reduce(self._flags, dist.ReduceOp.MAX, async_op=True)
+    def add(self, step: int, flags: Tensor) -> None:
+        """Take the flags (3,) of a step, over all ranks."""
+        self._unread.append(_Flags(step, flags))
 
-    def receive(self) -> Seen | None:
-        """What was sent last, over all ranks; None where nothing is under way."""
-        if self._flags is None:
-            return None
-        if self._work is not None:
-            self._work.wait()
-        nonfinite, stop, bad_clips = (value > 0 for value in self._flags.tolist())
-        self._flags = self._work = None
-        if stop:
-            leave_word()
-        return Seen(nonfinite, stop, bad_clips)
+    def read(self, unread: int = 0) -> Iterator[Seen]:
+        """What was raised, step by step; the newest `unread` stay for later."""
+        while len(self._unread) > unread:
+            seen = self._unread.popleft().read()
+            if seen.stop:
+                leave_word()
+            yield seen
+
+
+class _Flags:
+    """Three numbers on their way to the host."""
+
+    def __init__(self, step: int, flags: Tensor) -> None:
+        self._step, self._flags = step, flags
+        self._copied: torch.cuda.Event | None = None
+        if flags.device.type == "cuda":
+            self._flags = torch.empty(flags.shape, pin_memory=True).copy_(flags, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def read(self) -> Seen:
+        if self._copied is not None:
+            self._copied.synchronize()
+        return Seen(self._step, *(value > 0 for value in self._flags.tolist()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.metrics.throughput import IntervalTimer
 from asd.optim import OptimConfig, lr_at
-from asd.signals import Flags
+from asd.signals import FlaggedTask, FlagReader
 from asd.stop import StopSignal
 
 
@@ -107,10 +108,13 @@ class Trainer:
         self.steps_per_epoch = parts.plan.steps_per_epoch
         self.total_steps = train.total_steps(self.steps_per_epoch)
         self.state = TrainState()
-        self.model, self.optimizer = self._prepare()
+        self.flagged = FlaggedTask(parts.task).to(self.ranks.device)
+        self.model = self.ranks.wrap(self.flagged)
+        self.optimizer, self.scaler = parts.optimizer, self.ranks.accelerator.scaler
+        self.weights = [weight for weight in parts.task.parameters() if weight.requires_grad]
         if resumed is not None:
             self._restore(resumed)
-        self.flags = Flags(self.ranks)
+        self.flags = FlagReader()
         self.timer = IntervalTimer(self.ranks.device)
         self.interval: list[dict[str, Tensor]] = []  # loss, its parts, gradient norm of each step since the last line
         self.statistics = RunningStatistics(parts.task)
@@ -124,8 +128,9 @@ class Trainer:
         self.model.train()
         batches = self._batches()
         while self.state.step < self.total_steps:
-            self._read_flags()
+            self._read_flags(unread=1)
             if self.told_to_stop:
+                self._read_flags()
                 self._save()
                 return "stopped"
             self._step(next(batches))
@@ -136,18 +141,23 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         """wait for batch → learning rate → forward, backward → clip → update if finite → count."""
         self.statistics.remember()
-        torch.manual_seed(step_seed(self.train.seed, self.state.step, self.ranks.rank))  # dropout, exact on resume
+        self._seed_dropout()
         self._set_learning_rate()
         losses = self._forward_backward(batch)
-        loss, norm = losses["loss"], self._clip()
-        self._update(norm)
-        scaled = self.ranks.precision == "fp16"  # where an infinite gradient is the scaler's everyday business
-        bad_clips = bool(self.parts.loader.reader.bad)
-        self.flags.send(loss if scaled else loss + norm, self.parts.stop.name is not None, bad_clips)
+        norm = self._clip()
+        nonfinite = self._update(norm)
+        self.flags.add(self.state.step + 1, self.flagged.take_flags(nonfinite))
         self.interval.append({**losses, "grad_norm": norm})
         self.timer.add(len(batch.clip_index), self.parts.loader.pop_wait_s())
         self.state.step += 1
         self.state.clips_seen += self.train.global_batch
+
+    def _seed_dropout(self) -> None:
+        """Exact on resume. torch.manual_seed formats three stack traces for devices that are not there: 0.5 ms."""
+        seed, device = step_seed(self.train.seed, self.state.step, self.ranks.rank), self.ranks.device
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index].manual_seed(seed)
 
     def _set_learning_rate(self) -> None:
         self.lr = lr_at(self.optim, self.epoch, self.total_steps / self.steps_per_epoch)
@@ -159,42 +169,59 @@ class Trainer:
 
         Returns the loss and what the task wants to have shown beside it, scalars that are means over the parts.
         """
+        stop, bad_clips = self.parts.stop.name is not None, bool(self.parts.loader.reader.bad)
         parts = batch.split(self.train.accumulate)
         outputs = []
         for index, part in enumerate(parts):
             with nullcontext() if index == len(parts) - 1 else self.ranks.accelerator.no_sync(self.model):
-                output = self.model(part)
-                self.ranks.accelerator.backward(output.loss / len(parts))
+                output = self.model(part, stop, bad_clips)
+                self._scaled(output.loss, len(parts)).backward()
             outputs.append({"loss": output.loss.detach(), **output.logs})
+        if len(outputs) == 1:
+            return outputs[0]
         return {name: torch.stack([o[name].float() for o in outputs]).mean() for name in outputs[0]}
 
+    # accelerate's backward, clip_grad_norm_ and optimiser look for packages and signatures at every step: 0.4 ms. Its
+    # scaler is used without them.
+
+    def _scaled(self, loss: Tensor, parts: int) -> Tensor:
+        share = loss / parts if parts > 1 else loss
+        return share if self.scaler is None else self.scaler.scale(share)
+
     def _clip(self) -> Tensor:
-        norm = self.ranks.accelerator.clip_grad_norm_(self.model.parameters(), self.train.clip_norm or torch.inf)
-        return torch.as_tensor(norm, device=self.ranks.device)
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        return nn.utils.clip_grad_norm_(self.weights, self.train.clip_norm or torch.inf)
 
-    def _update(self, norm: Tensor) -> None:
-        """Step the optimiser. A gradient that is not finite (the same on all ranks) changes nothing, on the device."""
-        if self.ranks.accelerator.scaler is None:
-            self.optimizer.optimizer.found_inf = (~torch.isfinite(norm)).float()
-        self.optimizer.step()
+    def _update(self, norm: Tensor) -> Tensor | None:
+        """Step the optimiser. A gradient that is not finite (the same on all ranks) changes nothing, on the device.
+
+        Returns 1.0 for such a gradient, as a scalar; None where it is the fp16 scaler's everyday business.
+        """
+        if self.scaler is None:
+            nonfinite = (~torch.isfinite(norm)).float()
+            self.optimizer.found_inf = nonfinite  # type: ignore[attr-defined]
+            self.optimizer.step()
+        else:
+            nonfinite = None
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.zero_grad()
+        return nonfinite
 
-    def _read_flags(self) -> None:
-        """Read what was sent after the last step, once: all ranks see the same and decide alike."""
-        seen = self.flags.receive()
-        if seen is None:
-            return
-        if seen.nonfinite:
-            self.statistics.restore()
-        self.told_to_stop |= seen.stop
-        self.bad_clips_seen |= seen.bad_clips
-        self.state.nonfinite_steps += seen.nonfinite
-        self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
-        if self.state.nonfinite_streak >= self.train.max_nonfinite:
-            raise UserError(
-                f"loss or gradient was not finite for {self.state.nonfinite_streak} steps in a row up to step "
-                f"{self.state.step}: lower optim.lr or use train.precision=fp32"
-            )
+    def _read_flags(self, unread: int = 0) -> None:
+        """Read what was raised in each step but the newest `unread`: all ranks see the same and decide alike."""
+        for seen in self.flags.read(unread):
+            self.statistics.settle(seen.nonfinite)
+            self.told_to_stop |= seen.stop
+            self.bad_clips_seen |= seen.bad_clips
+            self.state.nonfinite_steps += seen.nonfinite
+            self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
+            if self.state.nonfinite_streak >= self.train.max_nonfinite:
+                raise UserError(
+                    f"loss or gradient was not finite for {self.state.nonfinite_streak} steps in a row up to step "
+                    f"{seen.step}: lower optim.lr or use train.precision=fp32"
+                )
 
     def _show(self) -> None:
         if self.state.step % self.train.log_every and self.state.step != self.total_steps:
@@ -206,6 +233,7 @@ class Trainer:
 
     def _interval_record(self) -> dict[str, float]:
         """Numbers of the steps since the last line, over all ranks."""
+        self._read_flags()
         names = list(self.interval[0])
         shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.interval]).double().mean(0)
         self.interval.clear()
@@ -275,11 +303,10 @@ class Trainer:
             checkpoint.prune(self.parts.checkpoints, self.saving, self.parts.evaluate.protected_steps())
 
     def _payload(self) -> Payload:
-        scaler = self.ranks.accelerator.scaler
         return Payload(
             model=self.parts.task.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            scaler=None if scaler is None else scaler.state_dict(),
+            scaler=None if self.scaler is None else self.scaler.state_dict(),
             state=dataclasses.asdict(self.state),
             meta={**self.parts.meta, "step": self.state.step, "epoch": self.epoch},
             config_yaml=self.parts.config_yaml,
@@ -288,12 +315,9 @@ class Trainer:
     def _restore(self, payload: Payload) -> None:
         self.parts.task.load_state_dict(payload.model)
         self.optimizer.load_state_dict(payload.optimizer)
-        if payload.scaler is not None and self.ranks.accelerator.scaler is not None:
-            self.ranks.accelerator.scaler.load_state_dict(payload.scaler)
+        if payload.scaler is not None and self.scaler is not None:
+            self.scaler.load_state_dict(payload.scaler)
         self.state = TrainState(**payload.state)
-
-    def _prepare(self) -> tuple[nn.Module, Any]:
-        return self.ranks.wrap(self.parts.task.to(self.ranks.device), self.parts.optimizer)
 
     def _batches(self) -> Iterator[Batch]:
         epoch, step = divmod(self.state.step, self.steps_per_epoch)
@@ -313,24 +337,26 @@ class Trainer:
 
 
 class RunningStatistics:
-    """The BatchNorm statistics of before a step: a forward pass that overflows spoils them before anyone knows."""
+    """The BatchNorm statistics of before each step that is not known to be finite yet: an overflow spoils them."""
 
     def __init__(self, module: nn.Module) -> None:
         self._statistics = [b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
-        self._former: Tensor | None = None
+        self._former: deque[Tensor] = deque()
 
     def remember(self) -> None:
-        """Copy them (one launch); a former copy is forgotten."""
+        """Copy them (one launch) before a step."""
         if self._statistics:
-            self._former = torch.cat([s.flatten() for s in self._statistics])
+            self._former.append(torch.cat([s.flatten() for s in self._statistics]))
 
-    def restore(self) -> None:
-        """Put the copy back."""
-        if self._former is not None:
-            for own, former in zip(
-                self._statistics, self._former.split([s.numel() for s in self._statistics]), strict=True
-            ):
-                own.copy_(former.view_as(own))
+    def settle(self, spoiled: bool) -> None:
+        """The oldest step that is remembered is known now: forget its copy, or put it back, for later steps as well."""
+        if not self._statistics:
+            return
+        former = self._former.popleft()
+        if spoiled:
+            self._former = deque(former for _ in self._former)
+            for own, part in zip(self._statistics, former.split([s.numel() for s in self._statistics]), strict=True):
+                own.copy_(part.view_as(own))
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

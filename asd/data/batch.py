@@ -21,6 +21,7 @@ class Batch:
     epoch: int
     step: int  # step within the epoch
     first_row: int  # this rank's first row in the global batch
+    missing: bool = False  # silence in place of a batch that did not come before the run was to stop: not to be learnt
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; copies from pinned memory do not block."""
@@ -33,6 +34,8 @@ class Batch:
 
     def split(self, parts: int) -> list[Batch]:
         """Equal consecutive pieces, for gradient accumulation."""
+        if parts == 1:
+            return [self]
         size = len(self.clip_index) // parts
         return [self.rows(part * size, (part + 1) * size) for part in range(parts)]
 

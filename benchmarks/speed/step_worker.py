@@ -90,17 +90,16 @@ def _tiny_trainer(args: argparse.Namespace, ranks: Ranks) -> MarkedTrainer:
     loader = Loader(data.manifest, ranks.device, 1, 1)
     parts = bare_parts(task, build_optimizer(OptimConfig(), task.parameters()), loader, data.plan, WIDTH, ranks)
     train = TrainConfig(global_batch=args.batch, steps=1_000_000, seed=0, reuse_first_batch=True)
-    return MarkedTrainer(train, OptimConfig(), CheckpointConfig(), parts, None)
+    trainer = MarkedTrainer(train, OptimConfig(), CheckpointConfig(), parts, None)
+    for hooks in (task._forward_hooks, task._forward_pre_hooks):  # the clock's: the bare loop has none
+        hooks.clear()
+    return trainer
 
 
 def _bare_loop(trainer: MarkedTrainer, ranks: Ranks) -> Callable[[int], None]:
     """Forward, backward, clipping and update as torch's own tutorials write them, with DDP set up as ours is."""
     batch = next(trainer._stream)
     module: nn.Module = copy.deepcopy(trainer.parts.task)
-    for part in module.modules():  # not those of the clock
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
-    module.__dict__.pop("forward", None)  # nor accelerate's
     model = module
     if ranks.world_size > 1:
         with warnings.catch_warnings():  # as in asd.distributed: newer torch renames broadcast_buffers

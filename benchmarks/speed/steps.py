@@ -118,9 +118,10 @@ class MarkedTrainer(Trainer):
         self.clock.mark("backward")
         return super()._clip()
 
-    def _update(self, norm: Tensor) -> None:
-        super()._update(norm)
+    def _update(self, norm: Tensor) -> Tensor | None:
+        nonfinite = super()._update(norm)
         self.clock.mark("clip and optimiser")
+        return nonfinite
 
 
 class NoEvaluation:
