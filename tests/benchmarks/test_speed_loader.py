@@ -84,7 +84,7 @@ def test_the_part_says_what_was_measured(monkeypatch: pytest.MonkeyPatch, sets: 
     monkeypatch.setattr(peers, "_is_installed", lambda module: False)
     found = loader.measured(tmp_path, 1, CLIPS, 0.25, 0.05)
     speeds, flac, launches = (table.rows for table in found.tables)
-    assert [row[0] for row in launches] == ["idle loader", "4,000", "8,000", "16,000"]
+    assert [row[0] for row in launches] == ["idle loader", "4,000", "8,000", "16,000", "another process takes 16,000"]
     assert {row[0].partition(",")[0] for row in flac} >= {"ours", "webdataset"}
     own = next(row for row in speeds if row[0] == loader.OURS)
     assert own[1].split()[0] == f"{found.figures['loader.clips_per_s']:,.0f}"

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmarks.speed.loader import floors, ours, peers
 from benchmarks.speed.loader.contender import Contender, check_equal, measure
+from benchmarks.speed.loader.feeder import beside
 from benchmarks.speed.loader.launch import launch_rates
 from benchmarks.speed.loader.sets import Sets, make_sets
 from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
@@ -31,6 +32,8 @@ READ_FLOOR = "floor: read() by 1 MiB, 1 core"
 BARE = "floor: 2 bare threads, preadv"
 OURS = "ours, 2 threads, runs of 8"
 OURS_FLAC = "ours, FLAC, 2 threads"
+IDLE = "idle loader"
+ELSEWHERE = "another process takes 16,000"
 
 
 def run(args: argparse.Namespace) -> Part:
@@ -78,24 +81,36 @@ def flac_contenders(sets: Sets) -> list[Contender]:
     ]
 
 
-def launch_rounds(shards: Path, rounds: int, seconds: float) -> dict[int, tuple[Rounds, Rounds]]:
-    """By clips/s asked for: operations/s and clips/s of every round."""
-    found: dict[int, tuple[Rounds, Rounds]] = {rate: ([], []) for rate in (0, *RATES)}
+Launches = dict[str, tuple[Rounds, Rounds]]  # by who takes clips: operations/s and clips/s of every round
 
-    def one(rate: int) -> float:
-        launched, delivered = launch_rates(shards, rate, seconds)
-        found[rate][0].append(launched)
-        found[rate][1].append(delivered)
+
+def launch_rounds(shards: Path, rounds: int, seconds: float) -> Launches:
+    """Rounds of an idle loader, of clips given to the training thread, and of clips given to another process."""
+    found: Launches = {name: ([], []) for name in (IDLE, *map(given, RATES), ELSEWHERE)}
+
+    def one(name: str, clips_per_s: int) -> float:
+        launched, delivered = launch_rates(shards, clips_per_s, seconds)
+        found[name][0].append(launched)
+        found[name][1].append(delivered)
         return launched
 
-    interleaved({str(rate): partial(one, rate) for rate in found}, rounds)
+    def elsewhere() -> float:
+        with beside(shards, RATES[-1]):
+            return one(ELSEWHERE, 0)
+
+    own = {name: partial(one, name, rate) for name, rate in zip(found, (0, *RATES), strict=False)}
+    interleaved({**own, ELSEWHERE: elsewhere}, rounds)
     return found
+
+
+def given(clips_per_s: int) -> str:
+    return f"{clips_per_s:,}"
 
 
 def part(
     pcm: Sequence[Contender],
     flac: Sequence[Contender],
-    launches: dict[int, tuple[Rounds, Rounds]],
+    launches: Launches,
     clips: int,
     clip_s: float,
 ) -> Part:
@@ -104,8 +119,8 @@ def part(
     webdataset = named(pcm, "webdataset")
     best = max(webdataset, key=lambda c: median(c.clips_per_s))
     size = f"{clips:,} clips of {clip_s:g} s"
-    idle = launches[0][0]
-    rate_16000 = ratios(launches[RATES[-1]][0], idle)
+    busy = launches[given(RATES[-1])][0]
+    rate_16000 = ratios(busy, launches[IDLE][0])
     return Part(
         tables=[
             speed_table(f"{size}, PCM: int16 batches of 64 in this process. Median (range)", pcm, READ_FLOOR),
@@ -122,7 +137,7 @@ def part(
             Goal("FLAC: the bare codec on all cores", against(own_flac, named(flac, "floor")), 0.9),
             Goal("launch rate of the training thread at 16,000 clips/s / idle", rate_16000, 0.97),
         ],
-        remarks=remarks(against(own, named(pcm, BARE))),
+        remarks=remarks(against(own, named(pcm, BARE)), ratios(busy, launches[ELSEWHERE][0])),
         figures={
             "loader.clips_per_s": median(own.clips_per_s),
             "loader.cpu_us_per_clip": median(own.cpu_us),
@@ -156,20 +171,22 @@ def speed_table(title: str, contenders: Sequence[Contender], base: str) -> Table
     return Table(title, ["reader", "clips/s", "CPU µs a clip, all processes", f"× {base}"], rows)
 
 
-def launch_table(launches: dict[int, tuple[Rounds, Rounds]]) -> Table:
-    idle = launches[0][0]
+def launch_table(launches: Launches) -> Table:
+    idle = launches[IDLE][0]
     rows = [
-        [f"{rate:,}" if rate else "idle loader", spread(clips), spread(launched), spread(ratios(launched, idle), 3)]
-        for rate, (launched, clips) in launches.items()
+        [name, spread(clips), spread(launched), spread(ratios(launched, idle), 3)]
+        for name, (launched, clips) in launches.items()
     ]
     title = "Small operations that the training thread launches while it is given clips (fetching them is part of it)"
     return Table(title, ["clips/s asked for", "clips/s given", "operations/s", "× idle"], rows)
 
 
-def remarks(bare: Rounds) -> list[str]:
+def remarks(bare: Rounds, launches: Rounds) -> list[str]:
     left_out = [f"{name} is not installed: `{INSTALL}`." for name in peers.missing()]
     return [
         f"Two bare threads that ask for nothing in particular are the ceiling: ours is {spread(bare, 2)} × of them.",
+        f"Launches at {RATES[-1]:,} clips/s, by those beside another process that takes as many: {spread(launches, 2)} "
+        "×. What the reads cost by the memory and the processor that both share is in both sides.",
         "webdataset, SPDL and the FLAC readers read the tars that `shards.pack` wrote; MosaicML streaming and litdata "
         "read the same samples in their own formats, written before the clock starts. Beside a CPU build of torch, "
         "torchvision, which both of these import, is given the names of two operators that it lacks there; nothing "
