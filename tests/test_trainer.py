@@ -1,0 +1,92 @@
+"""A step of the trainer with the fp16 scaler, on a CPU: no rank ever trains so here, GPUs without bf16 do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from asd.checkpoint import CheckpointConfig
+from asd.data.batch import Batch
+from asd.distributed import Ranks
+from asd.loggers import Loggers
+from asd.optim import OptimConfig, build_optimizer
+from asd.stop import StopSignal
+from asd.tasks.step import StepOutput
+from asd.trainer import Parts, TrainConfig, Trainer
+
+SAMPLES = 8
+
+
+class Linear(nn.Module):
+    """Mean square of one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(SAMPLES, 4)
+
+    def forward(self, batch: Batch) -> StepOutput:
+        return StepOutput(self.layer(batch.waveform.float()).square().mean())
+
+
+def batch_of(value: int, clips: int = 6) -> Batch:
+    rows = torch.arange(clips * SAMPLES, dtype=torch.int16).view(clips, SAMPLES) % 7 + value
+    index = torch.arange(clips)
+    valid = torch.ones(clips, dtype=torch.bool)
+    return Batch(rows, torch.full((clips,), SAMPLES), index, index * 0, index * 0, valid, 0, 0, 0)
+
+
+def trainer_with(scaler: torch.amp.GradScaler | None) -> Trainer:
+    accelerator: Any = SimpleNamespace(prepare=lambda model: model, no_sync=torch.no_grad, scaler=scaler)
+    ranks = Ranks(accelerator, 0, 1, torch.device("cpu"), "fp16" if scaler else "fp32")
+    task, optim = Linear(), OptimConfig()
+    unused: Any = SimpleNamespace(reader=SimpleNamespace(bad={}), pop_wait_s=lambda: 0.0)
+    plan: Any = SimpleNamespace(steps_per_epoch=10)
+    evaluate: Any = None
+    parts = Parts(
+        task=task, optimizer=build_optimizer(optim, task.parameters()), loader=unused, plan=plan, crop=SAMPLES,
+        max_bad_clips=0, ranks=ranks, loggers=Loggers(), stop=StopSignal(), evaluate=evaluate, checkpoints=Path(),
+        meta={}, config_yaml="",
+    )  # fmt: skip
+    train = TrainConfig(global_batch=6, epochs=1, clip_norm=0.5)
+    return Trainer(train, optim, CheckpointConfig(), parts, None)
+
+
+def weights(trainer: Trainer) -> np.ndarray:
+    return trainer.parts.task.layer.weight.detach().numpy().copy()  # type: ignore[union-attr, operator]
+
+
+def test_scaled_steps_are_the_steps_without_a_scaler() -> None:
+    scaled, plain = trainer_with(torch.amp.GradScaler("cpu", init_scale=1024.0)), trainer_with(None)
+    for trainer in (scaled, plain):
+        for value in range(3):
+            trainer._step(batch_of(value))
+    assert not np.array_equal(weights(plain), weights(trainer_with(None)))
+    np.testing.assert_allclose(weights(scaled), weights(plain), rtol=1e-6)
+
+
+def test_an_infinite_scaled_gradient_changes_nothing_lowers_the_scale_and_is_not_counted() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=1e38)
+    trainer = trainer_with(scaler)
+    before = weights(trainer)
+    trainer._step(batch_of(100))
+    assert np.array_equal(weights(trainer), before)
+    assert scaler.get_scale() < 1e38
+    trainer._read_flags()
+    assert trainer.state.nonfinite_steps == 0
+
+
+def test_an_infinite_gradient_without_a_scaler_is_counted() -> None:
+    trainer = trainer_with(None)
+    before = weights(trainer)
+    with torch.no_grad():
+        trainer.parts.task.layer.bias.fill_(torch.inf)  # type: ignore[union-attr, operator]
+    trainer._step(batch_of(1))
+    assert np.array_equal(weights(trainer), before)
+    trainer._read_flags()
+    assert trainer.state.nonfinite_steps == 1
