@@ -1,12 +1,13 @@
 """Checkpoints are directories that appear by rename: whoever sees one sees all of it.
 
 `checkpoints/step_00001200/` holds model.safetensors, optimizer.pt, scaler.pt (fp16), state.json, config.yaml, meta.json
-and COMPLETE, which lists the size of every other file.
+SHA256SUMS (as `sha256sum --check` takes it) and COMPLETE, which lists the size of every other file.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -26,10 +27,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.untrusted import check_archive, short
 
 FORMAT_VERSION = 1
 STEP_NAME = re.compile(r"step_(\d{8})")
 COMPLETE = "COMPLETE"
+SUMS = "SHA256SUMS"
 
 
 class CheckpointConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -87,6 +90,7 @@ def _write_files(folder: Path, payload: Payload) -> None:
     (folder / "state.json").write_text(json.dumps(payload.state, indent=1))
     (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1))
     (folder / "config.yaml").write_text(payload.config_yaml)
+    (folder / SUMS).write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())))
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / COMPLETE).write_text(json.dumps(sizes, indent=1))
     for path in folder.iterdir():
@@ -108,6 +112,11 @@ def _one_kind_of_error(folder: Path) -> Iterator[None]:
     except (SafetensorError, RuntimeError) as error:
         free = shutil.disk_usage(folder).free / 2**20
         raise OSError(errno.ENOSPC, f"cannot write, {free:.0f} MiB free ({error})", str(folder)) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -133,28 +142,85 @@ def complete_steps(root: Path) -> list[int]:
 def is_complete(folder: Path) -> bool:
     """Whether every file that COMPLETE lists is there at its full size."""
     try:
-        sizes = json.loads((folder / COMPLETE).read_text())
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):  # AttributeError: JSON, but no table
+        sizes = _read_table(folder / COMPLETE)
+        return all(_is_plain(folder, name) and (folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
         return False
 
 
-def load(folder: Path, device: torch.device) -> Payload:
-    """Read a complete checkpoint; nothing in it is executed (tensors load with weights_only)."""
-    if not is_complete(folder):
-        raise UserError(f"{folder} is not a complete checkpoint: choose another one")
-    scaler = folder / "scaler.pt"
+def _is_plain(folder: Path, name: str) -> bool:
+    """Whether a name is that of a file in the folder, and of nothing that never ends, such as a pipe."""
+    return Path(name).name == name and (folder / name).is_file()
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ValueError where it holds something else."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
     try:
+        found = json.loads(path.read_text())
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no table")
+    return found
+
+
+def load(folder: Path, device: torch.device) -> Payload:
+    """Read a complete checkpoint; nothing in it is executed, and it takes no more memory than its files are large.
+
+    Raises UserError where it is damaged, or none.
+    """
+    model = load_weights(folder)
+    scaler = folder / "scaler.pt"
+    with _one_refusal(folder):
         return Payload(
-            model=load_file(folder / "model.safetensors"),
-            optimizer=torch.load(folder / "optimizer.pt", map_location=device, weights_only=True),
-            scaler=torch.load(scaler, weights_only=True) if scaler.exists() else None,
-            state=json.loads((folder / "state.json").read_text()),
-            meta=json.loads((folder / "meta.json").read_text()),
+            model=model,
+            optimizer=_load_plain(folder / "optimizer.pt", device),
+            scaler=_load_plain(scaler, torch.device("cpu")) if scaler.exists() else None,
+            state=_read_table(folder / "state.json"),
+            meta=_read_table(folder / "meta.json"),
             config_yaml=(folder / "config.yaml").read_text(),
         )
-    except (ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise UserError(f"{folder} cannot be read ({error})") from None
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a complete checkpoint alone. Raises UserError as `load` does."""
+    if not is_complete(folder):
+        raise UserError(f"{folder} is not a complete checkpoint: choose another one")
+    with _one_refusal(folder):
+        _check_sums(folder)
+        return load_file(folder / "model.safetensors")
+
+
+@contextmanager
+def _one_refusal(folder: Path) -> Iterator[None]:
+    """The many ways in which files can be damaged, as one UserError."""
+    try:
+        yield
+    except (UserError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
+        raise UserError(f"{folder} cannot be read ({short(str(error).removeprefix(f'{folder}/'))})") from None
+
+
+def _check_sums(folder: Path) -> None:
+    """Raises ValueError for a file that is not what was saved; checkpoints from before there were sums have none."""
+    sums = folder / SUMS
+    for line in sums.read_text().splitlines() if sums.is_file() else ():
+        digest, _, name = line.partition("  ")
+        if not _is_plain(folder, name) or _sha256(folder / name) != digest:
+            raise ValueError(f"{name} is not what was saved: its sha256 differs")
+
+
+def _load_plain(path: Path, device: torch.device) -> dict[str, Any]:
+    """A table of tensors and plain values that torch saved."""
+    check_archive(path, "state that torch saved", "choose another checkpoint")
+    try:
+        found = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError(f"{path.name} holds more than tensors and plain values") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no table")
+    return found
 
 
 def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> None:

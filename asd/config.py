@@ -25,6 +25,8 @@ from asd.trainer import TrainConfig
 
 Models = list[type[pydantic.BaseModel]]
 OTHER_NAMES = {"learning_rate": "lr", "batch_size": "global_batch"}  # what a setting is often called
+MOST_WORDS = 400  # characters about one mistake: what stands in the file may have any length
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: no text, or no day such as 2026-13-45
 
 
 class RunSection(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -127,7 +129,7 @@ def validate(tree: dict[str, Any], source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except pydantic.ValidationError as error:
-        raise UserError(f"{source}: {'; '.join(_explain(e) for e in error.errors()[:3])}") from None
+        raise UserError(f"{source}: {'; '.join(_explain(e)[:MOST_WORDS] for e in error.errors()[:3])}") from None
 
 
 def dump_yaml(config: RunConfig) -> str:
@@ -229,7 +231,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} does not exist{hint}")
     try:
         tree = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NOT_YAML as error:
         raise UserError(f"{path} is not yaml: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold keys and values, such as train: {{epochs: 10}}")
@@ -248,7 +250,7 @@ def _override(tree: dict[str, Any], word: str) -> None:
         raise UserError(f"{word!r} is not of the form key=value, such as train.epochs=10")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except NOT_YAML:
         raise UserError(f"{word!r}: the value is not yaml") from None
     *parents, leaf = key.split(".")
     node = tree

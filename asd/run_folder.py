@@ -97,7 +97,10 @@ class RunLock:
 
 def check_identity(path: Path, identity: dict[str, Any]) -> None:
     """Compare a run's run.json (or a checkpoint's meta.json) with what is about to continue it."""
-    former = json.loads(path.read_text())
+    try:
+        former = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{path} is damaged: put it back, or choose another run.dir") from None
     for name, value in identity.items():
         if former.get(name) != value:
             raise UserError(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from asd import checkpoint, tasks
@@ -100,7 +99,7 @@ def initialise_from(task: nn.Module, source: str) -> list[str]:
         folder = checkpoint.step_path(RunFolder(folder).checkpoints, steps[-1])
     if not checkpoint.is_complete(folder):
         raise UserError(f"init_from={source} is neither a run with a complete checkpoint nor a checkpoint")
-    own, weights = task.state_dict(), load_file(folder / "model.safetensors")
+    own, weights = task.state_dict(), checkpoint.load_weights(folder)
     fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
     if not fitting:
         raise UserError(f"init_from={source} is a checkpoint of another network: no weight fits this config's")

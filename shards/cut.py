@@ -10,6 +10,7 @@ from pathlib import Path
 
 import soundfile
 
+from asd.audio.recording import BadFileError, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, run_main
 from shards.layouts.clip import Choices, SourceClip
@@ -87,18 +88,22 @@ def cut_all(recordings: Sequence[SourceClip], folder: Path, seconds: float) -> i
 def cut(clip: SourceClip, folder: Path, seconds: float) -> Iterator[str]:
     """File names of the clips, as they are written; a rest that is shorter than a clip is left out."""
     try:
+        read_header(clip.path)
         with soundfile.SoundFile(clip.path) as recording:
             kind = WHOLE_NUMBERS.get(recording.subtype, "float32")
             subtype = recording.subtype if recording.subtype in WHOLE_NUMBERS else "FLOAT"
             length = round(seconds * recording.samplerate)
+            if length > recording.frames:
+                return
             for number, samples in enumerate(recording.blocks(length, dtype=kind, always_2d=True)):
                 if len(samples) < length:
                     return
                 name = f"{clip.key}-{number:05d}.wav"
                 soundfile.write(folder / name, samples, recording.samplerate, subtype)
                 yield name
-    except soundfile.SoundFileError as error:
-        raise UserError(f"{clip.path} cannot be cut: {error}") from None
+    except (soundfile.SoundFileError, BadFileError) as error:
+        why = error.detail if isinstance(error, BadFileError) else error
+        raise UserError(f"{clip.path} cannot be cut: {why}") from None
 
 
 if __name__ == "__main__":

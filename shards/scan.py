@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from asd.audio.recording import BadFileError, Header, Target, check_channels, read_header
+from asd.audio.recording import BadFileError, Header, Target, check_channels, check_rate, read_header
 from asd.data.manifest import LABEL_NORMAL
 from asd.errors import UserError
 from shards.layouts.clip import Corpus, SourceClip
@@ -69,6 +69,7 @@ def _scanned(clip: SourceClip, target: Target) -> ScannedClip | BadClip:
     try:
         header = read_header(clip.path)
         check_channels(header, target)
+        check_rate(header, target)
     except BadFileError as error:
         return BadClip(clip, error)
     return ScannedClip(clip, header)

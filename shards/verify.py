@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import tarfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def check_shard(check: ShardCheck, tick: Tick) -> list[str]:
         problems.append(f"{name}: its content is not what was packed (sha256 differs)")
     descriptor = os.open(check.path, os.O_RDONLY)
     try:
+        refuse_unsafe_members(descriptor)
         for row, sample in zip_longest(check.table.to_pylist(), webdataset_samples(descriptor)):
             problems += [f"{name}: {problem}" for problem in _clip_problems(row, sample, descriptor, check)]
             tick()
@@ -115,6 +117,19 @@ def check_shard(check: ShardCheck, tick: Tick) -> list[str]:
     finally:
         os.close(descriptor)
     return problems
+
+
+def refuse_unsafe_members(descriptor: int) -> None:
+    """Raises TarError where an open tar holds more than plain files, such as one that unpacks to more than its bytes.
+
+    webdataset reads members whole, and as large as they say they are.
+    """
+    with os.fdopen(os.dup(descriptor), "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        size = os.fstat(descriptor).st_size
+        for member in tar:
+            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.offset_data + member.size > size:
+                raise tarfile.TarError(f"{member.name!r} is no plain file within the tar")
+    os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def webdataset_samples(descriptor: int) -> Iterator[dict[str, Any]]:

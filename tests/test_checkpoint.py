@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pickle
 import shutil
@@ -17,7 +19,7 @@ from asd.checkpoint import CheckpointConfig, Payload
 from asd.errors import UserError
 
 CPU = torch.device("cpu")
-FILES = ["COMPLETE", "config.yaml", "meta.json", "model.safetensors", "optimizer.pt", "state.json"]
+FILES = ["COMPLETE", "SHA256SUMS", "config.yaml", "meta.json", "model.safetensors", "optimizer.pt", "state.json"]
 
 
 def payload(seed: int = 0, size: int = 50, scaler: bool = False) -> Payload:
@@ -181,7 +183,37 @@ def test_a_disk_that_is_really_full_leaves_nothing(tiny_disk, size):
     assert_same(checkpoint.load(tiny_disk / "step_00000001", CPU), payload(1, size=40))
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if name not in ("COMPLETE", "SHA256SUMS")])
+def test_a_flipped_byte_is_found(tmp_path, name):
+    folder = checkpoint.save(tmp_path, 1, payload())
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    assert checkpoint.is_complete(folder), "by its size it is"
+    with pytest.raises(UserError, match=f"cannot be read \\({name} is not what was saved: its sha256 differs\\)"):
+        checkpoint.load(folder, CPU)
+    done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
+    assert done.stdout == f"{name}: FAILED\n", "the field's own program finds it, too"
+
+
+def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path):
+    folder = checkpoint.save(tmp_path, 1, payload())
+    (folder / "SHA256SUMS").unlink()
+    sizes = {p.name: p.stat().st_size for p in folder.iterdir() if p.name != "COMPLETE"}
+    (folder / "COMPLETE").write_text(json.dumps(sizes))
+    assert_same(checkpoint.load(folder, CPU), payload())
+
+
 # Hostile files
+
+
+def sign(folder: Path) -> None:
+    """Make sizes and checksums fit the files."""
+    files = sorted(p for p in folder.iterdir() if p.name not in ("COMPLETE", "SHA256SUMS"))
+    sums = "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files)
+    (folder / "SHA256SUMS").write_text(sums)
+    sizes = {p.name: p.stat().st_size for p in [*files, folder / "SHA256SUMS"]}
+    (folder / "COMPLETE").write_text(json.dumps(sizes))
 
 
 class Attack:
@@ -201,9 +233,8 @@ def test_a_hostile_file_is_not_executed(tmp_path, name, how):
         torch.save({"state": Attack(victim)}, folder / name)
     else:
         (folder / name).write_bytes(pickle.dumps(Attack(victim), protocol=2))
-    sizes = {p.name: p.stat().st_size for p in folder.iterdir() if p.name != "COMPLETE"}
-    (folder / "COMPLETE").write_text(str(sizes).replace("'", '"'))
+    sign(folder)
     assert checkpoint.is_complete(folder)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=rf"cannot be read \({name} (is no state that torch saved|holds more than tensors)"):
         checkpoint.load(folder, CPU)
     assert not victim.exists()

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 # errors stands below all of them.
 LEVELS = [
     {"asd.errors", "asd.files", "asd.web", "asd.stop"},
+    {"asd.untrusted"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
@@ -61,7 +62,7 @@ ONLY = {
     "torch.utils.tensorboard": {"asd.loggers"},
     "matplotlib": {"asd.figures", "asd.loggers", "asd.clips"},
     "sklearn": {"asd.figures", "asd.scorers"},
-    "safetensors": {"asd.checkpoint", "asd.scoring", "asd.system"},
+    "safetensors": {"asd.checkpoint", "asd.scoring"},
     "httpx2": {"shards", "asd.web", "asd.data.remote"},
     "fsspec": {"asd.data.remote"},
 }

@@ -6,6 +6,7 @@ Legend: N samples per channel, K channels.
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from asd.audio.wav import HEADER_BYTES, WavHeader, canonical_header, read_wav_he
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
 PROBE_BYTES = 4096
 FULL_SCALE = 32768
+MOST_SAMPLES_A_BYTE = 1024  # digital silence in FLAC: 350
+MOST_FILTER = 1 << 24  # numbers that resampling keeps, one odd rate to another: 128 MiB
+LONGEST_FACTOR = 1000  # by which resampling may multiply samples
 AVERAGE = "average"
 
 Channel = int | Literal["average"] | None
@@ -126,6 +130,8 @@ def _decoder_header(path: Path, probe: int) -> Header:
         raise BadFileError(kind, f"the audio header cannot be read ({reason})") from None
     if info.frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
+    if info.frames * info.channels > MOST_SAMPLES_A_BYTE * path.stat().st_size:
+        raise BadFileError("truncated", f"its header says {info.frames} samples, which so small a file cannot hold")
     return Header(info.samplerate, info.channels, info.frames, info.subtype, -1, probe)
 
 
@@ -145,6 +151,14 @@ def check_channels(header: Header, target: Target) -> None:
         raise BadFileError("channels", f"it has {header.channels} channels")
     if isinstance(target.channel, int) and target.channel >= header.channels:
         raise BadFileError("channels", f"it has {_channels(header.channels)}, numbered from 0")
+
+
+def check_rate(header: Header, target: Target) -> None:
+    """Raises BadFileError for a rate, hardly a real one, from which resampling takes more memory than there is."""
+    rate, wanted = header.rate, target.sample_rate
+    common = math.gcd(rate, wanted)
+    if (rate // common) * (wanted // common) > MOST_FILTER or wanted > LONGEST_FACTOR * rate:
+        raise BadFileError("unreadable", f"its sample rate, {rate} Hz, cannot be brought to {wanted} Hz")
 
 
 def _channels(count: int) -> str:

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 HEADER_BYTES = 44
+MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
 STREAMED_SIZES = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder that writes into a pipe puts there
 
@@ -30,7 +31,9 @@ def read_wav_header(descriptor: int, size: int) -> WavHeader | None:
     if magic[:4] != b"RIFF" or magic[8:] != b"WAVE":
         return None
     position, format_chunk = 12, b""
-    while position + 8 <= size:
+    for _ in range(MOST_CHUNKS):
+        if position + 8 > size:
+            break
         tag, length = struct.unpack("<4sI", os.pread(descriptor, 8, position))
         if tag == b"data":
             return _header(format_chunk, position + 8, length, size) if len(format_chunk) >= 16 else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asd.audio.recording import Conversion, Header, Part, Target, check_channels, read_header, read_pcm16
+from asd.audio.recording import Conversion, Header, Part, Target, check_channels, check_rate, read_header, read_pcm16
 from asd.errors import UserError
 
 
@@ -97,9 +97,10 @@ class Recording:
 
 
 def open_recording(path: Path, target: Target) -> Recording:
-    """Raises BadFileError where it is none, or has not the channel that is wanted."""
+    """Raises BadFileError where it is none, has not the channel that is wanted, or a rate that cannot be."""
     header = read_header(path)
     check_channels(header, target)
+    check_rate(header, target)
     return Recording(path, header, target)
 
 

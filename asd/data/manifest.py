@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,10 @@ CODECS = ("pcm16", "flac")
 SPLITS = ("train", "test")
 DOMAINS = ("", "source", "target")
 LABEL_NORMAL, LABEL_ANOMALY, LABEL_UNKNOWN = 0, 1, -1
+MOST_BYTES, MOST_RATE = 2**50, 1_000_000  # of a tar; Hz: beyond these a number is an error, or meant to do harm
+NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f\x7f-\x9f]")  # of a machine: hidden, leads elsewhere, drives a terminal
+TEXT_COLUMNS = ("key", "attributes", "file_name")
+MOST_TEXT = 1000  # bytes that texts may unpack to, for each byte of the table's file
 
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 CLIPS_SCHEMA = pa.schema(
@@ -60,6 +65,14 @@ class MachineClass(pydantic.BaseModel, frozen=True, extra="forbid"):
     machine_type: str
     machine_id: str
 
+    @pydantic.field_validator("machine_type", "machine_id")
+    @classmethod
+    def _names_one_folder(cls, name: str) -> str:
+        """Runs of a sweep and files of scores are called after machines."""
+        if NO_NAME.search(name):
+            raise ValueError("a name cannot be printed, or leads into another folder")
+        return name
+
     def __str__(self) -> str:
         return f"{self.machine_type}/{self.machine_id}"
 
@@ -68,9 +81,9 @@ class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
     """One tar of the set."""
 
     file: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$")
-    bytes: pydantic.NonNegativeInt
+    bytes: int = pydantic.Field(ge=0, le=MOST_BYTES)
     sha256: str
-    clips: pydantic.NonNegativeInt
+    clips: int = pydantic.Field(ge=0, le=MOST_BYTES)
 
 
 class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -79,7 +92,7 @@ class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     format: Literal[2]
     name: str
     layout: str = pydantic.Field(min_length=1)  # of the recordings: dcase2020 …, mimii, table
-    sample_rate: pydantic.PositiveInt
+    sample_rate: int = pydantic.Field(gt=0, le=MOST_RATE)
     classes: tuple[MachineClass, ...]
     shards: tuple[Shard, ...]
     clips_sha256: str
@@ -237,8 +250,9 @@ def parse_manifest(content: bytes, path: str) -> ManifestFile:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         if where == "format" and first["type"] == "literal_error":
+            found = repr(first["input"])[:20]
             raise UserError(
-                f"{path} is of format {first['input']!r}, where format {FORMAT_VERSION} is read: pack the set again"
+                f"{path} is of format {found}, where format {FORMAT_VERSION} is read: pack the set again"
             ) from None
         raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
     if fingerprint_of(file.model_dump(mode="json", exclude={"fingerprint", "notes"})) != file.fingerprint:
@@ -252,11 +266,48 @@ def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
         raise UserError(f"{path} is missing: pack the set again")
     if sha256_of(path) != file.clips_sha256:
         raise UserError(f"{path} does not match {MANIFEST_FILE} (its hash differs): pack the set again")
-    with pq.ParquetFile(path) as clips:  # pq.read_table would import pyarrow's dataset layer first
-        table = clips.read()
-    if not table.schema.equals(CLIPS_SCHEMA):
+    try:
+        table = _read_table(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({str(error).partition(chr(10))[0][:120]}): pack the set again"
+        ) from None
+    if table is None:
         raise UserError(f"{path} has other columns than format {FORMAT_VERSION}: pack the set again")
     return table.unify_dictionaries().combine_chunks()
+
+
+def _read_table(path: Path) -> pa.Table | None:
+    """The table, None where it has other columns. Raises ArrowInvalid where it unpacks to much more than its bytes."""
+    size = path.stat().st_size
+    with pq.ParquetFile(path) as clips:  # pq.read_table would import pyarrow's dataset layer first
+        rows = clips.metadata.num_rows
+        if not clips.schema_arrow.equals(CLIPS_SCHEMA):
+            return None
+        if rows > size:  # keys alone take more than a byte each
+            raise pa.ArrowInvalid(f"{rows} rows in {size} bytes")
+        if rows * (longest := _longest_repeated(path)) > MOST_TEXT * size:
+            raise pa.ArrowInvalid(f"{rows} rows of up to {longest} bytes in {size} bytes")
+        table = clips.read()
+    if any(column.null_count for column in table.columns):
+        raise pa.ArrowInvalid("a cell is empty")
+    return table
+
+
+def _longest_repeated(path: Path) -> int:
+    """Bytes of the longest text that lies in the file once and may stand in every row.
+
+    Such texts lie before the first row of their row group: that row alone brings all of them.
+    """
+    longest = 0
+    with pq.ParquetFile(path, read_dictionary=TEXT_COLUMNS) as clips:
+        for group in range(clips.num_row_groups):
+            first = next(clips.iter_batches(1, row_groups=[group], columns=list(TEXT_COLUMNS)), None)
+            for column in first.columns if first is not None else ():
+                known = column.dictionary
+                ends = np.frombuffer(known.buffers()[1], dtype=np.int32)[known.offset : known.offset + len(known) + 1]
+                longest = max(longest, int(np.diff(ends).max(initial=0)))
+    return longest
 
 
 def _check_shards(manifest: Manifest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asd.detector.detector import Detector, build_network
 from asd.detector.file import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
-from asd.detector.untrusted import printable
+from asd.untrusted import printable
 
 __all__ = [
     "Detector",

@@ -6,6 +6,7 @@ No audio is opened here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from asd.errors import UserError
 from shards.layouts.clip import Choices, Corpus, SourceClip
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+NO_TEXT = "have names or places that are not UTF-8 text, or hold control characters"
 DISAGREE = "lie in another folder than their names say"
 
 
@@ -43,7 +46,7 @@ class FolderLayout:
         """The clips below the sources. Raises MisfitError where names or places do not fit."""
         corpus, misfits = Corpus(), dict[Misfit, list[Path]]()
         for path in wav_files(sources):
-            found = self.read(path) if _is_text(path) else Misfit("have names or places that are not UTF-8 text")
+            found = self.read(path) if _is_text(path) else Misfit(NO_TEXT)
             if isinstance(found, Misfit):
                 misfits.setdefault(found, []).append(path)
             elif found is None:
@@ -60,7 +63,7 @@ def _is_text(path: Path) -> bool:
         str(path).encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return CONTROL.search(str(path)) is None
 
 
 def wav_files(sources: Sequence[Path]) -> Iterator[Path]:

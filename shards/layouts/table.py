@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from asd.data.manifest import DOMAINS, LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, SPLITS
+import pydantic
+
+from asd.data.manifest import DOMAINS, LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, SPLITS, MachineClass
 from asd.errors import UserError
 from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, make_key
 
@@ -87,7 +89,7 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
     path = source.parent / _filled(row, "path", where)
     if not path.is_file():
         raise UserError(f"{where}: there is no file {path}")
-    machine_type, machine_id = _filled(row, "machine_type", where), _filled(row, "machine_id", where)
+    machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
     split = _one_of(row, "split", SPLITS, where)
     label = LABELS[_one_of(row, "label", tuple(LABELS), where)]
     if split == "train" and label != LABEL_NORMAL:
@@ -101,6 +103,18 @@ def _filled(row: dict[str, str], name: str, where: str) -> str:
     if not row[name]:
         raise UserError(f"{where}: {name} is empty")
     return row[name]
+
+
+def _name(row: dict[str, str], name: str, where: str) -> str:
+    """What folders and files will be called after."""
+    found = _filled(row, name, where)
+    try:
+        MachineClass(machine_type=found, machine_id=found)
+    except pydantic.ValidationError:
+        raise UserError(
+            f"{where}: {name} is {found!r}: no slash, no dot at its beginning, nothing unprintable"
+        ) from None
+    return found
 
 
 def _one_of(row: dict[str, str], name: str, words: Sequence[str], where: str) -> str:

@@ -19,7 +19,7 @@ def load_plain(path: Path, what: str, advice: str) -> object:
 
     UserError where the file is no such archive or damaged; what: what it should be; advice: how to come by one.
     """
-    _check_archive(path, what, advice)
+    check_archive(path, what, advice)
     try:
         tree: object = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # what a hostile pickle makes the unpickler raise may be anything
@@ -29,8 +29,8 @@ def load_plain(path: Path, what: str, advice: str) -> object:
     return tree
 
 
-def _check_archive(path: Path, what: str, advice: str) -> None:
-    """torch trusts an archive's own words on sizes and does not look at checksums: this does both."""
+def check_archive(path: Path, what: str, advice: str) -> None:
+    """torch trusts an archive's own words on sizes and does not look at checksums: this does both. Raises UserError."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
