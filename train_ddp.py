@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
-from asd.stop import StopSignal
+from asd.stop import StopSignal, die_with_torchrun
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check:
         return check(args)
     with StopSignal() as stop:  # before the heavy imports: a signal that arrives meanwhile is not lost
+        die_with_torchrun()
         return train(args, stop)
 
 

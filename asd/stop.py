@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 WORD = "ASD_STOPPED_FILE"  # names a file that appears where a run stops before its end (docker/entrypoint.sh reads it)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class StopSignal:
@@ -36,3 +39,13 @@ def leave_word() -> None:
     if path := os.environ.get(WORD):
         with suppress(OSError):  # to save is what matters
             Path(path).touch()
+
+
+def die_with_torchrun() -> None:
+    """Under torchrun, have the kernel kill this rank when torchrun is killed, as the loss of its node would.
+
+    Left alone it would train on, and keep the run folder from whoever is started in its place. A mere SIGTERM would
+    stop the ranks of all other nodes, which are to wait for this one.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

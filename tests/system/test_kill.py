@@ -42,6 +42,18 @@ def test_torchrun_brings_a_killed_rank_back(
     assert last_weights(folder) == last_weights(unbroken)
 
 
+def test_ranks_end_with_a_killed_torchrun(small_set: Path, tmp_path: Path) -> None:
+    """Else they would train on, and a run that is started in their place would be refused."""
+    folder = tmp_path / "run"
+    with torchrun(
+        tmp_path / "log", words(small_set, folder, "train.epochs=10000", "evaluate.every_epochs=10000")
+    ) as agent:
+        wait_for(lambda: records(folder))
+        ranks = children(agent.pid)
+        kill(agent.pid)
+        wait_for(lambda: not any(map(command, ranks)))
+
+
 def test_everything_is_killed_including_torchrun(
     small_set: Path, unbroken: Path, tmp_path: Path, dice: random.Random
 ) -> None:
