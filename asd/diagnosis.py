@@ -16,6 +16,7 @@ PERFECT_ACCURACY, PERFECT_LOSS = 0.995, 0.01
 # A perfect network alone proves nothing: the demo ends at accuracy 1 and loss 1e-4 with an AUC of 83 %. What makes a
 # task trivial is that it needs no network: in the demo the mean spectrum alone is right on 79 % of the clips.
 EASY_ACCURACY = 0.99
+NOT_LEARNT = "the network does not learn to tell the machines apart"
 
 
 def diagnose(
@@ -30,9 +31,9 @@ def diagnose(
     learnt = (accuracy - chance) / (1.0 - chance)
     if learnt < NEAR_CHANCE and epoch >= ENOUGH_EPOCHS and step >= ENOUGH_STEPS:
         return (
-            f"the network does not learn to tell the machines apart: accuracy {100 * accuracy:.1f} % after "
-            f"{epoch:.0f} epochs, chance is {100 * chance:.1f} %; its scores mean nothing yet. Look at the learning "
-            "rate, the warm-up and the margin, and at whether the classes are the right ones"
+            f"{NOT_LEARNT}: accuracy {100 * accuracy:.1f} % after {epoch:.0f} epochs, chance "
+            f"is {100 * chance:.1f} %; its scores mean nothing yet. Look at the learning rate, the warm-up and the "
+            "margin, and at whether the classes are the right ones"
         )
     perfect = accuracy >= PERFECT_ACCURACY and loss <= PERFECT_LOSS
     if perfect and spectrum_accuracy is not None and spectrum_accuracy >= EASY_ACCURACY:
@@ -42,6 +43,11 @@ def diagnose(
             "something easy, e.g. level or recording site; expect little from it"
         )
     return None
+
+
+def tells_no_learning(warning: str) -> bool:
+    """Whether a warning of a report is the first of the two."""
+    return warning.startswith(NOT_LEARNT)
 
 
 def spectrum_accuracy(fit: Embedded, held_out: Embedded) -> float | None:

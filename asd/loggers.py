@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,10 +39,11 @@ class JsonlLogger:
         if path.exists():
             self._drop_later(path, resumed_at)
         self._file = path.open("a")
+        self._lock = threading.Lock()  # alerts come from another thread
 
     def log(self, step: int, record: Record) -> None:
         finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
-        with _naming(Path(self._file.name)):
+        with _naming(Path(self._file.name)), self._lock:
             self._file.write(json.dumps({"step": step, **finite}) + "\n")
             self._file.flush()
 
@@ -113,11 +115,23 @@ class TensorBoardLogger:
             self._writer.close()
 
 
+class TimeLeft:
+    """By the mean of all steps since the start, evaluations included."""
+
+    def __init__(self, total_steps: int, first_step: int) -> None:
+        self.total_steps, self.first_step = total_steps, first_step
+        self._begin = time.monotonic()
+
+    def seconds(self, step: int) -> float:
+        done = max(step - self.first_step, 1)
+        return (time.monotonic() - self._begin) / done * (self.total_steps - step)
+
+
 class ConsoleLogger:
     """A line per interval on stdout, and a progress bar with the time left where stderr is a terminal."""
 
-    def __init__(self, total_steps: int, first_step: int) -> None:
-        self._total, self._first, self._begin = total_steps, first_step, time.monotonic()
+    def __init__(self, left: TimeLeft) -> None:
+        self._left = left
         self._console = Console(file=sys.stderr)
         self._bar = Progress(
             TextColumn("training"),
@@ -129,23 +143,19 @@ class ConsoleLogger:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=total_steps, completed=first_step)
+        self._task = self._bar.add_task("training", total=left.total_steps, completed=left.first_step)
         self._bar.start()
 
     def log(self, step: int, record: Record) -> None:
         self._bar.update(self._task, completed=step)
         if "loss" in record:
-            print(format_line(step, self._total, record, self._left_s(step)), flush=True)
+            print(format_line(step, self._left.total_steps, record, self._left.seconds(step)), flush=True)
 
     def advance(self, step: int) -> None:
         self._bar.update(self._task, completed=step)
 
     def close(self) -> None:
         self._bar.stop()
-
-    def _left_s(self, step: int) -> float:
-        done = max(step - self._first, 1)
-        return (time.monotonic() - self._begin) / done * (self._total - step)
 
 
 def format_line(step: int, total: int, record: Record, left_s: float) -> str:

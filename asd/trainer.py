@@ -24,6 +24,7 @@ from asd.distributed import Precision, Ranks
 from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.metrics.throughput import IntervalTimer
+from asd.monitor.stages import Stage
 from asd.optim import OptimConfig, lr_at
 from asd.signals import FlaggedTask, FlagReader
 from asd.stop import StopSignal
@@ -46,6 +47,7 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     compile: bool = False
     reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful
     timeout_s: pydantic.PositiveFloat = 600.0  # of a collective operation
+    stall_s: pydantic.PositiveFloat = 120.0  # without progress, after which a rank says where it hangs
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
@@ -105,6 +107,7 @@ class Trainer:
         self, train: TrainConfig, optim: OptimConfig, saving: CheckpointConfig, parts: Parts, resumed: Payload | None
     ) -> None:
         self.train, self.optim, self.saving, self.parts, self.ranks = train, optim, saving, parts, parts.ranks
+        self.stage = Stage.START  # what this rank is doing: the watchdog looks
         self.steps_per_epoch = parts.plan.steps_per_epoch
         self.total_steps = train.total_steps(self.steps_per_epoch)
         self.state = TrainState()
@@ -128,11 +131,13 @@ class Trainer:
         self.model.train()
         batches = self._batches()
         while self.state.step < self.total_steps:
+            self.stage = Stage.FLAGS
             self._read_flags(unread=1)
             if self.told_to_stop:
                 self._read_flags()
                 self._save()
                 return "stopped"
+            self.stage = Stage.DATA
             self._step(next(batches))
             self._show()
             self._keep()
@@ -140,6 +145,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> None:
         """wait for batch → learning rate → forward, backward → clip → update if finite → count."""
+        self.stage = Stage.STEP
         self.statistics.remember()
         self._seed_dropout()
         self._set_learning_rate()
@@ -227,6 +233,7 @@ class Trainer:
         if self.state.step % self.train.log_every and self.state.step != self.total_steps:
             self.parts.loggers.advance(self.state.step)
             return
+        self.stage = Stage.SHOW
         record = self._interval_record()
         self.parts.loggers.log(self.state.step, record)
         self._check_bad_clips(int(record["bad_clips"]))
@@ -289,11 +296,13 @@ class Trainer:
         return step > 0 and (step == self.total_steps or self.parts.evaluate.due(step))
 
     def _evaluate(self) -> None:
+        self.stage = Stage.EVALUATE
         self.parts.evaluate(self.parts.task, self.state.step, self.epoch)
         self.model.train()
 
     def _save(self) -> None:
         """Rank 0 writes, all ranks learn whether it worked."""
+        self.stage = Stage.SAVE
         self.ranks.average_running_statistics(self.parts.task)
         self.ranks.on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
         self.parts.loggers.flush()

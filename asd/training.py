@@ -22,11 +22,15 @@ from asd.data.streams import make_streams
 from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
 from asd.evaluator import Evaluator, Selection, TrainingEvaluator, best_step
-from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger
+from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft
+from asd.monitor.monitor import Monitor
+from asd.monitor.reporter import Views
+from asd.monitor.stages import Position, Stage
 from asd.optim import build_optimizer
 from asd.report import console_table, percent
 from asd.run_folder import RunFolder, RunLock, provenance
 from asd.scoring import read_report
+from asd.standing import StandingOf
 from asd.stop import StopSignal
 from asd.system import build_task, initialise_from, network_signature, open_shards
 from asd.tasks import refuse_single_class, tells_classes_apart
@@ -54,32 +58,40 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
     if ranks.is_main:
         _introduce(config, data, task, ranks, folder)
-    loader, eval_loader = (Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch) for _ in "12")
-    loggers = _loggers(config, folder, data.plan, resumed) if ranks.is_main else Loggers()
-    evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
-    evaluate = TrainingEvaluator(evaluator, loggers, data.plan.steps_per_epoch)
-    parts = Parts(
-        task=task,
-        optimizer=build_optimizer(config.optim, task.parameters()),
-        loader=loader,
-        plan=data.plan,
-        crop=round(config.data.crop_s * data.manifest.sample_rate),
-        max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
-        ranks=ranks,
-        loggers=loggers,
-        stop=stop,
-        evaluate=evaluate,
-        checkpoints=folder.checkpoints,
-        meta={**identity(config, data.manifest, task), **provenance(), "world_size": ranks.world_size},
-        config_yaml=dump_yaml(config),
-    )
-    trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
-    with lock, evaluate:
-        outcome = trainer.run()
-        for part in (loggers, loader, eval_loader):
-            part.close()
-        if outcome == "finished":
-            evaluate.wait(stop)
+    standing = StandingOf(folder, config.evaluate.select)
+    with lock, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
+        loader, eval_loader = (
+            Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch) for _ in "12"
+        )
+        loggers = _loggers(config, folder, data.plan, resumed, monitor) if ranks.is_main else Loggers()
+        evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
+        evaluate = TrainingEvaluator(evaluator, loggers, data.plan.steps_per_epoch)
+        parts = Parts(
+            task=task,
+            optimizer=build_optimizer(config.optim, task.parameters()),
+            loader=loader,
+            plan=data.plan,
+            crop=round(config.data.crop_s * data.manifest.sample_rate),
+            max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
+            ranks=ranks,
+            loggers=loggers,
+            stop=stop,
+            evaluate=evaluate,
+            checkpoints=folder.checkpoints,
+            meta={**identity(config, data.manifest, task), **provenance(), "world_size": ranks.world_size},
+            config_yaml=dump_yaml(config),
+        )
+        trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
+        monitor.watch(lambda: _position(trainer, eval_loader))
+        with evaluate:
+            outcome = trainer.run()
+            trainer.stage = Stage.SCORE
+            for part in (loader, eval_loader):
+                part.close()
+            if outcome == "finished":
+                evaluate.wait(stop)
+        monitor.end(outcome)
+        loggers.close()
     if ranks.is_main:
         _say_goodbye(outcome, trainer.state.step, stop, folder, config)
     return 0
@@ -166,12 +178,19 @@ def _initialise(config: RunConfig, task: nn.Module, ranks: Ranks, resumed: Paylo
         _say(ranks, f"weights from {source}; fresh: {', '.join(fresh) or 'none'}")
 
 
-def _loggers(config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload | None) -> Loggers:
+def _position(trainer: Trainer, loader: Loader) -> Position:
+    """Where this rank is, for its watchdog; loader: that of evaluations."""
+    return Position(trainer.state.step, trainer.stage, loader.given, loader.asked > loader.given)
+
+
+def _loggers(config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload | None, monitor: Monitor) -> Loggers:
     step = resumed.meta["step"] if resumed is not None else 0
     board = TensorBoardLogger(folder.tensorboard("train"), purge_step=step + 1 if step else None)
     board.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
-    console = ConsoleLogger(config.train.total_steps(plan.steps_per_epoch), step)
-    return Loggers(console, JsonlLogger(folder.metrics, step), board)
+    journal = JsonlLogger(folder.metrics, step)
+    left = TimeLeft(config.train.total_steps(plan.steps_per_epoch), step)
+    monitor.begin(left, resumed.state["nonfinite_steps"] if resumed is not None else 0, Views(journal, board))
+    return Loggers(ConsoleLogger(left), journal, board, monitor)
 
 
 def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, folder: RunFolder) -> None:

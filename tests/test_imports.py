@@ -19,20 +19,21 @@ LEVELS = [
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
+        "asd.running_statistics",
         "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio",
     },
     {
-        "asd.data.reader", "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.signals", "asd.health",
+        "asd.data.reader", "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.signals",
         "asd.report", "asd.ground_truth", "asd.figures", "asd.diagnosis",
     },
-    {"asd.data.streams", "asd.data.prefetch", "asd.score_files"},
+    {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor"},
     # batches; what a step means; embeddings file → scores and report
-    {"asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report"},
+    {"asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report", "asd.health"},
     {"asd.trainer", "asd.embedding", "asd.ensemble"},
     {"asd.evaluator", "asd.detector"},
-    {"asd.config", "asd.clips", "asd.onnx_export"},
+    {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
     # the parts put together
     {"asd.system", "asd.sweep_jobs"},
     {"asd.training", "asd.offline", "asd.sweep_table"},
@@ -65,6 +66,7 @@ ONLY = {
     "safetensors": {"asd.checkpoint", "asd.scoring"},
     "httpx2": {"shards", "asd.web", "asd.data.remote"},
     "fsspec": {"asd.data.remote"},
+    "prometheus_client": {"asd.monitor"},
 }
 # Starting the packer or the plan of an epoch must not cost torch's import.
 WITHOUT_TORCH = {

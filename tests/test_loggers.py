@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, format_line, read_metrics
+from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft, format_line, read_metrics
 
 RECORD = {
     "epoch": 1.25,
@@ -133,7 +133,7 @@ def test_the_line_cries_out_where_something_is_wrong(name, told):
 
 
 def test_the_console_prints_records_with_a_loss_only(capsys):
-    console = ConsoleLogger(total_steps=100, first_step=40)
+    console = ConsoleLogger(TimeLeft(total_steps=100, first_step=40))
     console.log(50, RECORD)
     console.log(50, {"test/auc": 0.7})
     console.advance(55)

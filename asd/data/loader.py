@@ -63,6 +63,7 @@ class Loader:
         self.device = device
         self.prefetch = prefetch
         self._wait_s = 0.0
+        self.asked = self.given = 0  # batches; one more asked for than given: the consumer waits
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
@@ -77,7 +78,9 @@ class Loader:
                 if not pending:
                     return
                 begin = time.perf_counter()
+                self.asked += 1
                 batch, buffer = pending.popleft().result()
+                self.given += 1
                 self._wait_s += time.perf_counter() - begin
                 yield buffer.hand_over(batch, self.device)
                 free.append(buffer)

@@ -6,13 +6,18 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from asd import checkpoint
+from asd.data.reader import Reader
 from asd.evaluator import BackgroundScoring
 from asd.frontends import Mixing
+from asd.monitor import reporter, watchdog
 from asd.tasks.encoder import Encoder
+
+GO = "ASD_TEST_GO"
 
 
 def no_scoring() -> None:
@@ -51,3 +56,25 @@ def _spoil(when: Callable[[int], bool]) -> None:
         return sound(self, waveform * float("nan") if when(calls[0]) else waveform, mix)
 
     Encoder.forward = forward  # type: ignore[method-assign]
+
+
+def impatient() -> None:
+    """No scoring, a watchdog that looks often, and does not wait for the others' words for long."""
+    no_scoring()
+    watchdog.TICK_S, reporter.WORD_S = 0.1, 1.0
+
+
+def hang_in_the_loader() -> None:
+    """Rank 1 reads no further than some steps until a file is there, which the environment names."""
+    impatient()
+    if os.environ.get("RANK") != "1":
+        return
+    sound, calls = Reader.read, [0]
+
+    def hanging_read(self: Reader, *args: Any) -> Any:
+        calls[0] += 1
+        while calls[0] > 6 and not Path(os.environ[GO]).exists():
+            time.sleep(0.05)
+        return sound(self, *args)
+
+    Reader.read = hanging_read  # type: ignore[method-assign]

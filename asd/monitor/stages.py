@@ -1,0 +1,41 @@
+"""What a rank is doing just now. The loop says it by one assignment; the watchdog looks once a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Stage(Enum):
+    """In the order of a turn of the loop: of two ranks at the same step, the one in an earlier stage is behind."""
+
+    START = "starting"
+    SHOW = "showing numbers"
+    SAVE = "saving"
+    EVALUATE = "evaluating"
+    FLAGS = "reading flags"  # of all ranks; on a GPU also the time that the step before takes there
+    DATA = "waiting for data"
+    STEP = "forward and backward"  # with the exchange of gradients
+    SCORE = "waiting for scores"
+
+
+ORDER = {stage: place for place, stage in enumerate(Stage)}
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a rank is; whatever changes is progress."""
+
+    step: int = 0
+    stage: Stage = Stage.START
+    batches: int = 0  # of evaluations, so far
+    waits: bool = False  # an evaluation, for data
+
+    @property
+    def words(self) -> str:
+        return self.stage.value + (f", {Stage.DATA.value}" if self.waits else "")
+
+    @property
+    def order(self) -> tuple[int, int, bool]:
+        """Of several ranks, the first is the one that the others wait for."""
+        return self.step, ORDER[self.stage], not self.waits

@@ -1,0 +1,46 @@
+"""What there is of a run by now: its newest checkpoint, its newest scores, its best step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asd import checkpoint
+from asd.evaluator import Selection, best_step, evaluated_steps
+from asd.monitor.reporter import Standing
+from asd.run_folder import RunFolder
+from asd.scoring import REPORT_FILE, read_report
+
+
+class StandingOf:
+    """Looks into a run folder; reads reports only where one has come since the last look."""
+
+    def __init__(self, folder: RunFolder, rule: Selection) -> None:
+        self._folder, self._rule = folder, rule
+        self._seen: list[tuple[Path, int]] = []
+        self._scores: dict[str, Any] = {}
+
+    def __call__(self) -> Standing:
+        reports = sorted((path, path.stat().st_mtime_ns) for path in self._folder.evaluations.glob(f"*/{REPORT_FILE}"))
+        if reports != self._seen:
+            self._seen, self._scores = reports, self._read()
+        return Standing(checkpoint_step=self._newest_checkpoint(), **self._scores)
+
+    def _newest_checkpoint(self) -> int | None:
+        for path in sorted(self._folder.checkpoints.glob("step_*"), reverse=True):
+            if (match := checkpoint.STEP_NAME.fullmatch(path.name)) and checkpoint.is_complete(path):
+                return int(match[1])
+        return None
+
+    def _read(self) -> dict[str, Any]:
+        for step in reversed(evaluated_steps(self._folder)):
+            if (report := read_report(self._folder.evaluation(step))) is not None:
+                numbers = report["scorers"][report["primary"]]["mean"]
+                return {
+                    "scored_step": step,
+                    "auc": numbers["auc"],
+                    "pauc": numbers["pauc"],
+                    "best_step": best_step(self._folder, self._rule),
+                    "warnings": tuple(report["warnings"]),
+                }
+        return {}

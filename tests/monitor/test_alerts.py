@@ -1,0 +1,84 @@
+"""Alerts begin and end when they should, and are told once each way."""
+
+from __future__ import annotations
+
+import pytest
+
+from asd.diagnosis import diagnose
+from asd.monitor.alerts import NAMES, Alerts, IntervalRules, evaluation_rules
+
+CALM = {"nonfinite_steps": 0, "data_wait_percent": 1.0, "step_s": 1.0, "bad_clips": 0}
+
+
+def told(*records: dict[str, float], alerts: Alerts | None = None, nonfinite_steps: int = 0) -> list[str]:
+    """What is told of intervals of 20 steps each."""
+    alerts, rules = alerts or Alerts(), IntervalRules(0, nonfinite_steps)
+    lines = []
+    for index, record in enumerate(records, start=1):
+        lines += [change.line for change in alerts.update(20 * index, rules(20 * index, CALM | record))]
+    return lines
+
+
+def test_calm_runs_have_none() -> None:
+    assert told({}, {}, {}, {}) == []
+
+
+def test_updates_left_out() -> None:
+    first, over = told({}, {"nonfinite_steps": 3}, {"nonfinite_steps": 4}, {"nonfinite_steps": 4})
+    assert first.startswith("alert: nonfinite at step 40: 3 updates were left out")
+    assert over == "alert: nonfinite is over at step 80 (began at step 40)"
+
+
+def test_updates_left_out_before_a_resume_are_old_news() -> None:
+    assert told({"nonfinite_steps": 5}, nonfinite_steps=5) == []
+    assert len(told({"nonfinite_steps": 6}, nonfinite_steps=5)) == 1
+
+
+def waits(*percent: float, step_s: float = 1.0) -> list[str]:
+    return told(*({"data_wait_percent": p, "step_s": step_s} for p in percent))
+
+
+def test_three_starved_intervals_in_a_row() -> None:
+    (line,) = waits(30, 30, 60)
+    assert line.startswith("alert: data_wait at step 60: the slowest rank waits for data 40 % of the time")
+
+
+@pytest.mark.parametrize("percent", [(30, 30), (30, 30, 5, 30, 30), (20, 20, 20, 20)])
+def test_fewer_are_no_starvation(percent: tuple[float, ...]) -> None:
+    assert waits(*percent) == []
+
+
+def test_nor_are_three_short_ones() -> None:
+    assert waits(90, 90, 90, step_s=0.4) == []
+    assert len(waits(90, 90, 90, step_s=0.6)) == 1
+
+
+def test_starvation_is_over_after_three_good_intervals() -> None:
+    lines = waits(30, 30, 30, 5, 30, 5, 5, 5, 5)
+    assert len(lines) == 2
+    assert lines[1] == "alert: data_wait is over at step 160 (began at step 60)"
+
+
+def test_unreadable_clips_stay_so() -> None:
+    alerts = Alerts()
+    (line,) = told({}, {"bad_clips": 1}, {"bad_clips": 1}, {"bad_clips": 3}, alerts=alerts)
+    assert line.startswith("alert: bad_clips at step 40: a training clip could not be read")
+    (alert,) = alerts.active
+    assert alert.text.startswith("3 training clips could not be read")
+    assert alert.since_step == 40
+
+
+def test_no_learning_is_what_the_report_says() -> None:
+    finding = diagnose(accuracy=0.02, loss=3.7, classes=41, epoch=10, step=1000, spectrum_accuracy=0.5)
+    trivial = diagnose(accuracy=1.0, loss=1e-6, classes=41, epoch=10, step=1000, spectrum_accuracy=1.0)
+    assert finding is not None and trivial is not None
+    assert evaluation_rules([trivial, finding]) == {"no_learning": finding}
+    assert evaluation_rules([trivial]) == {"no_learning": None}
+
+
+def test_an_alert_that_nobody_speaks_of_stays() -> None:
+    alerts = Alerts()
+    assert len(alerts.update(10, {"stalled": "rank 1 hangs"})) == 1
+    assert alerts.update(20, {"nonfinite": None, "no_learning": None}) == []
+    assert [alert.name for alert in alerts.active] == ["stalled"]
+    assert set(NAMES) >= {"stalled", "nonfinite", "no_learning", "data_wait", "bad_clips"}
