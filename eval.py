@@ -1,6 +1,7 @@
 """Score checkpoints of a run, evaluate score files by the official rules, make a detector of a run, judge recordings.
 
 python eval.py score --run runs/demo --checkpoint best      (or under torchrun, to embed with several ranks)
+python eval.py watch --run runs/demo                        (beside a training with evaluate.by_watcher=true)
 python eval.py ensemble --runs runs/a runs/b runs/c --method mean --out runs/ensemble
 python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
 python eval.py export --run runs/demo --out detector.pt
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd.errors import run_main
+from asd.stop import AskedToStop, StopSignal
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="{score,ensemble,report,export,clips}")
+    commands = parser.add_subparsers(required=True, metavar="{score,watch,ensemble,report,export,clips}")
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
     )
@@ -31,6 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     score.add_argument("--out", type=Path, help="where the report goes (default: RUN/scores/step_…)")
     score.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as evaluate.select=oracle")
     score.set_defaults(command=_score)
+    _add_watch(commands)
     ensemble = commands.add_parser(
         "ensemble", help="combine the scores of several runs, z-normalised by training clips"
     )
@@ -64,6 +67,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         setattr(args, name, [*getattr(args, name), *map(kind[name], rest)])
     return args
+
+
+def _add_watch(commands: Commands) -> None:
+    watch = commands.add_parser("watch", help="score the checkpoints of a run as they appear, until it is finished")
+    watch.add_argument("--run", type=Path, required=True, help="run folder, such as runs/demo; it may come later")
+    end = watch.add_mutually_exclusive_group()
+    end.add_argument("--once", action="store_true", help="score what is there, and leave")
+    end.add_argument("--forever", action="store_true", help="stay when the run is finished: it may go on")
+    watch.add_argument("--poll", type=_seconds, default=10.0, metavar="S", help="seconds between looks (default 10)")
+    watch.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
+    watch.set_defaults(command=_watch)
+
+
+def _seconds(text: str) -> float:
+    if not 0 < float(text) <= 3600:
+        raise argparse.ArgumentTypeError("give seconds, above 0, 3600 at most")
+    return float(text)
 
 
 def _add_export(commands: Commands) -> None:
@@ -101,6 +121,16 @@ def _score(args: argparse.Namespace) -> None:
     from asd.offline import load_run, score_checkpoint  # heavy imports after the command line is understood
 
     score_checkpoint(load_run(args.run, args.overrides), args.checkpoint, args.out)
+
+
+def _watch(args: argparse.Namespace) -> None:
+    try:
+        with StopSignal(at_once=True):  # before the heavy imports
+            from asd.watch import Options, watch
+
+            watch(args.run, args.overrides, Options(args.once, args.forever, args.poll))
+    except AskedToStop as stopped:
+        print(stopped, flush=True)
 
 
 def _ensemble(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,13 +130,18 @@ def _sync(path: Path) -> None:
 def complete_steps(root: Path) -> list[int]:
     """Steps of all complete checkpoints, ascending; what is not complete is named on stderr and passed over."""
     steps = []
-    for path in sorted(root.glob("step_*")):
-        if match := STEP_NAME.fullmatch(path.name):
-            if is_complete(path):
-                steps.append(int(match[1]))
-            else:
-                print(f"checkpoint {path} is not complete: passed over", file=sys.stderr)
+    for step in all_steps(root):
+        path = step_path(root, step)
+        if is_complete(path):
+            steps.append(step)
+        else:
+            print(f"checkpoint {path} is not complete: passed over", file=sys.stderr)
     return steps
+
+
+def all_steps(root: Path) -> list[int]:
+    """Steps of all checkpoints, ascending, complete or not."""
+    return sorted(int(match[1]) for path in root.glob("step_*") if (match := STEP_NAME.fullmatch(path.name)))
 
 
 def is_complete(folder: Path) -> bool:
@@ -193,6 +198,13 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
         return load_file(folder / "model.safetensors")
 
 
+def load_network(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and meta.json of a complete checkpoint: what an evaluation needs. Raises UserError as `load` does."""
+    weights = load_weights(folder)
+    with _one_refusal(folder):
+        return weights, _read_table(folder / "meta.json")
+
+
 @contextmanager
 def _one_refusal(folder: Path) -> Iterator[None]:
     """The many ways in which files can be damaged, as one UserError."""
@@ -246,7 +258,8 @@ def remove_partial(root: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint; it stops being one (by rename) before its files go."""
+    """Remove a checkpoint; it stops being one (by rename) before its files go. A watcher may do so as well."""
     doomed = folder.with_name(f".partial_removed_{folder.name}")
-    folder.rename(doomed)
+    with suppress(FileNotFoundError):
+        folder.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pydantic
 from torch import nn
 
 from asd import checkpoint
+from asd.background import BackgroundScoring
 from asd.data.loader import Loader
+from asd.data.manifest import ORIGIN_FILE, Manifest
 from asd.data.splits import Splits, subset_per_class
 from asd.distributed import Ranks
 from asd.embedding import Average, Embeddings, embed_clips
 from asd.errors import UserError
+from asd.evaluations import Selection, best_step, is_scored, unscored_steps
 from asd.loggers import Loggers
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
-from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
 from asd.scorers.embedded import all_finite
-from asd.scoring import EVALUATION_FILE, Evaluation, Validation, read_evaluation, read_report, write_embeddings
+from asd.scoring import Evaluation, Validation, read_evaluation, write_embeddings
 from asd.stop import StopSignal
-
-Selection = Literal["clean", "oracle", "last"]
-
-LOG_FILE = "scoring.log"
-POLL_S = 0.2
 
 DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
     SoftmaxConfig(),
@@ -50,6 +41,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     """When and how checkpoints are scored, and which of them is the best one."""
 
     every_epochs: pydantic.PositiveInt = 2
+    by_watcher: bool = False  # training only saves; `python eval.py watch` scores, in a process of its own
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
@@ -69,6 +61,17 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
         if twice := next((label for label in labels if labels.count(label) > 1), None):
             raise ValueError(f"two scorers would be called {twice}")
         return scorers
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps that are evaluated: every so many, and the last one."""
+
+    every: int
+    last: int
+
+    def due(self, step: int) -> bool:
+        return step == self.last or step % self.every == 0
 
 
 class Evaluator:
@@ -119,7 +122,7 @@ class Evaluator:
             step=step,
             epoch=epoch,
             checkpoint=checkpoint.step_path(self.folder.checkpoints, step).name,
-            shards=str(manifest.root.resolve()),
+            shards=_origin(manifest),
             fingerprint=manifest.fingerprint,
             machine_types=tuple(sorted({c.machine_type for c in manifest.classes})),
             machine_ids=tuple(sorted({c.machine_id for c in manifest.classes})),
@@ -138,6 +141,12 @@ class Evaluator:
         return evaluation
 
 
+def _origin(manifest: Manifest) -> str:
+    """The folder of a set; of a cached one the address that it came from, without passwords."""
+    origin = manifest.root / ORIGIN_FILE
+    return origin.read_text().strip() if origin.is_file() else str(manifest.root.resolve())
+
+
 def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:
     if not len(clips):
         return None
@@ -151,14 +160,19 @@ def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:
 
 
 class TrainingEvaluator:
-    """The `evaluate` that a trainer calls: embed, hand over to a background process, show what came back."""
+    """The `evaluate` that a trainer calls: embed, hand over to a background process, show what came back.
 
-    def __init__(self, evaluator: Evaluator, loggers: Loggers, steps_per_epoch: int) -> None:
-        self.evaluator, self.loggers, self.steps_per_epoch = evaluator, loggers, steps_per_epoch
-        self.folder, self.ranks = evaluator.folder, evaluator.ranks
-        self.background = BackgroundScoring(self.folder)
+    With evaluate.by_watcher it only keeps the checkpoints for whoever scores them.
+    """
+
+    def __init__(self, evaluator: Evaluator, loggers: Loggers, schedule: Schedule) -> None:
+        self.evaluator, self.loggers, self.schedule = evaluator, loggers, schedule
+        self.folder, self.ranks, self.by_watcher = evaluator.folder, evaluator.ranks, evaluator.config.by_watcher
+        self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root)
 
     def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
+        if self.by_watcher:
+            return
         evaluation = self.evaluator.embed(task, step, epoch, self.folder.evaluation(step))
         if self.ranks.is_main:
             if evaluation.validation is not None:
@@ -169,7 +183,7 @@ class TrainingEvaluator:
             self.background.submit(step)
 
     def __enter__(self) -> TrainingEvaluator:
-        if self.ranks.is_main:
+        if self.ranks.is_main and not self.by_watcher:
             self.background.submit_unscored()
         return self
 
@@ -181,146 +195,20 @@ class TrainingEvaluator:
         self.background.wait(stop)
 
     def due(self, step: int) -> bool:
-        return step % (self.evaluator.config.every_epochs * self.steps_per_epoch) == 0
+        return self.schedule.due(step)
 
     def missing(self, step: int) -> bool:
-        """Whether a checkpoint was not embedded yet."""
-        return read_evaluation(self.folder.evaluation(step)) is None
+        """Whether a checkpoint that these ranks embed was not embedded yet."""
+        return not self.by_watcher and read_evaluation(self.folder.evaluation(step)) is None
 
     def protected_steps(self) -> set[int]:
         """Steps whose checkpoint must stay: the best one, and those still to be scored."""
         best = best_step(self.folder, self.evaluator.config.select)
-        return set(unscored_steps(self.folder)) | ({best} if best is not None else set())
+        return {*unscored_steps(self.folder), *self.left_to_watcher(), *([] if best is None else [best])}
 
-
-class BackgroundScoring:
-    """One niced scoring process at a time, in the order of the steps."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
-        self._jobs: list[Future[None]] = []
-        self._child: subprocess.Popen[bytes] | None = None
-        self._stopped = False
-
-    def submit(self, step: int) -> None:
-        self._jobs.append(self._queue.submit(self._score, step))
-
-    def submit_unscored(self) -> None:
-        """Take up again what an earlier process of this run did not finish."""
-        for step in unscored_steps(self._folder):
-            self.submit(step)
-
-    def wait(self, stop: StopSignal) -> None:
-        """Until everything submitted is scored; a signal ends it early."""
-        while stop.name is None and wait(self._jobs, timeout=POLL_S).not_done:
-            pass
-
-    def stop(self) -> None:
-        """End the running process; a resumed run scores what is left."""
-        self._stopped = True
-        if self._child is not None:
-            self._child.terminate()
-        self._queue.shutdown(wait=True, cancel_futures=True)
-
-    def _score(self, step: int) -> None:
-        if self._stopped:
-            return
-        folder = self._folder.evaluation(step)
-        begin = time.monotonic()
-        command = [sys.executable, "-m", "asd.scoring", str(folder), str(self._folder.tensorboard("eval"))]
-        # stdin closes with this process, however that ends, and takes the child along.
-        with (
-            (folder / LOG_FILE).open("wb") as log,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=_scoring_environment(),
-                process_group=0,  # out of reach of the terminal's Ctrl-C; a session would be an autogroup of its own
-            ) as self._child,
-        ):
-            _yield_to_training(self._child.pid)
-            if self._stopped:  # while it was starting
-                self._child.terminate()
-            code = self._child.wait()
-        if code == 0:
-            print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {_headline(folder)}", flush=True)
-            for warning in (read_report(folder) or {}).get("warnings", []):
-                print(f"warning: {warning}", file=sys.stderr, flush=True)
-        elif not self._stopped:
-            print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
-
-
-def _yield_to_training(pid: int) -> None:
-    """Give a process only what processor time is left over.
-
-    Niceness counts among the processes of one autogroup (sched(7)); between two, which is what two sessions are, each
-    gets half. An idle-class process also makes room the moment that a training thread wakes up, a nice one after its
-    slice of some milliseconds.
-    """
-    os.setpriority(os.PRIO_PROCESS, pid, 19)
-    with suppress(OSError):  # some sandboxes forbid it
-        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _scoring_environment() -> dict[str, str]:
-    """No GPU, one thread, and no ranks: the scoring process must not disturb training."""
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    source = str(Path(__file__).resolve().parents[1])
-    return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": source}
-
-
-def _headline(folder: Path) -> str:
-    report = read_report(folder)
-    if report is None:
-        return "no report"
-    aucs = {name: scorer["mean"]["auc"] for name, scorer in report["scorers"].items()}
-    known = [f"{name} {percent(auc)}" for name, auc in aucs.items() if auc is not None]
-    return f"mean AUC {', '.join(known)}" if known else "no AUC without labelled normal and anomalous test clips"
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return f"{lines[-1] if lines else 'no output'} (see {log})"
-
-
-def evaluated_steps(folder: RunFolder) -> list[int]:
-    """Steps that were embedded, ascending."""
-    return sorted(
-        int(p.parent.name.removeprefix("step_")) for p in folder.evaluations.glob(f"step_*/{EVALUATION_FILE}")
-    )
-
-
-def unscored_steps(folder: RunFolder) -> list[int]:
-    """Steps that were embedded but have no report yet."""
-    return [step for step in evaluated_steps(folder) if read_report(folder.evaluation(step)) is None]
-
-
-def best_step(folder: RunFolder, rule: Selection) -> int | None:
-    """The step that the rule prefers among those evaluated so far; None before the first.
-
-    clean: lowest clean loss on held-out normal clips. oracle: highest sum of AUC and pAUC over the machine types, on
-    the test clips, by the primary scorer. last: the newest.
-    """
-    if rule == "last":
-        return next(reversed(evaluated_steps(folder)), None)
-    value = _clean_value if rule == "clean" else _oracle_value
-    rated = [(value(folder.evaluation(step)), -step) for step in evaluated_steps(folder)]
-    known = [(v, s) for v, s in rated if v is not None]
-    return -max(known)[1] if known else None
-
-
-def _clean_value(folder: Path) -> float | None:
-    evaluation = read_evaluation(folder)
-    loss = evaluation.validation.loss if evaluation is not None and evaluation.validation is not None else None
-    return None if loss is None else -loss
-
-
-def _oracle_value(folder: Path) -> float | None:
-    report = read_report(folder)
-    if report is None:
-        return None
-    types: Sequence[dict[str, float | None]] = report["scorers"][report["primary"]]["types"].values()
-    return sum((t["auc_mean"] or 0.0) + (t["pauc_mean"] or 0.0) for t in types)
+    def left_to_watcher(self) -> list[int]:
+        """Steps that are due and saved, and that a watcher has not scored yet."""
+        if not self.by_watcher:
+            return []
+        steps = checkpoint.all_steps(self.folder.checkpoints)
+        return [step for step in steps if self.due(step) and not is_scored(self.folder, step)]

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from torch import nn
 
 from asd import checkpoint
 from asd.data.manifest import Manifest
@@ -17,7 +16,7 @@ from asd.distributed import start_ranks
 from asd.errors import UserError
 from asd.metrics import ClipScores
 from asd.metrics.sections import decide_clips
-from asd.offline import Run, choose_step, embed_checkpoint
+from asd.offline import Embedder, Run, choose_step
 from asd.onnx_export import export_onnx, require_onnx
 from asd.run_folder import provenance
 from asd.scorers import ScorerConfig, scorer_label
@@ -39,8 +38,9 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onn
         start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
     ):
-        task = embed_checkpoint(run, step, Path(folder), ranks, test=False)
-        ranks.on_main(lambda: write_detector(out, _detector(run, step, task, Path(folder), chosen)))
+        with Embedder(run, ranks, test=False) as embedder:
+            embedder.embed(step, Path(folder))
+        ranks.on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
     if ranks.is_main:
         _say(out)
         if onnx is not None:
@@ -66,9 +66,9 @@ def _refuse_foreign(out: Path) -> None:
             raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
 
 
-def _detector(run: Run, step: int, task: nn.Module, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
-    evaluation, manifest, fit, validation, none = open_embedded(folder)
-    config, rate = run.config, manifest.sample_rate
+def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
+    evaluation, manifest, fit, validation, none = open_embedded(folder, embedder.data.manifest.root)
+    run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
     scorers = list(fitted(chosen, fit))
     _, calibration = scores_by(scorers, manifest, evaluation, fit, validation, none)
     usual, longest = _lengths(manifest, fit.clips()[0].numpy())
@@ -76,7 +76,7 @@ def _detector(run: Run, step: int, task: nn.Module, folder: Path, chosen: tuple[
     return DetectorFile(
         provenance=_provenance(run, step, evaluation, manifest),
         system=System.model_validate(config.model_dump(include=set(System.model_fields))),
-        weights=task.state_dict(),
+        weights=embedder.task.state_dict(),
         precision=config.train.precision,
         average=config.evaluate.average,
         sample_rate=rate,

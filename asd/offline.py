@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from torch import nn
 
 from asd import checkpoint
 from asd.config import RunConfig, load_config
 from asd.data.loader import Loader
-from asd.data.splits import make_splits
 from asd.distributed import Ranks, start_ranks
 from asd.ensemble import Method, ensemble_runs
 from asd.errors import UserError
-from asd.evaluator import Evaluator, best_step
+from asd.evaluations import best_step
+from asd.evaluator import Evaluator
 from asd.metrics import read_scores
 from asd.metrics.official import LAYOUTS
 from asd.report import console_table
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
 from asd.scoring import DECISIONS_FILE, EVALUATION_FILE, REPORT_FILE, SCORES_FILE, read_report, score_folder
-from asd.system import build_task, network_signature, open_shards
+from asd.system import build_task, network_signature
+from asd.training import open_data
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     if out is not None:
         _refuse_foreign(out, EVALUATION_FILE)
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
-        embed_checkpoint(run, step, target, ranks)
-        report = ranks.on_main(lambda: score_folder(target, tsne=True))
+        with Embedder(run, ranks) as embedder:
+            embedder.embed(step, target)
+        report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.data.manifest.root))
         if ranks.is_main:
             Console().print(console_table(report))
             print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")
@@ -128,23 +129,43 @@ def _refuse_foreign(out: Path, ours: str) -> None:
         raise UserError(f"--out {out} holds other files: name a new or empty folder")
 
 
-def embed_checkpoint(run: Run, step: int, target: Path, ranks: Ranks, test: bool = True) -> nn.Module:
-    """Embed the clips that scorers and thresholds go by, and the test clips, into target; returns the network."""
-    config = run.config
-    manifest = ranks.agree(lambda: open_shards(config.data))
-    folder = checkpoint.step_path(run.folder.checkpoints, step)
-    task = build_task(config, manifest).to(ranks.device)
-    same = {"fingerprint": manifest.fingerprint, "network": network_signature(task)}
-    ranks.agree(lambda: check_identity(folder / "meta.json", same))
-    payload = ranks.agree(lambda: checkpoint.load(folder, ranks.device))
-    task.load_state_dict(payload.model)
-    loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
-    splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
-    if not test:
-        splits = replace(splits, test=splits.test[:0])
-    evaluator = Evaluator(config.evaluate, splits, loader, ranks, run.folder, config.train.seed)
-    try:
-        evaluator.embed(task, step, payload.meta["epoch"], target, show_progress=ranks.is_main)
-    finally:
-        loader.close()
-    return task
+class Embedder:
+    """Embeds checkpoints of a run: its set, network and reader threads are opened once."""
+
+    def __init__(self, run: Run, ranks: Ranks, test: bool = True) -> None:
+        config = run.config
+        self.run, self.ranks = run, ranks
+        self.data = ranks.agree(lambda: open_data(config))
+        manifest, splits = self.data.manifest, self.data.splits
+        self.task = build_task(config, manifest).to(ranks.device)
+        self._own = {"fingerprint": manifest.fingerprint, "network": network_signature(self.task)}
+        ranks.agree(lambda: run.folder.check(self._own))
+        self._loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
+        few = splits if test else replace(splits, test=splits.test[:0])
+        self._evaluator = Evaluator(config.evaluate, few, self._loader, ranks, run.folder, config.train.seed)
+
+    def embed(self, step: int, target: Path, show_progress: bool = True) -> None:
+        """Embed the clips that scorers and thresholds go by, and the test clips, into target.
+
+        Raises UserError where the checkpoint is damaged, another network's, or gone.
+        """
+        meta = self.ranks.agree(lambda: self._load(checkpoint.step_path(self.run.folder.checkpoints, step)))
+        self._evaluator.embed(self.task, step, meta["epoch"], target, show_progress and self.ranks.is_main)
+
+    def _load(self, folder: Path) -> dict[str, Any]:
+        weights, meta = checkpoint.load_network(folder)
+        check_identity(folder / "meta.json", self._own)
+        try:
+            self.task.load_state_dict(weights)
+        except RuntimeError:
+            raise UserError(f"{folder} holds other weights than its meta.json says") from None
+        return meta
+
+    def close(self) -> None:
+        self._loader.close()
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

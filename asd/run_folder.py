@@ -69,20 +69,21 @@ class RunFolder:
 class RunLock:
     """Held by rank 0 for as long as it trains in a folder; the system lets go of it when the process ends."""
 
+    file = ".lock"
+    refusal = "another process is training in {root} just now: wait for it, or choose another run.dir"
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """UserError where another process trains in the folder just now."""
+        """UserError where another process holds it just now."""
         self._root.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT)
+        self._descriptor = os.open(self._root / self.file, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"another process is training in {self._root} just now: wait for it, or choose another run.dir"
-            ) from None
+            raise UserError(self.refusal.format(root=self._root)) from None
         except OSError as error:  # some network file systems have no locks
             print(f"warning: {self._root} cannot be locked ({error.strerror})", file=sys.stderr, flush=True)
 
@@ -93,6 +94,13 @@ class RunLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class WatchLock(RunLock):
+    """Held by the process that scores a run's checkpoints beside its training."""
+
+    file = ".watch.lock"
+    refusal = "another watcher is scoring {root} just now: one is enough"
 
 
 def check_identity(path: Path, identity: dict[str, Any]) -> None:

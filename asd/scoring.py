@@ -1,6 +1,7 @@
 """From the embeddings of an evaluation to its report: fit the scorers, score the test clips, write and show.
 
-Runs in a process of its own beside training (`python -m asd.scoring FOLDER`), or in `eval.py score`.
+Runs in a process of its own beside training or a watcher (`python -m asd.scoring FOLDER TENSORBOARD SHARDS`), or in
+`eval.py score`.
 """
 
 from __future__ import annotations
@@ -106,12 +107,14 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = False) -> dict[str, Any]:
+def score_folder(
+    folder: Path, tensorboard: Path | None = None, tsne: bool = False, shards: Path | None = None
+) -> dict[str, Any]:
     """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
 
-    tsne: also the t-SNE of the test embeddings, which takes seconds.
+    tsne: also the t-SNE of the test embeddings, which takes seconds. shards: see open_embedded.
     """
-    evaluation, manifest, fit, validation, test = open_embedded(folder)
+    evaluation, manifest, fit, validation, test = open_embedded(folder, shards)
     clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
@@ -128,14 +131,20 @@ def score_folder(folder: Path, tensorboard: Path | None = None, tsne: bool = Fal
     return report
 
 
-def open_embedded(folder: Path) -> tuple[Evaluation, Manifest, Embedded, Embedded, Embedded]:
-    """What `write_embeddings` laid down, with the set that it is of."""
+def open_embedded(
+    folder: Path, shards: Path | None = None
+) -> tuple[Evaluation, Manifest, Embedded, Embedded, Embedded]:
+    """What `write_embeddings` laid down, with the set that it is of.
+
+    shards: where that set, or the cache of it, lies on this machine; None: the folder that evaluation.json names.
+    """
     evaluation = read_evaluation(folder)
     if evaluation is None:
         raise UserError(f"{folder} holds no {EVALUATION_FILE}: embed the checkpoint first")
-    manifest = restrict(load_manifest(Path(evaluation.shards)), evaluation.machine_types, evaluation.machine_ids)
+    here = shards or Path(evaluation.shards)
+    manifest = restrict(load_manifest(here), evaluation.machine_types, evaluation.machine_ids)
     if manifest.fingerprint != evaluation.fingerprint:
-        raise UserError(f"{evaluation.shards} is another data set than the one that {folder} was embedded from")
+        raise UserError(f"{here} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
     fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
     return evaluation, manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation, test
@@ -297,8 +306,8 @@ def _leave_with_parent() -> None:
 def _main() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    score_folder(folder, Path(sys.argv[2]))
+    folder, tensorboard, shards = map(Path, sys.argv[1:4])
+    score_folder(folder, tensorboard, shards=shards)
 
 
 if __name__ == "__main__":

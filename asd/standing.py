@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asd import checkpoint
-from asd.evaluator import Selection, best_step, evaluated_steps
+from asd.evaluations import Selection, best_step, evaluated_steps
 from asd.monitor.reporter import Standing
 from asd.run_folder import RunFolder
 from asd.scoring import REPORT_FILE, read_report

@@ -14,11 +14,19 @@ WORD = "ASD_STOPPED_FILE"  # names a file that appears where a run stops before 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class StopSignal:
-    """Remembers that SIGTERM or SIGINT asked this process to stop; a second SIGINT stops at once."""
+class AskedToStop(BaseException):
+    """Raised by a signal where work may be left at any point; no `except Exception` on the way takes it for its own."""
 
-    def __init__(self) -> None:
+
+class StopSignal:
+    """Remembers that SIGTERM or SIGINT asked this process to stop; a second SIGINT stops at once.
+
+    at_once: the first signal raises AskedToStop in the main thread, wherever it is.
+    """
+
+    def __init__(self, at_once: bool = False) -> None:
         self.name: str | None = None
+        self._at_once = at_once
 
     def __enter__(self) -> StopSignal:
         self._former = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -31,7 +39,9 @@ class StopSignal:
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self.name == "SIGINT" and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+        first, self.name = self.name is None, signal.Signals(number).name
+        if first and self._at_once:
+            raise AskedToStop(f"stopped by {self.name}")
 
 
 def leave_word() -> None:

@@ -113,7 +113,10 @@ def _job(path: Path, seed: int, part: str | None, overrides: Sequence[str], out:
     words = [*overrides, f"train.seed={seed}", *([f"data.machine_types=[{part}]"] if part else [])]
     words += [] if former is None else [f"init_from={former(path.stem, seed, part)}"]
     words.append(f"run.dir={out / path.stem / _folder_name(load_config(path, words), seed, part)}")
-    return Job(path.stem, seed, path, load_config(path, words), tuple(words), part)
+    config = load_config(path, words)
+    if config.evaluate.by_watcher:
+        raise UserError(f"{path}: a sweep waits for the scores of its runs: leave evaluate.by_watcher=true out")
+    return Job(path.stem, seed, path, config, tuple(words), part)
 
 
 def _folder_name(config: RunConfig, seed: int, part: str | None) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from asd.config import RunConfig
 from asd.errors import UserError
-from asd.evaluator import best_step
+from asd.evaluations import best_step
 from asd.run_folder import RunFolder
 
 ENTRY = Path(__file__).resolve().parents[1] / "train_ddp.py"

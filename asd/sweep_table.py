@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asd.errors import UserError
-from asd.evaluator import Selection, best_step
+from asd.evaluations import Selection, best_step
 from asd.metrics.official import Summary, over_runs, rule_of
 from asd.report import percent
 from asd.run_folder import RunFolder

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 
 from asd import checkpoint
@@ -21,15 +20,14 @@ from asd.data.splits import Splits, make_splits
 from asd.data.streams import make_streams
 from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
-from asd.evaluator import Evaluator, Selection, TrainingEvaluator, best_step
+from asd.evaluations import show_best, steps_in_words
+from asd.evaluator import Evaluator, Schedule, TrainingEvaluator
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft
 from asd.monitor.monitor import Monitor
 from asd.monitor.reporter import Views
 from asd.monitor.stages import Position, Stage
 from asd.optim import build_optimizer
-from asd.report import console_table, percent
 from asd.run_folder import RunFolder, RunLock, provenance
-from asd.scoring import read_report
 from asd.standing import StandingOf
 from asd.stop import StopSignal
 from asd.system import build_task, initialise_from, network_signature, open_shards
@@ -44,6 +42,11 @@ class Data:
     manifest: Manifest
     splits: Splits
     plan: Plan
+
+    def schedule(self, config: RunConfig) -> Schedule:
+        """Which steps are evaluated."""
+        steps = self.plan.steps_per_epoch
+        return Schedule(config.evaluate.every_epochs * steps, config.train.total_steps(steps))
 
 
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
@@ -65,7 +68,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         )
         loggers = _loggers(config, folder, data.plan, resumed, monitor) if ranks.is_main else Loggers()
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
-        evaluate = TrainingEvaluator(evaluator, loggers, data.plan.steps_per_epoch)
+        evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
         parts = Parts(
             task=task,
             optimizer=build_optimizer(config.optim, task.parameters()),
@@ -93,7 +96,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         monitor.end(outcome)
         loggers.close()
     if ranks.is_main:
-        _say_goodbye(outcome, trainer.state.step, stop, folder, config)
+        _say_goodbye(outcome, trainer.state.step, stop, evaluate)
     return 0
 
 
@@ -207,30 +210,20 @@ def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, fol
         f"{config.train.global_batch}, {steps} steps an epoch, {config.train.total_steps(steps)} steps",
     )
     _say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {folder.root / 'tensorboard'}")
+    if config.evaluate.by_watcher:
+        _say(ranks, f"scores are left to a watcher (evaluate.by_watcher): python eval.py watch --run {folder.root}")
 
 
-def _say_goodbye(outcome: str, step: int, stop: StopSignal, folder: RunFolder, config: RunConfig) -> None:
+def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator) -> None:
     if outcome == "stopped":
         print(f"stopped by {stop.name or 'another rank'} at step {step}, saved; the same command goes on", flush=True)
         return
-    best = best_step(folder, config.evaluate.select)
-    report = read_report(folder.evaluation(best)) if best is not None else None
-    if best is not None and report is not None:
-        Console().print(console_table(report))
-        print(f"best checkpoint by the {config.evaluate.select} rule: {folder.evaluation(best) / 'report.md'}")
-        _say_other_choice(folder, best, "oracle" if config.evaluate.select == "clean" else "clean")
+    folder, left = evaluate.folder, evaluate.left_to_watcher()
+    if left:
+        print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {folder.root}")
+    else:
+        show_best(folder, evaluate.evaluator.config.select)
     print(f"finished at step {step}; tensorboard --logdir {folder.root / 'tensorboard'}", flush=True)
-
-
-def _say_other_choice(folder: RunFolder, best: int, rule: Selection) -> None:
-    """What the other rule would have chosen: how much the choice on the test clips is worth."""
-    step = best_step(folder, rule)
-    report = read_report(folder.evaluation(step)) if step is not None else None
-    if report is None:
-        return
-    where = "the same one" if step == best else f"step {step}"
-    numbers = report["scorers"][report["primary"]]["mean"]
-    print(f"the {rule} rule would choose {where}: mean AUC {percent(numbers['auc'])}, pAUC {percent(numbers['pauc'])}")
 
 
 def _say(ranks: Ranks, line: str) -> None:

@@ -2,7 +2,7 @@
 # What a container runs, what each node of a cluster runs. Training, on all devices that it sees:
 #
 #   entrypoint.sh [--config FILE] [a.b=c …]     the words of train_ddp.py
-#   entrypoint.sh PROGRAM [WORD …]              anything else: python eval.py score …, tensorboard --logdir …
+#   entrypoint.sh PROGRAM [WORD …]              anything else: python eval.py watch …, tensorboard --logdir …
 #
 # From the environment (PET_*: what Kubeflow sets):
 #   RANKS                     processes on this node (default: one a visible GPU, else 1)

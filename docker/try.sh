@@ -5,7 +5,8 @@
 #
 # A mistake in a config ends before torchrun; two CPU ranks train the demo, narrow, on a small synthetic factory, as a
 # user that the image does not know; SIGTERM to the container's entrypoint ends with a checkpoint and 0; started again it
-# resumes and finishes; TensorBoard serves its curves. The first thing that is not so ends the script with 1.
+# resumes and finishes; a watcher in a process of its own scores what training only saves, and stops when told to;
+# TensorBoard serves the curves. The first thing that is not so ends the script with 1.
 #
 # BUILD_ARGS: more words for buildah, such as --volume … and --secret id=pip.conf,src=… for a package index of your own.
 # IMAGE: the image's name; without it the image is removed at the end. Wants root, or buildah's rootless set-up.
@@ -17,7 +18,7 @@ image="${IMAGE:-localhost/asd-try}"
 work="$(realpath "${1:-$(mktemp -d)}")"
 read -ra build_args <<<"${BUILD_ARGS:-}"
 export BUILDAH_ISOLATION=chroot
-container='' board=''
+container='' board='' watcher=''
 
 say() { printf '\n== %s\n' "$*"; }
 fail() {
@@ -25,7 +26,7 @@ fail() {
   exit 1
 }
 clean_up() {
-  [ -z "$board" ] || kill "$board" 2>/dev/null || true
+  for pid in $board $watcher; do kill "$pid" 2>/dev/null || true; done
   [ -z "$container" ] || buildah rm "$container" >/dev/null
   [ -n "${IMAGE:-}" ] || buildah rmi --force "$image" >/dev/null || true
 }
@@ -102,6 +103,27 @@ say 'start again: resume, finish, score'
 inside 4321:4321 "${train[@]}" train.steps=$(((step / epoch + 1) * epoch)) evaluate.every_epochs=1 | tee "$work/second.log"
 grep -Fx "resuming from step $step" "$work/second.log" || fail 'it did not resume'
 grep -F 'finished at step' "$work/second.log" >/dev/null || fail 'it did not finish'
+[ -z "$(find "$work/runs/demo" ! -user 4321)" ] || fail 'a file belongs to somebody else'
+
+say 'a watcher beside a training that only saves; SIGTERM, and again'
+watch=(/app/docker/entrypoint.sh python eval.py watch --run /runs/demo --poll 1)
+inside 4321:4321 "${train[@]}" train.steps=$(((step / epoch + 3) * epoch)) evaluate.every_epochs=1 \
+  evaluate.by_watcher=true | tee "$work/third.log"
+grep -F 'to be scored: steps' "$work/third.log" >/dev/null || fail 'it did not leave two checkpoints to the watcher'
+rm -f "$work/runs/pid"
+inside 4321:4321 "${with_pid[@]}" "${watch[@]}" >"$work/watch.log" 2>&1 &
+running=$!
+wait_for 300 sh -c "grep -F 'watching /runs/demo on cpu' '$work/watch.log' || ! kill -0 $running 2>/dev/null"
+watcher="$(cat "$work/runs/pid")"
+kill -TERM "$watcher"
+code=0
+wait "$running" || code=$?
+watcher=
+cat "$work/watch.log"
+[ "$code" = 0 ] || fail "the watcher's exit code is $code"
+grep '^stopped by SIGTERM, [12] to be scored' "$work/watch.log" >/dev/null || fail 'it does not say what is left'
+inside 4321:4321 "${watch[@]}" | tee "$work/watched.log"
+grep 'finished at step .* 0 to be scored' "$work/watched.log" >/dev/null || fail 'it did not score what was left'
 [ -z "$(find "$work/runs/demo" ! -user 4321)" ] || fail 'a file belongs to somebody else'
 
 say 'TensorBoard'

@@ -105,6 +105,26 @@ def test_damaged_tensors_of_the_right_size_are_a_users_error(tmp_path):
     checkpoint.load(folder, CPU)
 
 
+def test_the_network_alone(tmp_path):
+    folder, saved = checkpoint.save(tmp_path, 1, payload()), payload()
+    weights, meta = checkpoint.load_network(folder)
+    assert weights.keys() == saved.model.keys()
+    assert all(weights[name].equal(saved.model[name]) for name in weights)
+    assert meta == saved.meta
+    (folder / "optimizer.pt").unlink()
+    with pytest.raises(UserError, match="is not a complete checkpoint"):
+        checkpoint.load_network(folder)
+
+
+def test_steps_complete_or_not(tmp_path):
+    for step in (30, 4):
+        checkpoint.save(tmp_path, step, payload())
+    (tmp_path / "step_00000004" / "meta.json").unlink()
+    (tmp_path / ".partial_step_00000007_1").mkdir()
+    assert checkpoint.all_steps(tmp_path) == [4, 30]
+    assert checkpoint.all_steps(tmp_path / "nowhere") == []
+
+
 # What is kept
 
 

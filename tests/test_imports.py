@@ -31,13 +31,15 @@ LEVELS = [
     {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor"},
     # batches; what a step means; embeddings file → scores and report
     {"asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report", "asd.health"},
-    {"asd.trainer", "asd.embedding", "asd.ensemble"},
+    {"asd.trainer", "asd.embedding", "asd.ensemble", "asd.evaluations"},
+    {"asd.background"},
     {"asd.evaluator", "asd.detector"},
     {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
     # the parts put together
     {"asd.system", "asd.sweep_jobs"},
-    {"asd.training", "asd.offline", "asd.sweep_table"},
-    {"asd.sweep", "asd.export"},
+    {"asd.training", "asd.sweep_table"},
+    {"asd.offline", "asd.sweep"},
+    {"asd.export", "asd.watch"},
     {"train_ddp", "eval"},
 ]  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from asd.run_folder import RunLock, provenance
+from asd.run_folder import RunLock, WatchLock, provenance
 
 
 def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) -> None:
@@ -17,6 +17,14 @@ def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) 
             second.take()
     with RunLock(tmp_path / "run") as third:
         third.take()
+
+
+def test_training_and_one_watcher_share_a_folder(tmp_path: Path) -> None:
+    with RunLock(tmp_path) as training, WatchLock(tmp_path) as watcher, WatchLock(tmp_path) as another:
+        training.take()
+        watcher.take()
+        with pytest.raises(UserError, match="another watcher is scoring"):
+            another.take()
 
 
 def test_an_image_knows_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:

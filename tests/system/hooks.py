@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from asd import checkpoint
+from asd.background import BackgroundScoring
 from asd.data.reader import Reader
-from asd.evaluator import BackgroundScoring
 from asd.frontends import Mixing
 from asd.monitor import reporter, watchdog
 from asd.tasks.encoder import Encoder

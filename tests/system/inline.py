@@ -11,7 +11,7 @@ import pytest
 import eval as evaluation
 import train_ddp
 from asd import sweep_jobs
-from asd.evaluator import BackgroundScoring
+from asd.background import BackgroundScoring
 from asd.scoring import score_folder
 from tests.system.launch import ONE_THREAD
 
@@ -21,7 +21,9 @@ def score_inline(patch: pytest.MonkeyPatch) -> None:
     for name, value in ONE_THREAD.items():
         patch.setenv(name, value)
     patch.setattr("asd.figures.evaluation_figures", lambda *_: {})
-    patch.setattr(BackgroundScoring, "submit", lambda self, step: score_folder(self._folder.evaluation(step)))
+    patch.setattr(
+        BackgroundScoring, "submit", lambda self, step: score_folder(self._folder.evaluation(step), shards=self._shards)
+    )
 
 
 def score_run(run: Path, out: Path, *words: str) -> Path:

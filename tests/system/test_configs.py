@@ -10,8 +10,8 @@ import pytest
 
 import eval as evaluation
 import train_ddp
+from asd.background import BackgroundScoring
 from asd.config import load_config
-from asd.evaluator import BackgroundScoring
 from asd.loggers import read_metrics
 from asd.scorers import scorer_label
 from tests.system.launch import losses, torchrun

@@ -94,6 +94,16 @@ def test_other_programs(tmp_path: Path) -> None:
         assert started.wait(timeout=60) == 7
 
 
+def test_a_watcher_is_told_to_stop(tmp_path: Path) -> None:
+    log, words = tmp_path / "log", ["python", "eval.py", "watch", "--run", str(tmp_path / "run")]
+    with entrypoint(log, words) as started:
+        wait_for(lambda: "waiting for" in log.read_text())
+        started.send_signal(signal.SIGTERM)
+        code = started.wait(timeout=60)
+    assert code == 0, log.read_text()
+    assert log.read_text().endswith("stopped by SIGTERM\n")
+
+
 def test_the_scripts_are_found() -> None:
     assert {"entrypoint.sh", "try.sh", "slurm.sbatch"} <= {path.name for path in SCRIPTS}
 

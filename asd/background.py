@@ -1,0 +1,108 @@
+"""Scoring beside other work: a niced process that goes when its parent goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+
+from asd.evaluations import headline, unscored_steps
+from asd.run_folder import RunFolder
+from asd.scoring import read_report
+from asd.stop import StopSignal
+
+LOG_FILE = "scoring.log"
+POLL_S = 0.2
+
+
+class BackgroundScoring:
+    """One niced scoring process at a time, in the order of the steps."""
+
+    def __init__(self, folder: RunFolder, shards: Path) -> None:
+        self._folder, self._shards = folder, shards
+        self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._jobs: list[Future[None]] = []
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def submit(self, step: int) -> None:
+        self._jobs.append(self._queue.submit(self._score, step))
+
+    def submit_unscored(self) -> None:
+        """Take up again what an earlier process of this run did not finish."""
+        for step in unscored_steps(self._folder):
+            self.submit(step)
+
+    def wait(self, stop: StopSignal) -> None:
+        """Until everything submitted is scored; a signal ends it early."""
+        while stop.name is None and not self.done_within(POLL_S):
+            pass
+
+    def done_within(self, seconds: float) -> bool:
+        """Whether everything submitted is scored (or has failed), now or so many seconds later."""
+        return not wait(self._jobs, timeout=seconds).not_done
+
+    def stop(self) -> None:
+        """End the running process; a resumed run scores what is left."""
+        self._stopped = True
+        if self._child is not None:
+            self._child.terminate()
+        self._queue.shutdown(wait=True, cancel_futures=True)
+
+    def _score(self, step: int) -> None:
+        if self._stopped:
+            return
+        folder = self._folder.evaluation(step)
+        begin = time.monotonic()
+        places = (folder, self._folder.tensorboard("eval"), self._shards)
+        command = [sys.executable, "-m", "asd.scoring", *map(str, places)]
+        # stdin closes with this process, however that ends, and takes the child along.
+        with (
+            (folder / LOG_FILE).open("wb") as log,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_scoring_environment(),
+                process_group=0,  # out of reach of the terminal's Ctrl-C; a session would be an autogroup of its own
+            ) as self._child,
+        ):
+            _yield_to_training(self._child.pid)
+            if self._stopped:  # while it was starting
+                self._child.terminate()
+            code = self._child.wait()
+        if code == 0:
+            print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {headline(folder)}", flush=True)
+            for warning in (read_report(folder) or {}).get("warnings", []):
+                print(f"warning: {warning}", file=sys.stderr, flush=True)
+        elif not self._stopped:
+            print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
+
+
+def _yield_to_training(pid: int) -> None:
+    """Give a process only what processor time is left over.
+
+    Niceness counts among the processes of one autogroup (sched(7)); between two, which is what two sessions are, each
+    gets half. An idle-class process also makes room the moment that a training thread wakes up, a nice one after its
+    slice of some milliseconds.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, 19)
+    with suppress(OSError):  # some sandboxes forbid it
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _scoring_environment() -> dict[str, str]:
+    """No GPU, one thread, and no ranks: the scoring process must not disturb training."""
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    source = str(Path(__file__).resolve().parents[1])
+    return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": source}
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return f"{lines[-1] if lines else 'no output'} (see {log})"

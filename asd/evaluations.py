@@ -1,0 +1,99 @@
+"""The evaluations of a run, as they lie in its folder: which are scored, which checkpoint is the best, what to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from asd.report import console_table, percent
+from asd.run_folder import RunFolder
+from asd.scoring import EVALUATION_FILE, REPORT_FILE, read_evaluation, read_report
+
+Selection = Literal["clean", "oracle", "last"]
+
+
+def evaluated_steps(folder: RunFolder) -> list[int]:
+    """Steps that were embedded, ascending."""
+    return sorted(
+        int(p.parent.name.removeprefix("step_")) for p in folder.evaluations.glob(f"step_*/{EVALUATION_FILE}")
+    )
+
+
+def is_scored(folder: RunFolder, step: int) -> bool:
+    """Whether a step has its report."""
+    return (folder.evaluation(step) / REPORT_FILE).exists()
+
+
+def unscored_steps(folder: RunFolder) -> list[int]:
+    """Steps that were embedded but have no report yet."""
+    return [step for step in evaluated_steps(folder) if not is_scored(folder, step)]
+
+
+def best_step(folder: RunFolder, rule: Selection) -> int | None:
+    """The step that the rule prefers among those evaluated so far; None before the first.
+
+    clean: lowest clean loss on held-out normal clips. oracle: highest sum of AUC and pAUC over the machine types, on
+    the test clips, by the primary scorer. last: the newest.
+    """
+    if rule == "last":
+        return next(reversed(evaluated_steps(folder)), None)
+    value = _clean_value if rule == "clean" else _oracle_value
+    rated = [(value(folder.evaluation(step)), -step) for step in evaluated_steps(folder)]
+    known = [(v, s) for v, s in rated if v is not None]
+    return -max(known)[1] if known else None
+
+
+def _clean_value(folder: Path) -> float | None:
+    evaluation = read_evaluation(folder)
+    loss = evaluation.validation.loss if evaluation is not None and evaluation.validation is not None else None
+    return None if loss is None else -loss
+
+
+def _oracle_value(folder: Path) -> float | None:
+    report = read_report(folder)
+    if report is None:
+        return None
+    types: Sequence[dict[str, float | None]] = report["scorers"][report["primary"]]["types"].values()
+    return sum((t["auc_mean"] or 0.0) + (t["pauc_mean"] or 0.0) for t in types)
+
+
+def headline(folder: Path) -> str:
+    """Mean AUC by every scorer, in one line."""
+    report = read_report(folder)
+    if report is None:
+        return "no report"
+    aucs = {name: scorer["mean"]["auc"] for name, scorer in report["scorers"].items()}
+    known = [f"{name} {percent(auc)}" for name, auc in aucs.items() if auc is not None]
+    return f"mean AUC {', '.join(known)}" if known else "no AUC without labelled normal and anomalous test clips"
+
+
+def steps_in_words(steps: Sequence[int]) -> str:
+    """Steps for a line of text; of many, the first ones and the last."""
+    few = [*map(str, steps)] if len(steps) <= 6 else [*map(str, steps[:4]), "…", str(steps[-1])]
+    return f"step{'s' * (len(steps) > 1)} {', '.join(few)}"
+
+
+def show_best(folder: RunFolder, rule: Selection) -> None:
+    """Print the table of the checkpoint that the rule chooses, if one is scored, and what another rule would choose."""
+    best = best_step(folder, rule)
+    report = read_report(folder.evaluation(best)) if best is not None else None
+    if best is None or report is None:
+        return
+    Console().print(console_table(report))
+    print(f"best checkpoint by the {rule} rule: {folder.evaluation(best) / 'report.md'}", flush=True)
+    _say_other_choice(folder, best, "oracle" if rule == "clean" else "clean")
+
+
+def _say_other_choice(folder: RunFolder, best: int, rule: Selection) -> None:
+    """What the other rule would have chosen: how much the choice on the test clips is worth."""
+    step = best_step(folder, rule)
+    report = read_report(folder.evaluation(step)) if step is not None else None
+    if report is None:
+        return
+    where = "the same one" if step == best else f"step {step}"
+    means = report["scorers"][report["primary"]]["mean"]
+    said = f"mean AUC {percent(means['auc'])}, pAUC {percent(means['pauc'])}"
+    print(f"the {rule} rule would choose {where}: {said}", flush=True)
