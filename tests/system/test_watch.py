@@ -114,7 +114,7 @@ def watched(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     torn.mkdir(parents=True, exist_ok=True)
     if not (torn / "evaluation.json").exists():  # as a kill within the embedding may leave it
         (torn / "embeddings.safetensors").write_bytes(b"torn")
-    return folder, watcher(place / "second", folder).wait()
+    return folder, watcher(place / "second", folder).wait(timeout_s=240)  # scoring takes what time others leave
 
 
 def test_a_killed_watchers_work_is_done_by_the_next_one(watched: tuple[Path, Done], by_itself: Path) -> None:
