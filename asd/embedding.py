@@ -19,6 +19,7 @@ from asd.distributed import Ranks
 from asd.scorers import Embedded
 from asd.scorers.embedded import mean_by
 from asd.scorers.residuals import ResidualMoments, group_of
+from asd.stop import StoppedError
 from asd.tasks import Embedding
 
 Average = Literal["scores", "embeddings"]
@@ -57,6 +58,7 @@ def embed_clips(
     those whose reconstruction residuals count.
 
     Batches hold clips of one exact length and do not depend on the number of ranks, so neither do the embeddings.
+    Raises StoppedError on all ranks where a loader that may stop could not have a batch.
     """
     frames = loader.manifest.frames[clips] if first_samples is None else np.full(len(clips), first_samples)
     batches = [clips[b] for b in equal_length_batches(frames, batch_samples)][ranks.rank :: ranks.world_size]
@@ -66,14 +68,19 @@ def embed_clips(
     console = Console(file=sys.stderr)
     residuals = Residuals(ranks, len(loader.manifest.classes), fit_clips)
 
-    def own_share() -> None:
+    def own_share() -> bool:
         for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
+            if batch.missing:
+                return False
             with ranks.autocast():
                 out = task.embed(batch)  # type: ignore[operator]
             residuals.add(batch, out)
             parts.append(columns_of(out, batch, average))
+        return True
 
-    ranks.agree(own_share)  # a clip too short for the network may be on one rank alone
+    whole = ranks.agree(own_share)  # a clip too short for the network may be on one rank alone
+    if not all(ranks.gather_objects(whole)):
+        raise StoppedError("the embedding was given up")
     return _gather(parts, residuals.gathered(), ranks, len(clips))
 
 

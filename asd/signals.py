@@ -1,4 +1,4 @@
-"""What all ranks must know at every step: stop signals, updates that were not finite, unreadable clips."""
+"""What all ranks must know at every step: stop signals, updates that were not finite, clips unreadable or missing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from asd.data.batch import Batch
 from asd.stop import leave_word
 
-STOP, BAD_CLIPS = 1, 2  # the places of two flags; the first says that something was not finite
+STOP, BAD_CLIPS, MISSING = 1, 2, 3  # the places of flags; the first says that something was not finite
 
 
 class FlaggedTask(nn.Module):
-    """A task and three flags that DDP averages among the gradients: telling all ranks costs no collective of its own.
+    """A task and four flags that DDP averages among the gradients: telling all ranks costs no collective of its own.
 
     A flag that any rank raises is above 0 on all ranks after the backward pass.
     """
@@ -28,23 +28,24 @@ class FlaggedTask(nn.Module):
     def __init__(self, task: nn.Module) -> None:
         super().__init__()
         self.task = task
-        self.flags = nn.Parameter(torch.zeros(3))  # stay 0: only their gradient says something
-        self.register_buffer("calm", torch.zeros(3), persistent=False)
-        self.register_buffer("nonfinite", torch.tensor([1.0, 0.0, 0.0]), persistent=False)
+        self.flags = nn.Parameter(torch.zeros(4))  # stay 0: only their gradient says something
+        self.register_buffer("calm", torch.zeros(4), persistent=False)
+        self.register_buffer("nonfinite", torch.tensor([1.0, 0.0, 0.0, 0.0]), persistent=False)
 
     def forward(self, batch: Batch, stop: bool, bad_clips: bool) -> Any:
-        """The task's own StepOutput. A loss that is not finite raises the first flag."""
+        """The task's own StepOutput. A loss that is not finite raises the first flag, as that of a missing batch is."""
         output = self.task(batch)
         raised = torch.where(torch.isfinite(output.loss.detach()), self.calm, self.nonfinite)
-        for flag, told in ((STOP, stop), (BAD_CLIPS, bad_clips)):
+        for flag, told in ((STOP, stop), (BAD_CLIPS, bad_clips), (MISSING, batch.missing)):
             if told:
                 raised[flag] = (
                     1  # filled on the device: a tensor of Python numbers would wait for all that was launched
                 )
-        return replace(output, loss=_Raise.apply(output.loss, self.flags, raised))
+        loss = output.loss * torch.nan if batch.missing else output.loss  # so that the step changes no rank
+        return replace(output, loss=_Raise.apply(loss, self.flags, raised))
 
     def take_flags(self, nonfinite: Tensor | None) -> Tensor:
-        """What all ranks raised in this step, (3,), and whether its gradient (a scalar, 1.0) was not finite either."""
+        """What all ranks raised in this step, (4,), and whether its gradient (a scalar, 1.0) was not finite either."""
         raised, self.flags.grad = self.flags.grad, None
         assert raised is not None
         return raised.clone() if nonfinite is None else torch.addcmul(raised, nonfinite, self.nonfinite)
@@ -71,6 +72,7 @@ class Seen:
     nonfinite: bool
     stop: bool
     bad_clips: bool
+    missing: bool
 
 
 class FlagReader:
@@ -80,7 +82,7 @@ class FlagReader:
         self._unread: deque[_Flags] = deque()
 
     def add(self, step: int, flags: Tensor) -> None:
-        """Take the flags (3,) of a step, over all ranks."""
+        """Take the flags (4,) of a step, over all ranks."""
         self._unread.append(_Flags(step, flags))
 
     def read(self, unread: int = 0) -> Iterator[Seen]:
@@ -93,7 +95,7 @@ class FlagReader:
 
 
 class _Flags:
-    """Three numbers on their way to the host."""
+    """Four numbers on their way to the host."""
 
     def __init__(self, step: int, flags: Tensor) -> None:
         self._step, self._flags = step, flags

@@ -14,6 +14,10 @@ WORD = "ASD_STOPPED_FILE"  # names a file that appears where a run stops before 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+class StoppedError(Exception):
+    """All ranks gave something up together, since they were asked to stop and it could not be had."""
+
+
 class AskedToStop(BaseException):
     """Raised by a signal where work may be left at any point; no `except Exception` on the way takes it for its own."""
 

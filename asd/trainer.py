@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from asd.loggers import Loggers
 from asd.metrics.throughput import IntervalTimer
 from asd.monitor.stages import Stage
 from asd.optim import OptimConfig, lr_at
+from asd.running_statistics import RunningStatistics
 from asd.signals import FlaggedTask, FlagReader
-from asd.stop import StopSignal
+from asd.stop import StoppedError, StopSignal
 
 
 class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -121,11 +121,17 @@ class Trainer:
         self.timer = IntervalTimer(self.ranks.device)
         self.interval: list[dict[str, Tensor]] = []  # loss, its parts, gradient norm of each step since the last line
         self.statistics = RunningStatistics(parts.task)
-        self.bad_clips_seen = self.told_to_stop = False
+        self.bad_clips_seen = self.told_to_stop = self.taken_back = False
         self.lr = 0.0
 
     def run(self) -> Literal["finished", "stopped"]:
         """Train to the end, or until any rank is asked to stop; save and evaluate on the way."""
+        try:
+            return self._run()
+        except StoppedError:  # in an evaluation, before which all was saved
+            return "stopped"
+
+    def _run(self) -> Literal["finished", "stopped"]:
         if self._evaluation_due() and self.ranks.on_main(lambda: self.parts.evaluate.missing(self.state.step)):
             self._evaluate()  # a kill came between saving and embedding
         self.model.train()
@@ -218,9 +224,12 @@ class Trainer:
     def _read_flags(self, unread: int = 0) -> None:
         """Read what was raised in each step but the newest `unread`: all ranks see the same and decide alike."""
         for seen in self.flags.read(unread):
-            self.statistics.settle(seen.nonfinite)
+            self.statistics.settle(seen.nonfinite or seen.missing)
             self.told_to_stop |= seen.stop
             self.bad_clips_seen |= seen.bad_clips
+            if seen.missing:
+                self._take_back()
+                continue
             self.state.nonfinite_steps += seen.nonfinite
             self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
             if self.state.nonfinite_streak >= self.train.max_nonfinite:
@@ -229,18 +238,27 @@ class Trainer:
                     f"{seen.step}: lower optim.lr or use train.precision=fp32"
                 )
 
+    def _take_back(self) -> None:
+        """A rank that was asked to stop could not have its clips: the step changed nothing and does not count."""
+        self.state.step -= 1
+        self.state.clips_seen -= self.train.global_batch
+        self.interval.pop()
+        self.taken_back = True
+
     def _show(self) -> None:
         if self.state.step % self.train.log_every and self.state.step != self.total_steps:
             self.parts.loggers.advance(self.state.step)
             return
         self.stage = Stage.SHOW
+        self._read_flags()
+        if self.taken_back:
+            return
         record = self._interval_record()
         self.parts.loggers.log(self.state.step, record)
         self._check_bad_clips(int(record["bad_clips"]))
 
     def _interval_record(self) -> dict[str, float]:
         """Numbers of the steps since the last line, over all ranks."""
-        self._read_flags()
         names = list(self.interval[0])
         shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.interval]).double().mean(0)
         self.interval.clear()
@@ -286,6 +304,8 @@ class Trainer:
         if evaluate or self.state.step % every == 0:
             with self.timer.paused():
                 self._read_flags()  # a step that was not finite must not leave a trace in what is saved
+                if self.taken_back:
+                    return
                 self._save()
                 if evaluate:
                     self._evaluate()
@@ -343,29 +363,6 @@ class Trainer:
     def epoch(self) -> float:
         """Epochs done, as a fraction."""
         return self.state.step / self.steps_per_epoch
-
-
-class RunningStatistics:
-    """The BatchNorm statistics of before each step that is not known to be finite yet: an overflow spoils them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._statistics = [b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
-        self._former: deque[Tensor] = deque()
-
-    def remember(self) -> None:
-        """Copy them (one launch) before a step."""
-        if self._statistics:
-            self._former.append(torch.cat([s.flatten() for s in self._statistics]))
-
-    def settle(self, spoiled: bool) -> None:
-        """The oldest step that is remembered is known now: forget its copy, or put it back, for later steps as well."""
-        if not self._statistics:
-            return
-        former = self._former.popleft()
-        if spoiled:
-            self._former = deque(former for _ in self._former)
-            for own, part in zip(self._statistics, former.split([s.numel() for s in self._statistics]), strict=True):
-                own.copy_(part.view_as(own))
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

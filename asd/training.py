@@ -16,6 +16,7 @@ from asd.config import RunConfig, check_batch, dump_yaml
 from asd.data.loader import Loader
 from asd.data.manifest import Manifest
 from asd.data.plan import Plan, make_plan
+from asd.data.room import window_advice, windows_of
 from asd.data.splits import Splits, make_splits
 from asd.data.streams import make_streams
 from asd.distributed import Ranks, choose_device, choose_precision
@@ -64,7 +65,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     standing = StandingOf(folder, config.evaluate.select)
     with lock, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
         loader, eval_loader = (
-            Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch) for _ in "12"
+            Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
         )
         loggers = _loggers(config, folder, data.plan, resumed, monitor) if ranks.is_main else Loggers()
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
@@ -107,7 +108,8 @@ def open_data(config: RunConfig) -> Data:
         refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
-    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length))
+    windows = windows_of(manifest, config.data.window)
+    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
 
 
 def check(config: RunConfig, world_size: int) -> str:
@@ -116,6 +118,8 @@ def check(config: RunConfig, world_size: int) -> str:
     device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     precision = choose_precision(config.train.precision, device)
     data = open_data(config)
+    if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
+        print(advice)
     task = build_task(config, data.manifest)
     RunFolder(Path(config.run.dir)).check(identity(config, data.manifest, task))
     return (
@@ -134,6 +138,7 @@ def identity(config: RunConfig, manifest: Manifest, task: nn.Module) -> dict[str
         "global_batch": config.train.global_batch,
         "seed": config.train.seed,
         "run_length": config.data.run_length,
+        "window": config.data.window,
         "val_fraction": config.data.val_fraction,
         "network": network_signature(task),
         "optimizer": config.optim.name,
@@ -209,6 +214,8 @@ def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, fol
         f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}, global batch "
         f"{config.train.global_batch}, {steps} steps an epoch, {config.train.total_steps(steps)} steps",
     )
+    if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
+        _say(ranks, advice)
     _say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {folder.root / 'tensorboard'}")
     if config.evaluate.by_watcher:
         _say(ranks, f"scores are left to a watcher (evaluate.by_watcher): python eval.py watch --run {folder.root}")

@@ -31,6 +31,12 @@ def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def many_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 classes, 150 training and 4 test clips each, 0.5 s, PCM, about a dozen shards."""
+    return make_set(tmp_path_factory.mktemp("many"), train=150, test=2, seconds=0.5)
+
+
+@pytest.fixture(scope="session")
 def domain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2 types of 3 sections, 16 source and 3 target training clips each, test clips of both domains, 0.5 s, PCM."""
     return make_domain_set(tmp_path_factory.mktemp("domains"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
-from asd.run_folder import RunLock, WatchLock, provenance
+from asd.run_folder import RunFolder, RunLock, WatchLock, provenance
 
 
 def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) -> None:
@@ -17,6 +17,14 @@ def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) 
             second.take()
     with RunLock(tmp_path / "run") as third:
         third.take()
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_without_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim({"seed": 0}, "seed: 0\n")
+    folder.check({"seed": 0, "window": None})
+    with pytest.raises(UserError, match=r"belongs to a run with another window \(None, now 4096\)"):
+        folder.check({"seed": 0, "window": 4096})
 
 
 def test_training_and_one_watcher_share_a_folder(tmp_path: Path) -> None:

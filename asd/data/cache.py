@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -41,6 +42,8 @@ from asd.errors import UserError
 GIB = 2**30
 FRESH_S = 60.0  # a manifest this new is not asked for again: the ranks of a node start within it
 MOST_BYTES = {MANIFEST_FILE: 256 << 20, CLIPS_FILE: 16 << 30}  # whatever the server sends
+AHEAD_S = 3600.0  # after which a tar that was fetched ahead and not read is one like others
+POLL_S = 0.2  # how soon the end of a run is noticed
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -185,6 +188,8 @@ class _Files:
             except NotFetchedError as error:
                 failure.write_text(str(error))
                 raise
+            if not wait:  # fetched ahead: else what was read a moment ago would stay, and this make room
+                os.utime(out.fileno(), (asked_at, time.time() + AHEAD_S))
             part.rename(path)
             failure.unlink(missing_ok=True)
             fcntl.flock(out, fcntl.LOCK_SH)
@@ -238,7 +243,7 @@ class CachedTars:
             if shard in self._failed:
                 raise NotFetchedError(self._failed[shard])
             try:
-                fetched = self._fetch(shard, wait=True)
+                fetched = self._fetch_or_leave(shard)
             except NotFetchedError as error:
                 self._failed[shard] = str(error)
                 raise
@@ -254,6 +259,7 @@ class CachedTars:
 
     def close(self) -> None:
         """End all waiting and fetching, for good; parts stay for the next time."""
+        self._prefetcher.stop()
         self._files.stop.set()
         self._prefetcher.close()
         self._files.close()
@@ -265,6 +271,21 @@ class CachedTars:
             return False
         os.close(descriptor)
         return True
+
+    def _fetch_or_leave(self, shard: int) -> int | None:
+        """Fetch a tar in a thread of its own, which a server's silence keeps until the process ends; nobody else."""
+        future: Future[int | None] = Future()
+        threading.Thread(target=self._fetch_into, args=(future, shard), name="fetch", daemon=True).start()
+        while not wait([future], timeout=POLL_S).done:
+            if self._files.stop.is_set():
+                raise NotFetchedError(f"{self._files.shown(self._shards[shard].file)}: the run ends before it came")
+        return future.result()
+
+    def _fetch_into(self, future: Future[int | None], shard: int) -> None:
+        try:
+            future.set_result(self._fetch(shard, wait=True))
+        except BaseException as error:
+            future.set_exception(error)
 
     def _fetch(self, shard: int, wait: bool) -> int | None:
         entry = self._shards[shard]

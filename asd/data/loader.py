@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import pydantic
@@ -21,7 +22,10 @@ from asd.data.manifest import Manifest
 from asd.data.plan import Plan, crop_starts, rank_slice
 from asd.data.reader import Reader
 from asd.data.streams import StreamsConfig
+from asd.stop import StopSignal
 
+POLL_S = 0.2  # how soon a stop is noticed
+GRACE_S = 2.0  # that a batch still has to come once a stop was asked for
 CACHE_LINE, WAV_HEADER = 64, 44  # bytes; members of a tar begin at whole cache lines, their samples behind the header
 
 
@@ -36,6 +40,7 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
+    window: pydantic.PositiveInt | None = None  # clips, of whole shards, that are shuffled among each other; None: all
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
     max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run
     threads: pydantic.PositiveInt = 2
@@ -57,36 +62,61 @@ class Request:
 class Loader:
     """Turns requests into batches on a device, in order, a few ahead."""
 
-    def __init__(self, manifest: Manifest, device: torch.device, threads: int, prefetch: int) -> None:
+    def __init__(
+        self, manifest: Manifest, device: torch.device, threads: int, prefetch: int, stop: StopSignal | None = None
+    ) -> None:
         self.reader = Reader(manifest)
         self.manifest = manifest
         self.device = device
         self.prefetch = prefetch
+        self._stop = stop
         self._wait_s = 0.0
         self.asked = self.given = 0  # batches; one more asked for than given: the consumer waits
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
-        """Batches of the requests. Each is valid until the next is asked for."""
+        """Batches of the requests. Each is valid until the next is asked for.
+
+        Once a stop was asked for, a batch that does not come is `missing`, and so are all behind it.
+        """
         free = deque(_Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
-        pending: deque[Future[tuple[Batch, _Buffer]]] = deque()
+        pending: deque[tuple[Request, Future[tuple[Batch, _Buffer]]]] = deque()
         upcoming = iter(requests)
         try:
             while True:
                 while len(pending) <= self.prefetch and (request := next(upcoming, None)) is not None:
-                    pending.append(self._pool.submit(self._fill, request, free))
+                    pending.append((request, self._pool.submit(self._fill, request, free)))
                 if not pending:
                     return
-                begin = time.perf_counter()
-                self.asked += 1
-                batch, buffer = pending.popleft().result()
-                self.given += 1
-                self._wait_s += time.perf_counter() - begin
+                request, future = pending.popleft()
+                if not self._came(future):
+                    break
+                batch, buffer = future.result()
                 yield buffer.hand_over(batch, self.device)
                 free.append(buffer)
+            for missed in chain([request], (later for later, _ in pending), upcoming):
+                yield self._silence(missed)
         finally:
-            for future in pending:
+            for _, future in pending:
                 future.cancel()
+
+    def _came(self, future: Future[tuple[Batch, _Buffer]]) -> bool:
+        """Wait for a batch, or for a stop signal and a moment longer; whether it came."""
+        self.asked += 1
+        begin = time.perf_counter()
+        while not future.done() and (self._stop is None or self._stop.name is None):
+            wait([future], timeout=POLL_S)
+        if not future.done():
+            wait([future], timeout=GRACE_S)
+        self._wait_s += time.perf_counter() - begin
+        self.given += 1
+        return future.done()
+
+    def _silence(self, request: Request) -> Batch:
+        buffer, count = _Buffer(pinned=False), len(request.clips)
+        waveform = buffer.rows(count, request.length).zero_()
+        batch = self._batch(request, buffer, waveform, np.full(count, request.length), np.zeros(count, dtype=bool))
+        return replace(batch.to(self.device), missing=True)
 
     def pop_wait_s(self) -> float:
         """Seconds that the consumer waited for data since the last call."""
@@ -104,8 +134,13 @@ class Loader:
         buffer = free.popleft() if self.device.type == "cuda" else free.pop()
         waveform = buffer.rows(len(request.clips), request.length)
         frames, valid = self.reader.read(request.clips, request.starts, waveform.numpy())
+        return self._batch(request, buffer, waveform, frames, valid), buffer
+
+    def _batch(
+        self, request: Request, buffer: _Buffer, waveform: Tensor, frames: np.ndarray, valid: np.ndarray
+    ) -> Batch:
         clips, pin = request.clips, buffer.pin
-        batch = Batch(
+        return Batch(
             waveform=waveform,
             frames=pin(frames),
             clip_index=pin(clips),
@@ -116,7 +151,6 @@ class Loader:
             step=request.step,
             first_row=request.first_row,
         )
-        return batch, buffer
 
 
 class _Buffer:

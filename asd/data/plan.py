@@ -7,8 +7,9 @@ is (epoch, step). Legend: N clips of a stream, S steps of an epoch, B global bat
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -37,12 +38,36 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Shuffles a few whole shards at a time, others together in every epoch, so that few must be at hand at once."""
+
+    shards: np.ndarray  # (clips of the set,) the shard of each
+    clips: int  # of a window: as many shards as hold them
+
+    def of(self, used: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        """The window of each clip of the set, (clips,), by time; of equal size, counted in clips that are `used`."""
+        counts = np.bincount(self.shards, weights=used).astype(np.int64)
+        rng = np.random.default_rng([seed, zlib.crc32(b"windows"), epoch])
+        order = rng.permutation(np.flatnonzero(counts))
+        before = np.cumsum(counts[order]) - counts[order]
+        windows = -(-int(counts.sum()) // self.clips)
+        found = np.zeros(len(counts), dtype=np.int64)
+        found[order] = before * windows // counts.sum()
+        return found[self.shards]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The order of training. The first stream sets the steps of an epoch; the others go round as often as needed."""
+    """The order of training. The first stream sets the steps of an epoch; the others go round as often as needed.
+
+    With windows, the other streams, too, take their rows from the window of a step: all of them where it has none,
+    and draws by class also clips of the classes that it lacks.
+    """
 
     streams: tuple[Stream, ...]
     seed: int
     run_length: int
+    windows: Windows | None = None  # None: all clips are shuffled among each other
 
     @property
     def steps_per_epoch(self) -> int:
@@ -51,42 +76,58 @@ class Plan:
     def epoch(self, epoch: int) -> dict[str, np.ndarray]:
         """Clip indices of every step by stream, each (S, its batch). No clip twice in a shuffled pass over a stream."""
         first, *others = self.streams
-        steps = self.steps_per_epoch
-        plans = {first.name: self._laid_out(self._order(first, epoch)[: steps * first.batch], first)}
+        window = self._window_of_clips(epoch)
+        order = self._order(first, epoch) if window is None else self._windowed_order(first, epoch, window)
+        ordered = order[: self.steps_per_epoch * first.batch].reshape(-1, first.batch)
+        plans = {first.name: _spread_runs(ordered, self.run_length)}
         for stream in others:
-            if stream.draw == "shuffle":
-                ordered = self._cycle(stream, epoch * steps * stream.batch, steps * stream.batch)
-                plans[stream.name] = self._laid_out(ordered, stream)
-                continue
             beside = plans[first.name]
-            classes = class_of(first, beside)
-            drawn = self._of_class(stream, classes, epoch)
-            if stream.draw == "same_class":
-                plans[stream.name] = drawn
-            else:
-                chosen = self._one_class(stream, steps, epoch)
-                plans[first.name] = np.where(classes == chosen[:, None], drawn, beside)
+            parts = [
+                self._drawn(seen, beside[begin:end], epoch, begin)
+                for begin, end, seen in _stretches(stream, ordered[:, 0], window)
+            ]
+            plans[first.name if stream.draw == "one_class" else stream.name] = np.concatenate(parts)
         return plans
+
+    def _window_of_clips(self, epoch: int) -> np.ndarray | None:
+        if self.windows is None:
+            return None
+        used = np.zeros(len(self.windows.shards), dtype=bool)
+        for stream in self.streams:
+            used[stream.clips] = True
+        return self.windows.of(used, self.seed, epoch)
+
+    def _drawn(self, stream: Stream, beside: np.ndarray, epoch: int, begin: int) -> np.ndarray:
+        """Rows of a further stream in the steps from `begin` on; beside: (steps, B) rows of the first stream there."""
+        if stream.draw == "shuffle":
+            at = (epoch * self.steps_per_epoch + begin) * stream.batch
+            return self._laid_out(self._cycle(stream, at, len(beside) * stream.batch), stream)
+        classes = class_of(self.streams[0], beside)
+        drawn = self._of_class(stream, classes, epoch, begin)
+        if stream.draw == "same_class":
+            return drawn
+        chosen = self._one_class(stream, np.arange(begin, begin + len(beside)), epoch)
+        return np.where(classes == chosen[:, None], drawn, beside)
 
     def _laid_out(self, clips: np.ndarray, stream: Stream) -> np.ndarray:
         """Clips of an epoch in order → (S, B), neighbours from different runs."""
         return _spread_runs(clips.reshape(-1, stream.batch), self.run_length)
 
-    def _of_class(self, stream: Stream, classes: np.ndarray, epoch: int) -> np.ndarray:
+    def _of_class(self, stream: Stream, classes: np.ndarray, epoch: int, begin: int) -> np.ndarray:
         """For every row a clip of the stream of the wanted class, (S, B) → (S, B); any clip where it has none."""
         assert stream.classes is not None
         order = np.argsort(stream.classes, kind="stable")
         counts = np.bincount(stream.classes, minlength=int(classes.max()) + 1)
         begins = np.cumsum(counts) - counts
-        rows = np.arange(classes.size).reshape(classes.shape)
+        rows = begin * classes.shape[1] + np.arange(classes.size).reshape(classes.shape)
         draw = uniform(self.seed ^ zlib.crc32(stream.name.encode()), epoch, rows)
         position = begins[classes] + (draw * counts[classes]).astype(np.int64)
         return stream.clips[order[np.minimum(position, len(order) - 1)]]
 
-    def _one_class(self, stream: Stream, steps: int, epoch: int) -> np.ndarray:
+    def _one_class(self, stream: Stream, steps: np.ndarray, epoch: int) -> np.ndarray:
         """The class of each step, (S,), among those that the stream has clips of."""
         found = np.unique(stream.classes) if stream.classes is not None else np.empty(0, dtype=np.int64)
-        draw = uniform(self.seed ^ zlib.crc32(b"one class"), epoch, np.arange(steps))
+        draw = uniform(self.seed ^ zlib.crc32(b"one class"), epoch, steps)
         return found[(draw * len(found)).astype(np.int64)]
 
     def _order(self, stream: Stream, round_: int) -> np.ndarray:
@@ -97,6 +138,18 @@ class Plan:
         whole = count - count % self.run_length
         runs = rolled[:whole].reshape(-1, self.run_length)
         return np.concatenate([rng.permutation(runs).reshape(-1), rolled[whole:]])
+
+    def _windowed_order(self, stream: Stream, epoch: int, window: np.ndarray) -> np.ndarray:
+        """All clips of a stream once, window by window, as shuffled runs that end with their shard at the latest."""
+        assert self.windows is not None
+        rng = np.random.default_rng([self.seed, zlib.crc32(stream.name.encode()), epoch])
+        shards = self.windows.shards[stream.clips]
+        phase = rng.integers(self.run_length, size=int(shards.max()) + 1)[shards]
+        pieces = (np.arange(len(shards)) + phase) // self.run_length
+        begins = np.flatnonzero((np.diff(shards, prepend=-1) != 0) | (np.diff(pieces, prepend=-1) != 0))
+        order = np.lexsort((rng.permutation(len(begins)), window[stream.clips[begins]]))
+        lengths = np.diff(begins, append=len(shards))[order]
+        return stream.clips[np.arange(len(shards)) + np.repeat(begins[order] - np.cumsum(lengths) + lengths, lengths)]
 
     def _cycle(self, stream: Stream, begin: int, length: int) -> np.ndarray:
         """Entries begin … begin+length of the endless sequence of rounds over a stream."""
@@ -113,7 +166,29 @@ def class_of(stream: Stream, clips: np.ndarray) -> np.ndarray:
     return stream.classes[np.searchsorted(stream.clips, clips)]
 
 
-def make_plan(streams: Sequence[Stream], seed: int, run_length: int) -> Plan:
+def _stretches(stream: Stream, first_clips: np.ndarray, window: np.ndarray | None) -> Iterator[tuple[int, int, Stream]]:
+    """(first step, step behind the last, what the stream has there) of each window; first_clips: (S,) of its steps."""
+    steps = len(first_clips)
+    if window is None:
+        yield 0, steps, stream
+        return
+    of_step = window[first_clips]
+    bounds = [0, *(np.flatnonzero(np.diff(of_step)) + 1).tolist(), steps]
+    for begin, end in pairwise(bounds):
+        yield begin, end, _seen(stream, window[stream.clips] == of_step[begin])
+
+
+def _seen(stream: Stream, here: np.ndarray) -> Stream:
+    """A stream's clips `here` (N,), and what must come from elsewhere."""
+    classes = stream.classes
+    if stream.draw != "shuffle" and classes is not None:
+        here = here | ~np.isin(classes, classes[here])
+    if not here.any():
+        return stream
+    return replace(stream, clips=stream.clips[here], classes=None if classes is None else classes[here])
+
+
+def make_plan(streams: Sequence[Stream], seed: int, run_length: int, windows: Windows | None = None) -> Plan:
     """A plan, refused where the first stream cannot fill one batch; the others go round as often as it takes."""
     first = streams[0]
     if len(first.clips) < first.batch:
@@ -123,7 +198,7 @@ def make_plan(streams: Sequence[Stream], seed: int, run_length: int) -> Plan:
         raise UserError(
             f"{len(first.clips)} training clips cannot fill {rows}: lower train.global_batch or pack more clips"
         )
-    return Plan(tuple(streams), seed, run_length)
+    return Plan(tuple(streams), seed, run_length, windows)
 
 
 def _spread_runs(steps: np.ndarray, run_length: int) -> np.ndarray:
@@ -186,7 +261,8 @@ def _splitmix64(x: np.ndarray | np.uint64) -> np.ndarray:
 def equal_length_batches(frames: np.ndarray, samples: int) -> list[np.ndarray]:
     """Evaluation batches: positions of clips of one exact length, at most `samples` audio samples a batch.
 
-    A function of the clips alone, so that a clip has the same batch mates on any number of ranks.
+    A function of the clips alone, so that a clip has the same batch mates on any number of ranks. In the order of their
+    first clips: all lengths together go through the shards once.
     """
     order = np.argsort(frames, kind="stable")
     edges = np.flatnonzero(np.diff(frames[order])) + 1
@@ -194,4 +270,4 @@ def equal_length_batches(frames: np.ndarray, samples: int) -> list[np.ndarray]:
     for group in np.split(order, edges):
         size = max(1, samples // int(frames[group[0]])) if len(group) else 1
         batches += [group[at : at + size] for at in range(0, len(group), size)]
-    return batches
+    return sorted(batches, key=lambda batch: int(batch[0]))

@@ -49,11 +49,15 @@ class Prefetcher:
             if self._unused.pop(shard, None) is not None:
                 self._changed.notify_all()
 
-    def close(self) -> None:
-        """End the threads; what they fetch just now ends by itself."""
+    def stop(self) -> None:
+        """Nothing more is to be fetched, and nothing more to be said."""
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the threads; what they fetch just now ends by itself."""
+        self.stop()
         for thread in self._threads:
             thread.join(JOIN_S)
         self._threads.clear()
@@ -80,6 +84,8 @@ class Prefetcher:
     def _give_up(self, shard: int, error: NotFetchedError) -> None:
         """A shard that is refused is left to the reader, which will count its clips; silence may end."""
         self.used(shard)
+        if self._stop.is_set():
+            return
         if error.refused:
             self._say(f"{error}; going on with the others")
             return

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 
+from asd import web
 from asd.data.batch import Batch, to_float
 from asd.data.loader import Loader, Request, row_memory, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
-from asd.data.plan import Stream, equal_length_batches, make_plan
+from asd.data.plan import Stream, equal_length_batches, make_plan, rank_slice
+from asd.stop import StopSignal
 from tests.data.tars import open_files, row_of, sounds_of
 
 CPU = torch.device("cpu")
@@ -217,3 +219,28 @@ def test_pieces_of_a_batch_keep_their_place_in_the_global_batch():
 def test_samples_become_floats_below_one():
     ends = torch.tensor([[-32768, -1, 0, 1, 32767]], dtype=torch.int16)
     assert to_float(ends).tolist() == [[-1.0, -1 / 32768, 0.0, 1 / 32768, 32767 / 32768]]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
+    """Batches that do not come are silence, and nobody is left who waits: not even for the server to give up."""
+    monkeypatch.setattr(web, "TIMEOUT_S", 1e6)
+    monkeypatch.setattr("asd.data.loader.GRACE_S", 0.01)
+    for name in site.tars:
+        site.files[name].stall_after = 10
+    manifest, stop = opened(), StopSignal()
+    plan = make_plan([Stream("all", manifest.select("train"), 16)], seed=3, run_length=4)
+    loader = Loader(manifest, torch.device("cpu"), threads=1, prefetch=2, stop=stop)
+    batches = loader.stream(training_requests(manifest, plan, 8000, 0, 0, 1, 2))
+    threading.Timer(0.3, lambda: setattr(stop, "name", "SIGTERM")).start()
+    for step, batch in enumerate(islice(batches, 8)):
+        assert batch.missing
+        assert batch.waveform.shape == (8, 8000)
+        assert batch.clip_index.tolist() == rank_slice(plan.epoch(step // 6)["all"][step % 6], 1, 2).tolist()
+        assert not batch.valid.any()
+        assert not batch.waveform.any()
+    closing = threading.Thread(target=loader.close)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert not site.released.is_set()

@@ -352,5 +352,15 @@ def test_evaluation_batches_hold_one_length_each():
     assert len(batches) == needed
 
 
+def test_evaluation_goes_through_the_shards_once():
+    """Not once for each length of clips."""
+    frames = np.resize([160_000, 176_000, 160_000, 160_000], 4000)
+    batches = equal_length_batches(frames, samples=32 * 160_000)
+    shards = [set((batch // 400).tolist()) for batch in batches]
+    begins, ends = ([pick(own) for own in shards] for pick in (min, max))
+    assert begins == sorted(begins)
+    assert max(ends[at] - begins[at + 1] for at in range(len(batches) - 1)) <= 1
+
+
 def test_no_clips_make_no_evaluation_batches():
     assert [len(b) for b in equal_length_batches(np.array([], dtype=np.int64), 1000)] == []

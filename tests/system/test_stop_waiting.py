@@ -1,0 +1,103 @@
+"""SIGTERM while a server is silent: all ranks leave with 0 at the last finished step, and the same command goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asd import checkpoint, web
+from asd.config import load_config
+from asd.data import download
+from asd.data.plan import rank_slice
+from asd.training import open_data
+from tests.data.site import Site, serve
+from tests.system.hooks import no_scoring
+from tests.system.launch import TINY, Job, losses, succeed, train_words, wait_for
+
+LOCAL = {"NO_PROXY": "127.0.0.1"}
+STEPS = 14
+WORDS = ["data.window=60", "data.run_length=16", f"train.steps={STEPS}", "data.prefetch=1", "data.threads=1"]
+
+
+def patient() -> None:
+    """No scoring, and nobody gives a silent server up."""
+    no_scoring()
+    web.TIMEOUT_S = download.SLOW_S = 1e6
+
+
+@pytest.fixture
+def site(many_shards: Path) -> Iterator[Site]:
+    found = Site(many_shards)
+    with serve(found):
+        yield found
+
+
+def words(site: Site, tmp_path: Path, *more: str) -> list[str]:
+    remote = [f"data.shards={site.url}", f"data.cache_dir={tmp_path / 'cache'}"]
+    return [*train_words(Path("none"), tmp_path / "run", *WORDS), *remote, *more]
+
+
+def steps_and_tars(shards: Path) -> Iterator[tuple[int, str, list[bool]]]:
+    """(step, tar, whether each of two ranks needs it there) of every first use of a tar by training, by time."""
+    data = open_data(load_config(TINY, [f"data.shards={shards}", *WORDS]))
+    shard_of, seen = data.manifest.column("shard"), set()
+    for step, rows in enumerate(data.plan.epoch(0)["all"][:STEPS]):
+        for shard in np.unique(shard_of[rows]).tolist():
+            if shard not in seen:
+                needed = [bool((shard_of[rank_slice(rows, rank, 2)] == shard).any()) for rank in (0, 1)]
+                yield step, data.manifest.file.shards[shard].file, needed
+            seen.add(shard)
+
+
+def stopped_while_it_waits(site: Site, tmp_path: Path, name: str, saved: int, *more: str) -> list[str]:
+    """A run of two ranks, asked to stop once it has done `saved` steps and waits for a tar; what the ranks said."""
+    site.files[name].stall_after = 1000
+    job = Job(tmp_path / "log", words(site, tmp_path, *more), ranks=2, prepare=patient, env=LOCAL)
+    wait_for(lambda: max(losses(tmp_path / "run"), default=0) >= saved and site.times(name))
+    time.sleep(0.5)
+    assert not job.ended
+    job.signal(signal.SIGTERM)
+    done = job.wait()
+    assert done.codes == [0, 0], done
+    assert f"stopped by SIGTERM at step {saved}, saved" in done.out[0]
+    assert max(losses(tmp_path / "run"), default=0) == saved
+    assert checkpoint.complete_steps(tmp_path / "run" / "checkpoints")[-1] == saved
+    site.files[name].stall_after = None
+    return done.out
+
+
+def goes_on(site: Site, tmp_path: Path, many_shards: Path, saved: int) -> None:
+    """Resumed where it stopped, it learns what a run that was never stopped learns."""
+    done = succeed(tmp_path / "log", words(site, tmp_path), ranks=2, prepare=no_scoring, env=LOCAL)
+    assert f"resuming from step {saved}\n" in done.out[0]
+    succeed(tmp_path / "log", train_words(many_shards, tmp_path / "local", *WORDS), ranks=2, prepare=no_scoring)
+    assert losses(tmp_path / "run") == losses(tmp_path / "local")
+    assert len(losses(tmp_path / "run")) == STEPS
+
+
+def test_a_step_whose_clips_one_rank_cannot_have_is_taken_back(site: Site, tmp_path: Path, many_shards: Path) -> None:
+    """The other rank is in the middle of it."""
+    step, name, _ = next(found for found in steps_and_tars(many_shards) if found[0] and not all(found[2]))
+    more = ["checkpoint.every_steps=1"]
+    stopped_while_it_waits(site, tmp_path, name, step, *more)
+    goes_on(site, tmp_path, many_shards, step)
+
+
+def test_before_the_first_step(site: Site, tmp_path: Path, many_shards: Path) -> None:
+    _, name, _ = next(steps_and_tars(many_shards))
+    stopped_while_it_waits(site, tmp_path, name, 0)
+    goes_on(site, tmp_path, many_shards, 0)
+
+
+def test_an_evaluation_is_left_and_done_again(site: Site, tmp_path: Path, many_shards: Path) -> None:
+    (name,) = [tar for tar in site.tars if tar.startswith("test")][:1]
+    stopped_while_it_waits(site, tmp_path, name, STEPS)
+    evaluation = tmp_path / "run" / "evaluations" / f"step_{STEPS:08d}" / "evaluation.json"
+    assert not evaluation.exists()
+    goes_on(site, tmp_path, many_shards, STEPS)
+    assert evaluation.exists()
