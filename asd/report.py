@@ -81,19 +81,19 @@ def is_oracle(report: Report) -> bool:
 
 
 def scalars(report: Report) -> dict[str, float]:
-    """TensorBoard's numbers, fractions of 1: `auc/<scorer>/<type>`, `pauc/…`, `mean_auc/<scorer>` …
+    """TensorBoard's numbers, fractions of 1: `auc/<scorer>/<type>`, `pauc/…`, `mean/auc/<scorer>` …
 
-    The primary scorer also has `auc/<scorer>/<type>/<id>`. Numbers that could not be computed are left out.
+    The primary scorer also has `auc_by_id/<scorer>/<type>/<id>`. Numbers that could not be computed are left out.
     """
     found: dict[str, float | None] = {}
     for name, scorer in report["scorers"].items():
-        found |= {f"mean_{key}/{name}": value for key, value in scorer["mean"].items()}
+        found |= {f"mean/{key}/{name}": value for key, value in scorer["mean"].items()}
         for machine_type, numbers in scorer["types"].items():
             found[f"auc/{name}/{machine_type}"] = numbers["auc_mean"]
             found[f"pauc/{name}/{machine_type}"] = numbers["pauc_mean"]
             for machine_id, own in numbers["ids"].items() if name == report["primary"] else ():
-                found[f"auc/{name}/{machine_type}/{machine_id}"] = own["auc"]
-                found[f"pauc/{name}/{machine_type}/{machine_id}"] = own["pauc"]
+                found[f"auc_by_id/{name}/{machine_type}/{machine_id}"] = own["auc"]
+                found[f"pauc_by_id/{name}/{machine_type}/{machine_id}"] = own["pauc"]
     return {tag: value for tag, value in found.items() if value is not None}
 
 

@@ -267,7 +267,7 @@ def _show(
     if evaluation.validation is not None:
         writer.log(step, evaluation.validation.scalars())
     for name, figure in pictures.items():
-        writer.figure(step, name, figure)
+        writer.figure(step, f"figures/{name}", figure)  # one group, which TensorBoard opens at once
     writer.text(step, "report", markdown(report))
     if report["warnings"]:
         writer.text(step, "warning", "\n\n".join(report["warnings"]))

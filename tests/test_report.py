@@ -138,11 +138,11 @@ def test_scalars():
     tags = scalars(report)
     knn = report["scorers"]["knn"]
     assert tags["auc/knn/fan"] == knn["types"]["fan"]["auc_mean"]
-    assert tags["pauc/knn/fan/01"] == knn["types"]["fan"]["ids"]["01"]["pauc"]
-    assert tags["mean_mauc/knn"] == knn["mean"]["mauc"]
-    assert tags["mean_auc/untrained_knn"] == report["scorers"]["untrained_knn"]["mean"]["auc"]
-    assert "auc/knn/fan/02" not in tags
-    assert not any(tag.startswith("auc/softmax/fan/") for tag in tags)
+    assert tags["pauc_by_id/knn/fan/01"] == knn["types"]["fan"]["ids"]["01"]["pauc"]
+    assert tags["mean/mauc/knn"] == knn["mean"]["mauc"]
+    assert tags["mean/auc/untrained_knn"] == report["scorers"]["untrained_knn"]["mean"]["auc"]
+    assert "auc_by_id/knn/fan/02" not in tags
+    assert not any(tag.startswith("auc_by_id/softmax") for tag in tags)
     assert all(isinstance(value, float) for value in tags.values())
 
 

@@ -115,6 +115,8 @@ class Reporter:
         if changes := self._stand():
             self._tell(self._status.step, changes)
         self._set(state=outcome, why=why, eta_s=0.0 if outcome == "finished" else None)
+        if outcome != "failed":
+            self._set(stage=None)  # of a failed run, the stage is a part of the story
         self._write()
 
     def _take(self, step: int, record: Record) -> None:

@@ -35,7 +35,7 @@ class Status(pydantic.BaseModel, frozen=True):
     device: str
     state: State = "starting"
     why: str | None = None  # it failed
-    stage: str = "starting"  # of rank 0
+    stage: str | None = "starting"  # of rank 0; None once it has ended well
     step: int = 0
     total_steps: int | None = None
     epoch: float | None = None

@@ -54,13 +54,14 @@ def test_scores_by_type_and_id(finished_run: FinishedRun) -> None:
             (event,) = found.Scalars(tag)
             assert event.value == pytest.approx(report["scorers"][scorer]["types"][machine_type]["auc_mean"])
         assert f"pauc/{scorer}/fan" in scalars
-    assert any(re.search(r"fan.*02", tag) for tag in scalars), "per ID"
+    assert "auc_by_id/softmax/fan/02" in scalars
+    assert "mean/auc/softmax" in scalars
 
 
 def test_figures(finished_run: FinishedRun) -> None:
     found = events(finished_run.folder / "tensorboard" / "eval")
     drawn = {"roc", "scores", "comparison", "confusion_validation", "confusion_test", "angles"}
-    assert drawn == set(found.Tags()["images"])
+    assert {f"figures/{name}" for name in drawn} == set(found.Tags()["images"])
     (folder,) = finished_run.folder.glob("evaluations/*/figures")
     assert drawn == {path.stem for path in folder.iterdir()}
     assert "report/text_summary" in found.Tags()["tensors"]
