@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -64,3 +66,9 @@ def test_states(
 def test_nothing_has_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert health.main([str(tmp_path / "nowhere")]) == 1
     assert "no run has begun" in capsys.readouterr().out
+
+
+def test_it_costs_no_import_of_torch() -> None:
+    """It runs once a minute, and has 10 s."""
+    words = "import sys; import asd.health; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], cwd=Path(__file__).parents[1], timeout=60).returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles, blame, stacks_of_all_threads
 from asd.monitor.watchdog import FIRST_STEP, Watchdog
+
+ROOT = Path(__file__).parents[2]
 
 
 def stall(rank: int, stage: Stage, step: int = 40, waits: bool = False, told: float = 100.0) -> Stall:
@@ -179,3 +183,32 @@ def test_without_a_folder_to_write_to_stderr_has_it_all(tmp_path: Path, capfd: p
     assert times.after(11, STEP) is not None
     assert "test_without_a_folder" in capfd.readouterr().err
     assert times.after(1, Position(8, Stage.STEP)) is None
+
+
+HOLDS_THE_LOCK = """
+import ctypes, time
+from pathlib import Path
+from asd.monitor import watchdog
+from asd.monitor.stages import Position, Stage
+from asd.monitor.stalls import StallFiles
+
+watchdog.TICK_S = 0.05
+dog = watchdog.Watchdog(0, 0.5, StallFiles(Path("nowhere")))
+dog.start()
+step = 0
+dog.watch(lambda: Position(step, Stage.STEP))
+step = 1
+time.sleep(0.2)
+
+def never_gives_it_back():
+    ctypes.PyDLL(None).sleep(2)  # unlike CDLL, this keeps the interpreter's lock
+
+never_gives_it_back()
+"""
+
+
+def test_stacks_come_even_where_no_thread_can_run() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLDS_THE_LOCK], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "in never_gives_it_back" in done.stderr
+    assert done.stderr.startswith("Timeout (0:00:00.5")
