@@ -26,6 +26,7 @@ from asd.stop import StopSignal
 
 POLL_S = 0.2  # how soon a stop is noticed
 GRACE_S = 2.0  # that a batch still has to come once a stop was asked for
+AT_ONCE = 64  # steps whose crops are drawn by one call: this runs in the training thread
 CACHE_LINE, WAV_HEADER = 64, 44  # bytes; members of a tar begin at whole cache lines, their samples behind the header
 
 
@@ -201,14 +202,15 @@ def training_requests(
 ) -> Iterator[Request]:
     """This rank's requests from (epoch, step) on, without end; all streams of a step lie one behind the other."""
     while True:
-        streams = list(plan.epoch(epoch).values())
+        streams = plan.epoch(epoch).values()
+        own = np.concatenate([rank_slice(stream.T, rank, world_size).T for stream in streams], axis=1)
         if manifest.tars is not None:
-            own = [rank_slice(stream.T, rank, world_size).T[step:] for stream in streams]
-            manifest.tars.expect(np.concatenate(own, axis=1).ravel())
-        for at in range(step, plan.steps_per_epoch):
-            clips = np.concatenate([rank_slice(stream[at], rank, world_size) for stream in streams])
+            manifest.tars.expect(own[step:].ravel())
+        for begin in range(step, plan.steps_per_epoch, AT_ONCE):
+            clips = own[begin : begin + AT_ONCE]
             starts = crop_starts(plan.seed, epoch, clips, manifest.frames[clips], crop)
-            yield Request(clips, starts, crop, epoch, at, rank * len(clips))
+            for at, rows in enumerate(zip(clips, starts, strict=True), start=begin):
+                yield Request(*rows, crop, epoch, at, rank * own.shape[1])
         epoch, step = epoch + 1, 0
 
 
