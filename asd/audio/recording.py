@@ -221,7 +221,8 @@ def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndar
     if not np.isfinite(samples).all():
         raise BadFileError("unreadable", "it holds samples that are not finite numbers")
     done.to_pcm16 += 1
-    return _round(samples * FULL_SCALE, done)
+    with np.errstate(over="ignore"):  # what overflows is clipped
+        return _round(samples * FULL_SCALE, done)
 
 
 def _one_channel(samples: np.ndarray, channel: Channel, done: Conversion) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 HEADER_BYTES = 44
 MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
+PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")  # KSDATAFORMAT_SUBTYPE_PCM
 STREAMED_SIZES = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder that writes into a pipe puts there
 
 
@@ -45,8 +46,8 @@ def read_wav_header(descriptor: int, size: int) -> WavHeader | None:
 
 def _header(format_chunk: bytes, data_offset: int, declared: int, size: int) -> WavHeader:
     code, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", format_chunk[:16])
-    if code == EXTENSIBLE and len(format_chunk) >= 26:
-        code = struct.unpack("<H", format_chunk[24:26])[0]
+    if code == EXTENSIBLE and format_chunk[24:40] == PCM_GUID:
+        code = PCM
     present = size - data_offset
     if declared in STREAMED_SIZES:
         declared = present - present % max(frame_bytes, 1)
