@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,20 @@ class BackgroundScoring:
             return
         folder = self._folder.evaluation(step)
         begin = time.monotonic()
+        code = self._run(folder)
+        if code < 0 and not self._stopped:
+            killed = f"scoring step {step} was killed by {signal.Signals(-code).name}: once more"
+            print(f"warning: {killed}", file=sys.stderr, flush=True)
+            code = self._run(folder)
+        if code == 0:
+            print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {headline(folder)}", flush=True)
+            for warning in (read_report(folder) or {}).get("warnings", []):
+                print(f"warning: {warning}", file=sys.stderr, flush=True)
+        elif not self._stopped:
+            print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
+
+    def _run(self, folder: Path) -> int:
+        """Score an evaluation in a process of its own; its exit code."""
         places = (folder, self._folder.tensorboard("eval"), self._shards)
         command = [sys.executable, "-m", "asd.scoring", *map(str, places)]
         # stdin closes with this process, however that ends, and takes the child along.
@@ -75,13 +90,7 @@ class BackgroundScoring:
             _yield_to_training(self._child.pid)
             if self._stopped:  # while it was starting
                 self._child.terminate()
-            code = self._child.wait()
-        if code == 0:
-            print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {headline(folder)}", flush=True)
-            for warning in (read_report(folder) or {}).get("warnings", []):
-                print(f"warning: {warning}", file=sys.stderr, flush=True)
-        elif not self._stopped:
-            print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
+            return self._child.wait()
 
 
 def _yield_to_training(pid: int) -> None:

@@ -1,0 +1,44 @@
+"""Scoring beside training: a process that is killed is started once more (for real: benchmarks.soak)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asd import background
+from asd.background import BackgroundScoring
+from asd.run_folder import RunFolder
+
+AGAIN, FAILED = "warning: scoring step 3 was killed by SIGKILL: once more", "warning: scoring step 3 failed"
+
+
+@pytest.mark.parametrize(
+    ("codes", "said", "warned"),
+    [
+        ([0], True, []),
+        ([-9, 0], True, [AGAIN]),
+        ([-9, -15], False, [AGAIN, FAILED]),
+        ([2], False, [FAILED]),
+    ],
+)  # fmt: skip
+def test_a_killed_scoring_process_gets_another_try(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    codes: list[int],
+    said: bool,
+    warned: list[str],
+) -> None:
+    left = iter(codes)
+    monkeypatch.setattr(BackgroundScoring, "_run", lambda self, folder: next(left))
+    monkeypatch.setattr(background, "headline", lambda folder: "mean AUC")
+    monkeypatch.setattr(background, "_last_line", lambda log: "no output")
+    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path)
+    scoring.submit(3)
+    assert scoring.done_within(60)
+    scoring.stop()
+    out, err = capsys.readouterr()
+    assert ("step 3 scored in " in out) == said
+    assert [line.partition(": no output")[0] for line in err.splitlines()] == warned
+    assert next(left, None) is None
