@@ -97,16 +97,16 @@ class Reporter:
     def tick(self, position: Position, progressed_unix: float, stall: Stall | None) -> None:
         """Take in what happened since the last one; write and tell what is new."""
         with self._lock:
-            beat = time.monotonic() - self._beat >= BEAT_S
+            step = max(position.step, self._left.first_step if self._left else 0)
             state = STATES.get(position.stage, "training")
-            news = beat or bool(self._records) or state != self._status.state
-            self._set(state=state, stage=position.words, step=position.step, progressed_unix=progressed_unix)
+            news = bool(self._records) or state != self._status.state or time.monotonic() - self._beat >= BEAT_S
+            self._set(state=state, stage=position.words, step=step, progressed_unix=progressed_unix)
             while self._records:
                 self._take(*self._records.popleft())
-            changes = self._alerts.update(position.step, self._stalled(stall))
-            changes += self._stand() if beat else []
+            changes = self._alerts.update(step, self._stalled(stall))
+            changes += self._stand() if news else []
             if changes:
-                self._tell(position.step, changes)
+                self._tell(step, changes)
             if news or changes:
                 self._write()
 

@@ -46,11 +46,11 @@ class Run:
         files = StallFiles(self.folder / "stalls")
         self.reporter = Reporter(self.folder, files, world_size=2, device="cpu", look=lambda: self.standing)
 
-    def begin(self) -> None:
+    def begin(self, first_step: int = 0) -> None:
         self.views = Views(
             JsonlLogger(self.folder / "metrics.jsonl", 0), TensorBoardLogger(self.folder / "tensorboard")
         )
-        self.reporter.begin(TimeLeft(total_steps=100, first_step=0), 0, self.views)
+        self.reporter.begin(TimeLeft(100, first_step), 0, self.views)
 
     def tick(self, step: int, stage: Stage = Stage.STEP, stall: Stall | None = None) -> None:
         self.reporter.tick(Position(step, stage), 1.75e9, stall)
@@ -121,17 +121,35 @@ def test_a_change_of_state_is_written_at_once(run: Run, stage: Stage, state: str
     assert (run.status["state"], run.status["stage"]) == (state, stage.value)
 
 
+SAVED = {"checkpoint_step": 6, "scored_step": 4, "auc": 0.75, "pauc": 0.6, "best_step": 2}
+
+
 def test_between_news_a_beat_tells_that_it_lives(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.begin()
     run.tick(5)
+    run.standing = Standing(**SAVED)
     run.tick(6)
-    assert run.status["step"] == 5
+    assert (run.status["step"], run.status["checkpoint_step"]) == (5, None)
     monkeypatch.setattr(module, "BEAT_S", 0.0)
-    run.standing = Standing(checkpoint_step=6, scored_step=4, auc=0.75, pauc=0.6, best_step=2)
     run.tick(7)
-    found = {name: run.status[name] for name in ("step", "checkpoint_step", "scored_step", "auc", "pauc", "best_step")}
-    assert found == {"step": 7, "checkpoint_step": 6, "scored_step": 4, "auc": 0.75, "pauc": 0.6, "best_step": 2}
+    assert run.status["step"] == 7
+    assert SAVED.items() <= run.status.items()
     assert run.samples["asd_auc_ratio",] == 0.75
+
+
+def test_what_was_saved_is_known_once_it_is(run: Run) -> None:
+    run.begin()
+    run.tick(6, Stage.SAVE)
+    run.standing = Standing(**SAVED)
+    run.tick(6)
+    assert run.status["checkpoint_step"] == 6
+
+
+def test_a_resumed_run_starts_where_it_goes_on(run: Run) -> None:
+    run.begin(first_step=40)
+    run.tick(0, Stage.START)
+    run.reporter.end("stopped")
+    assert run.status["step"] == 40
 
 
 def test_alerts_are_shown_everywhere_once(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
