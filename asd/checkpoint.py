@@ -184,9 +184,17 @@ def load(folder: Path, device: torch.device) -> Payload:
             optimizer=_load_plain(folder / "optimizer.pt", device),
             scaler=_load_plain(scaler, torch.device("cpu")) if scaler.exists() else None,
             state=_read_table(folder / "state.json"),
-            meta=_read_table(folder / "meta.json"),
+            meta=_read_meta(folder / "meta.json"),
             config_yaml=(folder / "config.yaml").read_text(),
         )
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    found = _read_table(path)
+    for name in ("step", "epoch", "world_size"):
+        if not isinstance(found.get(name), int | float):
+            raise ValueError(f"{path.name} has no number as {name}")
+    return found
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
@@ -202,7 +210,7 @@ def load_network(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and meta.json of a complete checkpoint: what an evaluation needs. Raises UserError as `load` does."""
     weights = load_weights(folder)
     with _one_refusal(folder):
-        return weights, _read_table(folder / "meta.json")
+        return weights, _read_meta(folder / "meta.json")
 
 
 @contextmanager

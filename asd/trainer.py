@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from asd.optim import OptimConfig, lr_at
 from asd.running_statistics import RunningStatistics
 from asd.signals import FlaggedTask, FlagReader
 from asd.stop import StoppedError, StopSignal
+from asd.untrusted import short
 
 
 class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -342,11 +344,18 @@ class Trainer:
         )
 
     def _restore(self, payload: Payload) -> None:
-        self.parts.task.load_state_dict(payload.model)
-        self.optimizer.load_state_dict(payload.optimizer)
-        if payload.scaler is not None and self.scaler is not None:
-            self.scaler.load_state_dict(payload.scaler)
-        self.state = TrainState(**payload.state)
+        """Raises UserError where the state is of another network, or was changed by hand."""
+        try:
+            self.parts.task.load_state_dict(payload.model)
+            self.optimizer.load_state_dict(payload.optimizer)
+            if payload.scaler is not None and self.scaler is not None:
+                self.scaler.load_state_dict(payload.scaler)
+            self.state = TrainState(**{name: operator.index(count) for name, count in payload.state.items()})
+            for parameter, own in self.optimizer.state.items():
+                if any(isinstance(s, Tensor) and s.dim() and s.shape != parameter.shape for s in own.values()):
+                    raise ValueError("its optimiser has tensors of other shapes")
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"the newest checkpoint does not fit this run ({short(error)}): remove it") from None
 
     def _batches(self) -> Iterator[Batch]:
         epoch, step = divmod(self.state.step, self.steps_per_epoch)

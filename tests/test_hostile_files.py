@@ -14,7 +14,9 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from asd import checkpoint
 from asd.audio.recording import BadFileError, Target, check_rate, read_header
 from asd.audio.wav import canonical_header
 from asd.audio.windows import open_recording
-from asd.checkpoint import COMPLETE, SUMS
+from asd.checkpoint import COMPLETE, SUMS, Payload
 from asd.config import load_config
 from asd.data.cache import open_cached
 from asd.data.manifest import CLIPS_SCHEMA, load_manifest
@@ -37,6 +39,7 @@ from asd.errors import UserError
 from asd.offline import load_run
 from asd.run_folder import RunFolder
 from asd.system import initialise_from
+from asd.trainer import Trainer, TrainState
 from shards.layouts.clip import Choices
 from shards.layouts.table import read_tables
 from tests.data.test_manifest import edit_manifest, replace_table
@@ -135,6 +138,40 @@ def test_state_that_unpacks_to_more_than_itself_is_refused(saved: Path) -> None:
 def test_state_of_another_kind_is_refused(saved: Path, value: Any) -> None:
     torch.save(value, saved / "optimizer.pt")
     refused(lambda: checkpoint.load(signed(saved), CPU), "optimizer.pt holds no table")
+
+
+def harmless(**changes: Any) -> Payload:
+    """What training saved, with other state."""
+    net, adam = trainable()
+    net(torch.ones(1, 2)).sum().backward()
+    adam.step()
+    saved = Payload(net.state_dict(), adam.state_dict(), None, asdict(TrainState()), {}, "")
+    return replace(saved, **changes)
+
+
+def trainable() -> tuple[nn.Module, torch.optim.Optimizer]:
+    net = nn.Linear(2, 2)
+    return net, torch.optim.Adam(net.parameters())
+
+
+def restore(payload: Payload) -> None:
+    trainer = Trainer.__new__(Trainer)
+    net, trainer.optimizer = trainable()
+    trainer.parts, trainer.scaler = SimpleNamespace(task=net), None  # type: ignore[assignment]
+    trainer._restore(payload)
+
+
+def test_state_that_does_not_fit_is_refused() -> None:
+    restore(harmless())
+    moments = harmless().optimizer
+    moments["state"][0]["exp_avg"] = torch.ones(1).expand(10**12)
+    others = {
+        "optimizer": [{}, {"state": {}, "param_groups": []}, {"state": 5, "param_groups": [{"params": 3}]}, moments]
+    }
+    others |= {"model": [{}, {"weight": torch.ones(3)}], "state": [{"step": "x"}, {"step": 1.5}, {"more": 1}]}
+    for name, values in others.items():
+        for value in values:
+            refused(lambda name=name, value=value: restore(harmless(**{name: value})), "does not fit this run")
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/hostname", "pipe", "..", "", "a\0b"])

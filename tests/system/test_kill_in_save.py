@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 def payload(step: int) -> Payload:
     weights = {"weight": torch.full((4,), float(step))}
-    return Payload(weights, {"state": {}}, None, {"step": step}, {"step": step}, "")
+    return Payload(weights, {"state": {}}, None, {"step": step}, {"step": step, "epoch": 0.0, "world_size": 2}, "")
 
 
 def save_and_die(root: Path, step: int, last: int) -> None:
