@@ -1,6 +1,7 @@
 # demo: the main job, end to end, on a machine with nothing but Python.   test: the tests.   check: lint and types.
 # bench: the figures of PERFORMANCE, one run.   results: docs/results.md, an hour or less on two cores, resumes.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.
+# soak: faults, again and again for an hour, and docs/reliability.md.
 
 PYTHON ?= python3
 SEED ?= 0
@@ -12,7 +13,7 @@ FACTORY := data/demo/factory-$(SEED)
 SHARDS := data/demo/shards-$(SEED)
 RUN := runs/demo-$(SEED)
 
-.PHONY: demo test check bench results full-size clean
+.PHONY: demo test check bench results full-size soak clean
 
 demo: $(SHARDS)/manifest.json .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nnodes=1 --nproc_per_node=$(RANKS) train_ddp.py --config configs/demo.yaml \
@@ -43,6 +44,9 @@ results: .venv/.ready
 
 full-size: .venv/.ready
 	$(BIN)/python -m benchmarks.full_size
+
+soak: .venv/.dev
+	$(BIN)/python -m benchmarks.soak
 
 .venv/.ready: requirements.txt
 	$(PYTHON) -m venv .venv
