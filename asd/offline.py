@@ -24,8 +24,7 @@ from asd.report import console_table
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
 from asd.scoring import DECISIONS_FILE, EVALUATION_FILE, REPORT_FILE, SCORES_FILE, read_report, score_folder
-from asd.system import build_task, network_signature
-from asd.training import open_data
+from asd.system import build_task, network_signature, open_data
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""From a config to its network, and from a checkpoint to its weights: what training and evaluation share."""
+"""From a config to its clips and its network: what training and evaluation share."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,41 @@ from asd import checkpoint, tasks
 from asd.config import RunConfig, check_frames
 from asd.data.loader import DataConfig
 from asd.data.manifest import Manifest, load_manifest
+from asd.data.plan import Plan, make_plan
 from asd.data.reader import Reader
 from asd.data.restrict import restrict
+from asd.data.room import windows_of
+from asd.data.splits import Splits, make_splits
+from asd.data.streams import make_streams
 from asd.errors import UserError
+from asd.evaluator import Schedule
 from asd.run_folder import RunFolder
+from asd.tasks import refuse_single_class, tells_classes_apart
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on: the set, which clips do what, and in which order."""
+
+    manifest: Manifest
+    splits: Splits
+    plan: Plan
+
+    def schedule(self, config: RunConfig) -> Schedule:
+        """Which steps are evaluated."""
+        steps = self.plan.steps_per_epoch
+        return Schedule(config.evaluate.every_epochs * steps, config.train.total_steps(steps))
+
+
+def open_data(config: RunConfig) -> Data:
+    """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
+    manifest = open_shards(config.data)
+    if tells_classes_apart(config.task):
+        refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
+    splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
+    streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
+    windows = windows_of(manifest, config.data.window)
+    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
 
 
 def open_shards(data: DataConfig) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from asd.checkpoint import Payload
 from asd.config import RunConfig, check_batch, dump_yaml
 from asd.data.loader import Loader
 from asd.data.manifest import Manifest
-from asd.data.plan import Plan, make_plan
-from asd.data.room import window_advice, windows_of
-from asd.data.splits import Splits, make_splits
-from asd.data.streams import make_streams
+from asd.data.plan import Plan
+from asd.data.room import window_advice
 from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
 from asd.evaluations import show_best, steps_in_words
-from asd.evaluator import Evaluator, Schedule, TrainingEvaluator
+from asd.evaluator import Evaluator, TrainingEvaluator
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft
 from asd.monitor.monitor import Monitor
 from asd.monitor.reporter import Views
@@ -31,23 +28,8 @@ from asd.optim import build_optimizer
 from asd.run_folder import RunFolder, RunLock, provenance
 from asd.standing import StandingOf
 from asd.stop import StopSignal
-from asd.system import build_task, initialise_from, network_signature, open_shards
-from asd.tasks import refuse_single_class, tells_classes_apart
+from asd.system import Data, build_task, initialise_from, network_signature, open_data
 from asd.trainer import Parts, Trainer
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is trained on: the set, which clips do what, and in which order."""
-
-    manifest: Manifest
-    splits: Splits
-    plan: Plan
-
-    def schedule(self, config: RunConfig) -> Schedule:
-        """Which steps are evaluated."""
-        steps = self.plan.steps_per_epoch
-        return Schedule(config.evaluate.every_epochs * steps, config.train.total_steps(steps))
 
 
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
@@ -99,17 +81,6 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     if ranks.is_main:
         _say_goodbye(outcome, trainer.state.step, stop, evaluate)
     return 0
-
-
-def open_data(config: RunConfig) -> Data:
-    """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
-    manifest = open_shards(config.data)
-    if tells_classes_apart(config.task):
-        refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
-    splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
-    streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
-    windows = windows_of(manifest, config.data.window)
-    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
 
 
 def check(config: RunConfig, world_size: int) -> str:

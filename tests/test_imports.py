@@ -36,9 +36,8 @@ LEVELS = [
     {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
     # the parts put together
     {"asd.system", "asd.sweep_jobs"},
-    {"asd.training", "asd.sweep_table"},
-    {"asd.offline", "asd.sweep"},
-    {"asd.export", "asd.watch"},
+    {"asd.training", "asd.offline", "asd.sweep_table"},
+    {"asd.sweep", "asd.export", "asd.watch"},
     {"train_ddp", "eval"},
 ]  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

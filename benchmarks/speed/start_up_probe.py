@@ -90,9 +90,9 @@ def _watch_stages(clock: Clock) -> None:
 
     clock.watch("config", asd.config, "load_config")
     clock.watch("manifest", asd.system, "load_manifest")
-    clock.watch("first and last member of each tar", training, "open_shards")
-    clock.watch("splits", training, "make_splits")
-    clock.watch("streams and plan", training, "make_streams", "make_plan")
+    clock.watch("first and last member of each tar", asd.system, "open_shards")
+    clock.watch("splits", asd.system, "make_splits")
+    clock.watch("streams and plan", asd.system, "make_streams", "make_plan")
     clock.watch("network", training, "build_task", "build_optimizer", "Trainer")
     clock.watch("run folder and loggers", training, "_open_run", "_claim", "provenance", "_introduce", "_loggers")
     start_ranks: Callable[..., AbstractContextManager[Any]] = asd.distributed.start_ranks

@@ -25,9 +25,9 @@ from asd.data.batch import Batch
 from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
 from asd.optim import OptimConfig, build_optimizer
+from asd.system import open_data
 from asd.tasks import StepOutput
 from asd.trainer import TrainConfig
-from asd.training import open_data
 from benchmarks.speed.steps import MarkedTrainer, Setting, bare_parts, open_session, synchronise
 
 WIDTH = 64  # of the tiny network

@@ -19,9 +19,8 @@ from asd.distributed import Ranks, start_ranks
 from asd.loggers import Loggers
 from asd.optim import build_optimizer
 from asd.stop import StopSignal
-from asd.system import build_task
+from asd.system import build_task, open_data
 from asd.trainer import Parts, Trainer
-from asd.training import open_data
 from shards import pack
 from shards.synth import __main__ as synth
 

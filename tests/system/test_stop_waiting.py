@@ -14,7 +14,7 @@ from asd import checkpoint, web
 from asd.config import load_config
 from asd.data import download
 from asd.data.plan import rank_slice
-from asd.training import open_data
+from asd.system import open_data
 from tests.data.site import Site, serve
 from tests.system.hooks import no_scoring
 from tests.system.launch import TINY, Job, losses, succeed, train_words, wait_for
