@@ -125,10 +125,10 @@ def _score(args: argparse.Namespace) -> None:
 
 def _watch(args: argparse.Namespace) -> None:
     try:
-        with StopSignal(at_once=True):  # before the heavy imports
+        with StopSignal(at_once=True) as stop:  # before the heavy imports
             from asd.watch import Options, watch
 
-            watch(args.run, args.overrides, Options(args.once, args.forever, args.poll))
+            watch(args.run, args.overrides, Options(args.once, args.forever, args.poll), stop)
     except AskedToStop as stopped:
         print(stopped, flush=True)
 

@@ -45,6 +45,11 @@ class StopSignal:
             raise KeyboardInterrupt
         first, self.name = self.name is None, signal.Signals(number).name
         if first and self._at_once:
+            self.leave_if_asked()
+
+    def leave_if_asked(self) -> None:
+        """Raise AskedToStop where a signal came: the first one's may be lost, in a destructor, which lets nothing out."""
+        if self.name is not None:
             raise AskedToStop(f"stopped by {self.name}")
 
 

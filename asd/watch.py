@@ -20,7 +20,7 @@ from asd.evaluations import best_step, is_scored, show_best, steps_in_words, uns
 from asd.offline import Embedder, Run, load_run
 from asd.run_folder import RunFolder, WatchLock
 from asd.scoring import EMBEDDINGS_FILE, read_evaluation
-from asd.stop import AskedToStop
+from asd.stop import AskedToStop, StopSignal
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Options:
     poll_s: float = 10.0
 
 
-def watch(root: Path, overrides: Sequence[str], options: Options) -> None:
+def watch(root: Path, overrides: Sequence[str], options: Options, stop: StopSignal) -> None:
     """Score the checkpoints of a run until it is finished. Raises AskedToStop where a signal ends it before."""
     if not options.once:
         _wait_for_run(root, options.poll_s)
@@ -40,7 +40,7 @@ def watch(root: Path, overrides: Sequence[str], options: Options) -> None:
     with WatchLock(root) as lock:
         lock.take()
         with start_ranks(train.precision, train.timeout_s) as ranks:
-            watcher = Watcher(ranks, lambda: load_run(root, overrides), options)
+            watcher = Watcher(ranks, lambda: load_run(root, overrides), options, stop)
             try:
                 watcher.run()
             except AskedToStop as stopped:
@@ -60,8 +60,8 @@ def _wait_for_run(root: Path, poll_s: float) -> None:
 class Watcher:
     """Embeds one checkpoint after the other, while the one before is scored in a process beside."""
 
-    def __init__(self, ranks: Ranks, load: Callable[[], Run], options: Options) -> None:
-        self._ranks, self._load, self._options = ranks, load, options
+    def __init__(self, ranks: Ranks, load: Callable[[], Run], options: Options, stop: StopSignal) -> None:
+        self._ranks, self._load, self._options, self._stop = ranks, load, options, stop
         self._tried: dict[int, int | None] = {}  # step → when the checkpoint that was tried had been saved
         self._incomplete: set[Path] = set()
         self._open(load())
@@ -82,6 +82,7 @@ class Watcher:
         self._introduce()
         said = ""
         while True:
+            self._stop.leave_if_asked()
             end, idle = self._end(), self._background.done_within(0)  # first: what comes after these is still scored
             if step := next(iter(self._to_try()), None):
                 self._try(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,15 +18,18 @@ import pytest
 
 import eval as evaluation
 import train_ddp
-from asd import checkpoint, offline
+from asd import checkpoint, offline, sweep
+from asd.config import load_config
+from asd.errors import UserError
 from asd.evaluations import Selection, best_step
 from asd.offline import Embedder, load_run
 from asd.run_folder import RunFolder, WatchLock
 from asd.scoring import read_report
+from asd.stop import AskedToStop
 from tests.data.site import Site, serve
 from tests.system.hooks import no_scoring
 from tests.system.inline import score_inline
-from tests.system.launch import Done, Job, run, succeed, train_words, wait_for
+from tests.system.launch import TINY, Done, Job, run, succeed, train_words, wait_for
 
 DUE = [5, 10]
 WORDS = ["evaluate.every_epochs=1", "evaluate.scorers=[{name: centroid}, {name: untrained_knn}]"]
@@ -224,6 +228,14 @@ def test_from_another_machine_with_shards_from_elsewhere(
         assert report == former | {"shards": site.url}
 
 
+def test_who_needs_the_scores_at_once_does_without(small_set: Path, tmp_path: Path) -> None:
+    words = ["--config", str(TINY), "--out", str(tmp_path / "sweep"), f"data.shards={small_set}"]
+    with pytest.raises(UserError, match="a sweep waits for the scores of its runs"):
+        sweep.main([*words, "evaluate.by_watcher=true"])
+    assert not load_config(TINY, ["evaluate.by_watcher=true", "debug=true"]).evaluate.by_watcher
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- faults
 
 
@@ -308,6 +320,25 @@ def test_stopped_in_the_middle(left: Path, tmp_path: Path, number: signal.Signal
     assert done.codes == [0], done
     assert re.search(rf"^stopped by {number.name}, [12] to be scored \(.*10\)\n\Z", done.out[0], re.MULTILINE)
     assert not done.err[0]
+
+
+def swallow_the_signal() -> None:
+    """It arrives while the first checkpoint is embedded, in code that lets nothing out."""
+    embed = Embedder.embed
+
+    def deaf(self: Embedder, *arguments: Any, **options: Any) -> None:
+        with contextlib.suppress(AskedToStop):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        embed(self, *arguments, **options)
+
+    Embedder.embed = deaf  # type: ignore[method-assign]
+
+
+def test_a_signal_that_was_swallowed_counts(left: Path, tmp_path: Path) -> None:
+    done = watcher(tmp_path / "log", left, prepare=swallow_the_signal).wait()
+    assert done.codes == [0], done
+    assert "stopped by SIGTERM, 2 to be scored (steps 5, 10)" in done.out[0]
 
 
 def test_stopped_while_there_is_no_run(tmp_path: Path) -> None:
