@@ -48,7 +48,7 @@ class StopSignal:
             self.leave_if_asked()
 
     def leave_if_asked(self) -> None:
-        """Raise AskedToStop where a signal came: the first one's may be lost, in a destructor, which lets nothing out."""
+        """Raise AskedToStop where a signal came: the first one's is lost in a destructor, which lets nothing out."""
         if self.name is not None:
             raise AskedToStop(f"stopped by {self.name}")
 
