@@ -255,6 +255,7 @@ def test_a_hostile_file_is_not_executed(tmp_path, name, how):
         (folder / name).write_bytes(pickle.dumps(Attack(victim), protocol=2))
     sign(folder)
     assert checkpoint.is_complete(folder)
-    with pytest.raises(UserError, match=rf"cannot be read \({name} (is no state that torch saved|holds more than tensors)"):
+    why = "is no state that torch saved|holds more than tensors"
+    with pytest.raises(UserError, match=rf"cannot be read \({name} ({why})"):
         checkpoint.load(folder, CPU)
     assert not victim.exists()

@@ -186,14 +186,14 @@ def test_without_a_folder_to_write_to_stderr_has_it_all(tmp_path: Path, capfd: p
 
 
 HOLDS_THE_LOCK = """
-import ctypes, time
+import ctypes, sys, time
 from pathlib import Path
 from asd.monitor import watchdog
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import StallFiles
 
 watchdog.TICK_S = 0.05
-dog = watchdog.Watchdog(0, 0.5, StallFiles(Path("nowhere")))
+dog = watchdog.Watchdog(0, 0.5, StallFiles(Path(sys.argv[1])))
 dog.start()
 step = 0
 dog.watch(lambda: Position(step, Stage.STEP))
@@ -207,8 +207,9 @@ never_gives_it_back()
 """
 
 
-def test_stacks_come_even_where_no_thread_can_run() -> None:
-    done = subprocess.run([sys.executable, "-c", HOLDS_THE_LOCK], cwd=ROOT, capture_output=True, text=True, timeout=60)
+def test_stacks_come_even_where_no_thread_can_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDS_THE_LOCK, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "in never_gives_it_back" in done.stderr
     assert done.stderr.startswith("Timeout (0:00:00.5")
