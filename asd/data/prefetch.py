@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 from asd.data.download import NotFetchedError
 from asd.data.manifest import Manifest
@@ -63,8 +64,9 @@ class Prefetcher:
         self._threads.clear()
 
     def _start(self) -> None:
-        works = [self._fetch_all] * THREADS
-        works += [self._show] if os.environ.get("LOCAL_RANK", "0") == "0" else []
+        works: list[Callable[[], None]] = [self._fetch_all] * THREADS
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            works.append(partial(self._show, _Progress(self._manifest)))  # counts before the first one comes
         self._threads = [threading.Thread(target=work, name="prefetch", daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
@@ -108,9 +110,8 @@ class Prefetcher:
         following = self._manifest.file.shards[self._order[-1]].bytes
         return self._ahead is None or sum(self._unused.values()) + following <= self._ahead
 
-    def _show(self) -> None:
+    def _show(self, progress: _Progress) -> None:
         """Until each shard of the set has been here: how many, how fast, how long still."""
-        progress = _Progress(self._manifest)
         if progress.count == progress.total:
             return
         told = f"fetching {progress.total - progress.count} of {progress.total} shards from {self._shown}"
