@@ -44,7 +44,7 @@ def look(path: Path, words: list[str]) -> None:
     assert load_config(path).model_dump() == config.model_dump()
 
 
-@bounded(120)
+@bounded(60)
 @given(data=st.data())
 def test_damaged_text(path: Path, data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(CONFIGS)).read_bytes()
@@ -57,7 +57,7 @@ def places(tree: dict[str, Any]) -> list[dict[str, Any]]:
     return [tree, *(found for value in tree.values() if isinstance(value, dict) for found in places(value))]
 
 
-@bounded(200)
+@bounded(120)
 @given(data=st.data())
 def test_other_values(path: Path, data: st.DataObject) -> None:
     tree = yaml.safe_load(data.draw(st.sampled_from(CONFIGS)).read_text())
@@ -72,7 +72,7 @@ def test_other_values(path: Path, data: st.DataObject) -> None:
     look(path, [])
 
 
-@bounded(150)
+@bounded(80)
 @given(data=st.data())
 def test_words(path: Path, data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(CONFIGS)).read_text()

@@ -59,7 +59,7 @@ def write(root: Path, told: dict[str, Any], table: bytes) -> None:
     (root / "manifest.json").write_text(json.dumps(told | {"fingerprint": fingerprint_of(body)}))
 
 
-@bounded(150)
+@bounded(80)
 @given(data=st.data())
 def test_damaged_manifests(packed: Path, small_set: Path, data: st.DataObject) -> None:
     (packed / "clips.parquet").write_bytes((small_set / "clips.parquet").read_bytes())
@@ -68,7 +68,7 @@ def test_damaged_manifests(packed: Path, small_set: Path, data: st.DataObject) -
     look(packed)
 
 
-@bounded(200)
+@bounded(120)
 @given(data=st.data())
 def test_values_of_a_manifest(packed: Path, small_set: Path, data: st.DataObject) -> None:
     told = json.loads((small_set / "manifest.json").read_text())
@@ -84,7 +84,7 @@ def test_values_of_a_manifest(packed: Path, small_set: Path, data: st.DataObject
     look(packed)
 
 
-@bounded(150)
+@bounded(80)
 @given(data=st.data())
 def test_damaged_tables(packed: Path, small_set: Path, data: st.DataObject) -> None:
     """Bytes of the parquet file."""
@@ -94,7 +94,7 @@ def test_damaged_tables(packed: Path, small_set: Path, data: st.DataObject) -> N
     look(packed)
 
 
-@bounded(150)
+@bounded(80)
 @given(data=st.data())
 def test_values_of_a_table(packed: Path, small_set: Path, data: st.DataObject) -> None:
     rows = pq.read_table(small_set / "clips.parquet").to_pylist()[:20]

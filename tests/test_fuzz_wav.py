@@ -90,14 +90,14 @@ def look(path: Path, content: bytes) -> None:
     assert np.abs(heard(path, header)[:, 0] - samples).max() <= (0 if header.subtype.startswith("PCM_16") else 1)
 
 
-@bounded(400)
+@bounded(300)
 @given(content=mutated(recordings(), first=64))
 @example(content=canonical_header(4, 16_000) + bytes(4))
 def test_damaged_recordings(path: Path, content: bytes) -> None:
     look(path, content)
 
 
-@bounded(400)
+@bounded(300)
 @given(content=chunked())
 def test_chunks_of_any_kind(path: Path, content: bytes) -> None:
     look(path, content)

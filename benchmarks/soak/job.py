@@ -19,7 +19,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 ENTRYPOINT = ROOT / "docker" / "entrypoint.sh"
 MARK = "ASD_SOAK_MARK"  # in the environment of all that a job starts, whoever its parent is by now
-LIMIT_S = 240.0  # for anything that is waited for: far more than a sound run takes
+LIMIT_S = 600.0  # for anything that is waited for: far more than a sound run takes, on a busy machine as well
 GRACE_S = 15.0  # for processes to leave after their job
 POLL_S = 0.002
 NAMES_A_STEP = re.compile(r"step (\d+)/")

@@ -44,7 +44,7 @@ class Round:
     said: str = ""  # the line by which a user learns of the fault
     codes: list[int] = field(default_factory=list)  # exit codes in order
     equal_until: float = math.inf  # step up to which losses are those of the unbroken run
-    _held: tuple[list[int], list[int]] = ([], [])  # complete checkpoints and reports when the fault came
+    held: list[int] = field(default_factory=list)  # complete checkpoints when the fault came
 
     def __post_init__(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -74,7 +74,7 @@ class Round:
 
     def strike(self, hit: Callable[[], T]) -> T:
         """Let the fault happen, and remember what was complete just before."""
-        self._held = complete(self.run), reports(self.run)
+        self.held = complete(self.run)
         found = hit()
         self.since = time.monotonic()
         return found
@@ -131,9 +131,8 @@ class Round:
 
     def _check_checkpoints(self) -> None:
         """What was complete is there, or KEEP_LAST newer ones are; all that is there can be read."""
-        before, root = self._held[0], RunFolder(self.run).checkpoints
-        after = complete(self.run)
-        for step in set(before) - set(after):
+        root, after = RunFolder(self.run).checkpoints, complete(self.run)
+        for step in set(self.held) - set(after):
             if sum(newer > step for newer in after) < KEEP_LAST:
                 raise RoundError(f"the checkpoint of step {step} was complete and is gone; there are {after}")
         for step in after:
