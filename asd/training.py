@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from asd import checkpoint
@@ -133,9 +134,19 @@ def _open_run(
         try:
             return ranks.agree(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
         except UserError as error:
-            ranks.on_main(lambda path=path: checkpoint.set_aside(path))  # type: ignore[misc]
+            ranks.on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
             _say(ranks, f"warning: {error}: set aside, going back to the one before")
     return None
+
+
+def _set_aside(folder: Path, error: UserError) -> None:
+    """What some rank could not read, unless rank 0 can: another node may not see it, a GPU may be full."""
+    try:
+        checkpoint.load(folder, torch.device("cpu"))
+    except UserError:
+        checkpoint.set_aside(folder)
+        return
+    raise UserError(f"{error}; but rank 0 can read it: let all nodes see the run folder, or make room on their GPUs")
 
 
 def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, lock: RunLock) -> None:
@@ -168,7 +179,7 @@ def _loggers(config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload 
     board.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
     journal = JsonlLogger(folder.metrics, step)
     left = TimeLeft(config.train.total_steps(plan.steps_per_epoch), step)
-    monitor.begin(left, resumed.state["nonfinite_steps"] if resumed is not None else 0, Views(journal, board))
+    monitor.begin(left, resumed.state.get("nonfinite_steps", 0) if resumed is not None else 0, Views(journal, board))
     return Loggers(ConsoleLogger(left), journal, board, monitor)
 
 

@@ -127,7 +127,7 @@ class Reporter:
     def _stand(self) -> list[Change]:
         try:
             standing = asdict(self._look())
-        except OSError:  # a file went away just now
+        except (OSError, ValueError, KeyError, TypeError):  # a file went away just now, or was changed by hand
             return []
         found = evaluation_rules(standing.pop("warnings"))
         self._set(**standing)

@@ -6,7 +6,7 @@ All ranks of a run soon wait for one of them. Each leaves its own file; rank 0 r
 from __future__ import annotations
 
 import faulthandler
-import tempfile
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def _read(path: Path) -> Stall | None:
 
 def stacks_of_all_threads() -> str:
     """Where each thread of this process is, the innermost call first."""
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(os.memfd_create("stacks"), "w+b") as file:  # a disk may be full, or what hangs
         faulthandler.dump_traceback(file)
         file.seek(0)
         return file.read().decode(errors="replace")

@@ -223,6 +223,14 @@ def test_a_full_disk_is_left_to_the_loop(run: Run) -> None:
     assert run.status["state"] == "starting"
 
 
+def test_a_report_that_somebody_spoilt_ends_no_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.begin()
+    monkeypatch.setattr(run.reporter, "_look", lambda: json.loads("no JSON"))
+    run.tick(6, Stage.SAVE)
+    run.reporter.end("finished")
+    assert (run.status["state"], run.status["checkpoint_step"]) == ("finished", None)
+
+
 def test_what_is_no_status_is_named(tmp_path: Path, run: Run) -> None:
     assert isinstance(read_status(tmp_path / "status.json"), Status)
     (tmp_path / "status.json").write_text('{"format": 2}')

@@ -192,13 +192,12 @@ from asd.monitor import watchdog
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import StallFiles
 
-watchdog.TICK_S = 0.05
+watchdog.TICK_S, watchdog.FIRST_STEP = 0.05, 1.0
 dog = watchdog.Watchdog(0, 0.5, StallFiles(Path(sys.argv[1])))
 dog.start()
-step = 0
-dog.watch(lambda: Position(step, Stage.STEP))
-step = 1
-time.sleep(0.2)
+dog.watch(lambda: Position(1, Stage.STEP))
+while dog._position.step != 1:  # until it has looked
+    time.sleep(0.01)
 
 def never_gives_it_back():
     ctypes.PyDLL(None).sleep(2)  # unlike CDLL, this keeps the interpreter's lock

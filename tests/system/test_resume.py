@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from asd import checkpoint
 from tests.system.hooks import no_scoring
 from tests.system.launch import losses, run, succeed, train_words
 from tests.system.resumable import STEPS, cut, last_weights, train, words
@@ -44,6 +46,26 @@ def test_a_newest_checkpoint_with_damaged_bytes_is_set_aside(small_set: Path, un
     assert (folder / "checkpoints" / "damaged_step_00000005" / "state.json").read_bytes().startswith(b"xxx")
     assert losses(folder) == losses(unbroken)
     assert last_weights(folder) == last_weights(unbroken)
+
+
+def without_sight_on_rank_1() -> None:
+    """Of the checkpoints, as on a node without the run folder."""
+    no_scoring()
+    load = checkpoint.load
+    if os.environ.get("RANK") == "1":
+        checkpoint.load = lambda folder, device: load(folder.with_name("nowhere"), device)
+
+
+def test_what_one_rank_alone_cannot_read_is_left_alone(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
+    """To go back, checkpoint by checkpoint, to the first step would lose the run."""
+    folder = tmp_path / "run"
+    cut(unbroken, folder, 5)
+    kept = sorted((folder / "checkpoints").iterdir())
+    done = run(tmp_path / "log", words(small_set, folder), ranks=2, prepare=without_sight_on_rank_1)
+    assert done.codes == [2, 2], done
+    assert "nowhere is not a complete checkpoint" in done.err[0]
+    assert "but rank 0 can read it: let all nodes see the run folder" in done.err[0]
+    assert sorted((folder / "checkpoints").iterdir()) == kept
 
 
 def test_a_finished_run_does_nothing(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
