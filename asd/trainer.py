@@ -28,7 +28,7 @@ from asd.monitor.stages import Stage
 from asd.optim import OptimConfig, lr_at
 from asd.running_statistics import RunningStatistics
 from asd.signals import FlaggedTask, FlagReader
-from asd.stop import StoppedError, StopSignal
+from asd.stop import StoppedError, StopSignal, leave_word
 from asd.untrusted import short
 
 
@@ -131,6 +131,7 @@ class Trainer:
         try:
             return self._run()
         except StoppedError:  # in an evaluation, before which all was saved
+            leave_word()
             return "stopped"
 
     def _run(self) -> Literal["finished", "stopped"]:

@@ -14,6 +14,7 @@ from asd import checkpoint, web
 from asd.config import load_config
 from asd.data import download
 from asd.data.plan import rank_slice
+from asd.stop import WORD
 from asd.system import open_data
 from tests.data.site import Site, serve
 from tests.system.hooks import no_scoring
@@ -37,6 +38,14 @@ def site(many_shards: Path) -> Iterator[Site]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def local_losses(many_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
+    """Of a run that is never stopped."""
+    place = tmp_path_factory.mktemp("local")
+    succeed(place / "log", train_words(many_shards, place / "run", *WORDS), ranks=2, prepare=no_scoring)
+    return losses(place / "run")
+
+
 def words(site: Site, tmp_path: Path, *more: str) -> list[str]:
     remote = [f"data.shards={site.url}", f"data.cache_dir={tmp_path / 'cache'}"]
     return [*train_words(Path("none"), tmp_path / "run", *WORDS), *remote, *more]
@@ -57,7 +66,8 @@ def steps_and_tars(shards: Path) -> Iterator[tuple[int, str, list[bool]]]:
 def stopped_while_it_waits(site: Site, tmp_path: Path, name: str, saved: int, *more: str) -> list[str]:
     """A run of two ranks, asked to stop once it has done `saved` steps and waits for a tar; what the ranks said."""
     site.files[name].stall_after = 1000
-    job = Job(tmp_path / "log", words(site, tmp_path, *more), ranks=2, prepare=patient, env=LOCAL)
+    env = LOCAL | {WORD: str(tmp_path / "word")}
+    job = Job(tmp_path / "log", words(site, tmp_path, *more), ranks=2, prepare=patient, env=env)
     wait_for(lambda: max(losses(tmp_path / "run"), default=0) >= saved and site.times(name))
     time.sleep(0.5)
     assert not job.ended
@@ -65,39 +75,41 @@ def stopped_while_it_waits(site: Site, tmp_path: Path, name: str, saved: int, *m
     done = job.wait()
     assert done.codes == [0, 0], done
     assert f"stopped by SIGTERM at step {saved}, saved" in done.out[0]
+    assert (tmp_path / "word").exists()  # so that docker/entrypoint.sh does not take the run for finished
     assert max(losses(tmp_path / "run"), default=0) == saved
     assert checkpoint.complete_steps(tmp_path / "run" / "checkpoints")[-1] == saved
     site.files[name].stall_after = None
     return done.out
 
 
-def goes_on(site: Site, tmp_path: Path, many_shards: Path, saved: int) -> None:
+def goes_on(site: Site, tmp_path: Path, local_losses: dict[int, float], saved: int) -> None:
     """Resumed where it stopped, it learns what a run that was never stopped learns."""
     done = succeed(tmp_path / "log", words(site, tmp_path), ranks=2, prepare=no_scoring, env=LOCAL)
     assert f"resuming from step {saved}\n" in done.out[0]
-    succeed(tmp_path / "log", train_words(many_shards, tmp_path / "local", *WORDS), ranks=2, prepare=no_scoring)
-    assert losses(tmp_path / "run") == losses(tmp_path / "local")
-    assert len(losses(tmp_path / "run")) == STEPS
+    assert losses(tmp_path / "run") == local_losses
+    assert len(local_losses) == STEPS
 
 
-def test_a_step_whose_clips_one_rank_cannot_have_is_taken_back(site: Site, tmp_path: Path, many_shards: Path) -> None:
+def test_a_step_whose_clips_one_rank_cannot_have_is_taken_back(
+    site: Site, tmp_path: Path, many_shards: Path, local_losses: dict[int, float]
+) -> None:
     """The other rank is in the middle of it."""
     step, name, _ = next(found for found in steps_and_tars(many_shards) if found[0] and not all(found[2]))
     more = ["checkpoint.every_steps=1"]
     stopped_while_it_waits(site, tmp_path, name, step, *more)
-    goes_on(site, tmp_path, many_shards, step)
+    goes_on(site, tmp_path, local_losses, step)
 
 
-def test_before_the_first_step(site: Site, tmp_path: Path, many_shards: Path) -> None:
+def test_before_the_first_step(site: Site, tmp_path: Path, many_shards: Path, local_losses: dict[int, float]) -> None:
     _, name, _ = next(steps_and_tars(many_shards))
     stopped_while_it_waits(site, tmp_path, name, 0)
-    goes_on(site, tmp_path, many_shards, 0)
+    goes_on(site, tmp_path, local_losses, 0)
 
 
-def test_an_evaluation_is_left_and_done_again(site: Site, tmp_path: Path, many_shards: Path) -> None:
+def test_an_evaluation_is_left_and_done_again(site: Site, tmp_path: Path, local_losses: dict[int, float]) -> None:
     (name,) = [tar for tar in site.tars if tar.startswith("test")][:1]
     stopped_while_it_waits(site, tmp_path, name, STEPS)
     evaluation = tmp_path / "run" / "evaluations" / f"step_{STEPS:08d}" / "evaluation.json"
     assert not evaluation.exists()
-    goes_on(site, tmp_path, many_shards, STEPS)
+    goes_on(site, tmp_path, local_losses, STEPS)
     assert evaluation.exists()
