@@ -127,7 +127,7 @@ def score_folder(
     if tensorboard is not None:
         _show(tensorboard, evaluation, clips, report, pictures, test)
     save_report(folder, clips, report)  # last: what has no report.json is scored again on resume
-    (folder / EMBEDDINGS_FILE).unlink()
+    (folder / EMBEDDINGS_FILE).unlink(missing_ok=True)  # a watcher and a training that begins again may both be here
     return report
 
 
