@@ -27,10 +27,9 @@ class StandingOf:
         return Standing(checkpoint_step=self._newest_checkpoint(), **self._scores)
 
     def _newest_checkpoint(self) -> int | None:
-        for path in sorted(self._folder.checkpoints.glob("step_*"), reverse=True):
-            if (match := checkpoint.STEP_NAME.fullmatch(path.name)) and checkpoint.is_complete(path):
-                return int(match[1])
-        return None
+        root = self._folder.checkpoints
+        steps = reversed(checkpoint.all_steps(root))
+        return next((step for step in steps if checkpoint.is_complete(checkpoint.step_path(root, step))), None)
 
     def _read(self) -> dict[str, Any]:
         for step in reversed(evaluated_steps(self._folder)):
