@@ -234,7 +234,7 @@ def test_the_first_batch_needs_the_tars_of_one_window_alone(served, opened):
     loader = Loader(manifest, torch.device("cpu"), threads=1, prefetch=2)
     batches = loader.stream(training_requests(manifest, plan, 4000, 0, 0, 0, 1))
     assert all(batch.valid.all() for batch in islice(batches, 3))  # and those that are read ahead
-    assert {path.name for path in manifest.root.glob("*.tar")} == within
+    wait_until(lambda: {path.name for path in manifest.root.glob("*.tar")} == within)
     for name in others:
         served.files[name].stall_after = None
     served.released.set()

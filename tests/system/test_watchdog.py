@@ -65,7 +65,7 @@ def test_a_rank_that_hangs_in_its_loader(small_set: Path, tmp_path: Path, capsys
 
 def test_a_rank_that_is_frozen(small_set: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    words = train_words(small_set, folder, *IMPATIENT, "train.epochs=40")
+    words = train_words(small_set, folder, *IMPATIENT, "train.epochs=400")
     job = Job(tmp_path / "log", words, ranks=2, prepare=impatient)
     wait_for(lambda: len(records(folder)) > 3)
     os.kill(job.pids[1], signal.SIGSTOP)
