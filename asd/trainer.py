@@ -331,8 +331,8 @@ class Trainer:
         self.parts.loggers.flush()
 
     def _prune(self) -> None:
-        if self.ranks.is_main:
-            checkpoint.prune(self.parts.checkpoints, self.saving, self.parts.evaluate.protected_steps())
+        keep = self.parts.evaluate.protected_steps
+        self.ranks.on_main(lambda: checkpoint.prune(self.parts.checkpoints, self.saving, keep()))
 
     def _payload(self) -> Payload:
         return Payload(
