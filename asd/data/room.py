@@ -10,7 +10,7 @@ from asd.data.manifest import Manifest
 from asd.data.plan import Plan, Windows
 
 GIB = 2**30
-SHARE = 3  # of the cache for a window: half is for what is fetched ahead, and one window passes into another
+SHARE = 4  # of the cache for a window: half is for what is fetched ahead, and where one passes into another both count
 
 
 def windows_of(manifest: Manifest, clips: int | None) -> Windows | None:
@@ -39,7 +39,7 @@ def window_advice(manifest: Manifest, plan: Plan, cache_gib: float | None) -> st
         return None
     return (
         f"warning: data.window={plan.windows.clips} takes {gib * at_once / len(shards):.3g} GiB of shards, more than "
-        f"a third of data.cache_gib={cache_gib:.3g}: shards are fetched several times an epoch, with {fitting} once"
+        f"a quarter of data.cache_gib={cache_gib:.3g}: shards may come more than once an epoch; data.window={fitting} fits"
     )
 
 

@@ -258,5 +258,5 @@ def test_a_cache_that_is_too_small_for_the_plan_is_told(many_shards):
     told = advice(manifest, None, 0.4) or ""
     fitting = int(re.findall(r"data.window=(\d+) fetches each once", told)[0])
     assert advice(manifest, fitting, 0.4) is None
-    assert f"with {fitting} once" in (advice(manifest, 3 * fitting, 0.4) or "")
+    assert f"data.window={fitting} fits" in (advice(manifest, 3 * fitting, 0.4) or "")
     assert advice(manifest, 3 * fitting, 1.01) is None
