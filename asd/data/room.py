@@ -39,7 +39,8 @@ def window_advice(manifest: Manifest, plan: Plan, cache_gib: float | None) -> st
         return None
     return (
         f"warning: data.window={plan.windows.clips} takes {gib * at_once / len(shards):.3g} GiB of shards, more than "
-        f"a quarter of data.cache_gib={cache_gib:.3g}: shards may come more than once an epoch; data.window={fitting} fits"
+        f"a quarter of data.cache_gib={cache_gib:.3g}: shards may come more than once an epoch; "
+        f"data.window={fitting} fits"
     )
 
 
