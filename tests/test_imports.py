@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 # A part imports only parts of lower levels. A package is one part, but for asd.data, whose modules are parts.
 # errors stands below all of them.
 LEVELS = [
-    {"asd.errors", "asd.files", "asd.web", "asd.stop"},
-    {"asd.untrusted"},
+    {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.data.tars"},
+    {"asd.untrusted", "asd.data.untrusted_table"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.running_statistics", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
@@ -85,6 +85,8 @@ WITHOUT_TORCH = {
     "asd.data.prefetch",
     "asd.data.remote",
     "asd.data.room",
+    "asd.data.tars",
+    "asd.data.untrusted_table",
     "asd.web",
     "asd.run_folder",
     "asd.report",

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 
+from asd.data.tars import Tars
+from asd.data.untrusted_table import read_table
 from asd.errors import UserError
 
 FORMAT_VERSION = 2
@@ -33,8 +35,6 @@ DOMAINS = ("", "source", "target")
 LABEL_NORMAL, LABEL_ANOMALY, LABEL_UNKNOWN = 0, 1, -1
 MOST_BYTES, MOST_RATE = 2**50, 1_000_000  # of a tar; Hz: beyond these a number is an error, or meant to do harm
 NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f\x7f-\x9f]")  # of a machine: hidden, leads elsewhere, drives a terminal
-TEXT_COLUMNS = ("key", "attributes", "file_name")
-MOST_TEXT = 1000  # bytes that texts may unpack to, for each byte of the table's file
 
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 CLIPS_SCHEMA = pa.schema(
@@ -98,21 +98,6 @@ class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     clips_sha256: str
     fingerprint: str
     notes: dict[str, int] = {}  # what packing counted on the way: skipped, resampled, duplicates
-
-
-class Tars(Protocol):
-    """Brings the tars of a cached set when they are needed. Thread-safe."""
-
-    keep_open: bool  # else a descriptor is to be closed after each read, so that the tar may make room for others
-
-    def open(self, shard: int) -> int:
-        """A new descriptor of a tar; OSError where it cannot be had."""
-
-    def expect(self, clips: np.ndarray) -> None:
-        """Fetch in the background what these clips need, which will be read in this order."""
-
-    def close(self) -> None:
-        """End all that is under way."""
 
 
 @dataclass(frozen=True)
@@ -266,48 +251,10 @@ def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
         raise UserError(f"{path} is missing: pack the set again")
     if sha256_of(path) != file.clips_sha256:
         raise UserError(f"{path} does not match {MANIFEST_FILE} (its hash differs): pack the set again")
-    try:
-        table = _read_table(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({str(error).partition(chr(10))[0][:120]}): pack the set again"
-        ) from None
+    table = read_table(path, CLIPS_SCHEMA)
     if table is None:
         raise UserError(f"{path} has other columns than format {FORMAT_VERSION}: pack the set again")
     return table.unify_dictionaries().combine_chunks()
-
-
-def _read_table(path: Path) -> pa.Table | None:
-    """The table, None where it has other columns. Raises ArrowInvalid where it unpacks to much more than its bytes."""
-    size = path.stat().st_size
-    with pq.ParquetFile(path) as clips:  # pq.read_table would import pyarrow's dataset layer first
-        rows = clips.metadata.num_rows
-        if not clips.schema_arrow.equals(CLIPS_SCHEMA):
-            return None
-        if rows > size:  # keys alone take more than a byte each
-            raise pa.ArrowInvalid(f"{rows} rows in {size} bytes")
-        if rows * (longest := _longest_repeated(path)) > MOST_TEXT * size:
-            raise pa.ArrowInvalid(f"{rows} rows of up to {longest} bytes in {size} bytes")
-        table = clips.read()
-    if any(column.null_count for column in table.columns):
-        raise pa.ArrowInvalid("a cell is empty")
-    return table
-
-
-def _longest_repeated(path: Path) -> int:
-    """Bytes of the longest text that lies in the file once and may stand in every row.
-
-    Such texts lie before the first row of their row group: that row alone brings all of them.
-    """
-    longest = 0
-    with pq.ParquetFile(path, read_dictionary=TEXT_COLUMNS) as clips:
-        for group in range(clips.num_row_groups):
-            first = next(clips.iter_batches(1, row_groups=[group], columns=list(TEXT_COLUMNS)), None)
-            for column in first.columns if first is not None else ():
-                known = column.dictionary
-                ends = np.frombuffer(known.buffers()[1], dtype=np.int32)[known.offset : known.offset + len(known) + 1]
-                longest = max(longest, int(np.diff(ends).max(initial=0)))
-    return longest
 
 
 def _check_shards(manifest: Manifest) -> None:
