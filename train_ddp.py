@@ -35,7 +35,9 @@ def check(args: argparse.Namespace) -> int:
     from asd import training
     from asd.config import load_config
 
-    print(training.check(load_config(args.config, args.overrides), int(os.environ.get("WORLD_SIZE", 1))))
+    found = training.check(load_config(args.config, args.overrides), int(os.environ.get("WORLD_SIZE", 1)))
+    if os.environ.get("RANK", "0") == "0":
+        print(found)
     return 0
 
 

@@ -156,7 +156,8 @@ def _console_cell(pair: Pair, best: Sequence[float | None]) -> Text:
 
 def _title(report: Report) -> str:
     named = [str(report["run"])] if report.get("run") else []
-    named += [f"{key} {report[key]}" for key in ("epoch", "step") if report.get(key) is not None]
+    named += [f"epoch {round(report['epoch'], 2):g}"] if report.get("epoch") is not None else []
+    named += [f"step {report['step']}"] if report.get("step") is not None else []
     return " · ".join(named)
 
 
