@@ -33,6 +33,7 @@ from benchmarks.soak.job import RoundError
 from benchmarks.soak.outcome import HEAD, Figures, Outcome, save
 from benchmarks.soak.place import Place
 from benchmarks.soak.round import Round, SkippedError
+from shards.workers import clean_up_on_signals
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 
@@ -42,12 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.work.mkdir(parents=True, exist_ok=True)
     found: dict[str, Figures] = {name: Figures(name, what(name), [], machine()) for name in args.faults}
     place = Place(args.work)
-    for name, seed in _rounds(args):
-        outcome = one_round(place, name, seed)
-        _tell(name, outcome)
-        found[name].rounds.append(outcome)
-        save(found[name], args.work)
-        page.renew(args.page, args.work, list(FAULTS))
+    with clean_up_on_signals():  # no run of it is left
+        for name, seed in _rounds(args):
+            outcome = one_round(place, name, seed)
+            _tell(name, outcome)
+            found[name].rounds.append(outcome)
+            save(found[name], args.work)
+            page.renew(args.page, args.work, list(FAULTS))
     tried = [figures for figures in found.values() if figures.rounds]
     Console().print(_table(tried))
     print(args.page)

@@ -156,9 +156,14 @@ class Round:
 
     @property
     def again_s(self) -> float | None:
-        """Seconds from the end of the fault, or from the start of the command after it, to the next step."""
-        moments = (when for part in _lives(self.jobs) for when, _ in part)
-        return next((when - self.since for when in moments if when > self.since), None)
+        """Seconds from the end of the fault, or from the start of the command after it, to the next step.
+
+        Where ranks were started again it is their first one: a step that was under way is no sign of recovery.
+        """
+        lives = _lives(self.jobs)
+        again = [part[0][0] for part in lives if part[0][0] > self.since]
+        moments = again or [when for part in lives for when, _ in part if when > self.since]
+        return min(moments) - self.since if moments else None
 
     def close(self) -> None:
         """Leave no process."""

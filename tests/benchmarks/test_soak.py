@@ -121,6 +121,7 @@ def round_(still: None, tmp_path: Path) -> Round:
     [
         ([said((1, BEGIN), (2, step(1)), (3, step(2)))], 2.5, 0, 0.5),
         ([said((1, BEGIN), (2, step(6)), (3, step(7)), (8, BEGIN), (9, step(6)))], 3.5, 2, 5.5),
+        ([said((1, BEGIN), (2, step(6)), (4, step(7)), (8, BEGIN), (9, step(6)))], 3, 2, 6),
         ([said((1, BEGIN), (2, step(9))), said((8, BEGIN)), said((9, BEGIN), (10, step(6)))], 8, 4, 2),
         ([said((1, BEGIN), (2, step(9)))], 3, 0, None),
     ],
