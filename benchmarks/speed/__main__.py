@@ -37,13 +37,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UserError("--rounds must be at least 1")
+    failed: list[str] = []
     if len(args.parts) == 1:
         measure(args.parts[0], args)
     else:
-        for name in args.parts:
-            _in_a_process(name, sys.argv[1:] if argv is None else list(argv))
+        words = sys.argv[1:] if argv is None else list(argv)
+        failed = [name for name in args.parts if not _in_a_process(name, words)]
     page.renew(args.page, args.work)
     print(args.page)
+    if failed:
+        raise UserError(f"{', '.join(failed)} failed, see above; the page keeps their former figures")
 
 
 def measure(name: str, args: argparse.Namespace) -> None:
@@ -54,12 +57,11 @@ def measure(name: str, args: argparse.Namespace) -> None:
         save(found, args.work / f"{name}.json", machine())
 
 
-def _in_a_process(name: str, words: list[str]) -> None:
-    """The last --parts counts, so the words of this call may stay as they are."""
+def _in_a_process(name: str, words: list[str]) -> bool:
+    """Whether the part ended well. The last --parts counts, so the words of this call may stay as they are."""
     print(f"== {name}", flush=True)
     done = subprocess.run([sys.executable, "-m", "benchmarks.speed", *words, "--parts", name], check=False)
-    if done.returncode:
-        raise UserError(f"part {name} failed, see above; the other parts' figures are kept")
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

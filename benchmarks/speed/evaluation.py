@@ -19,7 +19,7 @@ from benchmarks.results.runs import make_factory
 from benchmarks.speed import evaluation_child as child
 from benchmarks.speed import evaluation_scorers as scorers
 from benchmarks.speed import evaluation_training as training
-from benchmarks.speed.evaluation_set import SCALE, Clips, make_clips
+from benchmarks.speed.evaluation_set import SCALE, Clips, clips_of, make_clips
 from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
@@ -46,7 +46,7 @@ class Size:
     words: tuple[str, ...] = ()  # overrides of the demo's config
     every_epochs: int = 2
     ranks: int = 2
-    windows: int = 6
+    windows: int = 4
     threads: tuple[int, ...] = (1, 2)
 
 
@@ -66,7 +66,7 @@ def measured(work: Path, rounds: int, size: Size) -> Part:
         _wide(work, rounds, size),
         _aucs(clips, rounds),
         _whole(work, clips, rounds),
-        _training(work, clips, rounds, size),
+        _training(work, rounds, size),
     ]
     return Part(
         tables=[table for part in parts for table in part.tables],
@@ -164,7 +164,7 @@ def _whole(work: Path, clips: Clips, rounds: int) -> Part:
     return Part([Table(title, ["stage", "seconds"], rows)], figures=figures)
 
 
-def _training(work: Path, clips: Clips, rounds: int, size: Size) -> Part:
+def _training(work: Path, rounds: int, size: Size) -> Part:
     """A real run: the pass over all clips, and its updates beside the scoring process."""
     shards = make_factory(work / "factory", size.factory)
     words = ["--config", str(CONFIG), *size.words]
@@ -175,8 +175,9 @@ def _training(work: Path, clips: Clips, rounds: int, size: Size) -> Part:
     console.print(f"  updates beside the scoring process, {size.ranks} ranks")
     run = work / "beside"
     shutil.rmtree(run, ignore_errors=True)
-    for step in (1, 2, 3):  # more than a run of minutes gets through
-        _lay_down(RunFolder(run).evaluation(step), clips, step)
+    own = clips_of(load_manifest(shards), size.dims[0])
+    for step in range(1, 1 + training.ATTEMPTS * rounds):
+        _lay_down(RunFolder(run).evaluation(step), own, step)
     steps = training.steps_beside_scoring(shards, run, words, size.ranks, rounds, size.windows)
     rise = ratios(steps.beside, steps.alone)
     rows = [

@@ -51,7 +51,11 @@ class Clips:
 def make_clips(folder: Path, clips: int, dim: int, seed: int = 0) -> Clips:
     """About `clips` training clips (5 % of them held out) and as many test clips, half of them anomalous, of 41
     classes; embeddings of `dim` numbers."""
-    manifest = make_manifest(folder, clips)
+    return clips_of(make_manifest(folder, clips), dim, seed)
+
+
+def clips_of(manifest: Manifest, dim: int, seed: int = 0) -> Clips:
+    """The same for the clips of a set that is there."""
     random = torch.Generator().manual_seed(seed)
     shape = _Shape.draw(len(manifest.classes), dim, random)
     train, test = (manifest.select(split) for split in ("train", "test"))

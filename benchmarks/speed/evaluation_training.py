@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOG_EVERY = 1  # a line of metrics.jsonl for every update, with its time
 WINDOW_S = 2.0  # the scoring process is stopped or continued every so often: the machine's own speed drifts slower
 START_S = 180.0
+ATTEMPTS = 3  # evaluations for each round
 POLL_S = 0.05
 
 console = Console()
@@ -70,27 +71,39 @@ class Steps:
 
 
 def steps_beside_scoring(shards: Path, run: Path, words: Sequence[str], ranks: int, rounds: int, windows: int) -> Steps:
-    """Train with an evaluation waiting to be scored in the run's folder. Its scoring process, which the run itself
-    starts at once, is stopped and continued in turn, so that both sides are of one run. A round is so many windows of
-    each kind."""
+    """Train with evaluations waiting to be scored in the run's folder. Their scoring processes, which the run itself
+    starts, are stopped and continued in turn, so that both sides are of one run. A round is so many windows of
+    each kind; one that the process does not last for is taken again with the next."""
     found = Steps([], [], [])
     endless = ["train.epochs=100000", "evaluate.every_epochs=100000", f"train.log_every={LOG_EVERY}"]
     with _training(shards, run, [*words, *endless], ranks) as agent:
-        child = _wait_for_scoring(run, agent)
-        for _ in range(rounds):
-            steps: dict[bool, Rounds] = {False: [], True: []}
-            before = _cpu_s(child)
-            for window in range(2 * windows):
-                at_work = window % 4 in (1, 2)
-                os.kill(child, signal.SIGCONT if at_work else signal.SIGSTOP)
-                steps[at_work] += _step_s(run, WINDOW_S)
-            found.alone.append(statistics.median(steps[False]))
-            found.beside.append(statistics.median(steps[True]))
-            found.child_percent.append(100.0 * (_cpu_s(child) - before) / (windows * WINDOW_S))
-            alone, beside, work = (column[-1] for column in (found.alone, found.beside, found.child_percent))
-            console.print(f"  {1e3 * alone:.1f} ms a step, {1e3 * beside:.1f} beside scoring at {work:.1f} % of a core")
-        os.kill(child, signal.SIGCONT)
+        for _ in range(ATTEMPTS * rounds):
+            child = _wait_for_scoring(run, agent)
+            with suppress(ProcessLookupError, FileNotFoundError):  # its evaluation is scored: the next one is another
+                _measure_round(found, run, child, windows)
+                alone, beside, work = (column[-1] for column in (found.alone, found.beside, found.child_percent))
+                console.print(
+                    f"  {1e3 * alone:.1f} ms a step, {1e3 * beside:.1f} beside scoring at {work:.1f} % of a core"
+                )
+                os.kill(child, signal.SIGCONT)
+            if len(found.alone) == rounds:
+                break
+    if len(found.alone) < rounds:
+        raise UserError(f"each evaluation was scored before a round was over (see {run}.log)")
     return found
+
+
+def _measure_round(found: Steps, run: Path, child: int, windows: int) -> None:
+    steps: dict[bool, Rounds] = {False: [], True: []}
+    before = _cpu_s(child)
+    for window in range(2 * windows):
+        at_work = window % 4 in (1, 2)
+        os.kill(child, signal.SIGCONT if at_work else signal.SIGSTOP)
+        steps[at_work] += _step_s(run, WINDOW_S)
+    worked = _cpu_s(child) - before
+    found.alone.append(statistics.median(steps[False]))
+    found.beside.append(statistics.median(steps[True]))
+    found.child_percent.append(100.0 * worked / (windows * WINDOW_S))
 
 
 @contextmanager
