@@ -196,7 +196,8 @@ def _measure_ranks(args: argparse.Namespace, sizes: Sizes, shards: Path) -> tupl
         found = interleaved({"one": partial(one, 1), "two": partial(one, 2)}, args.rounds)
         ratio = ratios(found["two"], found["one"])
         rows.append([f"{name}, {batch}", spread(found["one"], 1), spread(found["two"], 1), spread(ratio, 2)])
-        rows[-1].append(spread(reduces, 1))
+        shares = [reduce_ms * speed / (10 * batch) for reduce_ms, speed in zip(reduces, found["two"], strict=True)]
+        rows[-1] += [spread(reduces, 1), f"{spread(shares, 1)} %"]
         goals.append(Goal(f"{name}: two ranks / one rank with all cores", ratio, 0.9))
         figures[f"train.{name}.two_ranks_ratio"] = median(ratio)
         figures[f"train.{name}.all_reduce_ms"] = median(reduces)
@@ -204,8 +205,9 @@ def _measure_ranks(args: argparse.Namespace, sizes: Sizes, shards: Path) -> tupl
     added = [_added_ms(args.work, shards, sizes.overhead_steps) for _ in range(args.rounds)]
     goals.append(Goal("loop overhead over bare DDP, a tiny network, two gloo ranks, a step", added, 0.2, False, "ms"))
     figures["train.loop_overhead_ms"] = median(added)
-    head = ["config and global batch", "one rank, clips/s", "two ranks, clips/s", "×", "bare all-reduce, ms"]
-    return Table("One rank with all cores, and two ranks (gloo) that divide them, fp32", head, rows), goals, figures
+    head = ["config and global batch", "one rank, clips/s", "two ranks, clips/s", "×", "all-reduce, ms", "of a step"]
+    title = "One rank with all cores, and two ranks (gloo) that divide them, fp32; all-reduce: of all gradients, alone"
+    return Table(title, head, rows), goals, figures
 
 
 def _added_ms(work: Path, shards: Path, steps: int) -> float:
