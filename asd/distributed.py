@@ -98,16 +98,6 @@ class Ranks:
             dist.all_reduce(values, dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM)
         return values / self.world_size if how == "mean" else values
 
-    def average_running_statistics(self, module: nn.Module) -> None:
-        """Give every rank the mean of all ranks' BatchNorm statistics, which drift apart while training."""
-        if self.world_size == 1:
-            return
-        statistics = [b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
-        if statistics:
-            flat = self.reduce(torch.cat([s.flatten() for s in statistics]), "mean")
-            for own, mean in zip(statistics, flat.split([s.numel() for s in statistics]), strict=True):
-                own.copy_(mean.view_as(own))
-
 
 @dataclass(frozen=True)
 class _Attempt:

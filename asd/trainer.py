@@ -326,7 +326,7 @@ class Trainer:
     def _save(self) -> None:
         """Rank 0 writes, all ranks learn whether it worked."""
         self.stage = Stage.SAVE
-        self.ranks.average_running_statistics(self.parts.task)
+        self.statistics.average(self.ranks)
         self.ranks.on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
         self.parts.loggers.flush()
 

@@ -18,13 +18,14 @@ LEVELS = [
     {"asd.untrusted", "asd.data.untrusted_table"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
-        "asd.distributed", "asd.running_statistics", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
+        "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
         "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio",
     },
     {
         "asd.data.reader", "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.data.room", "asd.signals",
+        "asd.running_statistics",
         "asd.report", "asd.ground_truth", "asd.figures", "asd.diagnosis",
     },
     {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor"},
