@@ -1,5 +1,6 @@
 # demo: the main job, end to end, on a machine with nothing but Python.   test: the tests.   check: lint and types.
-# bench: the figures of PERFORMANCE, one run.   results: docs/results.md, an hour or less on two cores, resumes.
+# bench: docs/performance.md, half an hour on two cores; PUBLIC=checkout of the public Noisy-ArcMix code.
+# results: docs/results.md, an hour or less on two cores, resumes.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.
 # soak: faults, again and again for an hour, and docs/reliability.md.
 
@@ -37,7 +38,7 @@ check: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.ready
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed $(if $(PUBLIC),--public $(PUBLIC))
 
 results: .venv/.ready
 	$(BIN)/python -m benchmarks.results

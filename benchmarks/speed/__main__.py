@@ -1,6 +1,6 @@
 """How fast the parts are, beside floors and peers: docs/performance.md.
 
-python -m benchmarks.speed                        (make bench)
+python -m benchmarks.speed --public CHECKOUT      (make bench PUBLIC=CHECKOUT)
 python -m benchmarks.speed --parts loader packing
 
 Each part runs in a process of its own, measures all its contenders in the same rounds, and leaves its figures in
@@ -30,7 +30,7 @@ PARTS = ("loader", "training", "public_code", "evaluation", "start_up", "packing
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of everything (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of everything (default 3)")
     parser.add_argument("--work", type=Path, default=Path("data/speed"), help="sets and figures (default data/speed)")
     parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated parts are renewed")
     parser.add_argument("--public", type=Path, help="checkout of the public Noisy-ArcMix code, for part public_code")
