@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
+from asd.quick_imports import quick_imports
 from asd.stop import StopSignal, die_with_torchrun
 
 
@@ -42,9 +43,12 @@ def check(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace, stop: StopSignal) -> int:
-    from asd import training
-    from asd.config import load_config
-    from asd.distributed import is_lost_peer, start_ranks
+    with quick_imports():
+        import torch._dynamo  # noqa: F401  # torch would do it where the first optimiser is made
+
+        from asd import training
+        from asd.config import load_config
+        from asd.distributed import is_lost_peer, start_ranks
 
     config = load_config(args.config, args.overrides)
     with start_ranks(config.train.precision, config.train.timeout_s) as ranks:

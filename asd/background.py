@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
+from asd.evaluation_folder import read_report
 from asd.evaluations import headline, unscored_steps
 from asd.run_folder import RunFolder
-from asd.scoring import read_report
 from asd.stop import StopSignal
 
 LOG_FILE = "scoring.log"

@@ -92,11 +92,11 @@ class Ranks:
             return None
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
-    def reduce(self, values: Tensor, how: Literal["mean", "max"]) -> Tensor:
-        """Element-wise mean or maximum over ranks."""
+    def mean(self, values: Tensor) -> Tensor:
+        """Element-wise mean over ranks; the values themselves are overwritten."""
         if self.world_size > 1:
-            dist.all_reduce(values, dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM)
-        return values / self.world_size if how == "mean" else values
+            dist.all_reduce(values)
+        return values / self.world_size
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ import numpy as np
 from rich.console import Console
 
 from asd.errors import UserError
+from asd.evaluation_folder import CALIBRATION_FILE, read_report
 from asd.metrics import ClipScores, harmonic_mean, read_scores
 from asd.metrics.clip_scores import concatenate
 from asd.metrics.official import LAYOUTS
 from asd.metrics.sections import Machine, decide_clips, machines_of, official_of
 from asd.metrics.summary import summarise
 from asd.metrics.thresholds import GammaConfig, PercentileConfig
-from asd.report import console_table, is_oracle, write_report
+from asd.report import SCORES_FILE, console_table, is_oracle, write_report
 from asd.score_files import write_submission
-from asd.scoring import CALIBRATION_FILE, SCORES_FILE, read_report
 
 Method = Literal["mean", "median", "topk"]
 NAME = "ensemble"

@@ -8,9 +8,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from asd.report import console_table, percent
+from asd.evaluation_folder import EVALUATION_FILE, read_evaluation, read_report
+from asd.report import REPORT_FILE, console_table, percent
 from asd.run_folder import RunFolder
-from asd.scoring import EVALUATION_FILE, REPORT_FILE, read_evaluation, read_report
 
 Selection = Literal["clean", "oracle", "last"]
 

@@ -19,13 +19,13 @@ from asd.data.splits import Splits, subset_per_class
 from asd.distributed import Ranks
 from asd.embedding import Average, Embeddings, embed_clips
 from asd.errors import UserError
+from asd.evaluation_folder import Evaluation, Validation, read_evaluation, write_embeddings
 from asd.evaluations import Selection, best_step, is_scored, unscored_steps
 from asd.loggers import Loggers
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.run_folder import RunFolder
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
 from asd.scorers.embedded import all_finite
-from asd.scoring import Evaluation, Validation, read_evaluation, write_embeddings
 from asd.stop import StopSignal
 
 DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (

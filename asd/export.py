@@ -14,6 +14,7 @@ from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
 from asd.distributed import start_ranks
 from asd.errors import UserError
+from asd.evaluation_folder import Evaluation, open_embedded
 from asd.metrics import ClipScores
 from asd.metrics.sections import decide_clips
 from asd.offline import Embedder, Run, choose_step
@@ -21,7 +22,7 @@ from asd.onnx_export import export_onnx, require_onnx
 from asd.run_folder import provenance
 from asd.scorers import ScorerConfig, scorer_label
 from asd.scorers.state import state_of
-from asd.scoring import Evaluation, fitted, open_embedded, scores_by
+from asd.scoring import fitted, scores_by
 from asd.tasks import System
 
 LONGEST_S = 3600.0  # that is heard at once, however long the clips of the set are

@@ -16,14 +16,15 @@ from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
 from asd.ensemble import Method, ensemble_runs
 from asd.errors import UserError
+from asd.evaluation_folder import DECISIONS_FILE, EVALUATION_FILE, read_report
 from asd.evaluations import best_step
 from asd.evaluator import Evaluator
 from asd.metrics import read_scores
 from asd.metrics.official import LAYOUTS
-from asd.report import console_table
+from asd.report import REPORT_FILE, SCORES_FILE, console_table
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
-from asd.scoring import DECISIONS_FILE, EVALUATION_FILE, REPORT_FILE, SCORES_FILE, read_report, score_folder
+from asd.scoring import score_folder
 from asd.system import build_task, network_signature, open_data
 
 

@@ -34,7 +34,7 @@ class RunningStatistics:
     def average(self, ranks: Ranks) -> None:
         """Give every rank the mean of all ranks' statistics, which drift apart while training."""
         if self._statistics and ranks.world_size > 1:
-            self._put_back(ranks.reduce(self._joined(), "mean"))
+            self._put_back(ranks.mean(self._joined()))
 
     def _joined(self) -> Tensor:
         return torch.cat([s.flatten() for s in self._statistics])

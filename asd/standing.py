@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from asd import checkpoint
+from asd.evaluation_folder import read_report
 from asd.evaluations import Selection, best_step, evaluated_steps
 from asd.monitor.reporter import Standing
+from asd.report import REPORT_FILE
 from asd.run_folder import RunFolder
-from asd.scoring import REPORT_FILE, read_report
 
 
 class StandingOf:

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from asd.errors import UserError
+from asd.evaluation_folder import read_report
 from asd.evaluations import Selection, best_step
 from asd.metrics.official import Summary, over_runs, rule_of
 from asd.report import percent
 from asd.run_folder import RunFolder
-from asd.scoring import read_report
 from asd.sweep_jobs import Job
 
 TypeNumbers = dict[str, dict[str, float | None]]  # machine type → auc_mean, pauc_mean …

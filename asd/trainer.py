@@ -20,7 +20,7 @@ from asd.checkpoint import CheckpointConfig, Payload
 from asd.data.batch import Batch
 from asd.data.loader import Loader, training_requests
 from asd.data.plan import Plan
-from asd.distributed import Precision, Ranks
+from asd.distributed import Precision, Ranks, gather
 from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.metrics.throughput import IntervalTimer
@@ -266,9 +266,9 @@ class Trainer:
         shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.interval]).double().mean(0)
         self.interval.clear()
         own = {**dict(zip(names, shown.tolist(), strict=True)), **self.timer.read()}
-        values = torch.tensor(list(own.values()), dtype=torch.float32, device=self.ranks.device)
-        mean = dict(zip(own, self.ranks.reduce(values.clone(), "mean").tolist(), strict=True))
-        most = dict(zip(own, self.ranks.reduce(values, "max").tolist(), strict=True))
+        ranks = gather(torch.tensor([list(own.values())], dtype=torch.float32, device=self.ranks.device)).cpu()
+        mean = dict(zip(own, ranks.mean(0).tolist(), strict=True))
+        most = dict(zip(own, ranks.amax(0).tolist(), strict=True))
         return {
             "epoch": self.epoch,
             "loss": mean["loss"],

@@ -16,10 +16,10 @@ from asd import checkpoint
 from asd.background import BackgroundScoring
 from asd.distributed import Ranks, start_ranks
 from asd.errors import UserError
+from asd.evaluation_folder import EMBEDDINGS_FILE, read_evaluation
 from asd.evaluations import best_step, is_scored, show_best, steps_in_words, unscored_steps
 from asd.offline import Embedder, Run, load_run
 from asd.run_folder import RunFolder, WatchLock
-from asd.scoring import EMBEDDINGS_FILE, read_evaluation
 from asd.stop import AskedToStop, StopSignal
 
 

@@ -20,8 +20,8 @@ from rich.table import Table
 import eval as evaluation
 import train_ddp
 from asd.errors import run_main
+from asd.evaluation_folder import read_report
 from asd.report import percent
-from asd.scoring import read_report
 from shards import pack
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"

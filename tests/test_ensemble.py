@@ -15,10 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 import eval as evaluation
 from asd.errors import UserError
+from asd.evaluation_folder import CALIBRATION_FILE
 from asd.metrics import ClipScores, read_scores, scores_csv
 from asd.metrics.sections import machines_of
 from asd.report import write_report
-from asd.scoring import CALIBRATION_FILE
 
 MACHINES = (("fan", "00"), ("fan", "01"), ("valve", "00"))
 SCALES = {"a": 1.0, "b": 100.0, "c": 0.01}  # runs whose scores share no scale

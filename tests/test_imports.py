@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ast
+import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from asd.quick_imports import quick_imports
+
 ROOT = Path(__file__).parents[1]
 
 # A part imports only parts of lower levels. A package is one part, but for asd.data, whose modules are parts.
 # errors stands below all of them.
 LEVELS = [
-    {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.data.tars"},
+    {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
     {"asd.untrusted", "asd.data.untrusted_table"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
@@ -28,7 +33,7 @@ LEVELS = [
         "asd.running_statistics",
         "asd.report", "asd.ground_truth", "asd.figures", "asd.diagnosis",
     },
-    {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor"},
+    {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor", "asd.evaluation_folder"},
     # batches; what a step means; embeddings file → scores and report
     {"asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report", "asd.health"},
     {"asd.trainer", "asd.embedding", "asd.ensemble", "asd.evaluations"},
@@ -64,7 +69,7 @@ ONLY = {
     "torch.utils.tensorboard": {"asd.loggers"},
     "matplotlib": {"asd.figures", "asd.loggers", "asd.clips"},
     "sklearn": {"asd.figures", "asd.scorers"},
-    "safetensors": {"asd.checkpoint", "asd.scoring"},
+    "safetensors": {"asd.checkpoint", "asd.evaluation_folder"},
     "httpx2": {"shards", "asd.web", "asd.data.remote"},
     "fsspec": {"asd.data.remote"},
     "prometheus_client": {"asd.monitor"},
@@ -73,6 +78,7 @@ ONLY = {
 WITHOUT_TORCH = {
     "asd.errors",
     "asd.stop",
+    "asd.quick_imports",
     "asd.health",
     "asd.data.manifest",
     "asd.data.plan",
@@ -195,3 +201,22 @@ def test_light_parts_do_without_torch():
         if part_of(module) in WITHOUT_TORCH and any(is_under(name, heavy) for heavy in ("torch", "torchaudio"))
     ]
     assert wrong == []
+
+
+def test_training_imports_nothing_that_only_scoring_needs():
+    say = "import sys, asd.training; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", say], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert {"torch", "accelerate"} <= imported
+    assert not {"matplotlib", "scipy", "sklearn"} & imported
+
+
+def test_imports_are_not_looked_through_for_garbage():
+    frozen = gc.get_freeze_count()
+    try:
+        with quick_imports():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()

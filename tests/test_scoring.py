@@ -14,22 +14,13 @@ from rich.console import Console
 
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.restrict import restrict
+from asd.evaluation_folder import CALIBRATION_FILE, DECISIONS_FILE, Evaluation, write_embeddings
 from asd.metrics import read_scores
 from asd.metrics.official import SectionClips, official_numbers
 from asd.metrics.thresholds import PercentileConfig
-from asd.report import build_report, console_table, markdown
+from asd.report import SCORES_FILE, build_report, console_table, markdown
 from asd.scorers import Embedded, KnnConfig, SoftmaxConfig
-from asd.scoring import (
-    CALIBRATION_CLIPS,
-    CALIBRATION_FILE,
-    DECISIONS_FILE,
-    SCORES_FILE,
-    Evaluation,
-    principal_components,
-    score_clips,
-    score_folder,
-    write_embeddings,
-)
+from asd.scoring import CALIBRATION_CLIPS, principal_components, score_clips, score_folder
 
 WINDOWS = 3
 HELD_OUT = 4  # training clips that no scorer is fitted on

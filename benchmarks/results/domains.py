@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from asd.ensemble import NAME
-from asd.scoring import read_report
+from asd.evaluation_folder import read_report
 from asd.sweep_jobs import Job, run_jobs
 from asd.sweep_table import official_spread
 from benchmarks.results import domain_page, domain_slices

@@ -11,10 +11,10 @@ import numpy as np
 from rich.console import Console
 
 from asd.data.manifest import Manifest, load_manifest
+from asd.evaluation_folder import Evaluation, Validation, write_embeddings
 from asd.evaluator import DEFAULT_SCORERS
 from asd.run_folder import RunFolder
 from asd.scorers import SoftmaxConfig, scorer_label
-from asd.scoring import Evaluation, Validation, write_embeddings
 from benchmarks.results.runs import make_factory
 from benchmarks.speed import evaluation_child as child
 from benchmarks.speed import evaluation_scorers as scorers

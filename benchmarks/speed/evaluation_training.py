@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from asd.errors import UserError
+from asd.evaluation_folder import read_evaluation
 from asd.loggers import read_metrics
 from asd.run_folder import RunFolder
-from asd.scoring import read_evaluation
 from benchmarks.speed.measure import Rounds
 
 ROOT = Path(__file__).resolve().parents[2]

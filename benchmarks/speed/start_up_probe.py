@@ -16,6 +16,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from asd.quick_imports import quick_imports
+
+IMPORTS = {
+    "import torch": ("torch",),
+    "import torch._dynamo": ("torch._dynamo",),
+    "other imports": ("train_ddp", "asd.training", "asd.config", "asd.distributed"),
+}
 FOLDER, STEPS = "SPEED_PROBE", "SPEED_PROBE_STEPS"  # environment: where to write, steps after the first
 
 
@@ -67,13 +74,11 @@ def memory_mib() -> dict[str, float]:
 def main() -> None:
     clock = Clock()
     clock.seconds["interpreter"] = age_s()
-    with clock.stage("import torch"):
-        import_module("torch")
-    with clock.stage("other imports"):
-        for name in ("train_ddp", "asd.training", "asd.config", "asd.distributed"):
-            import_module(name)
-    with clock.stage("import torch._dynamo"):  # torch does it where the first optimiser is made, wanted or not
-        import_module("torch._dynamo")
+    with quick_imports():  # what train_ddp.py imports, in that order
+        for stage, names in IMPORTS.items():
+            with clock.stage(stage):
+                for name in names:
+                    import_module(name)
     imported_s = age_s()
     _watch_stages(clock)
     _stop_after_steps(clock, imported_s)

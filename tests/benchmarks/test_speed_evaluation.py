@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from asd.data.manifest import LABEL_ANOMALY
+from asd.evaluation_folder import Evaluation, read_report
 from asd.scorers import SCORERS, CentroidConfig, KnnConfig, LofConfig, SoftmaxConfig, scorer_label
-from asd.scoring import Evaluation, read_report
 from benchmarks.speed import evaluation, evaluation_child, evaluation_scorers
 from benchmarks.speed.evaluation_set import HELD_OUT, Clips, make_clips
 

@@ -21,10 +21,10 @@ import train_ddp
 from asd import checkpoint, offline, sweep
 from asd.config import load_config
 from asd.errors import UserError
+from asd.evaluation_folder import read_report
 from asd.evaluations import Selection, best_step
 from asd.offline import Embedder, load_run
 from asd.run_folder import RunFolder, WatchLock
-from asd.scoring import read_report
 from asd.stop import AskedToStop
 from tests.data.site import Site, serve
 from tests.system.hooks import no_scoring
