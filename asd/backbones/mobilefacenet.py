@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated, Literal
 
 import pydantic
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.prelu import PReLU
-from asd.backbones.tables import Row, scaled
+from asd.backbones.tables import Row, blocks_of, scaled
 
 
 class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -39,7 +40,7 @@ class MobileFaceNet(nn.Module):
         self.embedding_dim = config.embedding
         stem, last = (scaled(count, config.width) for count in (64, 512))
         stride = math.prod(row[3] for row in config.bottlenecks) * 2
-        body, width = _bottlenecks(config, stem)
+        body, width = blocks_of(config.bottlenecks, config.width, stem, partial(Bottleneck, norm=config.norm))
         self.body = nn.Sequential(
             _conv(channels, stem, 3, 2, 1, norm=config.norm),
             _conv(stem, stem, 3, 1, 1, groups=stem, norm=config.norm),
@@ -78,16 +79,6 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x) if self.residual else self.layers(x)
-
-
-def _bottlenecks(config: MobileFaceNetConfig, inner: int) -> tuple[list[nn.Module], int]:
-    blocks: list[nn.Module] = []
-    for expansion, channels, repeats, stride in config.bottlenecks:
-        outer = scaled(channels, config.width)
-        for repeat in range(repeats):
-            blocks.append(Bottleneck(inner, outer, stride if repeat == 0 else 1, expansion, config.norm))
-            inner = outer
-    return blocks, inner
 
 
 def _conv(

@@ -6,6 +6,7 @@ Legend: B batch, M mel bins, F frames, D embedding.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated, Literal
 
 import pydantic
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
-from asd.backbones.tables import Row, init_fan_out, scaled
+from asd.backbones.tables import Row, blocks_of, init_fan_out, scaled
 
 
 class MobileNetV2Config(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -48,7 +49,7 @@ class MobileNetV2(nn.Module):
     def __init__(self, config: MobileNetV2Config, channels: int, bins: int) -> None:
         super().__init__()
         stem, last, norm = scaled(32, config.width), config.last, config.norm
-        body, inner = _bottlenecks(config, stem)
+        body, inner = blocks_of(config.bottlenecks, config.width, stem, partial(Bottleneck, norm=config.norm))
         self.body = nn.Sequential(_conv(channels, stem, 3, 2, norm=norm), *body, _conv(inner, last, 1, norm=norm))
         stride = 2 * math.prod(row[3] for row in config.bottlenecks)
         span = (-(-bins // stride), -(-config.conv_frames // stride))
@@ -83,16 +84,6 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x) if self.residual else self.layers(x)
-
-
-def _bottlenecks(config: MobileNetV2Config, inner: int) -> tuple[list[nn.Module], int]:
-    blocks: list[nn.Module] = []
-    for expansion, channels, repeats, stride in config.bottlenecks:
-        outer = scaled(channels, config.width)
-        for repeat in range(repeats):
-            blocks.append(Bottleneck(inner, outer, stride if repeat == 0 else 1, expansion, config.norm))
-            inner = outer
-    return blocks, inner
 
 
 def _conv(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import pydantic
 from torch import nn
@@ -15,6 +16,19 @@ def scaled(channels: int, width: float) -> int:
     """Channel count times width, in multiples of eight and never more than 10 % below (Sandler et al. 2018)."""
     nearest = max(8, int(channels * width + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * channels * width else nearest + 8
+
+
+def blocks_of(
+    rows: Sequence[Row], width: float, channels: int, block: Callable[[int, int, int, int], nn.Module]
+) -> tuple[list[nn.Module], int]:
+    """The blocks of all rows, each made of (channels in, channels out, stride, expansion), and the channels behind."""
+    blocks: list[nn.Module] = []
+    for expansion, wanted, repeats, stride in rows:
+        for repeat in range(repeats):
+            outer = scaled(wanted, width)
+            blocks.append(block(channels, outer, stride if repeat == 0 else 1, expansion))
+            channels = outer
+    return blocks, channels
 
 
 def init_fan_out(module: nn.Module) -> None:

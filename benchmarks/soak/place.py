@@ -104,8 +104,7 @@ def losses(run: Path) -> dict[int, float]:
 def complete(run: Path) -> list[int]:
     """Steps of complete checkpoints, ascending; the others, which a user hears of, are passed over."""
     root = RunFolder(run).checkpoints
-    found = [int(path.name.removeprefix("step_")) for path in root.glob("step_*") if checkpoint.is_complete(path)]
-    return sorted(found)
+    return [step for step in checkpoint.all_steps(root) if checkpoint.is_complete(checkpoint.step_path(root, step))]
 
 
 def reports(run: Path) -> list[int]:
