@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pydantic
@@ -105,13 +107,13 @@ class Loader:
         """Wait for a batch, or for a stop signal and a moment longer; whether it came."""
         self.asked += 1
         begin = time.perf_counter()
-        while not future.done() and (self._stop is None or self._stop.name is None):
-            wait([future], timeout=POLL_S)
-        if not future.done():
-            wait([future], timeout=GRACE_S)
+        came = _done_within(future, POLL_S)
+        while not came and (self._stop is None or self._stop.name is None):
+            came = _done_within(future, POLL_S)
+        came = came or _done_within(future, GRACE_S)
         self._wait_s += time.perf_counter() - begin
         self.given += 1
-        return future.done()
+        return came
 
     def _silence(self, request: Request) -> Batch:
         buffer, count = _Buffer(pinned=False), len(request.clips)
@@ -152,6 +154,14 @@ class Loader:
             step=request.step,
             first_row=request.first_row,
         )
+
+
+def _done_within(future: Future[Any], seconds: float) -> bool:
+    """futures.wait sets up an event first: 2 µs of a clip."""
+    with suppress(TimeoutError):
+        future.exception(seconds)
+        return True
+    return False
 
 
 class _Buffer:
