@@ -6,10 +6,9 @@
 
 PYTHON ?= python3
 SEED ?= 0
-GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c ^GPU)
-RANKS ?= $(if $(filter-out 0,$(GPUS)),$(GPUS),2)
-
 BIN := .venv/bin
+# The demo's batch is divided by 1, 2, 4 or 8 GPUs; without any, two ranks share the CPU.
+RANKS ?= $(shell $(BIN)/python -c "import torch; n = torch.cuda.device_count(); print(min(8, 1 << n.bit_length() - 1) if n else 2)")
 FACTORY := data/demo/factory-$(SEED)
 SHARDS := data/demo/shards-$(SEED)
 RUN := runs/demo-$(SEED)

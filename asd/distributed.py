@@ -134,15 +134,17 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
     _set_threads(device)  # accelerate changes torch's thread count silently
+    failed = False
     try:
         yield Ranks(accelerator, rank, world_size, device, chosen)
     except BaseException as error:
+        failed = True
         # The frames hold the DDP module and so the process group. If that were freed with the exception, under the
         # interpreter lock, it would wait for ever for its threads, which may need the lock to end (seen with gloo).
         traceback.clear_frames(error.__traceback__)
         raise
     finally:
-        if dist.is_initialized():
+        if dist.is_initialized() and not (failed and device.type == "cuda"):  # NCCL would wait for the other ranks
             dist.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)  # so that a process can start ranks again
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 EXIT_USER_ERROR = 2
@@ -24,24 +25,36 @@ class UserError(Exception):
 def run_main(main: Callable[[], int | None]) -> None:
     """Run a command line's main and exit; a `UserError` or a failed file operation becomes one line and exit code 2."""
     threading.excepthook = _thread_failed
+    one_of_many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     try:
-        code = main() or 0
+        code = _exit_code(main)
+    except Exception:
+        if not one_of_many:
+            raise
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if one_of_many:
+        # All is closed by now, or lost. To take the interpreter down while a native thread of the process group asks
+        # for its lock ends in std::terminate (seen once, after a complete run), which torchrun reports as a failure;
+        # and a rank that failed alone must not wait for the others, which wait for it.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _exit_code(main: Callable[[], int | None]) -> int:
+    try:
+        return main() or 0
     except UserError as error:
-        code = _complain(str(error), error.every_rank)
+        return _complain(str(error), error.every_rank)
     except OSError as error:
         if error.errno is None:
             raise
-        code = _complain(describe_os_error(error), every_rank=False)
+        return _complain(describe_os_error(error), every_rank=False)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # All is closed by now. To take the interpreter down while a native thread of the process group asks for its
-        # lock ends in std::terminate (seen once, after a complete run), which torchrun reports as a failure.
-        os._exit(code)
-    sys.exit(code)
+        return 130
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

@@ -1,25 +1,30 @@
-"""Run once after installing: make torchaudio's wheel importable beside a CPU build of torch.
+"""Run once after installing: make torchaudio's wheel importable beside whatever build of torch there is.
 
-Its compiled extension links the CUDA runtime, which a CPU build of torch does not bring; without the extension's files
-torchaudio counts it as not available, and nothing used here needs it. With a CUDA build of torch nothing is touched.
+Its compiled extension links the CUDA runtime of one version, which other builds of torch, those for CPUs above all, do
+not bring; without the extension's files torchaudio counts it as not available, and nothing used here needs it.
+Where torchaudio can be imported nothing is touched.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
-
-import torch
 
 
 def main() -> None:
     spec = importlib.util.find_spec("torchaudio")
-    if torch.version.cuda is not None or spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or _can_be_imported():
         return
     for pattern in ("_torchaudio*.so", "libtorchaudio*.so"):
         for file in Path(spec.origin).parent.rglob(pattern):
             file.unlink()
-            print(f"CPU build of torch: removed torchaudio's {file.name}")
+            print(f"another build of torch: removed torchaudio's {file.name}")
+
+
+def _can_be_imported() -> bool:
+    return subprocess.run([sys.executable, "-c", "import torchaudio"], capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":

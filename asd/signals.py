@@ -37,8 +37,8 @@ class FlaggedTask(nn.Module):
         output = self.task(batch)
         raised = torch.where(torch.isfinite(output.loss.detach()), self.calm, self.nonfinite)
         for flag, told in ((STOP, stop), (BAD_CLIPS, bad_clips), (MISSING, batch.missing)):
-            if told:  # filled on the device: a tensor of Python numbers would wait for all that was launched
-                raised[flag] = 1
+            if told:  # `raised[flag] = 1` would copy a number from the host, and wait for all that was launched
+                raised[flag].fill_(1)
         loss = output.loss * torch.nan if batch.missing else output.loss  # so that the step changes no rank
         return replace(output, loss=_Raise.apply(loss, self.flags, raised))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +85,18 @@ def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
     if config.train.channels_last:
         task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
+        _refuse_without_compiler()
         network_of(task).compile()
     return task
+
+
+def _refuse_without_compiler() -> None:
+    """torch.compile writes C++ for CPUs; Triton, for GPUs, builds a launcher in C. The image has no compiler."""
+    named = filter(None, (os.environ.get("CC"), os.environ.get("CXX")))
+    if not any(shutil.which(compiler) for compiler in (*named, "gcc", "g++", "clang", "clang++")):
+        raise UserError(
+            "train.compile=true needs gcc or clang, which is not on the path: install it, or leave train.compile=false"
+        )
 
 
 def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:

@@ -87,7 +87,7 @@ class Evaluate(Protocol):
 class Parts:
     """What a trainer is put together from."""
 
-    task: nn.Module
+    task: nn.Module  # on the ranks' device, and was when the optimiser was made
     optimizer: torch.optim.Optimizer
     loader: Loader
     plan: Plan

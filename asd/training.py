@@ -53,6 +53,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         loggers = _loggers(config, folder, data.plan, resumed, monitor) if ranks.is_main else Loggers()
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
         evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
+        task = task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
         parts = Parts(
             task=task,
             optimizer=build_optimizer(config.optim, task.parameters()),

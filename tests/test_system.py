@@ -38,3 +38,12 @@ def test_every_clip_must_give_a_window(uneven_set, uneven_manifest):
     with pytest.raises(UserError, match=rf"19 clips of .* are shorter than the {seconds:.3f} s of a window .*_id_00_"):
         build_task(config, uneven_manifest)
     build_task(config, restrict(uneven_manifest, ["pump", "valve"]))
+
+
+def test_compiling_without_a_compiler_is_refused(small_set, small_manifest, monkeypatch, tmp_path):
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    build_task(config_of(small_set), small_manifest)
+    with pytest.raises(UserError, match=r"train\.compile=true needs gcc or clang, which is not on the path"):
+        build_task(config_of(small_set, "train.compile=true"), small_manifest)

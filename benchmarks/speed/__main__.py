@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(name: str, args: argparse.Namespace) -> None:
     """Run one part and keep what it found."""
+    if name != "gpu":  # all others measure the processor, also where there is a card
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     module = importlib.import_module(f"benchmarks.speed.{name}")
     found = module.run(args)
     if found is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +16,7 @@ from asd.distributed import choose_precision
 from asd.metrics.throughput import peak_memory_gib
 from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import FLAVOURS, Peaks, costs, count_work, measure_peaks, optimiser_ms
+from benchmarks.speed.step_costs import FLAVOURS, Costs, Peaks, costs, count_work, measure_peaks, optimiser_ms
 from benchmarks.speed.steps import PARTS, Setting, make_set, sessions
 from benchmarks.speed.training import ALL_TYPES, share_cells
 
@@ -105,21 +107,8 @@ def _measure_config(
     if sizes.compiled:
         settings["compiled"] = base.with_(compile=True)
     CONSOLE.print(f"{name}: opening {len(settings)} settings of batch {base.batch}")
-    with sessions(list(settings.values()), shards) as opened:
-        by_setting = dict(zip(settings, opened, strict=True))
-        for session in opened:
-            session.step_s(sizes.warm_up)
-        eager = by_setting["eager"]
-        eager.waits.clear()
-        eager.shares.clear()
-        speeds = interleaved(
-            {k: lambda s=s: s.clips_per_s(sizes.steps) for k, s in by_setting.items()},  # type: ignore[misc]
-            args.rounds,
-        )
-        step = costs(eager, args.work / f"trace_{name}.json")
-        roofline = base.batch / count_work(eager, peaks).roofline_s
-        cells, waits, features = share_cells(eager), list(eager.waits), [s["features"] for s in eager.shares]
-        optimiser = optimiser_ms(eager.parameters)
+    found = _side_by_side(settings, shards, sizes, args.rounds, args.work / f"trace_{name}.json", peaks)
+    speeds, roofline = found.speeds, base.batch / found.roofline_s
     memory = {setting: alone_gib(s, shards, sizes.warm_up) for setting, s in settings.items()}
     best = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
     rows = [
@@ -129,9 +118,9 @@ def _measure_config(
     rows.append([name, str(best.batch), "best batch", f"{best.clips_per_s:,.0f}", "", f"{best.gib:.2f}"])
     return Found(
         rows,
-        [name, *cells, f"{step.launches:,}", step.words()],
-        [name, *(f"{optimiser[flavour]:.2f}" for flavour in FLAVOURS)],
-        _goals(name, speeds, roofline, waits, features, sizes.eager_goals[name]),
+        [name, *found.share_cells, f"{found.step.launches:,}", found.step.words()],
+        [name, *(f"{found.optimiser[flavour]:.2f}" for flavour in FLAVOURS)],
+        _goals(name, speeds, roofline, found.waits, found.features, sizes.eager_goals[name]),
         {
             f"gpu.{name}.clips_per_s": median(speeds["eager"]),
             f"gpu.{name}.best_clips_per_s": max(best.clips_per_s, *map(median, speeds.values())),
@@ -139,6 +128,41 @@ def _measure_config(
             f"gpu.{name}.roofline_clips_per_s": roofline,
         },
     )
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What the settings of a config gave in turns, and what an eager step is made of; numbers alone, no trainer."""
+
+    speeds: dict[str, Rounds]  # clips/s by setting
+    step: Costs
+    roofline_s: float
+    share_cells: list[str]
+    waits: Rounds
+    features: Rounds
+    optimiser: dict[str, float]  # ms by implementation
+
+
+def _side_by_side(
+    settings: Mapping[str, Setting], shards: Path, sizes: Sizes, rounds: int, trace: Path, peaks: Peaks
+) -> SideBySide:
+    with sessions(list(settings.values()), shards) as opened:
+        by_setting = dict(zip(settings, opened, strict=True))
+        for session in opened:
+            session.step_s(sizes.warm_up)
+        eager = by_setting["eager"]
+        eager.waits.clear()
+        eager.shares.clear()
+        takes = {k: partial(session.clips_per_s, sizes.steps) for k, session in by_setting.items()}
+        return SideBySide(
+            speeds=interleaved(takes, rounds),
+            step=costs(eager, trace),
+            roofline_s=count_work(eager, peaks).roofline_s,
+            share_cells=share_cells(eager),
+            waits=list(eager.waits),
+            features=[share["features"] for share in eager.shares],
+            optimiser=optimiser_ms(eager.parameters),
+        )
 
 
 def _goals(
@@ -199,6 +223,7 @@ def alone_gib(setting: Setting, shards: Path, steps: int) -> float:
 
 
 def _forget_memory() -> None:
+    gc.collect()  # a trainer ends in a cycle
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

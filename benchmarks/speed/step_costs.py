@@ -62,7 +62,8 @@ def costs(session: Session, trace: Path | None = None) -> Costs:
     rows = seen.key_averages()
     own = {row.key: row.self_device_time_total if cuda else row.self_cpu_time_total for row in rows}
     if cuda:  # the time of kernels, not that of operators, which have them too
-        kernels = {row.key for row in rows if row.device_type == torch.autograd.DeviceType.CUDA}
+        card = torch.autograd.DeviceType.CUDA
+        kernels = {row.key for row in rows if row.device_type == card and not row.is_user_annotation}
         own = {name: spent for name, spent in own.items() if name in kernels}
     total = sum(own.values()) or 1
     largest = sorted(own.items(), key=lambda item: -item[1])[:3]

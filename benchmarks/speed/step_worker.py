@@ -88,7 +88,7 @@ class Tiny(nn.Module):
 
 def _tiny_trainer(args: argparse.Namespace, ranks: Ranks) -> MarkedTrainer:
     config = Setting(args.config, args.batch).load(args.shards)
-    data, task = open_data(config), Tiny()
+    data, task = open_data(config), Tiny().to(ranks.device)
     loader = Loader(data.manifest, ranks.device, 1, 1)
     parts = bare_parts(task, build_optimizer(OptimConfig(), task.parameters()), loader, data.plan, WIDTH, ranks)
     train = TrainConfig(global_batch=args.batch, steps=1_000_000, seed=0, reuse_first_batch=True)

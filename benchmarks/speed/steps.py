@@ -102,7 +102,7 @@ class MarkedTrainer(Trainer):
         """What `run` does, without saving and evaluating."""
         self.clock.mark("rest")
         for _ in range(steps):
-            self._read_flags()
+            self._read_flags(unread=1)
             batch = next(self._stream)
             self.clock.mark("data")
             self._step(batch)
@@ -173,7 +173,7 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
     """The trainer of a setting after its first steps, which allocate, choose kernels and compile."""
     config = setting.load(shards)
     data = open_data(config)
-    task = build_task(config, data.manifest)
+    task = build_task(config, data.manifest).to(ranks.device)
     loader = Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch)
     crop = round(config.data.crop_s * data.manifest.sample_rate)
     optimizer = build_optimizer(config.optim, task.parameters())
