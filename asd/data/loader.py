@@ -157,7 +157,7 @@ class Loader:
 
 
 def _done_within(future: Future[Any], seconds: float) -> bool:
-    """futures.wait sets up an event first: 2 µs of a clip."""
+    """Whether it is done, now or so many seconds later. (futures.wait sets up an event first: 2 µs of a clip.)"""
     with suppress(TimeoutError):
         future.exception(seconds)
         return True

@@ -23,7 +23,6 @@ from benchmarks.speed.packing_corpus import CLIP_S, multiply, synthesise
 from benchmarks.speed.part import Goal, Part, Table
 
 SIZES = (960, 4800)  # clips of 320 KB: 0.3 and 1.5 GB
-FLAC_CLIPS = SIZES[0]
 FACTORY_CLIPS_A_UNIT = 2
 
 
@@ -58,54 +57,68 @@ def measure(work: Path, rounds: int, sizes: tuple[int, ...], clip_s: float = CLI
     start = _alone(_packing(multiply(work / "factory", work / "recordings-1", 3), work / "packed"), rounds)
     source = work / f"recordings-{sizes[0]}"
     flac = _alone(_packing(source, work / "packed", "--codec", "flac"), min(rounds, 3))
-    largest = sizes[-1]
-    _packing(work / f"recordings-{largest}", work / "packed")()
+    _packing(work / f"recordings-{sizes[-1]}", work / "packed")()
     checks = _checks(work / "packed", rounds)
     for name in ("copy", "packed"):
         shutil.rmtree(work / name, ignore_errors=True)
-    ratio = {clips: ratios(copies[clips].returned, packs[clips].returned) for clips in sizes}
-    synced = {clips: ratios(copies[clips].synced, packs[clips].synced) for clips in sizes}
-    a_clip = [1e3 * (pack - median(start)) / largest for pack in packs[largest].returned]
+    return _part(Measured(copies, packs, start, flac, checks, made / synth_s), clip_s)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of everything, by round."""
+
+    copies: dict[int, Timed]  # by clips
+    packs: dict[int, Timed]
+    start: Rounds  # of a pack of three clips
+    flac: Rounds  # of a pack of the fewest
+    checks: dict[str, Rounds]  # of the tars of the most
+    synthesised: float  # clips/s
+
+
+def _part(found: Measured, clip_s: float) -> Part:
+    copies, packs, checks = found.copies, found.packs, found.checks
+    fewest, largest = min(packs), max(packs)
+    ratio = {clips: ratios(copies[clips].returned, packs[clips].returned) for clips in packs}
+    synced = {clips: ratios(copies[clips].synced, packs[clips].synced) for clips in packs}
+    a_clip = [1e3 * (pack - median(found.start)) / largest for pack in packs[largest].returned]
     a_copy = [1e3 * copy / largest for copy in copies[largest].returned]
-    verify_ratio = ratios(checks["sha256sum"], checks["verify"])
+    beside_cp = [
+        [
+            f"{clips:,}",
+            *(spread(times, 2) for times in (copies[clips].returned, packs[clips].returned, ratio[clips])),
+            *(spread(times, 2) for times in (copies[clips].synced, packs[clips].synced, synced[clips])),
+        ]
+        for clips in packs
+    ]
+    others = [
+        ["start of `shards.pack`: three clips, s", spread(found.start, 2)],
+        [f"a clip more of {largest:,}, ms", spread(a_clip, 3)],
+        ["a clip of cp, ms", spread(a_copy, 3)],
+        ["`shards.pack --codec flac`, clips/s", spread([fewest / s for s in found.flac])],
+        ["`shards.verify`, clips/s", spread([largest / s for s in checks["verify"]])],
+        ["`sha256sum` of the same tars / `shards.verify`", spread(ratios(checks["sha256sum"], checks["verify"]), 2)],
+        ["`shards.synth`, clips/s", f"{found.synthesised:,.0f}"],
+    ]
     return Part(
         tables=[
             Table(
                 f"`shards.pack` (PCM) beside `cp -r` of the same {clip_s:g} s recordings, seconds: median (range)",
                 ["clips", "cp", "pack", "cp / pack", "cp and sync", "pack and sync", "cp / pack"],
-                [
-                    [
-                        f"{clips:,}",
-                        *(spread(times, 2) for times in (copies[clips].returned, packs[clips].returned, ratio[clips])),
-                        *(spread(times, 2) for times in (copies[clips].synced, packs[clips].synced, synced[clips])),
-                    ]
-                    for clips in sizes
-                ],
+                beside_cp,
             ),
-            Table(
-                "What a pack is made of, and the other commands on recordings",
-                ["what", "median (range)"],
-                [
-                    ["start of `shards.pack`: three clips, s", spread(start, 2)],
-                    [f"a clip more of {largest:,}, ms", spread(a_clip, 3)],
-                    ["a clip of cp, ms", spread(a_copy, 3)],
-                    ["`shards.pack --codec flac`, clips/s", spread([sizes[0] / s for s in flac])],
-                    ["`shards.verify`, clips/s", spread([largest / s for s in checks["verify"]])],
-                    ["`sha256sum` of the same tars / `shards.verify`", spread(verify_ratio, 2)],
-                    ["`shards.synth`, clips/s", f"{made / synth_s:,.0f}"],
-                ],
-            ),
+            Table("What a pack is made of, and the other commands on recordings", ["what", "median (range)"], others),
         ],
         goals=[
-            *(Goal(f"`cp` / `shards.pack`, {clips:,} clips", ratio[clips], 0.5) for clips in sizes),
-            *(Goal(f"the same until the disk has it, {clips:,} clips", synced[clips], 0.5) for clips in sizes),
+            *(Goal(f"`cp` / `shards.pack`, {clips:,} clips", ratio[clips], 0.5) for clips in packs),
+            *(Goal(f"the same until the disk has it, {clips:,} clips", synced[clips], 0.5) for clips in packs),
             Goal(f"`cp` / `shards.pack`, a clip more of {largest:,}", ratios(a_copy, a_clip), 0.5),
         ],
         figures={
             "packing.clips_per_s": largest / median(packs[largest].returned),
             "packing.cp_ratio": median(ratio[largest]),
             "packing.verify_clips_per_s": largest / median(checks["verify"]),
-            "packing.synth_clips_per_s": made / synth_s,
+            "packing.synth_clips_per_s": found.synthesised,
         },
     )
 
