@@ -1,4 +1,5 @@
-# demo: the main job, end to end, on a machine with nothing but Python.   test: the tests.   check: lint and types.
+# demo: the main job, end to end, on a machine with nothing but Python.   check: lint and types.
+# test: the tests, in WORKERS processes at a time.
 # bench: docs/performance.md, half an hour on two cores; PUBLIC=checkout of the public Noisy-ArcMix code.
 # results: docs/results.md, an hour or less on two cores, resumes.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.
@@ -6,6 +7,7 @@
 
 PYTHON ?= python3
 SEED ?= 0
+WORKERS ?= 2
 BIN := .venv/bin
 # The demo's batch is divided by 1, 2, 4 or 8 GPUs; without any, two ranks share the CPU.
 RANKS ?= $(shell $(BIN)/python -c "import torch; n = torch.cuda.device_count(); print(min(8, 1 << n.bit_length() - 1) if n else 2)")
@@ -29,7 +31,7 @@ $(SHARDS)/manifest.json: $(FACTORY) | .venv/.ready
 	@touch $@
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: .venv/.dev
 	$(BIN)/ruff check .
