@@ -67,7 +67,7 @@ class BackgroundScoring:
         if code == 0:
             print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {headline(folder)}", flush=True)
             for warning in (read_report(folder) or {}).get("warnings", []):
-                print(f"warning: {warning}", file=sys.stderr, flush=True)
+                print(f"warning: {warning['text']}", file=sys.stderr, flush=True)
         elif not self._stopped:
             print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
 

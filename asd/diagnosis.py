@@ -1,4 +1,4 @@
-"""Does the proxy task, telling machines apart, teach the network anything? A sentence where it does not."""
+"""Does the proxy task, telling machines apart, teach the network anything? A warning where it does not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PERFECT_ACCURACY, PERFECT_LOSS = 0.995, 0.01
 # A perfect network alone proves nothing: the demo ends at accuracy 1 and loss 1e-4 with an AUC of 83 %. What makes a
 # task trivial is that it needs no network: in the demo the mean spectrum alone is right on 79 % of the clips.
 EASY_ACCURACY = 0.99
-NOT_LEARNT = "the network does not learn to tell the machines apart"
+NO_LEARNING, TRIVIAL = "no_learning", "trivial_task"  # codes of warnings
 
 
 def diagnose(
     accuracy: float, loss: float, classes: int, epoch: float, step: int, spectrum_accuracy: float | None
-) -> str | None:
-    """What is wrong with the proxy task, None where nothing is seen.
+) -> dict[str, str] | None:
+    """What is wrong with the proxy task, as a report's warning (`code`, `text`); None where nothing is seen.
 
     accuracy (fraction) and loss (nats): of held-out normal clips, without margin, mixing or smoothing.
     spectrum_accuracy: of the nearest training clip by time-mean log-mel on the same clips; None where it is not known.
@@ -30,24 +30,21 @@ def diagnose(
     chance = 1.0 / classes
     learnt = (accuracy - chance) / (1.0 - chance)
     if learnt < NEAR_CHANCE and epoch >= ENOUGH_EPOCHS and step >= ENOUGH_STEPS:
-        return (
-            f"{NOT_LEARNT}: accuracy {100 * accuracy:.1f} % after {epoch:.0f} epochs, chance "
-            f"is {100 * chance:.1f} %; its scores mean nothing yet. Look at the learning rate, the warm-up and the "
-            "margin, and at whether the classes are the right ones"
+        text = (
+            f"the network does not learn to tell the machines apart: accuracy {100 * accuracy:.1f} % after "
+            f"{epoch:.0f} epochs, chance is {100 * chance:.1f} %; its scores mean nothing yet. Look at the learning "
+            "rate, the warm-up and the margin, and at whether the classes are the right ones"
         )
+        return {"code": NO_LEARNING, "text": text}
     perfect = accuracy >= PERFECT_ACCURACY and loss <= PERFECT_LOSS
     if perfect and spectrum_accuracy is not None and spectrum_accuracy >= EASY_ACCURACY:
-        return (
+        text = (
             f"the proxy task is trivial: accuracy {100 * accuracy:.1f} % with a loss of {loss:.1g}, and the mean "
             f"spectrum alone is right on {100 * spectrum_accuracy:.1f} % of the clips. The classes are told apart by "
             "something easy, e.g. level or recording site; expect little from it"
         )
+        return {"code": TRIVIAL, "text": text}
     return None
-
-
-def tells_no_learning(warning: str) -> bool:
-    """Whether a warning of a report is the first of the two."""
-    return warning.startswith(NOT_LEARNT)
 
 
 def spectrum_accuracy(fit: Embedded, held_out: Embedded) -> float | None:

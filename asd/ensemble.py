@@ -22,7 +22,7 @@ from asd.metrics.official import LAYOUTS
 from asd.metrics.sections import Machine, decide_clips, machines_of, official_of
 from asd.metrics.summary import summarise
 from asd.metrics.thresholds import GammaConfig, PercentileConfig
-from asd.report import SCORES_FILE, console_table, is_oracle, write_report
+from asd.report import SCORES_FILE, console_table, flip_warning, is_oracle, write_report
 from asd.score_files import write_submission
 
 Method = Literal["mean", "median", "topk"]
@@ -153,14 +153,10 @@ def write_ensemble(
     return report
 
 
-def _flipped(members: Sequence[Member], runs: Mapping[str, Sequence[str]]) -> list[str]:
+def _flipped(members: Sequence[Member], runs: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """A warning for each run in use whose scores are turned around."""
     used = {name for names in runs.values() for name in names}
-    return [
-        f"{member.name}: the scores of {', '.join(member.flip)} are turned around (evaluate.flip)"
-        for member in members
-        if member.flip and member.name in used
-    ]
+    return [flip_warning(member.flip, f"{member.name}: ") for member in members if member.flip and member.name in used]
 
 
 def ensemble_runs(

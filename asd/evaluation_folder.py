@@ -86,7 +86,16 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 def read_report(folder: Path) -> dict[str, Any] | None:
     """report.json of a scored evaluation, None where there is none yet."""
     path = folder / REPORT_FILE
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    report: dict[str, Any] = json.loads(path.read_text())
+    report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
+    return report
+
+
+def _coded(warning: str | dict[str, str]) -> dict[str, str]:
+    """A warning of a report; those of format 1 were sentences."""
+    return {"code": "older", "text": warning} if isinstance(warning, str) else warning
 
 
 def open_embedded(

@@ -19,7 +19,7 @@ from asd.metrics import ClipScores, read_scores, scores_csv, summarise
 
 __all__ = ["ClipScores", "console_table", "read_scores", "scalars", "summarise", "write_report"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: warnings have codes
 SCORES_FILE, MARKDOWN_FILE, REPORT_FILE = "scores.csv", "report.md", "report.json"
 ORACLE_WARNING = "ORACLE SELECTION: the checkpoint was chosen on the test set"
 NUMBER_NOTES = (
@@ -78,6 +78,11 @@ def scorer_order(report: Report) -> list[str]:
 def is_oracle(report: Report) -> bool:
     """Whether the checkpoint was chosen on the clips that are scored."""
     return bool((report.get("selection") or {}).get("oracle", False))
+
+
+def flip_warning(classes: Sequence[str], whose: str = "") -> dict[str, str]:
+    """The warning of a report that the scores of some classes count the other way round."""
+    return {"code": "flipped", "text": f"{whose}the scores of {', '.join(classes)} are turned around (evaluate.flip)"}
 
 
 def scalars(report: Report) -> dict[str, float]:
@@ -167,7 +172,7 @@ def _caption(report: Report) -> Text:
     if report.get("unreadable_clips"):
         notes.append(f"{report['unreadable_clips']} clips could not be read and are left out")
     warning = (f"{ORACLE_WARNING}\n" if is_oracle(report) else "", "bold red")
-    proxy = ("".join(f"warning: {text}\n" for text in report.get("warnings", [])), "bold yellow")
+    proxy = ("".join(f"warning: {w['text']}\n" for w in report.get("warnings", [])), "bold yellow")
     return Text.assemble(warning, proxy, ("\n".join([*notes, *_not_scored_lines(report)]), "dim"))
 
 
@@ -202,7 +207,7 @@ def markdown(report: Report) -> str:
 
 def _warnings(report: Report) -> list[str]:
     oracle = [f"**{ORACLE_WARNING}.**"] if is_oracle(report) else []
-    return oracle + [f"**Warning: {text}.**" for text in report.get("warnings", [])]
+    return oracle + [f"**Warning: {warning['text']}.**" for warning in report.get("warnings", [])]
 
 
 def _facts(report: Report) -> str:

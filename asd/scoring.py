@@ -33,7 +33,7 @@ from asd.files import write_whole
 from asd.loggers import TensorBoardLogger
 from asd.metrics import scores_csv
 from asd.metrics.sections import decide_clips, official_of
-from asd.report import ClipScores, build_report, markdown, save_report, scalars
+from asd.report import ClipScores, build_report, flip_warning, markdown, save_report, scalars
 from asd.scorers import Embedded, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.by_clip import score_of_clips
 
@@ -150,10 +150,8 @@ def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float
     }
 
 
-def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[str]:
-    turned = (
-        [f"the scores of {', '.join(evaluation.flip)} are turned around (evaluate.flip)"] if evaluation.flip else []
-    )
+def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[dict[str, str]]:
+    turned = [flip_warning(evaluation.flip)] if evaluation.flip else []
     clean = evaluation.validation
     if clean is None or clean.accuracy is None or clean.loss is None:
         return turned
@@ -186,7 +184,7 @@ def _show(
         writer.figure(step, f"figures/{name}", figure)  # one group, which TensorBoard opens at once
     writer.text(step, "report", markdown(report))
     if report["warnings"]:
-        writer.text(step, "warning", "\n\n".join(report["warnings"]))
+        writer.text(step, "warning", "\n\n".join(warning["text"] for warning in report["warnings"]))
     _project(writer, step, clips, test)
     writer.close()
 

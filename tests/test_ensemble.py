@@ -217,7 +217,12 @@ def test_what_a_member_owes_to_the_test_clips_or_to_flips_is_said(runs, tmp_path
     write(runs, "flipped", flip=["fan/01"])
     report = ensemble(tmp_path / "out", runs.folders("a", "oracle", "flipped"))
     assert report["selection"]["oracle"]
-    assert report["warnings"] == [f"{tmp_path / 'flipped'}: the scores of fan/01 are turned around (evaluate.flip)"]
+    assert report["warnings"] == [
+        {
+            "code": "flipped",
+            "text": f"{tmp_path / 'flipped'}: the scores of fan/01 are turned around (evaluate.flip)",
+        }
+    ]
     text = (tmp_path / "out" / "report.md").read_text()
     assert "ORACLE" in text
     assert "fan/01 are turned around" in text

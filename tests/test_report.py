@@ -23,7 +23,7 @@ HEADER = {
 ORACLE = HEADER | {"selection": {"rule": "oracle", "oracle": True}}
 
 
-WARNED = HEADER | {"warnings": ["the proxy task is trivial"]}
+WARNED = HEADER | {"warnings": [{"code": "trivial_task", "text": "the proxy task is trivial"}]}
 
 
 def clips(machine_types: tuple[str, ...] = ("fan", "valve")) -> Clips:
@@ -53,7 +53,7 @@ def test_files_agree_with_each_other(tmp_path):
     report = write_report(tmp_path / "evaluation", clips(), HEADER)
     assert sorted(p.name for p in (tmp_path / "evaluation").iterdir()) == ["report.json", "report.md", "scores.csv"]
     assert json.loads((tmp_path / "evaluation/report.json").read_text()) == report
-    assert (report["format"], report["run"], report["test"]["unlabelled"]) == (1, "runs/demo", 1)
+    assert (report["format"], report["run"], report["test"]["unlabelled"]) == (2, "runs/demo", 1)
     assert build_report(read_scores(tmp_path / "evaluation/scores.csv"), HEADER) == report
     assert (tmp_path / "evaluation/report.md").read_text() == markdown(report)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.restrict import restrict
-from asd.evaluation_folder import CALIBRATION_FILE, DECISIONS_FILE, Evaluation, write_embeddings
+from asd.evaluation_folder import CALIBRATION_FILE, DECISIONS_FILE, Evaluation, read_report, write_embeddings
 from asd.metrics import read_scores
 from asd.metrics.official import SectionClips, official_numbers
 from asd.metrics.thresholds import PercentileConfig
@@ -233,7 +233,7 @@ def test_flip_turns_the_scores_of_the_named_class_round(scored):
 def test_a_flip_is_said_wherever_its_numbers_are(scored):
     said = "the scores of fan/01 are turned around (evaluate.flip)"
     report = report_of(scored("fan/01"))
-    assert report["warnings"] == [said]
+    assert report["warnings"] == [{"code": "flipped", "text": said}]
     assert report["flip"] == ["fan/01"]
     assert f"**Warning: {said}.**" in (scored("fan/01") / "report.md").read_text()
     assert f"warning: {said}" in " ".join(console_text(report).split())
@@ -262,3 +262,11 @@ def test_principal_components_keep_distances(rows):
     assert found.shape == (rows, min(16, rows))
     torch.testing.assert_close(torch.cdist(found, found), torch.cdist(flat, flat), atol=1e-6, rtol=1e-6)
     assert torch.equal(found, principal_components(flat @ turned + 3.0, 16))
+
+
+def test_the_warnings_of_an_older_report_are_read_as_they_are_now(scored, tmp_path):
+    older = report_of(scored("fan/01")) | {"format": 1, "warnings": ["the network does not learn"]}
+    (tmp_path / "report.json").write_text(json.dumps(older))
+    found = read_report(tmp_path)
+    assert found is not None
+    assert found["warnings"] == [{"code": "older", "text": "the network does not learn"}]

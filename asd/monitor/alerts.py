@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from asd.diagnosis import tells_no_learning
 from asd.monitor.status import Alert
 
 Found = dict[str, str | None]  # name of an alert → its text; None: it is not so
@@ -71,9 +70,10 @@ def _unreadable(count: int) -> str | None:
     return f"{clips} could not be read and train nothing: run python -m shards.verify on the set"
 
 
-def evaluation_rules(warnings: list[str]) -> Found:
+def evaluation_rules(warnings: Iterable[Mapping[str, str]]) -> Found:
     """What the report of an evaluation says under "warnings"."""
-    return {"no_learning": next(filter(tells_no_learning, warnings), None)}
+    texts = {warning["code"]: warning["text"] for warning in warnings}
+    return {"no_learning": texts.get("no_learning")}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Standing:
     auc: float | None = None
     pauc: float | None = None
     best_step: int | None = None
-    warnings: tuple[str, ...] = ()  # of the newest report
+    warnings: tuple[dict[str, str], ...] = ()  # of the newest report
 
 
 @dataclass(frozen=True)

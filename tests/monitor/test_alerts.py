@@ -72,7 +72,7 @@ def test_no_learning_is_what_the_report_says() -> None:
     finding = diagnose(accuracy=0.02, loss=3.7, classes=41, epoch=10, step=1000, spectrum_accuracy=0.5)
     trivial = diagnose(accuracy=1.0, loss=1e-6, classes=41, epoch=10, step=1000, spectrum_accuracy=1.0)
     assert finding is not None and trivial is not None
-    assert evaluation_rules([trivial, finding]) == {"no_learning": finding}
+    assert evaluation_rules([trivial, finding]) == {"no_learning": finding["text"]}
     assert evaluation_rules([trivial]) == {"no_learning": None}
 
 

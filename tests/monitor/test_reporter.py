@@ -199,8 +199,9 @@ def test_ranks_that_say_nothing_are_not_waited_for_for_ever(run: Run, monkeypatc
 
 def test_no_learning_comes_from_the_newest_report(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.begin()
-    finding = "the network does not learn to tell the machines apart: accuracy 2.0 %"
-    run.standing = Standing(scored_step=40, warnings=(finding,))
+    finding = "the wording is free"
+    other = {"code": "trivial_task", "text": "the network does not learn to tell the machines apart"}
+    run.standing = Standing(scored_step=40, warnings=(other, {"code": "no_learning", "text": finding}))
     run.reporter.end("finished")
     assert capsys.readouterr().out == f"alert: no_learning at step 40: {finding}\n"
     assert (run.status["state"], run.status["eta_s"]) == ("finished", 0.0)
