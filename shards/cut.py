@@ -76,6 +76,7 @@ def cut_all(recordings: Sequence[SourceClip], folder: Path, seconds: float) -> i
                     WORDS[clip.label],
                     clip.domain,
                     clip.attributes,
+                    clip.recording or clip.key,
                 )
                 table.writerow((name, *words))
                 pieces += 1

@@ -167,6 +167,7 @@ def _clips_table(shards: Sequence[PackedShard], classes: dict[tuple[str, str], i
         "label": [clip.label for clip in clips],
         "attributes": [clip.attributes for clip in clips],
         "file_name": [clip.file_name for clip in clips],
+        "recording": [clip.recording for clip in clips],
     }
     return pa.table({field.name: pa.array(columns[field.name], field.type) for field in CLIPS_SCHEMA})
 

@@ -115,6 +115,7 @@ def clip_json(item: ScannedClip, frames: int, sample_rate: int) -> bytes:
         "domain": clip.domain,
         "attributes": clip.attributes,
         "file_name": clip.file_name,
+        "recording": clip.recording,
         "sample_rate": sample_rate,
         "frames": frames,
     }

@@ -25,10 +25,11 @@ from asd.data.tars import Tars
 from asd.data.untrusted_table import read_table
 from asd.errors import UserError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
 ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache) only, whose tars come when they are needed
+READ = "format 2 or 3"
 CODECS = ("pcm16", "flac")
 SPLITS = ("train", "test")
 DOMAINS = ("", "source", "target")
@@ -55,8 +56,10 @@ CLIPS_SCHEMA = pa.schema(
         ("label", pa.int8()),  # 0 normal, 1 anomaly, -1 unknown
         ("attributes", pa.string()),
         ("file_name", pa.string()),
+        ("recording", pa.string()),  # that the clip was cut from; empty: the clip is a recording of its own
     ]
 )
+_SCHEMAS = {2: pa.schema([field for field in CLIPS_SCHEMA if field.name != "recording"]), 3: CLIPS_SCHEMA}  # by format
 
 
 class MachineClass(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -89,7 +92,7 @@ class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
 class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The content of manifest.json."""
 
-    format: Literal[2]
+    format: Literal[2, 3]  # 2: without recordings, each clip is one of its own
     name: str
     layout: str = pydantic.Field(min_length=1)  # of the recordings: dcase2020 …, mimii, table
     sample_rate: int = pydantic.Field(gt=0, le=MOST_RATE)
@@ -143,7 +146,7 @@ class Manifest:
     @cached_property
     def domain_index(self) -> np.ndarray:
         """Index into DOMAINS of every clip."""
-        return self._codes("domain", DOMAINS)
+        return self.codes("domain", DOMAINS)
 
     def strings(self, name: str, indices: np.ndarray | None = None) -> list[str]:
         """A text column, whole or at the given clips."""
@@ -152,18 +155,18 @@ class Manifest:
 
     def select(self, split: str) -> np.ndarray:
         """Indices of a split's clips that belong to a class, in the order in which they lie in the shards."""
-        return np.flatnonzero((self._codes("split", SPLITS) == SPLITS.index(split)) & (self.class_index >= 0))
+        return np.flatnonzero((self.codes("split", SPLITS) == SPLITS.index(split)) & (self.class_index >= 0))
 
     @cached_property
     def training_clips(self) -> np.ndarray:
         """Indices of all training clips, also of those that belong to no class of a restricted set."""
-        return np.flatnonzero(self._codes("split", SPLITS) == SPLITS.index("train"))
+        return np.flatnonzero(self.codes("split", SPLITS) == SPLITS.index("train"))
 
     @cached_property
     def is_flac(self) -> np.ndarray:
-        return self._codes("codec", CODECS) == CODECS.index("flac")
+        return self.codes("codec", CODECS) == CODECS.index("flac")
 
-    def _codes(self, name: str, words: Sequence[str]) -> np.ndarray:
+    def codes(self, name: str, words: Sequence[str]) -> np.ndarray:
         """A word column as indices into words."""
         column = self.table.column(name).combine_chunks()
         translate = np.array([words.index(word) for word in column.dictionary.to_pylist()], dtype=np.int32)
@@ -236,10 +239,8 @@ def parse_manifest(content: bytes, path: str) -> ManifestFile:
         where = ".".join(str(part) for part in first["loc"])
         if where == "format" and first["type"] == "literal_error":
             found = repr(first["input"])[:20]
-            raise UserError(
-                f"{path} is of format {found}, where format {FORMAT_VERSION} is read: pack the set again"
-            ) from None
-        raise UserError(f"{path} is not a manifest of format {FORMAT_VERSION}: {where}: {first['msg']}") from None
+            raise UserError(f"{path} is of format {found}, where {READ} is read: pack the set again") from None
+        raise UserError(f"{path} is not a manifest of {READ}: {where}: {first['msg']}") from None
     if fingerprint_of(file.model_dump(mode="json", exclude={"fingerprint", "notes"})) != file.fingerprint:
         raise UserError(f"{path} was changed after packing (its fingerprint differs): copy it again, or pack again")
     return file
@@ -251,9 +252,11 @@ def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
         raise UserError(f"{path} is missing: pack the set again")
     if sha256_of(path) != file.clips_sha256:
         raise UserError(f"{path} does not match {MANIFEST_FILE} (its hash differs): pack the set again")
-    table = read_table(path, CLIPS_SCHEMA)
+    table = read_table(path, _SCHEMAS[file.format])
     if table is None:
-        raise UserError(f"{path} has other columns than format {FORMAT_VERSION}: pack the set again")
+        raise UserError(f"{path} has other columns than format {file.format}: pack the set again")
+    if "recording" not in table.column_names:
+        table = table.append_column(CLIPS_SCHEMA.field("recording"), pa.array([""] * len(table)))
     return table.unify_dictionaries().combine_chunks()
 
 

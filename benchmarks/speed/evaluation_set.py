@@ -102,6 +102,7 @@ def _clips_table(classes: tuple[MachineClass, ...], per_class: int) -> pa.Table:
         "label": np.where(anomalous, LABEL_ANOMALY, LABEL_NORMAL).astype(np.int8),
         "attributes": [""] * count,
         "file_name": [f"{name}.wav" for name in names],
+        "recording": [""] * count,
     }
     return pa.table({name: pa.array(columns[name]) for name in CLIPS_SCHEMA.names}).cast(CLIPS_SCHEMA)
 

@@ -53,7 +53,7 @@ def _columns(split: str, count: int, first_shard: int) -> dict[str, np.ndarray]:
     names = [f"normal_id_{i}_{n:08d}" for i, n in zip(unit.tolist(), number.tolist(), strict=True)]
     keys = [f"{m}-{split}-{name}" for m, name in zip(machine.tolist(), names, strict=True)]
     same = {"size": WAV_BYTES, "payload_offset": HEADER_BYTES, "codec": "pcm16", "frames": RATE * CLIP_S}
-    same |= {"channels": 1, "domain": "", "split": split, "label": 0, "attributes": ""}
+    same |= {"channels": 1, "domain": "", "split": split, "label": 0, "attributes": "", "recording": ""}
     return {name: np.full(count, value) for name, value in same.items()} | {
         "key": np.array(keys),
         "shard": first_shard + place // CLIPS_A_SHARD,

@@ -29,6 +29,7 @@ class SourceClip:
     file_name: str
     domain: str = ""
     attributes: str = ""
+    recording: str = ""  # that it was cut from; empty: it is one of its own
 
     @property
     def machine_class(self) -> tuple[str, str]:

@@ -13,11 +13,11 @@ import pydantic
 
 from asd.data.manifest import DOMAINS, LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, SPLITS, MachineClass
 from asd.errors import UserError
-from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, make_key
+from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, first_few, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
 HASH_DIGITS = 12
-OPTIONAL = ("domain", "attributes")
+OPTIONAL = ("domain", "attributes", "recording")
 LABELS = {
     "normal": LABEL_NORMAL,
     "anomaly": LABEL_ANOMALY,
@@ -44,7 +44,24 @@ def read_tables(sources: Sequence[Path], choices: Choices) -> Corpus:
         if len(clips) == before:
             raise UserError(f"{source} lists no clip")
     root = os.path.commonpath([path.parent for path in clips]) if clips else ""
-    return Corpus([replace(clip, key=_key(clip, path.relative_to(root))) for path, clip in clips.items()])
+    corpus = Corpus([replace(clip, key=_key(clip, path.relative_to(root))) for path, clip in clips.items()])
+    return _say_shared(corpus)
+
+
+def _say_shared(corpus: Corpus) -> Corpus:
+    """Name the recordings that a machine both trains on and is tested by: scores of such a test say little."""
+    trained, tested = (
+        {(clip.machine_class, clip.recording) for clip in corpus.clips if clip.split == split and clip.recording}
+        for split in SPLITS
+    )
+    if shared := sorted(trained & tested):
+        names = first_few(f"{recording} of {'/'.join(machine)}" for machine, recording in shared)
+        corpus.remarks.append(
+            f"odd: {len(shared)} recordings have clips in both training and test, which makes the test easier than new "
+            f"recordings are: {names}"
+        )
+        corpus.notes["recordings_in_training_and_test"] = len(shared)
+    return corpus
 
 
 def _key(clip: SourceClip, place: Path) -> str:
@@ -95,8 +112,8 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
     if split == "train" and label != LABEL_NORMAL:
         raise UserError(f"{where}: training is on normal sounds only, the label is {row['label']!r}: put it into test")
     domain = _one_of(row, "domain", DOMAINS, where) if "domain" in row else ""
-    attributes = row.get("attributes", "")
-    return SourceClip(path, "", machine_type, machine_id, split, label, row["path"], domain, attributes)
+    attributes, recording = row.get("attributes", ""), row.get("recording", "")
+    return SourceClip(path, "", machine_type, machine_id, split, label, row["path"], domain, attributes, recording)
 
 
 def _filled(row: dict[str, str], name: str, where: str) -> str:

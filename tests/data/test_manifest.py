@@ -120,6 +120,30 @@ def test_the_fingerprint_tells_sets_apart(small_manifest, tmp_path):
     assert fingerprint() == prints[0]
 
 
+def test_a_set_of_format_2_is_read_as_it_was(broken, small_manifest):
+    replace_table(broken, pq.read_table(broken / CLIPS_FILE).drop_columns(["recording"]))
+    told = json.loads((broken / "manifest.json").read_text()) | {"format": 2}
+    told["fingerprint"] = fingerprint_of({k: v for k, v in told.items() if k not in ("fingerprint", "notes")})
+    (broken / "manifest.json").write_text(json.dumps(told))
+    old = load_manifest(broken)
+    assert old.fingerprint == told["fingerprint"]
+    assert old.table.equals(small_manifest.table)
+    assert set(old.strings("recording")) == {""}
+    edit_manifest(broken, format=3)
+    assert "was changed after packing" in refusal(broken)
+
+
+def test_the_fingerprint_covers_the_recordings(small_manifest, tmp_path):
+    file, table = small_manifest.file, small_manifest.table
+    prints = []
+    for recording in ("", "monday"):
+        position = table.schema.get_field_index("recording")
+        changed = table.set_column(position, CLIPS_SCHEMA.field("recording"), pa.array([recording] * len(table)))
+        about = (file.name, file.layout, file.sample_rate, file.classes, file.shards)
+        prints.append(write_manifest(tmp_path, *about, changed, {}).fingerprint)
+    assert prints[0] == file.fingerprint != prints[1]
+
+
 def test_class_table_is_sorted_and_derived():
     found = class_table([("pump", "02"), ("fan", "10"), ("pump", "02"), ("fan", "02")])
     assert [str(c) for c in found] == ["fan/02", "fan/10", "pump/02"]
@@ -141,21 +165,21 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 )
 def test_refuses_a_manifest_of_another_format(broken, changes, where):
     edit_manifest(broken, **changes)
-    assert f"is not a manifest of format 2: {where}:" in refusal(broken)
+    assert f"is not a manifest of format 2 or 3: {where}:" in refusal(broken)
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None])
+@pytest.mark.parametrize("version", [1, 4, "2", None])
 def test_refuses_another_version_and_says_what_to_do(broken, version):
     edit_manifest(broken, format=version)
     path = broken / "manifest.json"
-    assert refusal(broken) == f"{path} is of format {version!r}, where format 2 is read: pack the set again"
+    assert refusal(broken) == f"{path} is of format {version!r}, where format 2 or 3 is read: pack the set again"
 
 
 def test_a_set_of_format_1_is_refused_for_its_format_first(broken):
     told = json.loads((broken / "manifest.json").read_text()) | {"format": 1}
     del told["layout"]
     (broken / "manifest.json").write_text(json.dumps(told))
-    assert "is of format 1, where format 2 is read: pack the set again" in refusal(broken)
+    assert "is of format 1, where format 2 or 3 is read: pack the set again" in refusal(broken)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +206,7 @@ def test_notes_may_be_changed(broken):
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00\xff"])
 def test_refuses_what_is_not_json(broken, text):
     (broken / "manifest.json").write_text(text)
-    assert "is not a manifest of format 2" in refusal(broken)
+    assert "is not a manifest of format 2 or 3" in refusal(broken)
 
 
 def test_refuses_a_missing_table(broken):
@@ -199,7 +223,7 @@ def test_refuses_a_changed_table(broken):
 
 def test_refuses_other_columns(broken):
     replace_table(broken, pq.read_table(broken / CLIPS_FILE).drop_columns(["label"]))
-    assert "has other columns than format 2" in refusal(broken)
+    assert "has other columns than format 3" in refusal(broken)
 
 
 def test_refuses_a_missing_tar(broken):

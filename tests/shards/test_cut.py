@@ -33,11 +33,25 @@ def test_clips_are_the_recording_in_pieces(tmp_path: Path, subtype: str, kind: s
     assert cut.main(["--source", str(source), "--seconds", "1", "--out", str(tmp_path / "out")]) == 0
     clips = read_tables([tmp_path / "out" / "clips.csv"], Choices()).clips
     assert [(c.split, c.label, c.domain) for c in clips] == [("train", 0, "source")] * 3 + [("test", 1, "")]
+    assert [c.recording for c in clips] == [c.key for c in read_tables([source], Choices()).clips for _ in range(3)][:4]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*(c.path.name for c in clips), "clips.csv"])
     whole, rate = soundfile.read(tmp_path / "a.wav", dtype=kind, always_2d=True)
     pieces = [soundfile.read(clip.path, dtype=kind, always_2d=True)[0] for clip in clips[:3]]
     np.testing.assert_array_equal(np.concatenate(pieces), whole[: 3 * rate])
     assert soundfile.info(clips[0].path).subtype == subtype
+
+
+def test_clips_of_a_named_recording_keep_its_name(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(17_000), 8_000, "PCM_16")
+    (tmp_path / "recordings.csv").write_text(
+        "path,machine_type,machine_id,split,label,recording\n"
+        "a.wav,pump,1,train,normal,monday\nb.wav,pump,1,train,normal,monday\n"
+    )
+    words = ["--source", str(tmp_path / "recordings.csv"), "--seconds", "1", "--out", str(tmp_path / "out")]
+    assert cut.main(words) == 0
+    clips = read_tables([tmp_path / "out" / "clips.csv"], Choices()).clips
+    assert [c.recording for c in clips] == ["monday"] * 4
 
 
 def test_what_cannot_be_cut_leaves_nothing(tmp_path: Path) -> None:

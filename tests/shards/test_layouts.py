@@ -172,6 +172,22 @@ def test_table_needs_no_optional_columns(tmp_path, write_wav):
     assert table([tmp_path / "clips.csv"])[0].machine_class == ("fan", "00")
 
 
+def test_table_names_recordings_and_says_where_one_is_in_training_and_test(tmp_path, write_wav):
+    lines = ["path,machine_type,machine_id,split,label,recording"]
+    for number, (unit, split, recording) in enumerate(
+        [("1", "train", "mon"), ("1", "test", "mon"), ("1", "test", "tue"), ("2", "test", "mon"), ("1", "train", "")]
+    ):
+        write_wav(tmp_path / f"{number}.wav")
+        lines.append(f"{number}.wav,fan,{unit},{split},normal,{recording}")
+    (tmp_path / "clips.csv").write_text("\n".join(lines) + "\n")
+    corpus = find_clips("table", [tmp_path / "clips.csv"])
+    assert [clip.recording for clip in corpus.clips] == ["mon", "mon", "tue", "mon", ""]
+    assert corpus.notes == {"recordings_in_training_and_test": 1}
+    (remark,) = corpus.remarks
+    assert remark.startswith("odd: 1 recordings have clips in both training and test")
+    assert remark.endswith(": mon of fan/1")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -1,0 +1,28 @@
+"""Which clips are one piece of evidence: those that were cut from one recording.
+
+A clip beside another one of the same recording says nothing about a new recording. So whoever leaves something out
+(the validation split, the scores that thresholds and ensembles go by) leaves whole recordings out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asd.data.manifest import SPLITS, Manifest
+
+
+def recording_of(manifest: Manifest) -> np.ndarray:
+    """(clips,) int64: the first clip that a class has of the same recording in the same split.
+
+    A clip that is a recording of its own has its own index.
+    """
+    clips = np.arange(len(manifest))
+    names = manifest.table.column("recording").combine_chunks().dictionary_encode()
+    words, name = names.dictionary.to_pylist(), names.indices.to_numpy().astype(np.int64)
+    if words in ([], [""]):
+        return clips
+    split = manifest.codes("split", SPLITS)
+    group = (manifest.class_index.astype(np.int64) * len(SPLITS) + split) * len(words) + name
+    _, first, member = np.unique(group, return_index=True, return_inverse=True)
+    nameless = np.array([word == "" for word in words])[name]
+    return np.where(nameless, clips, first[member])
