@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,12 @@ import pytest
 from asd.data.manifest import Manifest, load_manifest
 from shards import pack
 from shards.synth import __main__ as synth
+from tests.awake import sitecustomize
 from tests.sets import make_domain_set, make_set
+
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(sitecustomize.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from asd import background
 from asd.background import BackgroundScoring
 from asd.run_folder import RunFolder
+from tests.patience import PATIENCE_S
 
 AGAIN, FAILED = "warning: scoring step 3 was killed by SIGKILL: once more", "warning: scoring step 3 failed"
 
@@ -36,9 +38,18 @@ def test_a_killed_scoring_process_gets_another_try(
     monkeypatch.setattr(background, "_last_line", lambda log: "no output")
     scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path)
     scoring.submit(3)
-    assert scoring.done_within(60)
+    assert scoring.done_within(PATIENCE_S)
     scoring.stop()
     out, err = capsys.readouterr()
     assert ("step 3 scored in " in out) == said
     assert [line.partition(": no output")[0] for line in err.splitlines()] == warned
     assert next(left, None) is None
+
+
+def test_scoring_takes_only_what_training_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen at the system's own calls: processes of the tests are kept from giving way (tests/awake)."""
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "setpriority", lambda *words: asked.append(words))
+    monkeypatch.setattr(os, "sched_setscheduler", lambda pid, policy, _: asked.append((pid, policy)))
+    background._yield_to_training(123)
+    assert asked == [(os.PRIO_PROCESS, 123, 19), (123, os.SCHED_IDLE)]

@@ -21,7 +21,8 @@ from asd.frontends import WindowsConfig
 from asd.scorers import Embedded
 from asd.tasks import Task
 from tests.data.tars import sounds_of
-from tests.system.launch import ON_CPU, ONE_THREAD, TIMEOUT_S, _rank_variables, _server, free_port
+from tests.patience import PATIENCE_S
+from tests.system.launch import ON_CPU, ONE_THREAD, _rank_variables, _server, free_port
 from tests.tasks.parts import task_of
 
 WINDOWS = WindowsConfig(frames=8, hop=6)
@@ -193,7 +194,7 @@ def on_two_ranks(jobs: list[tuple[Any, ...]], target: Path) -> list[Any]:
         ranks.append(_server.Process(target=_be_rank, args=(variables, jobs, str(target))))
         ranks[-1].start()
     for process in ranks:
-        process.join(TIMEOUT_S)
+        process.join(PATIENCE_S)
         process.kill()
     assert [process.exitcode for process in ranks] == [0, 0]
     return torch.load(target, weights_only=False)

@@ -71,4 +71,4 @@ def test_nothing_has_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_it_costs_no_import_of_torch() -> None:
     """It runs once a minute, and has 10 s."""
     words = "import sys; import asd.health; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", words], cwd=Path(__file__).parents[1], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", words], cwd=Path(__file__).parents[1]).returncode == 0

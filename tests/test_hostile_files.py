@@ -70,7 +70,6 @@ def command(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
         env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},  # else address space by the number of cores
         check=False,
     )

@@ -72,7 +72,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict
     command = [sys.executable, "-c", WORKER]
     workers = [subprocess.Popen([*command, str(rank), str(folder)], cwd=ROOT) for rank in range(2)]
     try:
-        assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+        assert [worker.wait() for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             worker.kill()

@@ -53,10 +53,3 @@ def failure(manifest: Manifest, name: str = TAR) -> str:
         fetch(manifest, name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)

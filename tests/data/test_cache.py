@@ -20,8 +20,9 @@ from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from asd.data.reader import Reader
 from asd.errors import UserError
-from tests.data.cached import TAR, failure, fetch, same_as, tars, wait_until
+from tests.data.cached import TAR, failure, fetch, same_as, tars
 from tests.data.site import Site
+from tests.patience import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.usefixtures("quick")
 _fork = multiprocessing.get_context("forkserver")
@@ -51,7 +52,7 @@ def test_the_order_of_the_plan_is_the_order_of_fetching(site, opened, monkeypatc
     plan = make_plan([Stream("all", train, 8)], seed=3, run_length=8)
     requests = training_requests(manifest, plan, 16_000, 0, 2, 0, 2)
     next(requests)  # nobody reads; all of it comes in the background, at last what training does not need
-    wait_until(lambda: {name for name, _ in site.asked} >= set(site.tars))
+    wait_for(lambda: {name for name, _ in site.asked} >= set(site.tars))
     order = np.concatenate([step[:4] for step in plan.epoch(0)["all"][2:]])
     needed = [manifest.file.shards[i].file for i in dict.fromkeys(manifest.column("shard")[order].tolist())]
     others = [name for name in site.tars if name not in needed]
@@ -71,10 +72,10 @@ def test_reading_begins_before_all_is_here(site, opened, monkeypatch, small_set,
     for name in site.tars[1:]:
         site.files[name].stall_after = None
     site.released.set()
-    wait_until(lambda: all((manifest.root / name).exists() for name in site.tars))
+    wait_for(lambda: all((manifest.root / name).exists() for name in site.tars))
     said: list[str] = []
     count = len(site.tars)
-    wait_until(lambda: said.append(capsys.readouterr().err) or f"shards: {count} of {count} fetched, " in "".join(said))
+    wait_for(lambda: said.append(capsys.readouterr().err) or f"shards: {count} of {count} fetched, " in "".join(said))
     assert f"fetching {count} of {count} shards from {site.url} into {manifest.root}" in said[0]
     reader.close()
 
@@ -174,12 +175,12 @@ def in_processes(count: int, *arguments: str) -> list[multiprocessing.process.Ba
 def test_processes_that_want_the_same_at_once_fetch_it_once(site, tmp_path, small_set):
     site.files[TAR].stall_after = 1000  # until all of them wait for it
     processes = in_processes(3, site.url, str(tmp_path), TAR)
-    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 3 and list(tmp_path.glob(f"*/{TAR}.*.part")))
+    wait_for(lambda: len(list(tmp_path.glob("ready-*"))) == 3 and list(tmp_path.glob(f"*/{TAR}.*.part")))
     time.sleep(0.2)
     site.files[TAR].stall_after = None
     site.released.set()  # that answer ends here, and is continued
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_S)
     assert [process.exitcode for process in processes] == [0] * 3
     assert site.ranges(TAR) == [None, "bytes=1000-"]
     assert site.times("manifest.json") == site.times("clips.parquet") == 1
@@ -188,7 +189,7 @@ def test_processes_that_want_the_same_at_once_fetch_it_once(site, tmp_path, smal
 def test_what_a_killed_process_began_goes_on_in_another(site, tmp_path, small_set, opened):
     site.files[TAR].stall_after = 50_000
     (process,) = in_processes(1, site.url, str(tmp_path / "cache"), TAR)
-    wait_until(lambda: any(path.stat().st_size == 50_000 for path in tmp_path.glob(f"cache/*/{TAR}.*.part")))
+    wait_for(lambda: any(path.stat().st_size == 50_000 for path in tmp_path.glob(f"cache/*/{TAR}.*.part")))
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     site.files[TAR].stall_after = None
@@ -203,7 +204,7 @@ def test_who_waited_for_another_in_vain_does_not_try_as_long_again(site, opened)
     threads = [threading.Thread(target=lambda m=m: failures.append(failure(m))) for m in manifests]
     for thread in threads:
         thread.start()
-    wait_until(lambda: site.times(TAR))
+    wait_for(lambda: site.times(TAR))
     time.sleep(0.1)
     site.files[TAR].statuses = [404] * 5
     site.files[TAR].stall_after = None

@@ -16,7 +16,8 @@ from asd.data import download
 from asd.data.cache import GIB
 from asd.data.cache_files import make_room, open_shared, part_path, writing
 from asd.errors import UserError
-from tests.data.cached import failure, fetch, number_of, same_as, tars, wait_until
+from tests.data.cached import failure, fetch, number_of, same_as, tars
+from tests.patience import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -132,8 +133,8 @@ def test_the_end_of_a_run_does_not_wait_for_a_tar(site, opened):
     problems: list[str] = []
     reading = threading.Thread(target=lambda: problems.append(failure(manifest)))
     reading.start()
-    wait_until(lambda: len(site.asked) > 2)  # the reader waits for its tar
+    wait_for(lambda: len(site.asked) > 2)  # the reader waits for its tar
     tars(manifest).expect(np.arange(len(manifest)))
     tars(manifest).close()
-    reading.join(60)
+    reading.join(PATIENCE_S)
     assert "the run ends before it came" in problems[0]

@@ -18,7 +18,8 @@ import pytest
 from asd.data import download
 from asd.data.cache import open_cached
 from asd.errors import UserError
-from tests.data.cached import TAR, failure, fetch, same_as, wait_until
+from tests.data.cached import TAR, failure, fetch, same_as
+from tests.patience import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -55,7 +56,7 @@ class Nginx:
         )
         command = ["nginx", "-c", f"{self.folder}/nginx.conf", "-e", f"{self.folder}/error.log"]
         self._process = subprocess.Popen(command)
-        wait_until((self.folder / "pid").exists)
+        wait_for((self.folder / "pid").exists)
         time.sleep(0.05)
 
     def stop(self) -> None:
@@ -84,10 +85,10 @@ def test_nginx_is_killed_while_it_answers_and_comes_back(nginx, opened, small_se
     download.FIRST_WAIT_S = download.LONGEST_WAIT_S = 0.3
     fetching = threading.Thread(target=fetch, args=(manifest,))
     fetching.start()
-    wait_until(lambda: any(path.stat().st_size > 20_000 for path in manifest.root.glob(parts)))
+    wait_for(lambda: any(path.stat().st_size > 20_000 for path in manifest.root.glob(parts)))
     nginx.stop()
     nginx.start()
-    fetching.join(20)
+    fetching.join(PATIENCE_S)
     assert (manifest.root / TAR).read_bytes() == (small_set / TAR).read_bytes()
     assert nginx.asked(TAR)[-1] == 206
 

@@ -21,6 +21,7 @@ from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan, rank_slice
 from asd.stop import StopSignal
 from tests.data.tars import open_files, row_of, sounds_of
+from tests.patience import PATIENCE_S
 
 CPU = torch.device("cpu")
 CROP = 6_000
@@ -241,6 +242,6 @@ def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
         assert not batch.waveform.any()
     closing = threading.Thread(target=loader.close)
     closing.start()
-    closing.join(20)
+    closing.join(PATIENCE_S)
     assert not closing.is_alive()
     assert not site.released.is_set()

@@ -17,7 +17,7 @@ from asd.data.loader import Loader, training_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Plan, Stream, Windows, make_plan
 from asd.data.room import window_advice, windows_of
-from tests.data.cached import wait_until
+from tests.patience import wait_for
 from tests.data.site import Site, serve
 
 SHARDS, CLIPS, WINDOW = 40, 50, 400  # shards, clips of each, clips of a window: eight shards
@@ -234,11 +234,11 @@ def test_the_first_batch_needs_the_tars_of_one_window_alone(served, opened):
     loader = Loader(manifest, torch.device("cpu"), threads=1, prefetch=2)
     batches = loader.stream(training_requests(manifest, plan, 4000, 0, 0, 0, 1))
     assert all(batch.valid.all() for batch in islice(batches, 3))  # and those that are read ahead
-    wait_until(lambda: {path.name for path in manifest.root.glob("*.tar")} == within)
+    wait_for(lambda: {path.name for path in manifest.root.glob("*.tar")} == within)
     for name in others:
         served.files[name].stall_after = None
     served.released.set()
-    wait_until(lambda: len(list(manifest.root.glob("*.tar"))) == len(served.tars))
+    wait_for(lambda: len(list(manifest.root.glob("*.tar"))) == len(served.tars))
     loader.close()
 
 

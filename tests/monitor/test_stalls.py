@@ -12,6 +12,7 @@ import pytest
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles, blame, stacks_of_all_threads
 from asd.monitor.watchdog import FIRST_STEP, Watchdog
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +85,7 @@ def test_stacks_of_other_threads() -> None:
     end = threading.Event()
 
     def wait_here() -> None:
-        end.wait(60)
+        end.wait(PATIENCE_S)
 
     thread = threading.Thread(target=wait_here)
     thread.start()
@@ -208,7 +209,7 @@ never_gives_it_back()
 
 def test_stacks_come_even_where_no_thread_can_run(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDS_THE_LOCK, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "in never_gives_it_back" in done.stderr
     assert done.stderr.startswith("Timeout (0:00:00.5")

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tests.patience import PATIENCE_S
+
 
 @dataclass
 class Stored:
@@ -164,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         limit = stored.drops.pop(0) if stored.drops else len(body)
         if stored.stall_after is not None:
             self.wfile.write(body[: stored.stall_after])
-            self.site.released.wait(60)
+            self.site.released.wait(PATIENCE_S)
             limit = 0
             body = b""
         self.wfile.write(body[:limit])

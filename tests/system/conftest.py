@@ -27,7 +27,7 @@ def finished_run(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     place = tmp_path_factory.mktemp("finished")
     words = train_words(small_set, place / "run", "backbone.norm=batch")
     with torchrun(place / "log", words) as agent:
-        code = agent.wait(timeout=120)
+        code = agent.wait()
     output = (place / "log").read_text()
     assert code == 0, output
     return FinishedRun(place / "run", output)

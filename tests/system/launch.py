@@ -20,9 +20,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
-TIMEOUT_S = 90.0
 # Also on machines with GPUs.
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 # A single rank takes every core, and its threads wait for each other for seconds where other processes hold a core.
@@ -77,9 +78,9 @@ class Job:
             if process.is_alive():
                 os.kill(process.pid or 0, number)
 
-    def wait(self, timeout_s: float = TIMEOUT_S) -> Done:
+    def wait(self) -> Done:
         """Until all ranks have ended; a rank that hangs is killed and fails the test."""
-        end = time.monotonic() + timeout_s
+        end = time.monotonic() + PATIENCE_S
         for process in self.ranks:
             process.join(max(0.0, end - time.monotonic()))
         hanging = [rank for rank, process in enumerate(self.ranks) if process.is_alive()]
@@ -178,15 +179,6 @@ def children(pid: int) -> list[int]:
 def kill(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, 9)
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> Any:
-    """The condition's value once it is true."""
-    end = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return value
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

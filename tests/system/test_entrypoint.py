@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.launch import ROOT, children, losses, records, wait_for
+from tests.patience import wait_for
+from tests.system.launch import ROOT, children, losses, records
 from tests.system.launching import command, descendants, endless, entrypoint, workers
 
 SCRIPTS = sorted(path for end in ("*.sh", "*.sbatch") for path in (ROOT / "docker").glob(end))
@@ -23,12 +24,12 @@ def test_stopped_resumed_and_finished(small_set: Path, tmp_path: Path) -> None:
         wait_for(lambda: len(records(folder)) >= 3)
         for pid in [*descendants(started.pid), started.pid]:
             os.kill(pid, signal.SIGTERM)
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 0, log.read_text()
     stopped = max(losses(folder))
     assert f"stopped by SIGTERM at step {stopped}, saved" in log.read_text()
     with entrypoint(log, endless(small_set, folder, f"train.steps={stopped + 2}"), RANKS="2") as started:
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 0, log.read_text()
     assert f"resuming from step {stopped}\n" in log.read_text()
     assert f"finished at step {stopped + 2}" in log.read_text()
@@ -39,7 +40,7 @@ def test_stopped_while_its_ranks_are_starting(small_set: Path, tmp_path: Path) -
     with entrypoint(log, endless(small_set, folder), RANKS="2") as started:
         wait_for(lambda: len(workers(started.pid)) == 2)
         started.send_signal(signal.SIGTERM)
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 0, log.read_text()
     assert "stopped by SIGTERM at step 1, saved" in log.read_text()
 
@@ -50,7 +51,7 @@ def test_stopped_before_there_are_ranks(small_set: Path, tmp_path: Path, program
         wait_for(lambda: [pid for pid in children(started.pid) if program in command(pid)])
         for pid in [*children(started.pid), started.pid]:
             os.kill(pid, signal.SIGTERM)
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 0, (tmp_path / "log").read_text()
     assert not (tmp_path / "run").exists()
 
@@ -61,7 +62,7 @@ def test_a_cluster_is_told_that_a_stopped_run_is_not_finished(small_set: Path, t
     with entrypoint(log, endless(small_set, folder), RANKS="2", STOPPED_EXIT_CODE="143") as started:
         wait_for(lambda: len(records(folder)) >= 1)
         os.kill(workers(started.pid)[1], signal.SIGTERM)
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 143, log.read_text()
     assert "stopped by another rank at step" in log.read_text()
 
@@ -73,7 +74,7 @@ def test_ranks_that_do_not_save_in_time_are_killed(small_set: Path, tmp_path: Pa
         hanging = workers(started.pid)
         os.kill(hanging[0], signal.SIGSTOP)
         started.send_signal(signal.SIGTERM)
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 1, log.read_text()
     assert "ranks did not save within SHUTDOWN_TIMEOUT=2 seconds" in log.read_text()
     wait_for(lambda: not command(hanging[0]))
@@ -82,7 +83,7 @@ def test_ranks_that_do_not_save_in_time_are_killed(small_set: Path, tmp_path: Pa
 def test_a_mistake_ends_before_torchrun(small_set: Path, tmp_path: Path) -> None:
     """A global batch of 16 does not divide over 2 nodes of 3 ranks, which none of them would know alone."""
     with entrypoint(tmp_path / "log", endless(small_set, tmp_path / "run"), RANKS="3", NNODES="1:2") as started:
-        code = started.wait(timeout=60)
+        code = started.wait()
     said = (tmp_path / "log").read_text()
     assert code == 2, said
     assert said.startswith("error: ")
@@ -91,7 +92,7 @@ def test_a_mistake_ends_before_torchrun(small_set: Path, tmp_path: Path) -> None
 
 def test_other_programs(tmp_path: Path) -> None:
     with entrypoint(tmp_path / "log", ["python", "-c", "import sys; sys.exit(7)"]) as started:
-        assert started.wait(timeout=60) == 7
+        assert started.wait() == 7
 
 
 def test_a_watcher_is_told_to_stop(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_watcher_is_told_to_stop(tmp_path: Path) -> None:
     with entrypoint(log, words) as started:
         wait_for(lambda: "waiting for" in log.read_text())
         started.send_signal(signal.SIGTERM)
-        code = started.wait(timeout=60)
+        code = started.wait()
     assert code == 0, log.read_text()
     assert log.read_text().endswith("stopped by SIGTERM\n")
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from asd import checkpoint
+from tests.patience import wait_for
 from tests.system.hooks import slow_saves
-from tests.system.launch import Job, children, kill, losses, records, torchrun, wait_for
+from tests.system.launch import Job, children, kill, losses, records, torchrun
 from tests.system.resumable import STEPS, last_weights, train, words
 
 ROUNDS = int(os.environ.get("ASD_SOAK_ROUNDS", "6"))
@@ -34,7 +35,7 @@ def test_torchrun_brings_a_killed_rank_back(
     with torchrun(tmp_path / "log", words(small_set, folder, "evaluate.every_epochs=6"), restarts=3) as agent:
         wait_for(lambda: len(records(folder)) >= moment)
         kill(dice.choice(children(agent.pid)[:2]))
-        code = agent.wait(timeout=120)
+        code = agent.wait()
     said = (tmp_path / "log").read_text()
     assert code == 0, said
     assert "resuming from step " in said
@@ -101,7 +102,7 @@ def test_scoring_ends_with_a_killed_run(small_set: Path, tmp_path: Path) -> None
     job = Job(tmp_path / "log", words(small_set, folder, "train.epochs=1"), ranks=1)
     (scoring,) = wait_for(lambda: [pid for pid in children(job.pids[0]) if b"asd.scoring" in command(pid)])
     job.kill()
-    wait_for(lambda: not command(scoring), timeout_s=20)
+    wait_for(lambda: not command(scoring))
 
 
 def command(pid: int) -> bytes:

@@ -12,6 +12,7 @@ import torch
 
 from asd import checkpoint
 from asd.checkpoint import CheckpointConfig, Payload
+from tests.patience import PATIENCE_S
 
 _server = multiprocessing.get_context("forkserver")
 OPERATIONS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir")
@@ -48,7 +49,7 @@ def test_death_at_every_operation(tmp_path: Path) -> None:
             checkpoint.save(root, step, payload(step))
         process = _server.Process(target=save_and_die, args=(root, 3, last))
         process.start()
-        process.join(30)
+        process.join(PATIENCE_S)
         code = process.exitcode
         steps = checkpoint.complete_steps(root)
         assert steps in ([1, 2], [1, 2, 3], [2, 3]), last

@@ -90,5 +90,5 @@ with start_ranks("bf16", 60) as ranks:
 def test_bfloat16_convolves_narrow_maps_rightly() -> None:
     """Clips of a second end in maps two columns wide, which AMX tiles got wrong 10 times in 10 (torch 2.13)."""
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", NARROW_MAPS], cwd=root, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", NARROW_MAPS], cwd=root, check=False)
     assert done.returncode == 0

@@ -16,7 +16,7 @@ from tests.system.launch import ROOT
 
 def report(*words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "eval.py", "report", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True)
 
 
 def test_a_submission_is_reported_without_torch(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.patience import wait_for
 from tests.system.conftest import FinishedRun
-from tests.system.launch import free_port, records, wait_for
+from tests.system.launch import free_port, records
 
 
 def events(folder: Path) -> EventAccumulator:
@@ -79,7 +80,7 @@ def server(finished_run: FinishedRun) -> Iterator[str]:
 
 
 def test_server(server: str) -> None:
-    tags = wait_for(lambda: ask(f"{server}/scalars/tags"), timeout_s=60)
+    tags = wait_for(lambda: ask(f"{server}/scalars/tags"))
     assert "train/loss" in tags["train"]
     assert "auc/softmax/fan" in tags["eval"]
     points = ask(f"{server}/scalars/scalars?run=train&tag=train%2Floss")
@@ -87,7 +88,7 @@ def test_server(server: str) -> None:
 
 
 def test_projector(server: str) -> None:
-    assert "eval" in wait_for(lambda: ask(f"{server}/projector/runs"), timeout_s=60)
+    assert "eval" in wait_for(lambda: ask(f"{server}/projector/runs"))
     (shown,) = ask(f"{server}/projector/info?run=eval")["embeddings"]
     assert shown["tensorName"] == "test:00010"
     assert shown["tensorShape"][0] == 32

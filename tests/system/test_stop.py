@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import wait_for
 from tests.system.hooks import no_scoring
-from tests.system.launch import Job, children, losses, records, torchrun, wait_for
+from tests.system.launch import Job, children, losses, records, torchrun
 from tests.system.resumable import STEPS, last_weights, train, words
 
 ROUNDS = int(os.environ.get("ASD_SOAK_ROUNDS", "2"))
@@ -62,7 +63,7 @@ def test_torchrun_ends_with_zero_when_its_workers_are_stopped(small_set: Path, t
         wait_for(lambda: len(records(folder)) >= 3)
         for worker in children(agent.pid):
             os.kill(worker, signal.SIGTERM)
-        code = agent.wait(timeout=60)
+        code = agent.wait()
     said = (tmp_path / "log").read_text()
     assert code == 0, said
     assert f"stopped by SIGTERM at step {max(losses(folder))}, saved; the same command goes on" in said

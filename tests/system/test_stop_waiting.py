@@ -17,8 +17,9 @@ from asd.data.plan import rank_slice
 from asd.stop import WORD
 from asd.system import open_data
 from tests.data.site import Site, serve
+from tests.patience import wait_for
 from tests.system.hooks import no_scoring
-from tests.system.launch import TINY, Job, losses, succeed, train_words, wait_for
+from tests.system.launch import TINY, Job, losses, succeed, train_words
 
 LOCAL = {"NO_PROXY": "127.0.0.1"}
 STEPS = 14

@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 from asd.loggers import TensorBoardLogger
+from tests.patience import wait_for
 from tests.system.browser import CHROMIUM, Page, browser
 from tests.system.conftest import FinishedRun
-from tests.system.launch import free_port, wait_for
+from tests.system.launch import free_port
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
 ALERT = "alert: data_wait at step 6: the slowest rank waits for data 40 % of the time"
@@ -65,7 +66,7 @@ def board(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -
     writer.close()
     (place / "screenshots").mkdir()
     with serve(place / "logs") as address, browser(place / "profile") as page:
-        wait_for(lambda: has_begun(address), timeout_s=60)
+        wait_for(lambda: has_begun(address))
         yield Board(address, page, place / "screenshots")
 
 

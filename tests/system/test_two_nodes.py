@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from asd import checkpoint
-from tests.system.launch import losses, records, wait_for
+from tests.patience import wait_for
+from tests.system.launch import losses, records
 from tests.system.launching import endless, entrypoint, kill_tree
 
 # Seconds; torch's own defaults wait minutes for a node that is gone.

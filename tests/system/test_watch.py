@@ -27,9 +27,10 @@ from asd.offline import Embedder, load_run
 from asd.run_folder import RunFolder, WatchLock
 from asd.stop import AskedToStop
 from tests.data.site import Site, serve
+from tests.patience import wait_for
 from tests.system.hooks import no_scoring
 from tests.system.inline import score_inline
-from tests.system.launch import TINY, Done, Job, run, succeed, train_words, wait_for
+from tests.system.launch import TINY, Done, Job, run, succeed, train_words
 
 DUE = [5, 10]
 WORDS = ["evaluate.every_epochs=1", "evaluate.scorers=[{name: centroid}, {name: untrained_knn}]"]
@@ -118,7 +119,7 @@ def watched(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     torn.mkdir(parents=True, exist_ok=True)
     if not (torn / "evaluation.json").exists():  # as a kill within the embedding may leave it
         (torn / "embeddings.safetensors").write_bytes(b"torn")
-    return folder, watcher(place / "second", folder).wait(timeout_s=240)  # scoring takes what time others leave
+    return folder, watcher(place / "second", folder).wait()
 
 
 def test_a_killed_watchers_work_is_done_by_the_next_one(watched: tuple[Path, Done], by_itself: Path) -> None:
@@ -316,7 +317,7 @@ def test_stopped_in_the_middle(left: Path, tmp_path: Path, number: signal.Signal
     job = watcher(tmp_path / "log", left, prepare=hang_after_the_first)
     wait_for(lambda: list(left.glob("evaluations/*/scoring.log")))
     job.signal(number)
-    done = job.wait(timeout_s=30)
+    done = job.wait()
     assert done.codes == [0], done
     assert re.search(rf"^stopped by {number.name}, [12] to be scored \(.*10\)\n\Z", done.out[0], re.MULTILINE)
     assert not done.err[0]
@@ -345,7 +346,7 @@ def test_stopped_while_there_is_no_run(tmp_path: Path) -> None:
     job = watcher(tmp_path / "log", tmp_path / "run")
     wait_for(lambda: "waiting for" in said(tmp_path / "log"))
     job.signal(signal.SIGTERM)
-    done = job.wait(timeout_s=30)
+    done = job.wait()
     assert done.codes == [0]
     assert done.out[0].endswith("stopped by SIGTERM\n")
     assert not (tmp_path / "run").exists()

@@ -13,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asd import health
+from tests.patience import wait_for
 from tests.system.conftest import FinishedRun
 from tests.system.hooks import GO, hang_in_the_loader, impatient, nan_from_then_on
-from tests.system.launch import Job, records, run, train_words, wait_for
+from tests.system.launch import Job, records, run, train_words
 
 IMPATIENT = ["train.stall_s=3", "evaluate.every_epochs=100"]
 
