@@ -113,5 +113,5 @@ def _scoring_environment() -> dict[str, str]:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
+    lines = log.read_text(errors="replace", encoding="utf-8").strip().splitlines()
     return f"{lines[-1] if lines else 'no output'} (see {log})"

@@ -87,12 +87,14 @@ def _write_files(folder: Path, payload: Payload) -> None:
         torch.save(payload.optimizer, folder / "optimizer.pt")
         if payload.scaler is not None:
             torch.save(payload.scaler, folder / "scaler.pt")
-    (folder / "state.json").write_text(json.dumps(payload.state, indent=1))
-    (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1))
-    (folder / "config.yaml").write_text(payload.config_yaml)
-    (folder / SUMS).write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())))
+    (folder / "state.json").write_text(json.dumps(payload.state, indent=1), encoding="utf-8")
+    (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1), encoding="utf-8")
+    (folder / "config.yaml").write_text(payload.config_yaml, encoding="utf-8")
+    (folder / SUMS).write_text(
+        "".join(f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())), encoding="utf-8"
+    )
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    (folder / COMPLETE).write_text(json.dumps(sizes, indent=1))
+    (folder / COMPLETE).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
     for path in folder.iterdir():
         _sync(path)
     _sync(folder)
@@ -163,7 +165,7 @@ def _read_table(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply") from None
     if not isinstance(found, dict):
@@ -185,7 +187,7 @@ def load(folder: Path, device: torch.device) -> Payload:
             scaler=_load_plain(scaler, torch.device("cpu")) if scaler.exists() else None,
             state=_read_table(folder / "state.json"),
             meta=_read_meta(folder / "meta.json"),
-            config_yaml=(folder / "config.yaml").read_text(),
+            config_yaml=(folder / "config.yaml").read_text(encoding="utf-8"),
         )
 
 
@@ -225,7 +227,7 @@ def _one_refusal(folder: Path) -> Iterator[None]:
 def _check_sums(folder: Path) -> None:
     """Raises ValueError for a file that is not what was saved; checkpoints from before there were sums have none."""
     sums = folder / SUMS
-    for line in sums.read_text().splitlines() if sums.is_file() else ():
+    for line in sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else ():
         digest, _, name = line.partition("  ")
         if not _is_plain(folder, name) or _sha256(folder / name) != digest:
             raise ValueError(f"{name} is not what was saved: its sha256 differs")

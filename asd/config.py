@@ -230,7 +230,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         hint = f"; did you mean {path.parent / beside[0]}?" if beside else ""
         raise UserError(f"{path} does not exist{hint}")
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except NOT_YAML as error:
         raise UserError(f"{path} is not yaml: {error}") from None
     if not isinstance(tree, dict):

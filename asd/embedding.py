@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
@@ -21,6 +19,7 @@ from asd.scorers.embedded import mean_by
 from asd.scorers.residuals import ResidualMoments, group_of
 from asd.stop import StoppedError
 from asd.tasks import Embedding
+from asd.terminal import open_console
 
 Average = Literal["scores", "embeddings"]
 
@@ -65,7 +64,7 @@ def embed_clips(
     task.eval()
     parts: list[tuple[Tensor, ...]] = []
     stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
-    console = Console(file=sys.stderr)
+    console = open_console(stderr=True)
     residuals = Residuals(ranks, len(loader.manifest.classes), fit_clips)
 
     def own_share() -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich.console import Console
 
 from asd.errors import UserError
 from asd.evaluation_folder import CALIBRATION_FILE, read_report
@@ -24,6 +23,7 @@ from asd.metrics.summary import summarise
 from asd.metrics.thresholds import GammaConfig, PercentileConfig
 from asd.report import SCORES_FILE, console_table, flip_warning, is_oracle, write_report
 from asd.score_files import write_submission
+from asd.terminal import open_console
 
 Method = Literal["mean", "median", "topk"]
 NAME = "ensemble"
@@ -169,6 +169,6 @@ def ensemble_runs(
     if len(layouts := {member.layout for member in members}) > 1:
         raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
     report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
-    Console().print(console_table(report))
+    open_console().print(console_table(report))
     print(json.dumps(report["ensemble"]["runs"]))
     print(f"{out / 'report.md'}, report.json, scores.csv")

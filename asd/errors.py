@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -18,13 +19,14 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, every_rank: bool = True) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
         self.every_rank = every_rank
 
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Run a command line's main and exit; a `UserError` or a failed file operation becomes one line and exit code 2."""
     threading.excepthook = _thread_failed
+    _show_all_characters()
     one_of_many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     try:
         code = _exit_code(main)
@@ -52,9 +54,26 @@ def _exit_code(main: Callable[[], int | None]) -> int:
         if error.errno is None:
             raise
         return _complain(describe_os_error(error), every_rank=False)
+    except UnicodeEncodeError as error:
+        return _complain(_describe_unwritable(error), every_rank=False)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _show_all_characters() -> None:
+    """What the terminal's encoding has no character for is shown as its number, whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _describe_unwritable(error: UnicodeEncodeError) -> str:
+    """One line for a name that is no text, or no file name in the encoding of the locale."""
+    name = error.object[: error.start][-40:] + error.object[error.start :][:40]
+    if error.encoding.replace("_", "-") == "utf-8":
+        return f"{name}: this name is not UTF-8: give it another one"
+    return f"{name}: the locale's encoding, {error.encoding}, has no such character: set PYTHONUTF8=1"
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
@@ -69,7 +88,12 @@ def describe_os_error(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
+def printable(text: str) -> str:
+    """The text with what would drive a terminal, or is no text, as `\x1b` and the like."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def _complain(message: str, every_rank: bool) -> int:
     if os.environ.get("RANK", "0") == "0" or not every_rank:
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     return EXIT_USER_ERROR

@@ -88,7 +88,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     path = folder / REPORT_FILE
     if not path.exists():
         return None
-    report: dict[str, Any] = json.loads(path.read_text())
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
     return report
 

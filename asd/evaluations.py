@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from asd.evaluation_folder import EVALUATION_FILE, read_evaluation, read_report
 from asd.report import REPORT_FILE, console_table, percent
 from asd.run_folder import RunFolder
+from asd.terminal import open_console
 
 Selection = Literal["clean", "oracle", "last"]
 
@@ -82,7 +81,7 @@ def show_best(folder: RunFolder, rule: Selection) -> None:
     report = read_report(folder.evaluation(best)) if best is not None else None
     if best is None or report is None:
         return
-    Console().print(console_table(report))
+    open_console().print(console_table(report))
     print(f"best checkpoint by the {rule} rule: {folder.evaluation(best) / 'report.md'}", flush=True)
     _say_other_choice(folder, best, "oracle" if rule == "clean" else "clean")
 

@@ -144,7 +144,7 @@ class Evaluator:
 def _origin(manifest: Manifest) -> str:
     """The folder of a set; of a cached one the address that it came from, without passwords."""
     origin = manifest.root / ORIGIN_FILE
-    return origin.read_text().strip() if origin.is_file() else str(manifest.root.resolve())
+    return origin.read_text(encoding="utf-8").strip() if origin.is_file() else str(manifest.root.resolve())
 
 
 def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:

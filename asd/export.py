@@ -111,7 +111,7 @@ def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluat
 
 
 def _provenance(run: Run, step: int, evaluation: Evaluation, manifest: Manifest) -> Provenance:
-    meta = json.loads((checkpoint.step_path(run.folder.checkpoints, step) / "meta.json").read_text())
+    meta = json.loads((checkpoint.step_path(run.folder.checkpoints, step) / "meta.json").read_text(encoding="utf-8"))
     return Provenance(
         run=evaluation.run,
         step=step,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+
+from asd.terminal import open_console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a third of a second that a run without figures does not wait for
@@ -38,7 +38,7 @@ class JsonlLogger:
     def __init__(self, path: Path, resumed_at: int) -> None:
         if path.exists():
             self._drop_later(path, resumed_at)
-        self._file = path.open("a")
+        self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()  # alerts come from another thread
 
     def log(self, step: int, record: Record) -> None:
@@ -54,14 +54,14 @@ class JsonlLogger:
     def _drop_later(path: Path, resumed_at: int) -> None:
         kept = [json.dumps(r) + "\n" for r in read_metrics(path) if r["step"] <= resumed_at]
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(kept))
+        partial.write_text("".join(kept), encoding="utf-8")
         partial.rename(path)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Records of metrics.jsonl; a last line that a kill cut short is left out."""
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
         except ValueError:
@@ -132,7 +132,7 @@ class ConsoleLogger:
 
     def __init__(self, left: TimeLeft) -> None:
         self._left = left
-        self._console = Console(file=sys.stderr)
+        self._console = open_console(stderr=True)
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(),

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from asd.files import write_whole
 from asd.metrics.official import official_numbers, rule_of
 from asd.report import percent
 from asd.score_files import read_sections
+from asd.terminal import open_console, plain
 
 NAMES = "names"  # --ground-truth names
 COLUMNS = {
@@ -33,9 +32,9 @@ def report_score_files(layout: str, scores: Path, ground_truth: str, json_file: 
     rule_of(layout)
     where = None if ground_truth == NAMES else Path(ground_truth)
     report = official_numbers(layout, read_sections(layout, scores, where))
-    console = Console(highlight=False)
+    console = open_console()
     console.print(official_table(report))
-    console.print(Text(closing_lines(report)))
+    console.print(closing_lines(report))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(json_file, json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
@@ -70,7 +69,7 @@ def _add(
     table: Table, columns: tuple[str, ...], machine: str, section: str, numbers: Mapping[str, float | None]
 ) -> None:
     style = "bold" if "mean" in section else ""
-    table.add_row(Text(machine), Text(section), *(_cell(numbers[name]) for name in columns), style=style)
+    table.add_row(plain(machine), plain(section), *(_cell(numbers[name]) for name in columns), style=style)
 
 
 def _cell(value: float | None) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from asd import checkpoint
 from asd.config import RunConfig, load_config
@@ -26,6 +25,7 @@ from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
 from asd.scoring import score_folder
 from asd.system import build_task, network_signature, open_data
+from asd.terminal import open_console
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
             embedder.embed(step, target)
         report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.data.manifest.root))
         if ranks.is_main:
-            Console().print(console_table(report))
+            open_console().print(console_table(report))
             print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")
 
 

@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from asd.files import write_whole
+from asd.markdown import escaped, markdown_table
 from asd.metrics import ClipScores, read_scores, scores_csv, summarise
+from asd.terminal import plain
 
 __all__ = ["ClipScores", "console_table", "read_scores", "scalars", "summarise", "write_report"]
 
@@ -30,7 +32,6 @@ NUMBER_NOTES = (
 )
 
 Report = dict[str, Any]
-Row = Sequence[str]
 Pair = tuple[float | None, float | None]  # AUC, pAUC
 
 
@@ -132,7 +133,7 @@ def official_rows(report: Report) -> list[tuple[str, list[Pair]]]:
 def console_table(report: Report) -> Table:
     """AUC and pAUC in percent, a row per machine type and the mean, a column per scorer; the best of a row is bold."""
     # One space between columns: five scorers fit a terminal of 80 columns.
-    table = Table(title=Text(_title(report)), title_style="bold", caption=_caption(report), caption_justify="left")
+    table = Table(title=plain(_title(report)), title_style="bold", caption=_caption(report), caption_justify="left")
     table.box, table.show_edge, table.padding = box.SIMPLE_HEAD, False, (0, 0, 0, 1)
     table.min_width = len(ORACLE_WARNING) + 1 if is_oracle(report) else None  # a caption wraps at the table's width
     table.add_column("AUC/pAUC %", overflow="fold")
@@ -141,7 +142,7 @@ def console_table(report: Report) -> Table:
         table.add_column(name.replace("_", " "), justify="right", header_style=style)
     rows = headline_rows(report)
     for name, pairs in rows:
-        table.add_row(Text(name), *_console_cells(pairs), end_section=len(rows) > 1 and name == rows[-2][0])
+        table.add_row(plain(name), *_console_cells(pairs), end_section=len(rows) > 1 and name == rows[-2][0])
     if official := official_rows(report):
         table.add_section()
     for name, pairs in official:
@@ -194,7 +195,7 @@ def percent(value: float | None) -> str:
 
 def markdown(report: Report) -> str:
     """The text of report.md."""
-    parts = [f"# Evaluation {_title(report)}".rstrip(), *_warnings(report), _facts(report)]
+    parts = [f"# Evaluation {escaped(_title(report))}".rstrip(), *_warnings(report), _facts(report)]
     if report["scorers"]:
         parts += ["## AUC and pAUC by machine type", _headline_table(report)]
         if report.get("layout") != "dcase2020" and official_rows(report):
@@ -207,7 +208,7 @@ def markdown(report: Report) -> str:
 
 def _warnings(report: Report) -> list[str]:
     oracle = [f"**{ORACLE_WARNING}.**"] if is_oracle(report) else []
-    return oracle + [f"**Warning: {warning['text']}.**" for warning in report.get("warnings", [])]
+    return oracle + [f"**Warning: {escaped(warning['text'])}.**" for warning in report.get("warnings", [])]
 
 
 def _facts(report: Report) -> str:
@@ -216,12 +217,12 @@ def _facts(report: Report) -> str:
     facts = {name: report.get(name) for name in ("checkpoint", "shards", "fingerprint")}
     facts |= {"checkpoint chosen by": chosen}
     counts = ", ".join(f"{test[name]} {name}" for name in ("normals", "anomalies", "unlabelled"))
-    lines = [f"- {name}: {value}" for name, value in facts.items() if value is not None]
+    lines = [f"- {name}: {escaped(value)}" for name, value in facts.items() if value is not None]
     return "\n".join(
         [
             *lines,
             f"- test clips: {test['clips']} ({counts}); unreadable clips: {report.get('unreadable_clips', 0)}",
-            *(f"- {x}" for x in _not_scored_lines(report)),
+            *(f"- {escaped(x)}" for x in _not_scored_lines(report)),
         ]
     )
 
@@ -231,36 +232,30 @@ def _headline_table(report: Report) -> str:
     for name in scorer_order(report):
         mark = " (untrained)" if name in report["baselines"] else ""
         head += [f"{name}{mark} AUC", "pAUC"]
-    rows = [[name, *(percent(v) for pair in pairs for v in pair)] for name, pairs in headline_rows(report)]
-    return _table(head, [*rows[:-1], [f"**{cell}**" for cell in rows[-1]]])
+    rows = [[escaped(name), *(percent(v) for pair in pairs for v in pair)] for name, pairs in headline_rows(report)]
+    return markdown_table(head, [*rows[:-1], [f"**{cell}**" for cell in rows[-1]]])
 
 
 def _means_table(report: Report) -> str:
     keys = ("auc", "pauc", "auc_harmonic", "pauc_harmonic", "mauc", "auc_pooled", "pauc_pooled")
     head = ["scorer", "AUC", "pAUC", "AUC harmonic", "pAUC harmonic", "mAUC", "AUC pooled", "pAUC pooled"]
     rows = [[name, *(percent(report["scorers"][name]["mean"][k]) for k in keys)] for name in scorer_order(report)]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _official_table(report: Report) -> str:
     head = ["harmonic mean over sections", *scorer_order(report)]
     rows = [[name, *("/".join(percent(v) for v in pair) for pair in pairs)] for name, pairs in official_rows(report)]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _id_table(report: Report) -> str:
     head = ["machine type", "ID", "AUC", "pAUC", "normals", "anomalies", "unlabelled"]
     types = report["scorers"][report["primary"]]["types"]
     rows = [_id_row(t, i, own) for t, numbers in types.items() for i, own in numbers["ids"].items()]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _id_row(machine_type: str, machine_id: str, own: Mapping[str, Any]) -> list[str]:
     counts = [str(own[name]) for name in ("normals", "anomalies", "unlabelled")]
-    return [machine_type, machine_id, percent(own["auc"]), percent(own["pauc"]), *counts]
-
-
-def _table(head: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table; words left-aligned in the first column, numbers right-aligned in the others."""
-    rule = [":--", *("--:" for _ in head[1:])]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in [head, rule, *rows])
+    return [escaped(machine_type), escaped(machine_id), percent(own["auc"]), percent(own["pauc"]), *counts]

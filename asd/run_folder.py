@@ -106,7 +106,7 @@ class WatchLock(RunLock):
 def check_identity(path: Path, identity: dict[str, Any]) -> None:
     """Compare a run's run.json (or a checkpoint's meta.json) with what is about to continue it."""
     try:
-        former = dict(json.loads(path.read_text()))
+        former = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError):
         raise UserError(f"{path} is damaged: put it back, or choose another run.dir") from None
     for name, value in identity.items():
@@ -141,7 +141,7 @@ def _git_commit() -> str | None:
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
             cwd=here,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):

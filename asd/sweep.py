@@ -16,14 +16,13 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from asd.config import RunConfig, dump_yaml, load_config
 from asd.ensemble import open_member, write_ensemble
 from asd.errors import UserError, run_main
 from asd.sweep_jobs import DONE_FILE, Job, run_jobs
 from asd.sweep_table import console_table, evaluation_of, markdown, summarise
 from asd.system import open_shards
+from asd.terminal import open_console
 
 Former = Callable[[str, int, str | None], str]  # (config, seed, machine type) → the run to start from
 
@@ -79,9 +78,9 @@ def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
     run_jobs([job for job in jobs if not job.done], args.ranks, args.slots)
     table = summarise(jobs)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(table, indent=1))
-    (out / "report.md").write_text(markdown(table))
-    Console().print(console_table(table))
+    (out / "report.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+    (out / "report.md").write_text(markdown(table), encoding="utf-8")
+    open_console().print(console_table(table))
     print(f"{out / 'report.md'}, report.json")
 
 

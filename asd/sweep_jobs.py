@@ -42,10 +42,10 @@ class Job:
     @property
     def seconds(self) -> float | None:
         """How long the run took, all in all; None before it is done."""
-        return json.loads(self._mark.read_text() or "{}").get("seconds") if self.done else None
+        return json.loads(self._mark.read_text(encoding="utf-8") or "{}").get("seconds") if self.done else None
 
     def mark_done(self, seconds: float) -> None:
-        self._mark.write_text(json.dumps({"seconds": round(seconds, 1)}))
+        self._mark.write_text(json.dumps({"seconds": round(seconds, 1)}), encoding="utf-8")
 
     @property
     def _mark(self) -> Path:

@@ -10,15 +10,16 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from asd.errors import UserError
 from asd.evaluation_folder import read_report
 from asd.evaluations import Selection, best_step
+from asd.markdown import escaped, markdown_table
 from asd.metrics.official import Summary, over_runs, rule_of
 from asd.report import percent
 from asd.run_folder import RunFolder
 from asd.sweep_jobs import Job
+from asd.terminal import plain
 
 TypeNumbers = dict[str, dict[str, float | None]]  # machine type → auc_mean, pauc_mean …
 # What the table calls a number → what the report of an evaluation calls it, per machine type.
@@ -153,12 +154,12 @@ def _pair(numbers: dict[str, Any], key: str) -> str:
 def markdown(table: dict[str, Any]) -> str:
     """The table as Markdown."""
     head, rows = _rows(table)
-    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    shown = [[escaped(config), escaped(scorer), *numbers] for config, scorer, *numbers in rows]
     note = (
         "AUC and pAUC (FPR up to 0.1) in percent: per machine ID, mean over IDs, then types; ± over seeds. "
         "Oracle: the checkpoint was chosen on the test clips. Official: the year's rule, harmonic means over sections."
     )
-    return "\n".join([*lines, "", note, ""])
+    return "\n".join([markdown_table([*map(escaped, head)], shown), "", note, ""])
 
 
 def console_table(table: dict[str, Any]) -> Table:
@@ -172,7 +173,7 @@ def console_table(table: dict[str, Any]) -> Table:
     for at in shown:
         narrow.add_column(head[at].removesuffix(" score"), justify="right", no_wrap=True)
     for name, scorers in itertools.groupby(rows, key=lambda row: row[0]):
-        narrow.add_row(Text(name, "bold"))
+        narrow.add_row(plain(name, "bold"))
         for row in scorers:
             narrow.add_row(f"  {row[1]}", *(row[at] for at in shown))
     return narrow

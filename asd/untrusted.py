@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asd.errors import UserError
+from asd.errors import UserError, printable
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
 
@@ -70,11 +70,6 @@ def _strange(value: object) -> str | None:
     if value is None or isinstance(value, bool | int | float | str | dict | list | tuple):
         return None
     return f"a {printable(type(value).__name__)}"
-
-
-def printable(text: str) -> str:
-    """The text without what would drive a terminal, or cannot be written as UTF-8."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def short(error: object) -> str:

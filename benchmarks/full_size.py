@@ -156,12 +156,12 @@ def start(name: str, shards: Path, args: argparse.Namespace) -> Start:
             [*command, str(ROOT / "train_ddp.py"), "--config", str(path), *words], stdout=out, stderr=out
         )
         try:
-            start_s = _wait(job, lambda: "run folder" in log.read_text(errors="replace"), log) - begin
+            start_s = _wait(job, lambda: "run folder" in log.read_text(errors="replace", encoding="utf-8"), log) - begin
             _wait(job, lambda: len(_steps(folder)) >= args.steps, log)
         finally:
             job.send_signal(signal.SIGTERM)
             job.wait()
-    return _read(name, log.read_text(errors="replace"), _steps(folder), start_s, args.accumulate)
+    return _read(name, log.read_text(errors="replace", encoding="utf-8"), _steps(folder), start_s, args.accumulate)
 
 
 def _wait(job: subprocess.Popen[bytes], ready: Any, log: Path) -> float:

@@ -9,12 +9,12 @@ from asd.errors import UserError
 
 def replace_section(page: Path, name: str, body: str) -> None:
     """Put body between the marks of a section; UserError where the page does not have them once, in order."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     begin, end = (f"<!-- {word} {name}: made by a program, see the Makefile -->" for word in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(f"{page} must hold the lines {begin!r} and {end!r} once, in this order")
     before, after = text.split(begin)[0], text.split(end)[1]
-    page.write_text(f"{before}{begin}\n\n{body.strip()}\n\n{end}{after}")
+    page.write_text(f"{before}{begin}\n\n{body.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> str:

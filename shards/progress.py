@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from asd.terminal import open_console
 
 
 class _ClipsPerSecond(ProgressColumn):
@@ -34,11 +35,11 @@ class Bar:
 def clip_bar(text: str, total: int) -> Iterator[Bar]:
     """A bar over `total` clips while the block runs."""
     columns = (
-        TextColumn("{task.description:<9}"),
+        TextColumn("{task.description:<9}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _ClipsPerSecond(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=open_console(stderr=True)) as progress:
         yield Bar(progress, text, total)

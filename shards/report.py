@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, MachineClass, ManifestFile
+from asd.errors import printable
+from asd.terminal import open_console, plain
 from shards.layouts.clip import SourceClip
 from shards.scan import Scan, ScannedClip
 from shards.writer import PackedShard
@@ -30,7 +32,7 @@ COLUMNS = (("train", LABEL_NORMAL), ("test", LABEL_NORMAL), ("test", LABEL_ANOMA
 
 def print_scan(found: Scan) -> None:
     """Counts per machine, then a line for everything that a person should know before training on it."""
-    console = Console()
+    console = open_console()
     if found.clips:
         console.print(_counts_table([item.clip for item in found.clips]))
     for line in (*_properties(found.clips), *found.remarks, *_oddities(found)):
@@ -38,8 +40,8 @@ def print_scan(found: Scan) -> None:
 
 
 def _say(console: Console, line: str) -> None:
-    """As it is: file names hold brackets, and a path must stay on one line to be copied."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """On one line, however long: a path is there to be copied."""
+    console.print(printable(line), soft_wrap=True)
 
 
 def _counts_table(clips: Sequence[SourceClip]) -> Table:
@@ -47,7 +49,7 @@ def _counts_table(clips: Sequence[SourceClip]) -> Table:
     counts = Counter((_row(clip, by_class), clip.split, clip.label) for clip in clips)
     table = Table("machine", "train", "test normal", "test anomaly", "test unlabelled", title="recordings found")
     for row in sorted({_row(clip, by_class) for clip in clips}):
-        table.add_row(row, *(str(counts[row, split, label] or "-") for split, label in COLUMNS))
+        table.add_row(plain(row), *(str(counts[row, split, label] or "-") for split, label in COLUMNS))
     table.add_section()
     total = Counter((clip.split, clip.label) for clip in clips)
     table.add_row("all", *(str(total[column]) for column in COLUMNS))
@@ -116,7 +118,7 @@ def compact(classes: Sequence[MachineClass]) -> str:
 
 def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> None:
     """What was made and what to do with it."""
-    console = Console()
+    console = open_console()
     console.print(_packed_table(file, shards, wall_s))
     _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
     _say(console, f"packed into {out}")
@@ -128,7 +130,7 @@ def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], w
 def _packed_table(file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> Table:
     clips = sum(shard.clips for shard in file.shards)
     seconds = sum(item.frames for shard in shards for item in shard.clips) / file.sample_rate
-    table = Table(show_header=False, title=file.name)
+    table = Table(show_header=False, title=plain(file.name))
     table.add_row("classes", str(len(file.classes)))
     table.add_row("clips", f"{clips:,}")
     table.add_row("hours", f"{seconds / 3600:.2f}")

@@ -46,7 +46,7 @@ def staged(out: Path, refuse: Callable[[], None]) -> Iterator[Path]:
     folder = out.with_name(f"{out.name}.partial-{secrets.token_hex(4)}")
     folder.mkdir()
     try:
-        with (folder / LOCK_FILE).open("w") as lock:
+        with (folder / LOCK_FILE).open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
             refuse()  # again: another run may have finished a set in the meantime

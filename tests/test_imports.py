@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 # errors stands below all of them.
 LEVELS = [
     {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
-    {"asd.untrusted", "asd.data.untrusted_table"},
+    {"asd.untrusted", "asd.data.untrusted_table", "asd.terminal", "asd.markdown"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
@@ -77,6 +77,8 @@ ONLY = {
 # Starting the packer or the plan of an epoch must not cost torch's import.
 WITHOUT_TORCH = {
     "asd.errors",
+    "asd.terminal",
+    "asd.markdown",
     "asd.stop",
     "asd.quick_imports",
     "asd.health",
@@ -191,7 +193,7 @@ def test_what_only_some_may_import(imported):
 
 def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alone():
     theirs = {part_of(name) for module, name in pairs() if part_of(module) == "shards" and is_under(name, "asd")}
-    assert theirs == {"asd.audio", "asd.data.manifest", "asd.errors", "asd.ground_truth", "asd.web"}
+    assert theirs == {"asd.audio", "asd.data.manifest", "asd.errors", "asd.ground_truth", "asd.terminal", "asd.web"}
 
 
 def test_light_parts_do_without_torch():

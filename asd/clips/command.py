@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asd.audio.recording import AVERAGE, Target
@@ -22,6 +21,7 @@ from asd.detector import Detector, DetectorFile, read_detector
 from asd.distributed import Precision, start_ranks
 from asd.errors import UserError
 from asd.files import write_whole
+from asd.terminal import open_console
 
 SOME_UNREADABLE = 1
 
@@ -92,7 +92,7 @@ def _show(options: Options, verdicts: Sequence[Verdict], about: dict[str, Any], 
         write_whole(options.out, rendered(verdicts, about, how))
         print(f"{options.out}: {len(verdicts)} recordings")
     elif how == "table":
-        Console().print(table(verdicts, about))
+        open_console().print(table(verdicts, about))
     else:
         sys.stdout.write(rendered(verdicts, about, how))
     if options.plot is not None:
@@ -119,7 +119,7 @@ def _summary(verdicts: Sequence[Verdict]) -> int:
 def _bar(total: int) -> Iterator[Callable[[float], None]]:
     """A bar on stderr while the block runs, gone afterwards; the function moves it."""
     columns = (TextColumn("{task.completed:.0f} of {task.total} recordings"), BarColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total)
         yield lambda done: progress.update(task, completed=done)

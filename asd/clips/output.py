@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from asd.clips.judge import Verdict
-from asd.detector import printable
+from asd.errors import printable
+from asd.terminal import open_console
 
 Format = Literal["table", "csv", "json"]
 COLUMNS = ("file", "seconds", "score", "threshold", "decision", "windows", "windows_above", "remarks", "error")
@@ -31,7 +31,7 @@ def rendered(verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) ->
         body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _timeline(v) for v in verdicts]}
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
-    Console(file=text, width=200).print(table(verdicts, about))
+    open_console(file=text, width=200).print(table(verdicts, about))
     return text.getvalue()
 
 

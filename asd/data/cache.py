@@ -186,7 +186,7 @@ class _Files:
             try:
                 self._download(path, out, size, tries, verify)
             except NotFetchedError as error:
-                failure.write_text(str(error))
+                failure.write_text(str(error), encoding="utf-8")
                 raise
             if not wait:  # fetched ahead: else what was read a moment ago would stay, and this make room
                 os.utime(out.fileno(), (asked_at, time.time() + AHEAD_S))
@@ -218,7 +218,7 @@ class _Files:
 def _raise_failure(failure: Path, since: float) -> None:
     try:
         if failure.stat().st_mtime >= since:
-            raise NotFetchedError(failure.read_text())
+            raise NotFetchedError(failure.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
 

@@ -86,7 +86,7 @@ def make_room(root: Path, limit: int) -> int:
 
     Returns the bytes that could not be freed. Those of other processes that are on their way count in full.
     """
-    with (root / ".lock").open("w") as lock:
+    with (root / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         files = sorted(_files(root))
         excess = sum(size for _, size, _ in files) - limit

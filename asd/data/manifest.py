@@ -202,7 +202,7 @@ def write_manifest(
     }
     file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "notes": notes})
     partial = root / (MANIFEST_FILE + ".partial")
-    partial.write_text(file.model_dump_json(indent=1))
+    partial.write_text(file.model_dump_json(indent=1), encoding="utf-8")
     with partial.open("rb") as handle:
         os.fsync(handle.fileno())
     partial.rename(root / MANIFEST_FILE)

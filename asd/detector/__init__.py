@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asd.detector.detector import Detector, build_network
 from asd.detector.file import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
-from asd.untrusted import printable
 
 __all__ = [
     "Detector",
@@ -13,7 +12,6 @@ __all__ = [
     "Provenance",
     "Software",
     "build_network",
-    "printable",
     "read_detector",
     "write_detector",
 ]

@@ -18,12 +18,12 @@ from asd.data.batch import Batch
 from asd.detector.file import DetectorFile
 from asd.distributed import Ranks
 from asd.embedding import columns_of
-from asd.errors import UserError
+from asd.errors import UserError, printable
 from asd.scorers import Embedded, Scorer
 from asd.scorers.by_clip import score_of_clips
 from asd.scorers.state import restored
 from asd.tasks import Task
-from asd.untrusted import printable, short
+from asd.untrusted import short
 
 NEW_CLIP = -(1 << 40)  # recordings are clips that no scorer has seen: their indices are none of a training clip
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from asd.data.manifest import MachineClass
 from asd.distributed import Precision
 from asd.embedding import Average
-from asd.errors import UserError
+from asd.errors import UserError, printable
 from asd.files import whole
 from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks import System
-from asd.untrusted import load_plain, printable, short
+from asd.untrusted import load_plain, short
 
 FORMAT_VERSION = 1
 KIND = "asd detector"

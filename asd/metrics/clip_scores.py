@@ -110,7 +110,7 @@ def read_scores(path: Path) -> ClipScores:
     Raises UserError, naming file and line, where columns are missing or repeated or a value is no number.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
             rows = list(csv.reader(handle))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a csv text file: {error}") from None

@@ -54,7 +54,7 @@ class StallFiles:
     def end(self, stall: Stall, when: float) -> None:
         """Say that the rank goes on; the stacks stay."""
         with suppress(OSError):
-            _, _, stacks = self._path(stall.rank).read_text().partition("\n\n")
+            _, _, stacks = self._path(stall.rank).read_text(encoding="utf-8").partition("\n\n")
             self.write(stall.model_copy(update={"ended_unix": when}), stacks)
 
     def under_way(self, since: float) -> dict[int, Stall]:
@@ -68,9 +68,9 @@ class StallFiles:
 
 def _read(path: Path) -> Stall | None:
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             return Stall.model_validate_json(file.readline())
-    except (OSError, pydantic.ValidationError):
+    except (OSError, ValueError):
         return None
 
 

@@ -25,7 +25,7 @@ def renew(work: Path, page: Path, slots: int) -> None:
     jobs = domain_slices.plan(make_factory(work, domain_slices.FACTORY), work / "runs")
     run(jobs, slots)
     report = collect(jobs, slots) | {"ensembles": ensembles(domain_slices.submit(jobs, work / "ensembles"))}
-    (work / "report.json").write_text(json.dumps(report, indent=1))
+    (work / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     write_page(report, page)
 
 
@@ -49,6 +49,6 @@ def ensembles(folders: Mapping[tuple[str, int], Path]) -> dict[str, Any]:
 
 def write_page(report: Mapping[str, Any], page: Path) -> None:
     """Renew the generated parts of the page."""
-    published = yaml.safe_load(PUBLISHED.read_text())
+    published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     for name, body in domain_page.sections(report, published).items():
         replace_section(page, name, body)

@@ -21,13 +21,13 @@ def renew(work: Path, page: Path, slots: int) -> None:
     jobs = slices.plan(make_factory(work, slices.FACTORY), work / "runs")
     slices.run(jobs, slots)
     report = collect(jobs, slots)
-    (work / "report.json").write_text(json.dumps(report, indent=1))
+    (work / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     write_page(report, page)
 
 
 def write_page(report: dict[str, Any], page: Path) -> None:
     """Renew the generated parts of the page and the picture beside it."""
-    published = yaml.safe_load(PUBLISHED.read_text())
+    published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     for name, body in pages.sections(report, published).items():
         replace_section(page, name, body)
     figure.draw(report["scores"]).savefig(page.with_suffix(".png"), dpi=110)

@@ -45,7 +45,9 @@ def collect(jobs: Sequence[Job], slots: int) -> dict[str, Any]:
 
 def _commit(job: Job) -> str:
     """The source that trained a run; "-dirty" where it held changes that were not committed."""
-    known = json.loads(RunFolder(Path(job.config.run.dir)).identity.read_text())["git_commit"] or "unknown"
+    known = (
+        json.loads(RunFolder(Path(job.config.run.dir)).identity.read_text(encoding="utf-8"))["git_commit"] or "unknown"
+    )
     return f"{known[:10]}{'-dirty' if known.endswith('-dirty') else ''}"
 
 

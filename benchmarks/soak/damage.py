@@ -61,7 +61,7 @@ def _flip(path: Path, offset: int, count: int) -> None:
 
 def _verify_finds_it(round: Round) -> None:
     command = [sys.executable, "-m", "shards.verify", str(round.shards)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     line = next((line for line in done.stdout.splitlines() if "sha256 differs" in line), None)
     if done.returncode != 2 or line is None:
         raise RoundError(f"shards.verify finds nothing ({done.returncode}): {done.stdout} {done.stderr}")

@@ -74,9 +74,9 @@ def _shown(outcome: Outcome) -> str:
 
 
 def save(figures: Figures, work: Path) -> None:
-    (work / f"{figures.fault}.json").write_text(json.dumps(dataclasses.asdict(figures), indent=1))
+    (work / f"{figures.fault}.json").write_text(json.dumps(dataclasses.asdict(figures), indent=1), encoding="utf-8")
 
 
 def load(path: Path) -> Figures:
-    found: dict[str, Any] = json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return Figures(found["fault"], found["what"], [Outcome(**one) for one in found["rounds"]], found["machine"])

@@ -77,7 +77,7 @@ class Place:
 
 def _run(module: str, words: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", module, *words.split()], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", module, *words.split()], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
     )
     if done.returncode:
         raise UserError(f"python -m {module} failed: {done.stderr.strip().splitlines()[-1:]}")
@@ -90,7 +90,7 @@ def train_words(shards: Path | str, run: Path, *more: str) -> list[str]:
 
 def records(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl."""
-    return [json.loads(line) for line in RunFolder(run).metrics.read_text().splitlines()]
+    return [json.loads(line) for line in RunFolder(run).metrics.read_text(encoding="utf-8").splitlines()]
 
 
 def losses(run: Path) -> dict[int, float]:

@@ -39,7 +39,7 @@ def scored(folder: Path, tensorboard: Path) -> dict[str, float]:
     words = [sys.executable, "-m", "benchmarks.speed.evaluation_child", str(folder), str(tensorboard)]
     env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # as asd.evaluator starts it
     begin = time.monotonic()
-    done = subprocess.run([*words, str(begin)], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([*words, str(begin)], env=env, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise UserError(f"scoring {folder} failed: {done.stderr.strip()}")
     found: dict[str, float] = json.loads(done.stdout)
@@ -76,7 +76,7 @@ def _timed(function: Callable[..., Any], stage: str, spent: dict[str, float]) ->
 
 def _peak_mib() -> float:
     """Of this program alone: ru_maxrss begins with what the process that started it held."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert found is not None
     return int(found[1]) / 1024
 

@@ -163,5 +163,5 @@ def _records(run: Path) -> list[dict[str, float]]:
 
 def _cpu_s(pid: int) -> float:
     """Processor seconds of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

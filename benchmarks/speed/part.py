@@ -71,12 +71,12 @@ class Part:
 def save(part: Part, path: Path, machine: Mapping[str, Any]) -> None:
     """As json: the part and where and when it was measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": dict(machine), **dataclasses.asdict(part)}, indent=1))
+    path.write_text(json.dumps({"machine": dict(machine), **dataclasses.asdict(part)}, indent=1), encoding="utf-8")
 
 
 def load(path: Path) -> tuple[Part, dict[str, Any]]:
     """A saved part, and its machine."""
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     return Part(
         tables=[Table(**table) for table in found["tables"]],
         goals=[Goal(**goal) for goal in found["goals"]],

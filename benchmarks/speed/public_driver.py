@@ -56,7 +56,7 @@ def main() -> None:
     work_in(args.work, args.recordings, args.checkout)
     use_soundfile()
     found = train(args)
-    Path("found.json").write_text(json.dumps(found))
+    Path("found.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -105,7 +105,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
 
     random_seed(seed=2023)
     torch.set_num_threads(args.threads)
-    config = yaml.safe_load((Path(sys.path[0]) / "config.yaml").read_text())
+    config = yaml.safe_load((Path(sys.path[0]) / "config.yaml").read_text(encoding="utf-8"))
     before_bytes, before = peak_bytes(), time.monotonic()
     clips = train_dataset("./datasets", MACHINE_TYPES)
     after_bytes, after = peak_bytes(), time.monotonic()

@@ -70,7 +70,7 @@ def run_public(checkout: Path, recordings: Path, work: Path, setting: Setting, w
     work.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(DRIVER), *(str(word) for pair in words.items() for word in pair)]
     begin, peak_gib = _run(command, work / "log.txt", lambda: False)
-    found = json.loads((work / "found.json").read_text())
+    found = json.loads((work / "found.json").read_text(encoding="utf-8"))
     asked = found["asked"]
     return Run(
         start_s=asked[0] - begin,
@@ -104,7 +104,7 @@ def run_ours(shards: Path, work: Path, setting: Setting, warm_up: int, words: Se
         start_s=first[0] - begin,
         clips_per_s=clips_per_s(records, setting.batch, warm_up),
         peak_gib=peak_gib,
-        parameters=parameters_in(log.read_text(errors="replace")),
+        parameters=parameters_in(log.read_text(errors="replace", encoding="utf-8")),
         details={"records": records},
     )
 

@@ -93,7 +93,7 @@ def _probe(folder: Path, work: Path, command: Sequence[str]) -> dict[str, Any]:
     words = ("--config", "configs/demo.yaml", f"data.shards={folder}", f"run.dir={run_folder}", *NARROW)
     environment = {FOLDER: str(out), STEPS: str(STEPS_BEFORE_MEMORY)}
     _python((*command, *words, f"train.global_batch={BATCH}"), environment)
-    found = [json.loads(path.read_text()) for path in sorted(out.glob("rank*.json"))]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("rank*.json"))]
     found[0]["memory_mib"] = {key: max(rank["memory_mib"][key] for rank in found) for key in ("now", "peak")}
     shutil.rmtree(run_folder)
     return found[0]
@@ -109,7 +109,7 @@ def _python(words: Sequence[str], environment: dict[str, str]) -> str:
     """Run Python from the top of the sources; its standard output."""
     command = [sys.executable, *(str(Path(word).resolve()) if Path(word).is_dir() else word for word in words)]
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=os.environ | environment, check=True, stdout=subprocess.PIPE, encoding="utf-8"
     )
     return done.stdout
 

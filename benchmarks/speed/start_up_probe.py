@@ -60,13 +60,13 @@ class Clock:
 
 def age_s() -> float:
     """Seconds since this process was started (to 10 ms)."""
-    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mib() -> dict[str, float]:
     """Resident memory of this process now, and the most it ever was."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     return {"now": int(fields["VmRSS"].split()[0]) / 1024, "peak": int(fields["VmHWM"].split()[0]) / 1024}
 
@@ -145,7 +145,7 @@ def _timed_batches(clock: Clock, batches: Iterator[Any]) -> Iterator[Any]:
 
 def _leave(rank: int, found: dict[str, Any]) -> None:
     path = Path(os.environ[FOLDER]) / f"rank{rank}.json"
-    path.write_text(json.dumps({**found, "memory_mib": memory_mib()}))
+    path.write_text(json.dumps({**found, "memory_mib": memory_mib()}), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)
 

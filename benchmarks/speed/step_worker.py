@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = overhead(args, ranks) if args.overhead else speed(args, ranks)
         gc.collect()  # a trainer ends in a cycle: its DDP is to go before the process group, not with the interpreter
         if ranks.is_main:
-            args.out.write_text(json.dumps(found))
+            args.out.write_text(json.dumps(found), encoding="utf-8")
 
 
 def speed(args: argparse.Namespace, ranks: Ranks) -> dict[str, float]:

@@ -223,6 +223,6 @@ def worker(work: Path, shards: Path, ranks: int, words: Sequence[str]) -> dict[s
     module = ["-m", "benchmarks.speed.step_worker", "--shards", str(shards), "--out", str(out), *words]
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // ranks))}
     subprocess.run([*start, *module], check=True, env=environment)
-    found: dict[str, float] = json.loads(out.read_text())
+    found: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
     out.unlink()
     return found

@@ -16,7 +16,7 @@ LOCK_FILE = ".download.lock"
 def alone_in(out: Path) -> Iterator[None]:
     """Make the folder and hold its lock, which goes with the process. Raises UserError where another one holds it."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK_FILE).open("w") as lock:
+    with (out / LOCK_FILE).open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

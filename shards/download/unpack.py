@@ -143,10 +143,10 @@ def _note_path(file: RemoteFile, folder: Path) -> Path:
 
 def _read_note(file: RemoteFile, folder: Path) -> _Note | None:
     path = _note_path(file, folder)
-    return _Note.model_validate_json(path.read_text()) if path.exists() else None
+    return _Note.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _write_note(note: _Note, file: RemoteFile, staging: Path, folder: Path) -> None:
     written = staging / "note"
-    written.write_text(note.model_dump_json() + "\n")
+    written.write_text(note.model_dump_json() + "\n", encoding="utf-8")
     written.rename(_note_path(file, folder))

@@ -19,5 +19,5 @@ def write_attribute_files(clips: Iterable[Clip], path: Callable[[Clip], str], ro
         sections[clip.machine_type, clip.machine_id].append([path(clip), *pairs])
     for (machine_type, section), rows in sections.items():
         columns = [f"d{n}{what}" for n in range(1, len(rows[0]) // 2 + 1) for what in "pv"]
-        with (root / machine_type / f"attributes_{section:02d}.csv").open("w", newline="") as file:
+        with (root / machine_type / f"attributes_{section:02d}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([["file_name", *columns], *rows])

@@ -22,7 +22,9 @@ def gloo_s(sizes: Sequence[int], rounds: int) -> list[list[float]]:
     """Seconds of one all-reduce of float32 gradients of each size (bytes), in every round; the slower rank's."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(_rank, (Path(folder), list(sizes), rounds), nprocs=RANKS)
-        found = [np.array(json.loads((Path(folder) / f"{rank}.json").read_text())) for rank in range(RANKS)]
+        found = [
+            np.array(json.loads((Path(folder) / f"{rank}.json").read_text(encoding="utf-8"))) for rank in range(RANKS)
+        ]
     return np.maximum(*found).tolist()
 
 
@@ -34,7 +36,7 @@ def _rank(rank: int, folder: Path, sizes: list[int], rounds: int) -> None:
     for size in sizes:
         gradients = torch.zeros(size // 4)
         seconds.append([_all_reduce_s(gradients) for _ in range(rounds + 1)][1:])
-    (folder / f"{rank}.json").write_text(json.dumps(seconds))
+    (folder / f"{rank}.json").write_text(json.dumps(seconds), encoding="utf-8")
     dist.destroy_process_group()
 
 

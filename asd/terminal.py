@@ -1,0 +1,20 @@
+"""What is shown in tables and bars: names as they are, for `[left]`, `:fan:` and control characters do nothing."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.console import Console
+from rich.text import Text
+
+from asd.errors import printable
+
+
+def open_console(stderr: bool = False, file: IO[str] | None = None, width: int | None = None) -> Console:
+    """A console that reads no markup out of what it shows: bold is asked for by a Text's style."""
+    return Console(stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False)
+
+
+def plain(text: object, style: str = "") -> Text:
+    """A name for a table's cell."""
+    return Text(printable(str(text)), style)
