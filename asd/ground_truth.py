@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from asd.errors import UserError
 from asd.rows import flag, read_flags, read_rows, refuse_repeated, some
+from asd.walk import walk
 
 LIST = "eval_data_list.csv"
 LABELS_FOLDER, DOMAINS_FOLDER, ATTRIBUTES_FOLDER = "ground_truth_data", "ground_truth_domain", "ground_truth_attributes"
@@ -65,7 +66,7 @@ def _files(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     folders = [place, place.parent / DOMAINS_FOLDER] if place.name == LABELS_FOLDER else [place]
-    files = [path for folder in folders for path in sorted(folder.rglob("*.csv")) if _is_ground_truth(path)]
+    files = [path for folder in folders if folder.is_dir() for path in walk(folder).files if _is_ground_truth(path)]
     if not files:
         raise UserError(f"--ground-truth {place} holds neither {LIST} nor {SECTION_NAME}, in it or below")
     return files
@@ -73,7 +74,8 @@ def _files(place: Path) -> list[Path]:
 
 def _is_ground_truth(path: Path) -> bool:
     """Label, domain and attribute files of a machine bear the same name: only the folder tells which it is."""
-    return path.name == LIST or (path.name.startswith("ground_truth_") and ATTRIBUTES_FOLDER not in path.parts)
+    named = path.name.startswith("ground_truth_") and path.suffix.lower() == ".csv"
+    return path.name == LIST or (named and ATTRIBUTES_FOLDER not in path.parts)
 
 
 def _read_section(path: Path, match: re.Match[str]) -> dict[Clip, int]:

@@ -16,6 +16,8 @@ SHOWN_NAMES = 10
 
 def read_rows(path: Path) -> Rows:
     """The lines that hold something, fields stripped; UserError where the file is no csv text or has no such line."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file")  # to open a pipe would wait for its writer
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle)

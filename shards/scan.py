@@ -54,7 +54,7 @@ class Scan:
 def scan(corpus: Corpus, target: Target, threads: int = SCAN_THREADS) -> Scan:
     """Read every header, in threads; sort out what cannot be packed; find identical audio."""
     clips = corpus.clips
-    result = Scan([], remarks=corpus.remarks, notes=corpus.notes)
+    result = Scan([], remarks=[*corpus.listed, *corpus.remarks], notes=corpus.notes)
     with clip_bar("scanning", len(clips)) as bar, ThreadPoolExecutor(threads) as pool:
         parts = [clips[at : at + CLIPS_A_TASK] for at in range(0, len(clips), CLIPS_A_TASK)]
         for found in pool.map(lambda part: [_scanned(clip, target) for clip in part], parts):
@@ -127,7 +127,11 @@ def _refuse_bad(bad: Sequence[BadClip], total: int, target: Target) -> None:
     kind = bad[0].error.kind
     same = [item for item in bad if item.error.kind == kind]
     what, advice = f"are {kind}", "copy them again"
-    if kind == "channels" and target.channel is None:
+    if kind == "unreadable":
+        advice = "make them readable, or replace them"
+    elif kind == "foreign":
+        what, advice = "are of a format that cannot be read here", "convert all of them"
+    elif kind == "channels" and target.channel is None:
         what, advice = "have other channels than one", "choose --channel N or --channel average"
     elif kind == "channels":
         what, advice = f"have no channel {target.channel}", "choose another --channel, or --channel average"

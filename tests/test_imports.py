@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 # errors stands below all of them.
 LEVELS = [
     {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
-    {"asd.untrusted", "asd.data.untrusted_table", "asd.terminal", "asd.markdown"},
+    {"asd.untrusted", "asd.walk", "asd.data.untrusted_table", "asd.terminal", "asd.markdown"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
@@ -101,6 +101,7 @@ WITHOUT_TORCH = {
     "asd.report",
     "asd.metrics.official",
     "asd.rows",
+    "asd.walk",
     "asd.ground_truth",
     "asd.score_files",
     "asd.official_report",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
+from asd.audio.listing import is_foreign
 from asd.audio.wav import HEADER_BYTES, WavHeader, canonical_header, read_wav_header
 
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
@@ -27,7 +30,7 @@ LONGEST_FACTOR = 1000  # by which resampling may multiply samples
 AVERAGE = "average"
 
 Channel = int | Literal["average"] | None
-BadKind = Literal["unreadable", "truncated", "zero-length", "channels"]
+BadKind = Literal["unreadable", "truncated", "zero-length", "channels", "foreign"]
 
 
 class BadFileError(Exception):
@@ -90,11 +93,16 @@ class Part:
 def read_header(path: Path) -> Header:
     """The header of a recording. Raises BadFileError for what is unreadable, cut short or without samples."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without, a pipe waits for its writer
     except OSError as error:
-        raise BadFileError("unreadable", error.strerror or str(error)) from None
+        nowhere = isinstance(error, FileNotFoundError) and path.is_symlink()
+        what = "it is a link that leads nowhere" if nowhere else error.strerror or str(error)
+        raise BadFileError("unreadable", what) from None
     try:
-        size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadFileError("unreadable", "it is no regular file but a folder, pipe or device")
+        size = status.st_size
         if size == 0:
             raise BadFileError("zero-length", "the file is empty")
         return _open_header(descriptor, path, size)
@@ -125,6 +133,8 @@ def _decoder_header(path: Path, probe: int) -> Header:
     try:
         info = soundfile.info(str(path))
     except (soundfile.SoundFileError, OSError) as error:
+        if is_foreign(path):
+            raise BadFileError("foreign", f"libsndfile does not decode it; {_conversion(path)}") from None
         kind: BadKind = "truncated" if _starts_as_riff(path) else "unreadable"
         reason = str(error).split(": ", 1)[-1]
         raise BadFileError(kind, f"the audio header cannot be read ({reason})") from None
@@ -133,6 +143,13 @@ def _decoder_header(path: Path, probe: int) -> Header:
     if info.frames * info.channels > MOST_SAMPLES_A_BYTE * path.stat().st_size:
         raise BadFileError("truncated", f"its header says {info.frames} samples, which so small a file cannot hold")
     return Header(info.samplerate, info.channels, info.frames, info.subtype, -1, probe)
+
+
+def _conversion(path: Path) -> str:
+    wav = shlex.quote(str(path.with_suffix(".wav")))
+    raw = path.suffix.lower() in (".raw", ".pcm")  # no header: only a person knows what it is
+    how = "-f s16le -ar RATE -ac CHANNELS " if raw else ""
+    return f"convert it: ffmpeg {how}-i {shlex.quote(str(path))} {wav}"
 
 
 def _starts_as_riff(path: Path) -> bool:

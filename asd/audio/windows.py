@@ -1,4 +1,4 @@
-"""Recordings of any length, found in folders, in pieces that a network can take: long ones never lie in memory whole.
+"""Recordings of any length in pieces that a network can take: long ones never lie in memory whole.
 
 Legend: T samples.
 """
@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from asd.audio.recording import Conversion, Header, Part, Target, check_channels, check_rate, read_header, read_pcm16
-from asd.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +100,3 @@ def open_recording(path: Path, target: Target) -> Recording:
     check_channels(header, target)
     check_rate(header, target)
     return Recording(path, header, target)
-
-
-def find_recordings(places: Sequence[Path]) -> list[Path]:
-    """The files named, and all in the folders named whose ending is that of an audio format, sorted by folder.
-
-    Raises UserError where a place is missing, or a folder holds no recording.
-    """
-    endings = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {".aif"}
-    found: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in endings and path.is_file())
-            if not inside:
-                raise UserError(f"{place} holds no recordings (.wav, .flac and what else libsndfile reads)")
-            found += inside
-        elif place.exists():
-            found.append(place)
-        else:
-            raise UserError(f"there is no file or folder {place}")
-    return list(dict.fromkeys(found))

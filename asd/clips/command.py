@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asd.audio.listing import find_recordings
 from asd.audio.recording import AVERAGE, Target
-from asd.audio.windows import find_recordings
 from asd.clips.judge import Verdict, judge, make_cut
 from asd.clips.output import Format, rendered, table
 from asd.clips.timeline import draw
@@ -49,11 +49,11 @@ def clips_command(options: Options) -> int:
     own = file.class_index(options.machine, options.id)
     cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options.channel))
     chosen, how = file.scorer(options.scorer), _format(options)
-    paths = find_recordings(options.places)
+    found = find_recordings(options.places)
     with start_ranks(_precision(file), timeout_s=60) as ranks:
         detector = Detector.open(file, options.detector, ranks, own, chosen.label)
-        with _bar(len(paths)) as progress:
-            verdicts = judge(detector, paths, target, cut, progress)
+        with _bar(len(found.files)) as progress:
+            verdicts = judge(detector, found.files, target, cut, progress)
     about = {
         "detector": str(options.detector),
         "machine_type": file.classes[own].machine_type,
@@ -63,6 +63,8 @@ def clips_command(options: Options) -> int:
         "window_s": cut.length / file.sample_rate,
     }
     _show(options, verdicts, about, how)
+    if found.passed:
+        print(f"passed over: {found.passed_in_words()}", file=sys.stderr)
     return _summary(verdicts)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asd.errors import UserError
 from asd.metrics.official import LAYOUTS
+from asd.walk import walk
 
 SCORES, DECISIONS = "anomaly_score", "decision_result"
 
@@ -66,7 +67,9 @@ def find_files(kind: str, layout: str, folder: Path) -> dict[FileKey, Path]:
     Raises UserError where a name does not fit the layout or two files are about the same.
     """
     found: dict[FileKey, Path] = {}
-    for path in sorted(folder.rglob(f"{kind}_*.csv")):
+    for path in walk(folder).files:
+        if not path.name.lower().startswith(f"{kind}_") or path.suffix.lower() != ".csv":
+            continue
         key = parse_name(kind, layout, path.name)
         if key is None:
             raise UserError(f"{path} is not named as a {layout} file{_other_layout(kind, path.name)}")

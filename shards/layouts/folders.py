@@ -5,12 +5,12 @@ No audio is opened here.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asd.audio.listing import list_recordings
 from asd.errors import UserError
 from shards.layouts.clip import Choices, Corpus, SourceClip
 
@@ -20,7 +20,20 @@ DISAGREE = "lie in another folder than their names say"
 
 
 class Misfit(str):
-    """Why a file is not of a layout, as the end of a sentence: `are not named …`."""
+    """Why a file is not of a layout, as the end of a sentence: `are not named …`; and what to do about it."""
+
+    remedy: str
+
+    def __new__(cls, why: str, remedy: str = "") -> Misfit:
+        self = super().__new__(cls, why)
+        self.remedy = remedy
+        return self
+
+
+OTHER_ENDING = Misfit(
+    "do not end in .wav as all of this layout do",
+    "rename those that are WAV, convert the others (ffmpeg -i IN OUT.wav), or move away what is not of the corpus",
+)
 
 
 class MisfitError(UserError):
@@ -28,7 +41,7 @@ class MisfitError(UserError):
 
     def __init__(self, misfits: dict[Misfit, list[Path]]) -> None:
         why, paths = next(iter(misfits.items()))
-        super().__init__(f"{len(paths)} .wav files {why}, first: {paths[0]}")
+        super().__init__("; ".join(filter(None, [f"{len(paths)} recordings {why}, first: {paths[0]}", why.remedy])))
         self.paths = [path for same in misfits.values() for path in same]
 
 
@@ -45,17 +58,35 @@ class FolderLayout:
     def __call__(self, sources: Sequence[Path], choices: Choices) -> Corpus:
         """The clips below the sources. Raises MisfitError where names or places do not fit."""
         corpus, misfits = Corpus(), dict[Misfit, list[Path]]()
-        for path in wav_files(sources):
-            found = self.read(path) if _is_text(path) else Misfit(NO_TEXT)
-            if isinstance(found, Misfit):
-                misfits.setdefault(found, []).append(path)
-            elif found is None:
-                corpus.left_out.append(path)
-            else:
-                corpus.clips.append(found)
+        for source in sources:
+            for path in _recordings(source, corpus):
+                found = self._one(path)
+                if isinstance(found, Misfit):
+                    misfits.setdefault(found, []).append(path)
+                elif found is None:
+                    corpus.left_out.append(path)
+                else:
+                    corpus.clips.append(found)
         if misfits:
             raise MisfitError(misfits)
         return corpus if self.arrange is None else self.arrange(corpus, choices)
+
+    def _one(self, path: Path) -> SourceClip | Misfit | None:
+        if not _is_text(path):
+            return Misfit(NO_TEXT)
+        return self.read(path) if path.suffix == ".wav" else OTHER_ENDING
+
+
+def _recordings(source: Path, corpus: Corpus) -> list[Path]:
+    """What one source holds; what was passed over there is noted."""
+    if not source.is_dir():
+        raise UserError(f"--source {source} is not a folder")
+    found = list_recordings(source.resolve())
+    passed = found.passed_in_words()
+    if not found.files:
+        raise UserError(f"--source {source} holds no recording{passed and f'; passed over: {passed}'}")
+    corpus.listed.append(f"{source}: {len(found.files)} recordings{passed and f'; passed over: {passed}'}")
+    return found.files
 
 
 def _is_text(path: Path) -> bool:
@@ -64,26 +95,3 @@ def _is_text(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return CONTROL.search(str(path)) is None
-
-
-def wav_files(sources: Sequence[Path]) -> Iterator[Path]:
-    """Every `.wav` below the sources, sorted, links followed; hidden files (`._x.wav` of a Mac) are passed over."""
-    for source in sources:
-        if not source.is_dir():
-            raise UserError(f"--source {source} is not a folder")
-        files = sorted(_walk(source.resolve()))
-        if not files:
-            raise UserError(f"--source {source} holds no .wav file")
-        yield from files
-
-
-def _walk(source: Path) -> Iterator[Path]:
-    seen = set()
-    for folder, names, files in os.walk(source, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link back up
-            names.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        names[:] = [name for name in names if not name.startswith(".")]
-        yield from (Path(folder, name) for name in files if name.lower().endswith(".wav") and name[0] != ".")

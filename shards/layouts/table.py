@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import pydantic
 
@@ -103,9 +104,7 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
     if None in row or None in row.values():
         raise UserError(f"{where}: the line has another number of cells than the first line")
     row = {name: cell.strip() for name, cell in row.items()}
-    path = source.parent / _filled(row, "path", where)
-    if not path.is_file():
-        raise UserError(f"{where}: there is no file {path}")
+    path = _present(source.parent / _filled(row, "path", where), where)
     machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
     split = _one_of(row, "split", SPLITS, where)
     label = LABELS[_one_of(row, "label", tuple(LABELS), where)]
@@ -114,6 +113,23 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
     domain = _one_of(row, "domain", DOMAINS, where) if "domain" in row else ""
     attributes, recording = row.get("attributes", ""), row.get("recording", "")
     return SourceClip(path, "", machine_type, machine_id, split, label, row["path"], domain, attributes, recording)
+
+
+def _present(path: Path, where: str) -> Path:
+    """The file itself, also where the disk writes accents in the other of Unicode's two ways, as Macs do."""
+    if os.path.lexists(path):
+        return path
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    same = [other for other in beside if normalize("NFC", other.name) == normalize("NFC", path.name)]
+    if len(same) == 1:
+        return same[0]
+    like = [other.name for other in beside if _folded(other.name) == _folded(path.name)]
+    hint = f"; {' and '.join(like)} is there: names are case-sensitive" if like else ""
+    raise UserError(f"{where}: there is no file {path}{hint}")
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", name).casefold()
 
 
 def _filled(row: dict[str, str], name: str, where: str) -> str:

@@ -73,7 +73,6 @@ def test_a_source_may_be_a_machine_or_a_split(corpus):
         "id_00_00000000.wav",  # no label is for evaluation tests
         "normal_id_0_00000000.wav",
         "normal_id_00_0000000.wav",
-        "normal_id_00_00000000.WAV",
         "abnormal_id_00_00000000.wav",
         "xnormal_id_00_00000000.wav",
         "normal_id_00_00000000_more.wav",
@@ -82,30 +81,49 @@ def test_a_source_may_be_a_machine_or_a_split(corpus):
 )
 def test_other_names_are_refused(corpus, write_wav, name):
     write_wav(corpus / "fan" / "train" / "normal_id_00_00000099.wav").rename(corpus / "fan" / "train" / name)
-    with pytest.raises(UserError, match=rf"^1 \.wav files are not named .*first: .*{name}"):
+    with pytest.raises(UserError, match=rf"^1 recordings are not named .*first: .*{name}"):
         dcase2020([corpus])
 
 
 def test_misplaced_files_are_refused(corpus, write_wav):
     write_wav(corpus / "fan" / "normal_id_00_00000000.wav")
-    with pytest.raises(UserError, match=r"1 \.wav files do not lie in .*fan/normal_id_00"):
+    with pytest.raises(UserError, match=r"1 recordings do not lie in .*fan/normal_id_00"):
         dcase2020([corpus])
 
 
-def test_hidden_files_are_passed_over(corpus):
-    (corpus / "fan" / "train" / "._normal_id_00_00000000.wav").write_bytes(b"\0")
-    assert len(dcase2020([corpus])) == 24
+def test_what_is_passed_over_is_counted_and_named(corpus, tmp_path):
+    train = corpus / "fan" / "train"
+    (train / "._normal_id_00_00000000.wav").write_bytes(b"\0")
+    for name in ("Thumbs.db", "desktop.ini", "notes.txt", "normal_id_00_00000000.wav~"):
+        (train / name).touch()
+    found = find_clips("dcase2020", [corpus])
+    assert len(found.clips) == 24
+    assert found.listed == [
+        f"{corpus}: 24 recordings; passed over: 1 hidden (.wav 1; first {train}/._normal_id_00_00000000.wav), "
+        f"2 of an operating system (.db 1, .ini 1; first {train}/Thumbs.db), "
+        f"2 that are no recordings (.wav~ 1, .txt 1; first {train}/normal_id_00_00000000.wav~)"
+    ]
+
+
+@pytest.mark.parametrize("ending", [".WAV", ".Wav", ".flac", ".aiff", ".m4a", ".mp3", ".ogg", ".w64"])
+def test_recordings_with_another_ending_never_vanish(corpus, ending):
+    lost = corpus / "fan" / "train" / "normal_id_00_00000000.wav"
+    lost = lost.rename(lost.with_suffix(ending))
+    with pytest.raises(UserError, match=rf"^1 recordings do not end in \.wav .*first: {lost}; rename those .*ffmpeg"):
+        dcase2020([corpus])
 
 
 def test_linked_folders_are_followed_once(corpus, tmp_path):
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "fan").symlink_to(corpus / "fan")
     (corpus / "fan" / "train" / "loop").symlink_to(corpus / "fan")
-    assert len(dcase2020([tmp_path / "links"])) == 16
+    found = find_clips("dcase2020", [tmp_path / "links"])
+    assert len(found.clips) == 16
+    assert "1 links to folders that are listed already (first " in found.listed[0]
 
 
 def test_empty_and_missing_sources(tmp_path):
-    with pytest.raises(UserError, match=r"holds no \.wav file"):
+    with pytest.raises(UserError, match="holds no recording"):
         dcase2020([tmp_path])
     with pytest.raises(UserError, match="is not a folder"):
         dcase2020([tmp_path / "nowhere"])
@@ -145,7 +163,7 @@ def test_mimii_names(mimii_corpus):
     assert (clip.machine_type, clip.machine_id, clip.split, clip.label) == ("fan", "00", "test", 1)
     assert clip.file_name == "id_00/abnormal/00000001.wav"
     (mimii_corpus / "fan" / "id_00" / "normal" / "00000000.wav").rename(mimii_corpus / "fan" / "stray.wav")
-    with pytest.raises(UserError, match=r"1 \.wav files do not lie in .*stray\.wav"):
+    with pytest.raises(UserError, match=r"1 recordings do not lie in .*stray\.wav"):
         mimii([mimii_corpus])
 
 
@@ -206,6 +224,17 @@ def test_table_errors_name_the_line(tmp_path, write_wav, line, message):
     (tmp_path / "clips.csv").write_text(HEADER + line)
     with pytest.raises(UserError, match=message):
         table([tmp_path / "clips.csv"])
+
+
+def test_table_takes_accents_as_the_disk_writes_them_and_says_what_is_alike(tmp_path, write_wav):
+    on_disk = write_wav(tmp_path / "Lu\u0308fter.wav")  # as a Mac writes it: u and two dots
+    csv = tmp_path / "clips.csv"
+    csv.write_text(HEADER + "L\u00fcfter.wav,fan,00,train,normal,,\n", encoding="utf-8")
+    (clip,) = table([csv])
+    assert (clip.path, clip.file_name) == (on_disk, "L\u00fcfter.wav")
+    csv.write_text(HEADER + "l\u00fcfter.WAV,fan,00,train,normal,,\n", encoding="utf-8")
+    with pytest.raises(UserError, match="is there: names are case-sensitive"):
+        table([csv])
 
 
 def test_table_columns_and_encoding(tmp_path):

@@ -136,14 +136,13 @@ def test_development_additional_and_evaluation_become_one_set(tmp_path):
         ("dcase2022", "train/section_00_0000.wav"),  # only evaluation tests tell nothing
         ("dcase2022", "test/section_00_source_test_0000.wav"),
         ("dcase2022", "test/section_00_source_test_normal_00000_vel_2.wav"),
-        ("dcase2022", "test/section_00_source_test_normal_0000_vel_2.WAV"),
         ("dcase2022", "test/section_00_0000_vel_2.wav"),
         ("dcase2022", "test/xsection_00_0000.wav"),
     ],
 )
 def test_other_names_are_refused(tmp_path, layout, name):
     said = refusal(layout, touch(tmp_path, f"fan/{name}"))
-    assert said.startswith("1 .wav files are not named section_SS_")
+    assert said.startswith("1 recordings are not named section_SS_")
     assert f"first: {tmp_path / 'fan' / name}" in said
 
 
@@ -159,14 +158,23 @@ def test_other_names_are_refused(tmp_path, layout, name):
 )
 def test_folder_and_name_must_agree(tmp_path, layout, place):
     assert refusal(layout, touch(tmp_path, f"fan/{place}")).startswith(
-        f"1 .wav files lie in another folder than their names say, first: {tmp_path / 'fan' / place}"
+        f"1 recordings lie in another folder than their names say, first: {tmp_path / 'fan' / place}"
     )
 
 
 def test_misplaced_files_are_refused(tmp_path):
-    touch(tmp_path, f"fan/train/{TRAIN}", f"fan/test_rename/{TRAIN}")
+    touch(tmp_path, f"fan/train/{TRAIN}", f"fan/tests/{TRAIN}")
     said = refusal("dcase2023", tmp_path)
-    assert said.startswith("1 .wav files do not lie in <machine type>/train or <machine type>/test, first: ")
+    assert said.startswith("1 recordings do not lie in <machine type>/train or <machine type>/test, first: ")
+
+
+def test_labelled_copies_of_the_baseline_are_said(tmp_path):
+    touch(tmp_path, f"fan/train/{TRAIN}", "fan/test/section_00_0000.wav")
+    touch(tmp_path, "fan/test_rename/section_00_source_test_normal_0000_vel_2.wav")
+    said = refusal("dcase2023", tmp_path)
+    assert said.startswith("1 recordings lie in test_rename, where the official baseline puts labelled copies of test")
+    assert "first: " in said
+    assert "put that folder in the place of test" in said
 
 
 CORPORA = {
@@ -197,7 +205,7 @@ def test_what_no_layout_knows_is_for_a_table(tmp_path):
 
 def test_names_that_are_not_text_are_refused(tmp_path):
     touch(tmp_path, "fan/train/section_00_source_train_normal_0000_\udcff.wav")
-    with pytest.raises(UserError, match=r"1 \.wav files have names or places that are not UTF-8 text"):
+    with pytest.raises(UserError, match=r"1 recordings have names or places that are not UTF-8 text"):
         find_clips("dcase2021", [tmp_path])
 
 
