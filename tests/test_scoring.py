@@ -154,7 +154,7 @@ def test_decisions_are_those_of_the_primary_scorers_thresholds(scored):
     for section in ("00", "01"):
         normal = calibration.scores["knn_k2"][[own == section for own in calibration.machine_id]]
         expected = float(np.percentile(normal, 60))
-        assert thresholds[f"fan/{section}"] == {"value": pytest.approx(expected), "rule": "percentile"}
+        assert thresholds[f"fan/{section}"] == {"value": pytest.approx(expected), "rule": "percentile", "reason": ""}
         for key, own, score in zip(test.key, test.machine_id, test.scores["knn_k2"], strict=True):
             assert own != section or decided[key] == float(score > expected)
     assert set(decided.values()) == {0.0, 1.0}

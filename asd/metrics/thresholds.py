@@ -5,7 +5,6 @@ N normal clips of one machine. A clip is anomalous where score > threshold, as i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from asd.errors import UserError
 
-# A fit that puts another share of its own scores below the threshold than asked, by more than this, has failed.
-MAX_SHARE_ERROR = 0.25
+LEAST_SCORES = 6  # three numbers are fitted, and up to five scores fit any distribution (1 of 2 lie below its median)
+CONFIDENCE = 0.95  # of the interval of shares that sampling explains
+DIGITS = 6  # of unit scores that the fit sees: the same scores on another scale differ by rounding alone
 
 
 class GammaConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -38,30 +38,36 @@ ThresholdConfig = Annotated[GammaConfig | PercentileConfig, pydantic.Field(discr
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold on the scale of the scores, and the rule that gave it (`percentile` where no gamma would fit)."""
+    """A threshold on the scale of the scores, the rule that gave it, and why that is not the rule that was asked for.
+
+    reason: `percentile` where a gamma was asked for and does not fit, in words; else empty.
+    """
 
     value: float
     rule: Literal["gamma", "percentile"]
+    reason: str = ""
 
 
 def fit_threshold(normal_scores: ArrayLike, config: GammaConfig | PercentileConfig) -> Threshold:
-    """The threshold of normal clips' scores (N,), higher = more anomalous, of any sign.
+    """The threshold of normal clips' scores (N,), higher = more anomalous, of any sign and on any scale.
 
     `gamma` is fitted by maximum likelihood with shape, location and scale free, as the official baselines of 2021 and
-    2023 do: the location shifts the distribution, so scores below zero need no shift of their own. Where the scores
-    do not differ, or the fit leaves their range (the likelihood has no maximum for some heavy tails: the density grows
-    without bound at the smallest score), the percentile of the scores stands in, and `rule` says so.
+    2023 do, but to scores of spread 1: scipy's search stops at absolute tolerances, and on scores of 1e-3 it stopped
+    anywhere. So a·scores + b have the threshold a·threshold + b, a > 0. Where the scores are too few, do not differ, or
+    lie around the fit as no sample of it would (heavy tails, 1 - p near 0), the percentile of the scores stands in.
     Raises UserError where there is no score or one is not finite.
     """
     scores = np.asarray(normal_scores, dtype=np.float64).ravel()
     if not scores.size or not np.isfinite(scores).all():
         raise UserError(f"a threshold needs finite scores of normal clips: {scores.size} given, "
                         f"{int(np.isfinite(scores).sum())} of them finite")  # fmt: skip
+    reason = ""
     if config.name == "gamma":
-        value = _gamma_point(scores, config.percent / 100)
-        if abs(np.mean(scores <= value) - config.percent / 100) <= MAX_SHARE_ERROR:
-            return Threshold(value, "gamma")
-    return Threshold(float(np.percentile(scores, config.percent)), "percentile")
+        fitted = _gamma_point(scores, config.percent)
+        if isinstance(fitted, float):
+            return Threshold(fitted, "gamma")
+        reason = fitted
+    return Threshold(float(np.percentile(scores, config.percent)), "percentile", reason)
 
 
 def decide(scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
@@ -69,15 +75,38 @@ def decide(scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
     return (np.asarray(scores, dtype=np.float64) > threshold).astype(np.int64)
 
 
-def _gamma_point(scores: NDArray[np.float64], share: float) -> float:
-    """The fitted distribution's point below which `share` of it lies; nan where there is no fit."""
+def _gamma_point(scores: NDArray[np.float64], percent: float) -> float | str:
+    """The point below which `percent` of the fitted distribution lie; in words, why there is none."""
     from scipy import stats  # here: half a second to import, and training never fits a threshold
 
-    if scores.min() == scores.max():
-        return math.nan
+    if len(scores) < LEAST_SCORES:
+        return f"{len(scores)} scores are too few to fit a gamma distribution to"
+    low, spread = scores.min(), np.ptp(scores)
+    if not 0 < spread < np.inf:
+        return "the scores do not differ"
+    unit = (scores - low) / spread
+    spread, unit = spread * unit.std(), np.round(unit / unit.std(), DIGITS)
     try:
         with np.errstate(all="ignore"):  # the optimiser tries parameters out of range
-            shape, location, scale = stats.gamma.fit(scores)
-            return float(stats.gamma.ppf(share, shape, loc=location, scale=scale))
+            fit = stats.gamma(*stats.gamma.fit(unit))
+            median, point = fit.ppf([0.5, percent / 100])
     except stats.FitError:
-        return math.nan
+        return "no gamma distribution can be fitted to the scores"
+    reason = _misfit(unit, f"{percent:g} % point", point, 1 - percent / 100)
+    if not reason and not np.any(unit > point):  # any point above all scores would do: it must not be just anywhere
+        reason = _misfit(unit, "median", median, 0.5)
+    return reason or float(low + point * spread)
+
+
+def _misfit(scores: NDArray[np.float64], name: str, point: float, share: float) -> str:
+    """In words, that more or fewer of the scores lie above a fit's point than sampling explains; empty where not."""
+    from scipy import stats
+
+    above = int(np.sum(scores > point))
+    least, most = stats.binom.interval(CONFIDENCE, len(scores), share)
+    if least <= above <= most:
+        return ""
+    return (
+        f"no gamma distribution fits the scores: {above} of {len(scores)} lie above the {name} of the nearest one, "
+        f"where sampling explains {least:.0f} to {most:.0f}"
+    )

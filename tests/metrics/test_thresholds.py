@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pydantic
 import pytest
@@ -13,14 +15,87 @@ from asd.metrics.thresholds import GammaConfig, PercentileConfig, Threshold, Thr
 CONFIG = pydantic.TypeAdapter(ThresholdConfig)
 
 
+MACHINES = {
+    "gamma": lambda random, n: random.gamma(3.0, 1.0, n),
+    "lognormal": lambda random, n: random.lognormal(0.0, 1.0, n),
+    "1 - p near 0": lambda random, n: random.beta(0.1, 5.0, n),
+    "1 - p next to 0": lambda random, n: np.exp(-random.gamma(2.0, 20.0, n)),
+    "1 - p near 1": lambda random, n: random.beta(5.0, 0.1, n),
+    "log odds": lambda random, n: -random.gamma(4.0, 3.0, n),
+    "two states": lambda random, n: np.where(random.random(n) < 0.85, random.normal(1, 0.1, n), random.normal(5, 1, n)),
+    "ties": lambda random, n: np.round(random.gamma(2.0, 1.0, n)),
+    "outliers": lambda random, n: random.pareto(1.0, n),
+}
+# Cosine distances of 40 normal clips of one machine to their nearest neighbour: the threshold was 0.97.
+DISTANCES = """69 69 70 70 73 83 93 94 94 94 101 101 104 105 109 110 112 112 122 122 123 124 124 127 132 132 134 137 138
+141 144 149 186 206 222 223 224 231 237 420"""
+
+
 @pytest.mark.parametrize("shift", [0.0, -7.0, 3000.0])
 def test_gamma_is_the_official_baselines(shift):
-    scores = np.random.default_rng(0).gamma(3.0, 0.5, 990) + shift
-    shape, location, scale = stats.gamma.fit(scores)
-    found = fit_threshold(scores, GammaConfig())
-    assert found == Threshold(pytest.approx(stats.gamma(shape, location, scale).ppf(0.9), rel=1e-12), "gamma")
+    scores = np.random.default_rng(0).gamma(3.0, 0.5, 990)
+    official = stats.gamma(*stats.gamma.fit(scores)).ppf(0.9)
+    found = fit_threshold(scores + shift, GammaConfig())
+    assert found == Threshold(pytest.approx(official + shift, abs=0.01 * scores.std()), "gamma")
     truth = stats.gamma(3.0, shift, 0.5).ppf(0.9)
     assert found.value == pytest.approx(truth, abs=0.1)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("count", [8, 60])
+def test_scores_on_another_scale_have_the_threshold_there(machine, count):
+    scores = MACHINES[machine](np.random.default_rng(5), count)
+    plain = fit_threshold(scores, GammaConfig())
+    for scale in (1e-9, 1e-3, 7.0, 1e9):
+        for shift in (0.0, -3.0 * scores.std(), 1000.0 * scores.std()):
+            found = fit_threshold(scale * (scores + shift), GammaConfig())
+            assert found.rule == plain.rule
+            assert found.value / scale - shift == pytest.approx(plain.value, rel=1e-9, abs=1e-6 * scores.std())
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0])
+def test_small_distances_have_a_threshold_that_clips_reach(scale):
+    scores = scale * np.array(list(map(float, DISTANCES.split())))
+    found = fit_threshold(scores, GammaConfig())
+    assert found.rule == "gamma"
+    assert np.mean(scores > found.value) == pytest.approx(0.1, abs=0.1)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(("count", "percent"), [(7, 90.0), (25, 90.0), (40, 90.0), (200, 99.0), (700, 90.0)])
+def test_no_threshold_lies_where_sampling_explains_none(machine, count, percent):
+    random = np.random.default_rng(6)
+    for _ in range(3):
+        scores = MACHINES[machine](random, count) * 1e-3
+        found = fit_threshold(scores, GammaConfig(percent=percent))
+        least, most = stats.binom.interval(0.95, count, 1 - percent / 100)
+        above = np.sum(scores > found.value)
+        assert above <= most
+        assert above >= least or np.sum(scores >= found.value) >= least  # ties
+        assert found.value <= scores.max() + 0.5 * np.ptp(scores)
+        assert (found.rule == "percentile") == bool(found.reason)
+        if found.rule == "percentile":
+            assert found.value == np.percentile(scores, percent)
+
+
+def test_a_fit_that_misses_is_replaced_and_the_reason_is_said():
+    scores = MACHINES["two states"](np.random.default_rng(0), 300)
+    found = fit_threshold(scores, GammaConfig(percent=95.0))
+    assert found.value == np.percentile(scores, 95)
+    said = r"no gamma distribution fits the scores: (\d+) of 300 lie above the 95 % point of the nearest one, where "
+    match = re.fullmatch(said + r"sampling explains (\d+) to (\d+)", found.reason)
+    assert match is not None, found
+    above, least, most = map(int, match.groups())
+    assert (least, most) == stats.binom.interval(0.95, 300, 0.05)
+    assert not least <= above <= most
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_too_few_scores_for_a_fit(count):
+    scores = np.arange(count) ** 2.0 - 3.0
+    found = fit_threshold(scores, GammaConfig())
+    reason = f"{count} scores are too few to fit a gamma distribution to"
+    assert found == Threshold(float(np.percentile(scores, 90)), "percentile", reason)
 
 
 @pytest.mark.parametrize("percent", [50.0, 90.0, 99.0])
@@ -36,10 +111,10 @@ def test_percentile_is_numpys():
     assert found == Threshold(float(np.quantile(scores, 0.75)), "percentile")
 
 
-@pytest.mark.parametrize("scores", [[0.25] * 7, [-1.0]])
+@pytest.mark.parametrize("scores", [[0.25] * 7, [-1.0] * 6, [1e-300] * 9])
 def test_scores_that_do_not_differ_are_their_own_threshold(scores):
     found = fit_threshold(scores, GammaConfig())
-    assert found == Threshold(scores[0], "percentile")
+    assert found == Threshold(scores[0], "percentile", "the scores do not differ")
     assert decide(scores, found.value).sum() == 0
 
 
@@ -47,12 +122,7 @@ def test_a_tail_too_heavy_for_a_gamma_takes_the_percentile():
     scores = np.exp(np.random.default_rng(0).normal(0.0, 3.0, 1000))
     assert np.mean(scores <= stats.gamma(*stats.gamma.fit(scores)).ppf(0.9)) < 0.5, "no such case any more"
     found = fit_threshold(scores, GammaConfig())
-    assert found == Threshold(float(np.quantile(scores, 0.9)), "percentile")
-
-
-def test_few_clips_have_a_threshold():
-    assert np.isfinite(fit_threshold([1.0, 2.0], GammaConfig()).value)
-    assert np.isfinite(fit_threshold([1.0, 2.0, 2.5], GammaConfig()).value)
+    assert (found.value, found.rule) == (np.quantile(scores, 0.9), "percentile")
 
 
 @pytest.mark.parametrize("scores", [[], [1.0, float("nan")], [1.0, float("inf")]])
