@@ -41,7 +41,7 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     seed: int = pydantic.Field(0, ge=0, lt=2**63)
     precision: Precision = "auto"
     accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
-    clip_norm: pydantic.PositiveFloat | None = 5.0  # None: gradients are not clipped (LARS has its own measure)
+    clip_norm: pydantic.PositiveFloat | None = None  # longest gradient; none of the sources S1 to S6 clips
     log_every: pydantic.PositiveInt = 20  # steps
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
     freeze: Literal["none", "all_but_centres", "all_but_last_block", "centres"] = "none"  # see init_from
@@ -206,7 +206,10 @@ class Trainer:
     def _clip(self) -> Tensor:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        return nn.utils.clip_grad_norm_(self.weights, self.train.clip_norm or torch.inf)
+        norm = nn.utils.get_total_norm([w.grad for w in self.weights if w.grad is not None])
+        if self.train.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.weights, self.train.clip_norm, norm)
+        return norm
 
     def _update(self, norm: Tensor) -> Tensor | None:
         """Step the optimiser. A gradient that is not finite (the same on all ranks) changes nothing, on the device.

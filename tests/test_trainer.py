@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -20,6 +22,7 @@ from asd.tasks.step import StepOutput
 from asd.trainer import Parts, TrainConfig, Trainer
 
 SAMPLES = 8
+ADAM = OptimConfig()
 
 
 class Linear(nn.Module):
@@ -41,10 +44,12 @@ def batch_of(value: int, clips: int = 6) -> Batch:
     return Batch(rows, torch.full((clips,), SAMPLES), index, index * 0, index * 0, valid, 0, 0, 0)
 
 
-def trainer_with(scaler: torch.amp.GradScaler | None) -> Trainer:
+def trainer_with(
+    scaler: torch.amp.GradScaler | None, optim: OptimConfig = ADAM, clip_norm: float | None = 0.5
+) -> Trainer:
     accelerator: Any = SimpleNamespace(prepare=lambda model: model, no_sync=torch.no_grad, scaler=scaler)
     ranks = Ranks(accelerator, 0, 1, torch.device("cpu"), "fp16" if scaler else "fp32")
-    task, optim = Linear(), OptimConfig()
+    task = Linear()
     unused: Any = SimpleNamespace(reader=SimpleNamespace(bad={}), pop_wait_s=lambda: 0.0)
     plan: Any = SimpleNamespace(steps_per_epoch=10)
     evaluate: Any = None
@@ -53,7 +58,7 @@ def trainer_with(scaler: torch.amp.GradScaler | None) -> Trainer:
         max_bad_clips=0, ranks=ranks, loggers=Loggers(), stop=StopSignal(), evaluate=evaluate, checkpoints=Path(),
         meta={}, config_yaml="",
     )  # fmt: skip
-    train = TrainConfig(global_batch=6, epochs=1, clip_norm=0.5)
+    train = TrainConfig(global_batch=6, epochs=1, clip_norm=clip_norm)
     return Trainer(train, optim, CheckpointConfig(), parts, None)
 
 
@@ -90,3 +95,18 @@ def test_an_infinite_gradient_without_a_scaler_is_counted() -> None:
     assert np.array_equal(weights(trainer), before)
     trainer._read_flags()
     assert trainer.state.nonfinite_steps == 1
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.25, 1e6])
+def test_gradients_are_as_long_as_they_are_unless_the_config_clips_them(clip_norm: float | None) -> None:
+    trainer = trainer_with(None, OptimConfig(name="sgd", lr=0.125, momentum=0.0), clip_norm)
+    before = [p.detach().clone() for p in trainer.weights]
+    trainer._step(batch_of(3))
+    moved = torch.cat([(p.detach() - old).flatten() for p, old in zip(trainer.weights, before, strict=True)]).norm()
+    (record,) = trainer.interval
+    assert record["grad_norm"] > 1  # shown as it was before clipping
+    assert moved.item() / 0.125 == pytest.approx(min(record["grad_norm"].item(), clip_norm or math.inf), rel=1e-4)
+
+
+def test_nothing_is_clipped_by_default() -> None:
+    assert TrainConfig(epochs=1).clip_norm is None

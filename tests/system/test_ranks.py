@@ -48,10 +48,8 @@ def test_two_ranks_have_the_losses_of_one(small_set: Path, tmp_path: Path, words
 # Batches of several streams, and losses of the global batch
 
 STEPS = 4
-# No gradient clipping, which would hide gradients of the wrong length.
-PLAIN_SGD = [
+PLAIN_SGD = [  # gradients of the wrong length show: nothing adapts to it
     "optim={name: sgd, lr: 1.0e-5}",
-    "train.clip_norm=null",
     f"train.steps={STEPS}",
     "checkpoint={every_steps: 1, keep_last: 100}",
 ]
