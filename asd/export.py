@@ -31,6 +31,7 @@ LONGEST_S = 3600.0  # that is heard at once, however long the clips of the set a
 def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onnx: Path | None) -> None:
     """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file."""
     step = choose_step(run, wanted)
+    run = run.at(step)
     chosen = _chosen(run.config.evaluate.scorers, scorers)
     _refuse_foreign(out)
     if onnx is not None:

@@ -18,13 +18,14 @@ from asd.errors import UserError
 from asd.evaluation_folder import DECISIONS_FILE, EVALUATION_FILE, read_report
 from asd.evaluations import best_step
 from asd.evaluator import Evaluator
+from asd.identity import EVALUATION, RESUMING, differences, in_words
 from asd.metrics import read_scores
 from asd.metrics.official import LAYOUTS
 from asd.report import REPORT_FILE, SCORES_FILE, console_table
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
 from asd.scoring import score_folder
-from asd.system import build_task, network_signature, open_data
+from asd.system import build_task, network_signature, open_data, saved_config
 from asd.terminal import open_console
 
 
@@ -33,15 +34,33 @@ class Run:
     """A finished or running run, opened for evaluation."""
 
     folder: RunFolder
-    config: RunConfig
+    config: RunConfig  # of the run's newest start, or of a checkpoint; the user's words over it
+    words: Sequence[str] = ()
+
+    def at(self, step: int) -> Run:
+        """The same with the config that a checkpoint was trained with."""
+        path = checkpoint.step_path(self.folder.checkpoints, step) / "config.yaml"
+        return replace(self, config=_evaluated(path, self.words))
 
 
 def load_run(root: Path, overrides: Sequence[str] = ()) -> Run:
-    """Open a run folder; UserError where it is none."""
+    """Open a run folder; UserError where it is none, or where words change more than its evaluation."""
     folder = RunFolder(root)
     if not folder.config.is_file():
         raise UserError(f"{root} is no run folder: it holds no config.yaml")
-    return Run(folder, load_config(folder.config, overrides))
+    return Run(folder, _evaluated(folder.config, overrides), overrides)
+
+
+def _evaluated(path: Path, words: Sequence[str]) -> RunConfig:
+    """A config of a run with words over it, which may change how it is evaluated, and nothing that it has learnt."""
+    former = saved_config(path)
+    config = load_config(path, words) if words else former
+    if found := differences(former, config, EVALUATION):
+        raise UserError(
+            f"{path} has another {in_words(found)}, which no word of eval.py changes: name evaluate.…, data.shards, "
+            "data.threads or train.precision alone"
+        )
+    return config
 
 
 def choose_step(run: Run, wanted: str) -> int:
@@ -73,7 +92,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     if out is not None:
         _refuse_foreign(out, EVALUATION_FILE)
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
-        with Embedder(run, ranks) as embedder:
+        with Embedder(run.at(step), ranks) as embedder:
             embedder.embed(step, target)
         report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.data.manifest.root))
         if ranks.is_main:
@@ -154,6 +173,8 @@ class Embedder:
 
     def _load(self, folder: Path) -> dict[str, Any]:
         weights, meta = checkpoint.load_network(folder)
+        if found := differences(saved_config(folder / "config.yaml"), self.run.config, RESUMING):
+            raise UserError(f"{folder} belongs to a run with another {in_words(found)}")
         check_identity(folder / "meta.json", self._own)
         try:
             self.task.load_state_dict(weights)

@@ -55,7 +55,7 @@ class RunFolder:
         return self.evaluations / f"step_{step:08d}"
 
     def check(self, identity: dict[str, Any]) -> None:
-        """UserError where the folder belongs to another data set or another batch plan."""
+        """UserError where the folder belongs to a run on another data set, or of another network."""
         if self.identity.exists():
             check_identity(self.identity, identity)
 

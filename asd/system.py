@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from asd import checkpoint, tasks
-from asd.config import RunConfig, check_frames
+from asd.config import RunConfig, check_frames, load_config
 from asd.data.loader import DataConfig
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Plan, make_plan
@@ -122,6 +123,26 @@ def _refuse_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
     names = sorted({"/".join(machine) for machine in machines})
     if unknown := next((name for name in config.evaluate.flip if name not in names), None):
         raise UserError(f"evaluate.flip names {unknown}, which is no class of the set: it has {', '.join(names)}")
+
+
+def config_of(folder: RunFolder) -> RunConfig | None:
+    """The config of a run's newest checkpoint; None where a run has none yet, and so nothing that would be lost.
+
+    Raises UserError where none can be read: one of another version of this program, or changed by hand.
+    """
+    saved = (checkpoint.step_path(folder.checkpoints, step) for step in checkpoint.all_steps(folder.checkpoints)[::-1])
+    for path in filter(checkpoint.is_complete, saved):
+        with suppress(UserError):  # a damaged one: the one before says the same
+            return saved_config(path / "config.yaml")
+    return saved_config(folder.config) if folder.evaluations.is_dir() and folder.config.is_file() else None
+
+
+def saved_config(path: Path) -> RunConfig:
+    """The config that a run left; UserError where another version of this program left it, or somebody changed it."""
+    try:
+        return load_config(path)
+    except UserError as error:
+        raise UserError(f"{error} (saved by another version of this program, or changed by hand)") from None
 
 
 def network_of(task: nn.Module) -> nn.Module:

@@ -21,6 +21,7 @@ from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
 from asd.evaluations import show_best, steps_in_words
 from asd.evaluator import Evaluator, TrainingEvaluator
+from asd.identity import RESUMING, differences, in_words
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft
 from asd.monitor.monitor import Monitor
 from asd.monitor.reporter import Views
@@ -29,8 +30,10 @@ from asd.optim import build_optimizer
 from asd.run_folder import RunFolder, RunLock, provenance
 from asd.standing import StandingOf
 from asd.stop import StopSignal
-from asd.system import Data, build_task, initialise_from, network_signature, open_data
+from asd.system import Data, build_task, config_of, initialise_from, network_signature, open_data
 from asd.trainer import Parts, Trainer
+
+UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "train.precision"}  # of what may change
 
 
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
@@ -40,7 +43,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     task = build_task(config, data.manifest)
     folder = RunFolder(Path(config.run.dir))
     resumed = _open_run(config, data.manifest, task, folder, ranks)
-    _initialise(config, task, ranks, resumed)
+    _initialise(config, task, ranks, folder, resumed)
     lock = RunLock(folder.root)
     ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
     if ranks.is_main:
@@ -66,7 +69,12 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
             stop=stop,
             evaluate=evaluate,
             checkpoints=folder.checkpoints,
-            meta={**identity(config, data.manifest, task), **provenance(), "world_size": ranks.world_size},
+            meta={
+                **identity(data.manifest, task),
+                **provenance(),
+                "world_size": ranks.world_size,
+                "precision": ranks.precision,
+            },
             config_yaml=dump_yaml(config),
         )
         trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
@@ -94,28 +102,34 @@ def check(config: RunConfig, world_size: int) -> str:
     if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
         print(advice)
     task = build_task(config, data.manifest)
-    RunFolder(Path(config.run.dir)).check(identity(config, data.manifest, task))
+    check_run(RunFolder(Path(config.run.dir)), config, data.manifest, task)
     return (
         f"ok: {len(data.manifest.classes)} classes, {len(data.splits.train)} training clips, {device.type}, {precision}"
     )
 
 
-def identity(config: RunConfig, manifest: Manifest, task: nn.Module) -> dict[str, Any]:
-    """What a run may not change when it goes on: which clips a step sees, and what a checkpoint's tensors are."""
+def identity(manifest: Manifest, task: nn.Module) -> dict[str, Any]:
+    """What a run may not change when it goes on, beside its settings: the set, and what a checkpoint's tensors are."""
     return {
         "format": checkpoint.FORMAT_VERSION,
         "fingerprint": manifest.fingerprint,
-        "machine_types": list(config.data.machine_types),
-        "machine_ids": list(config.data.machine_ids),
-        "streams": config.data.streams.model_dump(mode="json"),
-        "global_batch": config.train.global_batch,
-        "seed": config.train.seed,
-        "run_length": config.data.run_length,
-        "window": config.data.window,
-        "val_fraction": config.data.val_fraction,
         "network": network_signature(task),
-        "optimizer": config.optim.name,
     }
+
+
+def check_run(folder: RunFolder, config: RunConfig, manifest: Manifest, task: nn.Module) -> RunConfig | None:
+    """The config with which the run in a folder was trained last, None where there is none yet.
+
+    Raises UserError where its settings, set or network are others.
+    """
+    former = config_of(folder)
+    if former is not None and (found := differences(former, config, RESUMING)):
+        raise UserError(
+            f"{folder.root} belongs to a run with another {in_words(found)}: leave it as it was, or choose another "
+            f"run.dir (init_from={folder.root} begins with its weights)"
+        )
+    folder.check(identity(manifest, task))
+    return former
 
 
 def _open_run(
@@ -124,7 +138,7 @@ def _open_run(
     """The newest checkpoint of the run folder that can be read; UserError where the folder is another run's."""
 
     def complete_steps() -> list[int]:
-        folder.check(identity(config, manifest, task))
+        check_run(folder, config, manifest, task)
         steps = checkpoint.complete_steps(folder.checkpoints)
         if steps and config.resume == "never":
             raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
@@ -153,16 +167,20 @@ def _set_aside(folder: Path, error: UserError) -> None:
 def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, lock: RunLock) -> None:
     """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
     lock.take()
-    folder.claim(identity(config, manifest, task), dump_yaml(config))
+    folder.claim(identity(manifest, task), dump_yaml(config))
     checkpoint.remove_partial(folder.checkpoints)
 
 
-def _initialise(config: RunConfig, task: nn.Module, ranks: Ranks, resumed: Payload | None) -> None:
+def _initialise(config: RunConfig, task: nn.Module, ranks: Ranks, folder: RunFolder, resumed: Payload | None) -> None:
     """Say where the weights come from, and load those of init_from where no checkpoint takes precedence."""
     if resumed is not None:
-        before = resumed.meta["world_size"]
+        before, precision = resumed.meta["world_size"], resumed.meta.get("precision", ranks.precision)
         change = "" if before == ranks.world_size else f", saved by {before} ranks, now {ranks.world_size}"
+        change += "" if precision == ranks.precision else f", computed in {precision}, now in {ranks.precision}"
         _say(ranks, f"resuming from step {resumed.meta['step']}{change}")
+        former = config_of(folder) if ranks.is_main else None
+        if former is not None and (found := differences(former, config, UNTOLD)):
+            _say(ranks, f"changed since then: {in_words(found)}")
     elif config.init_from is not None:
         source = config.init_from
         fresh = ranks.agree(lambda: initialise_from(task, source))

@@ -23,7 +23,7 @@ LEVELS = [
     {"asd.untrusted", "asd.walk", "asd.data.untrusted_table", "asd.terminal", "asd.markdown"},
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
-        "asd.distributed", "asd.run_folder", "asd.checkpoint", "asd.optim", "asd.loggers",
+        "asd.distributed", "asd.run_folder", "asd.identity", "asd.checkpoint", "asd.optim", "asd.loggers",
         "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio",

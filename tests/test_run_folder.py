@@ -19,12 +19,12 @@ def test_a_folder_that_is_trained_in_is_refused_until_that_ends(tmp_path: Path) 
         third.take()
 
 
-def test_a_run_from_before_a_setting_existed_goes_on_without_it(tmp_path: Path) -> None:
+def test_the_run_of_another_network_is_refused(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.claim({"seed": 0}, "seed: 0\n")
-    folder.check({"seed": 0, "window": None})
-    with pytest.raises(UserError, match=r"belongs to a run with another window \(None, now 4096\)"):
-        folder.check({"seed": 0, "window": 4096})
+    folder.claim({"network": "a"}, "train: {}\n")
+    folder.check({"network": "a"})
+    with pytest.raises(UserError, match=r"belongs to a run with another network \(a, now b\)"):
+        folder.check({"network": "b"})
 
 
 def test_training_and_one_watcher_share_a_folder(tmp_path: Path) -> None:

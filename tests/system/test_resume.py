@@ -102,7 +102,15 @@ def test_unscored_evaluations_are_scored(small_set: Path, unbroken: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("backbone.width=4", "another network"), ("optim.name=sgd", "another optimizer")]
+    ("word", "said"),
+    [
+        ("backbone.width=4", "another backbone.width (8, now 4)"),
+        ("optim.name=sgd", "another optim.name (adam, now sgd)"),
+        ("frontend.n_fft=512", "another frontend.n_fft (1024, now 512)"),
+        ("loss.margin=0.3", "another loss.margin (0.05, now 0.3)"),
+        ("mixup=null", "another mixup ({"),
+        ("data.crop_s=0.4", "another data.crop_s (0.5, now 0.4)"),
+    ],
 )
 def test_another_system_does_not_go_on(small_set: Path, unbroken: Path, tmp_path: Path, word: str, said: str) -> None:
     folder = tmp_path / "run"
@@ -111,3 +119,19 @@ def test_another_system_does_not_go_on(small_set: Path, unbroken: Path, tmp_path
     assert said in refused(run(tmp_path / "log", words(small_set, folder, word), ranks=2))
     assert (folder / "config.yaml").read_text() == kept
     assert len(losses(folder)) == STEPS
+
+
+def test_a_run_that_has_saved_nothing_may_begin_anew(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
+    """Such as one that failed at once, with a learning rate that was too high."""
+    folder = tmp_path / "run"
+    cut(unbroken, folder, 0)
+    train(small_set, folder, "optim.lr=1e-5", "train.epochs=1")
+    assert list(losses(folder)) == [1, 2, 3, 4, 5]
+
+
+def test_what_changed_is_said(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    cut(unbroken, folder, 29)
+    said = train(small_set, folder, "train.epochs=7", "train.steps=null")
+    assert "resuming from step 29\nchanged since then: train.epochs (6, now 7)\n" in said
+    assert max(losses(folder)) == 35

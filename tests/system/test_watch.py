@@ -356,7 +356,7 @@ def test_stopped_while_there_is_no_run(tmp_path: Path) -> None:
     ("words", "line"),
     [
         (["data.shards=/nowhere"], "no shards at /nowhere"),
-        (["backbone.width=0.5"], "belongs to a run with another network"),
+        (["backbone.width=0.5"], "another backbone.width (0.25, now 0.5), which no word of eval.py changes"),
     ],
 )
 def test_a_mistake_ends_it(left: Path, tmp_path: Path, words: list[str], line: str) -> None:
