@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import types
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +20,21 @@ from asd.optim import OptimConfig
 from asd.scorers import reads
 from asd.tasks import ReconstructionConfig, System, VICRegTaskConfig, tells_classes_apart
 from asd.trainer import TrainConfig
+from asd.words import (
+    NOT_YAML,
+    Hints,
+    Models,
+    hints_below,
+    is_list,
+    models_of,
+    names_of,
+    read_value,
+    read_yaml,
+    write_word,
+)
 
-Models = list[type[pydantic.BaseModel]]
 OTHER_NAMES = {"learning_rate": "lr", "batch_size": "global_batch"}  # what a setting is often called
 MOST_WORDS = 400  # characters about one mistake: what stands in the file may have any length
-NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: no text, or no day such as 2026-13-45
 
 
 class RunSection(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -230,7 +238,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         hint = f"; did you mean {path.parent / beside[0]}?" if beside else ""
         raise UserError(f"{path} does not exist{hint}")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path.read_text(encoding="utf-8"), RunConfig)
     except NOT_YAML as error:
         raise UserError(f"{path} is not yaml: {error}") from None
     if not isinstance(tree, dict):
@@ -248,19 +256,27 @@ def _override(tree: dict[str, Any], word: str) -> None:
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise UserError(f"{word!r} is not of the form key=value, such as train.epochs=10")
-    try:
-        value = yaml.safe_load(text)
-    except NOT_YAML:
-        raise UserError(f"{word!r}: the value is not yaml") from None
     *parents, leaf = key.split(".")
-    node = tree
+    node, hints = tree, [RunConfig]
     for name in parents:
+        hints = hints_below(hints, node, name)
         if not isinstance(node.get(name), dict):
             node[name] = {}
         node = node[name]
+    value = _value(word, text, hints_below(hints, node, leaf))
     if leaf == "name" and "name" in node and _part(parents, node["name"]) is not _part(parents, value):
         node.clear()
     node[leaf] = value
+
+
+def _value(word: str, text: str, hints: Hints) -> Any:
+    try:
+        value = read_value(text, hints)
+    except NOT_YAML:
+        raise UserError(f"{word!r}: the value is not yaml") from None
+    if isinstance(value, str) and is_list(hints):
+        raise UserError(f"{word!r} takes a list, in brackets: {write_word(word.partition('=')[0], [value])}")
+    return value
 
 
 def _one_length(tree: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -297,7 +313,7 @@ def _explain_unknown(where: str, models: Models) -> str:
         keys = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.8)]
     hint = f", did you mean {keys[0]}?" if keys else ""
     if where in every:
-        part = " or ".join(name for model in models for name in _literal_name(model))
+        part = " or ".join(name for model in models for name in names_of(model))
         return f"{where} is no setting of {part}{hint}"
     return f"unknown key {where}{hint}"
 
@@ -310,37 +326,24 @@ def _locate(path: Sequence[str | int]) -> tuple[str, Models]:
     words: list[str] = []
     models: Models = [RunConfig]
     for step in path:
-        chosen = [model for model in models if step in _literal_name(model)]
+        chosen = [model for model in models if step in names_of(model)]
         if chosen and len(models) > 1:
             models = chosen
             continue
         words.append(str(step))
         if isinstance(step, str):
-            models = [m for model in models if (f := model.model_fields.get(step)) for m in _models(f.annotation)]
+            models = [m for model in models if (f := model.model_fields.get(step)) for m in models_of(f.annotation)]
     return ".".join(words), models
 
 
 def _part(path: Sequence[str], name: Any) -> type[pydantic.BaseModel] | None:
     """The config class that a name chooses in a section."""
-    return next((model for model in _locate(path)[1] if name in _literal_name(model)), None)
+    return next((model for model in _locate(path)[1] if name in names_of(model)), None)
 
 
 def _keys(model: type[pydantic.BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted key that a config may hold."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        for part in _models(field.annotation):
+        for part in models_of(field.annotation):
             yield from _keys(part, f"{prefix}{name}.")
-
-
-def _models(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        yield annotation
-    elif typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, tuple):
-        for inner in typing.get_args(annotation):
-            yield from _models(inner)
-
-
-def _literal_name(model: type[pydantic.BaseModel]) -> tuple[str, ...]:
-    field = model.model_fields.get("name")
-    return typing.get_args(field.annotation) if field is not None else ()

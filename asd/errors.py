@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import threading
 import traceback
@@ -19,7 +20,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, every_rank: bool = True) -> None:
-        super().__init__(printable(" ".join(message.split())))
+        super().__init__(printable(re.sub(r"\s*[\r\n]\s*", " ", message.strip())))
         self.every_rank = every_rank
 
 

@@ -24,6 +24,7 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.scorers.state import state_of
 from asd.scoring import fitted, scores_by
 from asd.tasks import System
+from asd.words import command, option
 
 LONGEST_S = 3600.0  # that is heard at once, however long the clips of the set are
 
@@ -138,4 +139,5 @@ def _say(out: Path) -> None:
         if index not in file.scorers[0].thresholds:
             print(f"warning: {own} has no threshold: more of its normal clips are needed", flush=True)
     own = file.classes[0]
-    print(f"python eval.py clips --detector {out} RECORDINGS --machine {own.machine_type} --id {own.machine_id}")
+    machine = (*option("--machine", own.machine_type), *option("--id", own.machine_id))
+    print(command("python", "eval.py", "clips", *option("--detector", out), "RECORDINGS", *machine))

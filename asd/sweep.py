@@ -11,6 +11,7 @@ already done with the very same config is not done again.
 from __future__ import annotations
 
 import argparse
+import glob
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from asd.sweep_jobs import DONE_FILE, Job, run_jobs
 from asd.sweep_table import console_table, evaluation_of, markdown, summarise
 from asd.system import open_shards
 from asd.terminal import open_console
+from asd.words import write_word
 
 Former = Callable[[str, int, str | None], str]  # (config, seed, machine type) → the run to start from
 
@@ -109,7 +111,7 @@ def _without_length(words: Sequence[str], then: Sequence[str]) -> list[str]:
 
 
 def _job(path: Path, seed: int, part: str | None, overrides: Sequence[str], out: Path, former: Former | None) -> Job:
-    words = [*overrides, f"train.seed={seed}", *([f"data.machine_types=[{part}]"] if part else [])]
+    words = [*overrides, f"train.seed={seed}", *([write_word("data.machine_types", [part])] if part else [])]
     words += [] if former is None else [f"init_from={former(path.stem, seed, part)}"]
     words.append(f"run.dir={out / path.stem / _folder_name(load_config(path, words), seed, part)}")
     config = load_config(path, words)
@@ -135,7 +137,7 @@ def runs_of(folder: Path) -> Former:
     def find(name: str, seed: int, part: str | None) -> str:
         configs = [folder / name] if (folder / name).is_dir() else sorted(p for p in folder.glob("*") if p.is_dir())
         digest = "[0-9a-f]" * 8  # a mere * would also find the runs of type fan_b for fan
-        wanted = f"seed_{seed}_{part or 'all'}_{digest}*/{DONE_FILE}"
+        wanted = f"seed_{seed}_{glob.escape(part or 'all')}_{digest}*/{DONE_FILE}"
         found = [done.parent for config in configs for done in config.glob(wanted)]
         if len(found) != 1:
             kind = f"seed {seed}" + (f", {part}" if part else "")

@@ -27,6 +27,7 @@ from asd.errors import UserError
 from asd.evaluator import Schedule
 from asd.run_folder import RunFolder
 from asd.tasks import refuse_single_class, tells_classes_apart
+from asd.words import command
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def open_shards(data: DataConfig) -> Manifest:
     root = Path(data.shards)
     if not root.exists():
         raise UserError(
-            f"no shards at {root}: make them with `python -m shards.pack --layout dcase2020 --source YOUR_DATA "
-            f"--out {root}` (no data yet? `python -m shards.synth --out factory` makes a factory to pass as --source)"
+            f"no shards at {root}: make them with `python -m shards.pack --layout dcase2020 --source YOUR_DATA --out "
+            f"{command(root)}` (no data? `python -m shards.synth --out factory` makes a factory to pass as --source)"
         )
     manifest = load_manifest(root)
     reader = Reader(manifest)

@@ -32,6 +32,7 @@ from asd.standing import StandingOf
 from asd.stop import StopSignal
 from asd.system import Data, build_task, config_of, initialise_from, network_signature, open_data
 from asd.trainer import Parts, Trainer
+from asd.words import command
 
 UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "train.precision"}  # of what may change
 
@@ -217,9 +218,12 @@ def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, fol
     )
     if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
         _say(ranks, advice)
-    _say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {folder.root / 'tensorboard'}")
+    _say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {command(folder.root / 'tensorboard')}")
     if config.evaluate.by_watcher:
-        _say(ranks, f"scores are left to a watcher (evaluate.by_watcher): python eval.py watch --run {folder.root}")
+        _say(
+            ranks,
+            f"scores are left to a watcher (evaluate.by_watcher): python eval.py watch --run {command(folder.root)}",
+        )
 
 
 def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator) -> None:
@@ -228,10 +232,10 @@ def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEv
         return
     folder, left = evaluate.folder, evaluate.left_to_watcher()
     if left:
-        print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {folder.root}")
+        print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
     else:
         show_best(folder, evaluate.evaluator.config.select)
-    print(f"finished at step {step}; tensorboard --logdir {folder.root / 'tensorboard'}", flush=True)
+    print(f"finished at step {step}; tensorboard --logdir {command(folder.root / 'tensorboard')}", flush=True)
 
 
 def _say(ranks: Ranks, line: str) -> None:

@@ -13,6 +13,7 @@ import soundfile
 from asd.audio.recording import BadFileError, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, run_main
+from asd.words import command
 from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
 from shards.progress import clip_bar
@@ -32,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         pieces = cut_all(recordings, folder, options.seconds)
     hours = pieces * options.seconds / 3600
     print(f"{options.out / TABLE_FILE}: {pieces} clips of {options.seconds:g} s ({hours:.2f} h)")
-    print(f"python -m shards.pack --layout table --source {options.out / TABLE_FILE} --out PACKED")
+    print(
+        command(
+            "python", "-m", "shards.pack", "--layout", "table", "--source", options.out / TABLE_FILE, "--out", "PACKED"
+        )
+    )
     return 0
 
 

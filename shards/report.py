@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -14,6 +13,7 @@ from rich.table import Table
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, MachineClass, ManifestFile
 from asd.errors import printable
 from asd.terminal import open_console, plain
+from asd.words import command, write_word
 from shards.layouts.clip import SourceClip
 from shards.scan import Scan, ScannedClip
 from shards.writer import PackedShard
@@ -122,9 +122,9 @@ def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], w
     console.print(_packed_table(file, shards, wall_s))
     _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
     _say(console, f"packed into {out}")
-    _say(console, f"check it:       python -m shards.verify {shlex.quote(str(out))}")
-    shards_option = shlex.quote(f"data.shards={out}")
-    _say(console, f"train on it:    torchrun --standalone --nproc_per_node=2 train_ddp.py {shards_option}")
+    _say(console, f"check it:       python -m shards.verify {command(out)}")
+    shards_word = command(write_word("data.shards", str(out)))
+    _say(console, f"train on it:    torchrun --standalone --nproc_per_node=2 train_ddp.py {shards_word}")
 
 
 def _packed_table(file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> Table:

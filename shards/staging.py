@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -67,7 +68,7 @@ def _replace(folder: Path, out: Path) -> None:
 
 def _recover(out: Path) -> None:
     """Undo or finish a replacement that was killed between its two renames."""
-    for aside in sorted(out.parent.glob(f"{out.name}.replaced-*")):
+    for aside in sorted(out.parent.glob(f"{glob.escape(out.name)}.replaced-*")):
         if out.exists():
             shutil.rmtree(aside, ignore_errors=True)
         else:
@@ -76,7 +77,7 @@ def _recover(out: Path) -> None:
 
 
 def _remove_stale(out: Path) -> None:
-    for folder in sorted(out.parent.glob(f"{out.name}.partial-*")):
+    for folder in sorted(out.parent.glob(f"{glob.escape(out.name)}.partial-*")):
         if _is_locked(folder):
             raise UserError(f"another run is writing {out} just now ({folder.name}): wait for it, or stop it")
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 # errors stands below all of them.
 LEVELS = [
     {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
-    {"asd.untrusted", "asd.walk", "asd.data.untrusted_table", "asd.terminal", "asd.markdown"},
+    {
+        "asd.untrusted", "asd.walk", "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
+    },
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
         "asd.distributed", "asd.run_folder", "asd.identity", "asd.checkpoint", "asd.optim", "asd.loggers",
@@ -29,7 +31,8 @@ LEVELS = [
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio",
     },
     {
-        "asd.data.reader", "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.data.room", "asd.signals",
+        "asd.data.reader", "asd.data.recordings",
+        "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.data.room", "asd.signals",
         "asd.running_statistics",
         "asd.report", "asd.ground_truth", "asd.figures", "asd.diagnosis",
     },
@@ -79,6 +82,7 @@ WITHOUT_TORCH = {
     "asd.errors",
     "asd.terminal",
     "asd.markdown",
+    "asd.words",
     "asd.stop",
     "asd.quick_imports",
     "asd.health",
@@ -194,7 +198,15 @@ def test_what_only_some_may_import(imported):
 
 def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alone():
     theirs = {part_of(name) for module, name in pairs() if part_of(module) == "shards" and is_under(name, "asd")}
-    assert theirs == {"asd.audio", "asd.data.manifest", "asd.errors", "asd.ground_truth", "asd.terminal", "asd.web"}
+    assert theirs == {
+        "asd.audio",
+        "asd.data.manifest",
+        "asd.errors",
+        "asd.ground_truth",
+        "asd.terminal",
+        "asd.web",
+        "asd.words",
+    }
 
 
 def test_light_parts_do_without_torch():

@@ -22,6 +22,7 @@ from asd.files import whole
 from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks import System
 from asd.untrusted import load_plain, short
+from asd.words import command, option
 
 FORMAT_VERSION = 1
 KIND = "asd detector"
@@ -118,7 +119,9 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
             for index, own in enumerate(self.classes)
             if machine_type in (None, own.machine_type) and machine_id in (None, own.machine_id)
         ]
-        known = ", ".join(f"--machine {own.machine_type} --id {own.machine_id}" for own in self.classes)
+        known = ", ".join(
+            command(*option("--machine", own.machine_type), *option("--id", own.machine_id)) for own in self.classes
+        )
         if not fitting:
             raise UserError(f"the detector knows no such machine; it knows {known}")
         if len(fitting) > 1:

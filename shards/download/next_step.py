@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from asd.words import command
 from shards.download.corpora import GROUND_TRUTH, RECORDINGS, RECORDS
 
 # 2026 is stereo: the near microphone is the left channel.
@@ -33,9 +33,7 @@ def pack_command(corpus: str, out: Path, parts: Sequence[str]) -> str:
     if "eval" in parts and GROUND_TRUTH in parts:
         words += ["--ground-truth", str(place / GROUND_TRUTH)]
     packed = str(place.with_name(f"{place.name}_packed"))
-    return shlex.join(
-        ["python", "-m", "shards.pack", "--layout", corpus, *words, *MORE.get(corpus, []), "--out", packed]
-    )
+    return command("python", "-m", "shards.pack", "--layout", corpus, *words, *MORE.get(corpus, []), "--out", packed)
 
 
 def _holds_something(folder: Path) -> bool:

@@ -6,10 +6,10 @@ python -m shards.synth --layout dcase2022 --out data/factory_2022
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from asd.errors import run_main
+from asd.words import command
 from shards.synth.arguments import factory_of, parse_args
 from shards.synth.factory import FactoryConfig, write_factory
 from shards.workers import clean_up_on_signals
@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with clean_up_on_signals():
         count = write_factory(config, args.out, args.workers)
     print(f"{args.out}: {count} clips of {args.clip_s:g} s, {_units(config)}")
-    source, out = shlex.quote(str(args.out)), shlex.quote(f"{args.out}_packed")
-    print(f"next: python -m shards.pack --layout {args.layout} --source {source} --out {out}")
+    places = ("--source", args.out, "--out", f"{args.out}_packed")
+    print(f"next: {command('python', '-m', 'shards.pack', '--layout', args.layout, *places)}")
     return 0
 
 
