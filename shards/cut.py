@@ -10,7 +10,8 @@ from pathlib import Path
 
 import soundfile
 
-from asd.audio.recording import BadFileError, read_header
+from asd.audio.decode import open_sound
+from asd.audio.header import BadFileError, Header, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, run_main
 from asd.words import command
@@ -24,15 +25,25 @@ TABLE_FILE = "clips.csv"
 WORDS = {LABEL_NORMAL: "normal", LABEL_ANOMALY: "anomaly", LABEL_UNKNOWN: "unknown"}
 WHOLE_NUMBERS = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32"}  # kept as they are; all else becomes float
 
+Timed = tuple[Path, float]  # a recording and seconds of it
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     check_out(options.out, overwrite=False)
     recordings = read_tables(options.source, Choices()).clips
     with clean_up_on_signals(), staged(options.out, partial(refuse_taken, options.out, False)) as folder:
-        pieces = cut_all(recordings, folder, options.seconds)
-    hours = pieces * options.seconds / 3600
-    print(f"{options.out / TABLE_FILE}: {pieces} clips of {options.seconds:g} s ({hours:.2f} h)")
+        headers = [_header(clip) for clip in recordings]
+        short = too_short(recordings, headers, options.seconds)
+        refuse_short(short, len(recordings), options)
+        pieces, rests = cut_all(recordings, headers, folder, options.seconds)
+    hours = (pieces - len(short)) * options.seconds / 3600
+    print(f"{options.out / TABLE_FILE}: {pieces - len(short)} clips of {options.seconds:g} s ({hours:.2f} h)")
+    if short:
+        print(f"odd: {len(short)} recordings are shorter and were kept as they are, first: {_named(short[0])}")
+    if rests:
+        ends = f"odd: the ends of {len(rests)} recordings are shorter than a clip and were left out"
+        print(f"{ends}, {sum(rest_s for _, rest_s in rests):.1f} s in all, first: {_named(rests[0])}")
     print(
         command(
             "python", "-m", "shards.pack", "--layout", "table", "--source", options.out / TABLE_FILE, "--out", "PACKED"
@@ -47,6 +58,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--source", type=Path, action="append", required=True, help="csv as of --layout table; repeatable"
     )
     parser.add_argument("--seconds", type=_seconds, default=10.0, help="length of a clip (default 10)")
+    parser.add_argument(
+        "--short", choices=("keep", "refuse"), default="keep", help="recordings shorter than a clip (default keep)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the clips and their clips.csv")
     options = parser.parse_args(argv)
     options.out = options.out.resolve()
@@ -63,49 +77,79 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def cut_all(recordings: Sequence[SourceClip], folder: Path, seconds: float) -> int:
-    """Clips of all recordings into folder, with their table; how many there are. UserError where there is none."""
-    names = (*REQUIRED, *OPTIONAL)
+def _header(clip: SourceClip) -> Header:
+    try:
+        return read_header(clip.path)
+    except BadFileError as error:
+        raise UserError(f"{clip.path} cannot be cut: {error.detail}") from None
+
+
+def too_short(recordings: Sequence[SourceClip], headers: Sequence[Header], seconds: float) -> list[Timed]:
+    """The recordings of which not one clip can be cut, with their seconds."""
+    lengths = [(clip.path, header.frames / header.rate) for clip, header in zip(recordings, headers, strict=True)]
+    return [(path, length_s) for path, length_s in lengths if length_s < seconds]
+
+
+def refuse_short(short: Sequence[Timed], total: int, options: argparse.Namespace) -> None:
+    """Raises UserError where short recordings are not wanted, or there is no other."""
+    if len(short) == total:
+        raise UserError(f"no recording is {options.seconds:g} s long: choose fewer --seconds, or pack them as they are")
+    if short and options.short == "refuse":
+        raise UserError(
+            f"{len(short)} of {total} recordings are shorter than --seconds {options.seconds:g}, first: "
+            f"{_named(short[0])}; choose fewer --seconds, or --short keep"
+        )
+
+
+def _named(item: Timed) -> str:
+    return f"{item[0]} ({item[1]:.1f} s)"
+
+
+def cut_all(
+    recordings: Sequence[SourceClip], headers: Sequence[Header], folder: Path, seconds: float
+) -> tuple[int, list[Timed]]:
+    """Clips of all recordings into folder, with their table: how many there are, and the ends that were left out."""
     with (
         (folder / TABLE_FILE).open("w", newline="", encoding="utf-8") as file,
         clip_bar("cutting", len(recordings)) as bar,
     ):
-        table, pieces = csv.writer(file), 0
-        table.writerow(names)
-        for clip in recordings:
-            for name in cut(clip, folder, seconds):
-                words = (
-                    clip.machine_type,
-                    clip.machine_id,
-                    clip.split,
-                    WORDS[clip.label],
-                    clip.domain,
-                    clip.attributes,
-                    clip.recording or clip.key,
-                )
+        table, pieces, rests = csv.writer(file), 0, list[Timed]()
+        table.writerow((*REQUIRED, *OPTIONAL))
+        for clip, header in zip(recordings, headers, strict=True):
+            words = (
+                clip.machine_type,
+                clip.machine_id,
+                clip.split,
+                WORDS[clip.label],
+                clip.domain,
+                clip.attributes,
+                clip.recording or clip.key,
+            )
+            for name in cut(clip, header, folder, seconds):
                 table.writerow((name, *words))
                 pieces += 1
+            rest_s = header.frames / header.rate % (round(seconds * header.rate) / header.rate)
+            if header.frames / header.rate > seconds and rest_s * header.rate >= 1:
+                rests.append((clip.path, rest_s))
             bar.advance()
-    if not pieces:
-        raise UserError(f"no recording is {seconds:g} s long: choose fewer --seconds")
-    return pieces
+    return pieces, rests
 
 
-def cut(clip: SourceClip, folder: Path, seconds: float) -> Iterator[str]:
-    """File names of the clips, as they are written; a rest that is shorter than a clip is left out."""
+def cut(clip: SourceClip, header: Header, folder: Path, seconds: float) -> Iterator[str]:
+    """File names of the clips, as they are written; a recording that is shorter than one is written whole."""
     try:
-        read_header(clip.path)
-        with soundfile.SoundFile(clip.path) as recording:
+        with open_sound(clip.path, header) as recording:
             kind = WHOLE_NUMBERS.get(recording.subtype, "float32")
             subtype = recording.subtype if recording.subtype in WHOLE_NUMBERS else "FLOAT"
-            length = round(seconds * recording.samplerate)
-            if length > recording.frames:
-                return
-            for number, samples in enumerate(recording.blocks(length, dtype=kind, always_2d=True)):
+            length = min(round(seconds * header.rate), header.frames)
+            for number in range(header.frames // length):
+                samples = recording.read(length, dtype=kind, always_2d=True)
                 if len(samples) < length:
-                    return
+                    raise BadFileError(
+                        "truncated", f"{number * length + len(samples)} of {header.frames} samples are there"
+                    )
                 name = f"{clip.key}-{number:05d}.wav"
-                soundfile.write(folder / name, samples, recording.samplerate, subtype)
+                soundfile.write(folder / name, samples, header.rate, subtype)
                 yield name
     except (soundfile.SoundFileError, BadFileError) as error:
         why = error.detail if isinstance(error, BadFileError) else error

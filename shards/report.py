@@ -83,12 +83,25 @@ def _oddities(found: Scan) -> Iterator[str]:
         first = next(bad for bad in found.bad if bad.error.kind == kind)
         what = "with channels that do not fit" if kind == "channels" else kind
         yield f"odd: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
+    yield from _false_headers(found.clips)
     yield from _repeats("odd: {} recordings repeat another one", found.duplicates)
     yield from _repeats("ODD: {} of these are in training and test at once, or carry two labels", found.leaking)
     short = [item for item in found.clips if item.header.frames < SHORT_S * item.header.rate]
     if short:
         yield f"odd: {len(short)} recordings are shorter than {SHORT_S:g} s, first: {short[0].clip.path}"
     yield from _one_sided([item.clip for item in found.clips])
+
+
+def _false_headers(clips: Sequence[ScannedClip]) -> Iterator[str]:
+    """What a pipe, a recorder that lost its power or a size beyond 32 bits leaves."""
+    lies = [item for item in clips if item.header.lie]
+    if lies:
+        first = f"{lies[0].clip.path}: {lies[0].header.lie}"
+        yield f"odd: {len(lies)} recordings have no true size in their header and are read to their end, first: {first}"
+    unread = [item for item in clips if item.header.unread]
+    if unread:
+        first = f"{unread[0].clip.path}: {unread[0].header.unread}"
+        yield f"odd: {len(unread)} recordings go on behind what their header tells, which is not read, first: {first}"
 
 
 def _repeats(text: str, pairs: Sequence[tuple[SourceClip, SourceClip]]) -> Iterator[str]:

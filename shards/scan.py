@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from asd.audio.recording import BadFileError, Header, Target, check_channels, check_rate, read_header
+from asd.audio.header import BadFileError, Header, read_header
+from asd.audio.recording import Target, check_channels, check_rate
 from asd.data.manifest import LABEL_NORMAL
 from asd.errors import UserError
 from shards.layouts.clip import Corpus, SourceClip

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, cast
 import numpy as np
 import soundfile
 
-from asd.audio.recording import BadFileError, Conversion, Target, read_canonical, read_pcm16
+from asd.audio.header import BadFileError
+from asd.audio.recording import Conversion, Target, read_canonical, read_pcm16
 from asd.audio.wav import HEADER_BYTES, canonical_header
 from asd.data.manifest import SPLITS, Shard
 from asd.errors import UserError

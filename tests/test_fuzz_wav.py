@@ -12,7 +12,8 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asd.audio.recording import BadFileError, Header, Target, check_rate, read_header, read_pcm16
+from asd.audio.header import BadFileError, Header, read_header
+from asd.audio.recording import Target, check_rate, read_pcm16
 from asd.audio.wav import canonical_header
 from tests.fuzz import bounded, mutated
 

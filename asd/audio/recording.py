@@ -1,4 +1,4 @@
-"""One recording: its header, and its samples, or a part of them, as mono PCM16 at the rate of the set.
+"""The samples of a recording, or of a part of it, as mono PCM16 at the rate of the set.
 
 Plain PCM16 WAV, which nearly all corpora are, is read without a decoder; everything else goes through soundfile.
 Legend: N samples per channel, K channels.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
-import stat
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,40 +15,17 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from asd.audio.listing import is_foreign
-from asd.audio.wav import HEADER_BYTES, WavHeader, canonical_header, read_wav_header
+from asd.audio.decode import open_sound
+from asd.audio.header import BadFileError, Header
+from asd.audio.wav import HEADER_BYTES, canonical_header
 
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
-PROBE_BYTES = 4096
 FULL_SCALE = 32768
-MOST_SAMPLES_A_BYTE = 1024  # digital silence in FLAC: 350
 MOST_FILTER = 1 << 24  # numbers that resampling keeps, one odd rate to another: 128 MiB
 LONGEST_FACTOR = 1000  # by which resampling may multiply samples
 AVERAGE = "average"
 
 Channel = int | Literal["average"] | None
-BadKind = Literal["unreadable", "truncated", "zero-length", "channels", "foreign"]
-
-
-class BadFileError(Exception):
-    """A recording that cannot be packed: of which kind, and what is wrong with it."""
-
-    def __init__(self, kind: BadKind, detail: str) -> None:
-        super().__init__(kind, detail)
-        self.kind: BadKind = kind
-        self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a recording is, read without decoding it."""
-
-    rate: int
-    channels: int
-    frames: int
-    subtype: str  # as soundfile names it
-    data_offset: int  # of the samples of a plain PCM16 WAV; -1: needs a decoder
-    probe: int  # checksum of some bytes from the middle: equal for equal audio
 
 
 @dataclass
@@ -88,78 +62,6 @@ class Part:
 
     begin: int
     frames: int
-
-
-def read_header(path: Path) -> Header:
-    """The header of a recording. Raises BadFileError for what is unreadable, cut short or without samples."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without, a pipe waits for its writer
-    except OSError as error:
-        nowhere = isinstance(error, FileNotFoundError) and path.is_symlink()
-        what = "it is a link that leads nowhere" if nowhere else error.strerror or str(error)
-        raise BadFileError("unreadable", what) from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadFileError("unreadable", "it is no regular file but a folder, pipe or device")
-        size = status.st_size
-        if size == 0:
-            raise BadFileError("zero-length", "the file is empty")
-        return _open_header(descriptor, path, size)
-    finally:
-        os.close(descriptor)
-
-
-def _open_header(descriptor: int, path: Path, size: int) -> Header:
-    wav = read_wav_header(descriptor, size)
-    if wav is None:
-        return _decoder_header(path, _probe(descriptor, 0, size))
-    if wav.present < wav.declared:
-        raise BadFileError("truncated", f"its header says {wav.declared} bytes of samples, {wav.present} are there")
-    probe = _probe(descriptor, wav.data_offset, wav.present)
-    return _pcm16_header(wav, probe) if wav.is_pcm16 else _decoder_header(path, probe)
-
-
-def _pcm16_header(wav: WavHeader, probe: int) -> Header:
-    frames = wav.present // wav.frame_bytes
-    if frames == 0:
-        raise BadFileError("zero-length", "it holds no samples")
-    if wav.rate == 0:
-        raise BadFileError("unreadable", "its header gives a sample rate of 0")
-    return Header(wav.rate, wav.channels, frames, "PCM_16", wav.data_offset, probe)
-
-
-def _decoder_header(path: Path, probe: int) -> Header:
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError) as error:
-        if is_foreign(path):
-            raise BadFileError("foreign", f"libsndfile does not decode it; {_conversion(path)}") from None
-        kind: BadKind = "truncated" if _starts_as_riff(path) else "unreadable"
-        reason = str(error).split(": ", 1)[-1]
-        raise BadFileError(kind, f"the audio header cannot be read ({reason})") from None
-    if info.frames == 0:
-        raise BadFileError("zero-length", "it holds no samples")
-    if info.frames * info.channels > MOST_SAMPLES_A_BYTE * path.stat().st_size:
-        raise BadFileError("truncated", f"its header says {info.frames} samples, which so small a file cannot hold")
-    return Header(info.samplerate, info.channels, info.frames, info.subtype, -1, probe)
-
-
-def _conversion(path: Path) -> str:
-    wav = shlex.quote(str(path.with_suffix(".wav")))
-    raw = path.suffix.lower() in (".raw", ".pcm")  # no header: only a person knows what it is
-    how = "-f s16le -ar RATE -ac CHANNELS " if raw else ""
-    return f"convert it: ffmpeg {how}-i {shlex.quote(str(path))} {wav}"
-
-
-def _starts_as_riff(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return handle.read(4) == b"RIFF"
-
-
-def _probe(descriptor: int, offset: int, size: int) -> int:
-    middle = offset + (size // 2 & ~1)
-    return zlib.crc32(os.pread(descriptor, min(PROBE_BYTES, offset + size - middle), middle))
 
 
 def check_channels(header: Header, target: Target) -> None:
@@ -224,9 +126,10 @@ def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndar
     """Samples (N, K) int16 of a part of anything soundfile reads."""
     exact = header.subtype in PCM16_SUBTYPES
     try:
-        samples, _ = soundfile.read(
-            str(path), part.frames, part.begin, dtype="int16" if exact else "float32", always_2d=True
-        )
+        with open_sound(path, header) as sound:
+            if part.begin:
+                sound.seek(part.begin)
+            samples = sound.read(part.frames, dtype="int16" if exact else "float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise BadFileError("unreadable", f"it cannot be decoded ({str(error).split(': ', 1)[-1]})") from None
     if len(samples) != part.frames:

@@ -1,58 +1,62 @@
-"""The RIFF WAV container: what its header promises, and the one canonical header that packing writes."""
+"""The WAV container (RIFF, RIFX, RF64, BW64): what its header promises, and the one header that packing writes."""
 
 from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Literal
+
+from asd.audio.extent import Extent, Form, chunks, measured, unaccounted
 
 HEADER_BYTES = 44
-MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
-PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")  # KSDATAFORMAT_SUBTYPE_PCM
-STREAMED_SIZES = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder that writes into a pipe puts there
+GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of KSDATAFORMAT_SUBTYPE_…, behind the code
+SUBTYPES = {
+    (PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 32): "PCM_32",
+    (3, 32): "FLOAT", (3, 64): "DOUBLE", (6, 8): "ALAW", (7, 8): "ULAW",
+}  # fmt: skip
+Order = Literal["big", "little"]
 
 
-@dataclass(frozen=True, slots=True)
-class WavHeader:
-    """Where the samples of a WAV file lie; `declared` and `present` are bytes of samples promised and there."""
-
-    is_pcm16: bool
-    rate: int
-    channels: int
-    frame_bytes: int
-    data_offset: int
-    declared: int
-    present: int
-
-
-def read_wav_header(descriptor: int, size: int) -> WavHeader | None:
-    """The header of an open file of `size` bytes; None where there is no RIFF WAV with a format and a data chunk."""
+def read_wav_extent(descriptor: int, size: int) -> Extent | None:
+    """Of an open file of `size` bytes; None where there is no WAV with a format and a data chunk."""
     magic = os.pread(descriptor, 12, 0)
-    if magic[:4] != b"RIFF" or magic[8:] != b"WAVE":
+    if magic[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or magic[8:] != b"WAVE":
         return None
-    position, format_chunk = 12, b""
-    for _ in range(MOST_CHUNKS):
-        if position + 8 > size:
-            break
-        tag, length = struct.unpack("<4sI", os.pread(descriptor, 8, position))
-        if tag == b"data":
-            return _header(format_chunk, position + 8, length, size) if len(format_chunk) >= 16 else None
-        if tag == b"fmt ":
-            format_chunk = os.pread(descriptor, min(length, 40), position + 8)
-        position += 8 + length + (length & 1)
+    order: Order = "big" if magic[:4] == b"RIFX" else "little"
+    riff, long_size = int.from_bytes(magic[4:8], order), None
+    form: Form | None = None
+    for tag, begin, length in chunks(descriptor, 12, size, big=order == "big"):
+        if tag == b"ds64" and length >= 16:
+            riff, long_size = struct.unpack("<QQ", os.pread(descriptor, 16, begin))
+        elif tag == b"fmt " and length >= 16:
+            form = _form(os.pread(descriptor, min(length, 40), begin), order)
+        elif tag == b"data":
+            if form is None:
+                return None
+            whole = 0 < riff <= size - 8
+            if long_size is not None and length == 0xFFFFFFFF:
+                return measured(begin, long_size, size, form, bits=64, whole=whole)
+            return _extent(descriptor, begin, length, size, form, whole)
     return None
 
 
-def _header(format_chunk: bytes, data_offset: int, declared: int, size: int) -> WavHeader:
-    code, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", format_chunk[:16])
-    if code == EXTENSIBLE and format_chunk[24:40] == PCM_GUID:
-        code = PCM
-    present = size - data_offset
-    if declared in STREAMED_SIZES:
-        declared = present - present % max(frame_bytes, 1)
-    is_pcm16 = code == PCM and bits == 16 and channels > 0 and frame_bytes == 2 * channels
-    return WavHeader(is_pcm16, rate, channels, frame_bytes, data_offset, declared, min(present, declared))
+def _extent(descriptor: int, begin: int, length: int, size: int, form: Form, whole: bool) -> Extent:
+    """With 32 bits. No samples, or some that other bytes follow, are so if what follows are chunks."""
+    unread = unaccounted(descriptor, begin + length + length % 2, size)
+    if length == 0 and unread == 0:
+        return Extent(begin, 0, form=form)
+    extent = measured(begin, length, size, form, whole=whole)
+    return extent if extent.lie else replace(extent, unread=unread)
+
+
+def _form(chunk: bytes, order: Order) -> Form:
+    code, channels, rate, _, frame_bytes, bits = struct.unpack((">" if order == "big" else "<") + "HHIIHH", chunk[:16])
+    if code == EXTENSIBLE and chunk[26:40] == GUID_TAIL:
+        code = int.from_bytes(chunk[24:26], order)
+    fits = channels > 0 and frame_bytes * 8 == channels * bits
+    return Form(SUBTYPES.get((code, bits), "") if fits else "", order.upper(), rate, channels, frame_bytes)
 
 
 def canonical_header(payload_bytes: int, rate: int) -> bytes:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asd.audio.recording import Conversion, Header, Part, Target, check_channels, check_rate, read_header, read_pcm16
+from asd.audio.header import Header, read_header
+from asd.audio.recording import Conversion, Part, Target, check_channels, check_rate, read_pcm16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,10 @@ class Recording:
     def remarks(self) -> list[str]:
         """What had to be done to the samples that were read so far."""
         found = []
+        if self.header.lie:
+            found.append("no true size in the header, read to the end")
+        if self.header.unread:
+            found.append(f"not read: {self.header.unread}")
         if self.done.resampled:
             found.append(f"resampled from {self.header.rate} Hz")
         if self.done.channels_averaged:

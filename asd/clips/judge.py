@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from asd.audio.recording import BadFileError, Target
+from asd.audio.header import BadFileError
+from asd.audio.recording import Target
 from asd.audio.windows import Cut, Window, open_recording
 from asd.detector import Detector, DetectorFile
 from asd.errors import UserError

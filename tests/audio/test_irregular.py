@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd.audio.recording import BadFileError, read_header
+from asd.audio.header import BadFileError, read_header
 from asd.errors import UserError
 from shards import cut, pack
 

@@ -54,6 +54,39 @@ def test_clips_of_a_named_recording_keep_its_name(tmp_path: Path) -> None:
     assert [c.recording for c in clips] == ["monday"] * 4
 
 
+def three_lengths(folder: Path) -> Path:
+    """2.5 s, 0.75 s (the only anomaly), 0.99 s (the only one of its machine)."""
+    for name, samples in (("monday", 20_000), ("worn", 6_000), ("other", 7_920)):
+        sound = np.random.default_rng(samples).integers(-9000, 9000, samples, dtype=np.int16)
+        soundfile.write(folder / f"{name}.wav", sound, 8_000)
+    rows = [("monday.wav", "pump", "1", "train", "normal", ""), ("worn.wav", "pump", "1", "test", "anomaly", "")]
+    return table(folder, [*rows, ("other.wav", "pump", "2", "train", "normal", "")])
+
+
+def test_recordings_shorter_than_a_clip_are_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = three_lengths(tmp_path)
+    assert cut.main(["--source", str(source), "--seconds", "1", "--out", str(tmp_path / "out")]) == 0
+    clips = read_tables([tmp_path / "out" / "clips.csv"], Choices()).clips
+    assert [(c.machine_id, c.label, soundfile.info(c.path).frames) for c in clips] == [
+        *(("1", 0, 8_000), ("1", 0, 8_000), ("1", 1, 6_000), ("2", 0, 7_920))
+    ]
+    np.testing.assert_array_equal(soundfile.read(clips[2].path)[0], soundfile.read(tmp_path / "worn.wav")[0])
+    said = capsys.readouterr().out
+    assert f"odd: 2 recordings are shorter and were kept as they are, first: {tmp_path / 'worn.wav'} (0.8 s)" in said
+    assert "the ends of 1 recordings are shorter than a clip and were left out, 0.5 s in all, first: " in said
+    assert f"{tmp_path / 'monday.wav'} (0.5 s)" in said
+
+
+def test_recordings_shorter_than_a_clip_are_refused_on_request(tmp_path: Path) -> None:
+    source = three_lengths(tmp_path)
+    said = (
+        rf"^2 of 3 recordings are shorter than --seconds 1, first: {tmp_path / 'worn.wav'} \(0\.8 s\); .*--short keep"
+    )
+    with pytest.raises(UserError, match=said):
+        cut.main(["--source", str(source), "--seconds", "1", "--short", "refuse", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_cut_leaves_nothing(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(4_000), 8_000, "PCM_16")
     (tmp_path / "b.wav").write_text("no sound")

@@ -1,0 +1,129 @@
+"""What containers other than WAV promise: where their samples lie and how many there are (see extent.py).
+
+libsndfile reads as much as is there and does not say that more was promised.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable
+
+from asd.audio.extent import Extent, Form, chunks, measured
+from asd.audio.wav import Order, read_wav_extent
+
+W64_MAGIC, W64_DATA = (
+    bytes.fromhex("726966662e91cf11a5d628db04c10000"),
+    bytes.fromhex("64617461f3acd3118cd100c04f8edb8a"),
+)
+AU_SUBTYPES = {1: "ULAW", 2: "PCM_S8", 3: "PCM_16", 4: "PCM_24", 5: "PCM_32", 6: "FLOAT", 7: "DOUBLE", 27: "ALAW"}
+AU_BITS = {1: 8, 2: 8, 3: 16, 4: 24, 5: 32, 6: 32, 7: 64, 27: 8}
+CAF_SUBTYPES = {  # (is float, bits)
+    (0, 8): "PCM_S8", (0, 16): "PCM_16", (0, 24): "PCM_24", (0, 32): "PCM_32", (1, 32): "FLOAT", (1, 64): "DOUBLE",
+}  # fmt: skip
+PAGE, LONGEST_PAGE, END_OF_STREAM = 27, 65307, 4
+
+
+def read_extent(descriptor: int, size: int) -> Extent | None:
+    """The extent of an open file's samples; None where its container tells no size, or is not known here."""
+    magic = os.pread(descriptor, 16, 0)
+    for begin, read in READERS.items():
+        if magic.startswith(begin):
+            try:
+                return read(descriptor, size)
+            except struct.error:  # it ends within its header, as the decoder will say
+                return None
+    return None
+
+
+def _w64(descriptor: int, size: int) -> Extent | None:
+    whole = 0 < int.from_bytes(os.pread(descriptor, 8, 16), "little") <= size
+    for tag, begin, length in chunks(descriptor, 40, size, head=24, align=8):
+        if tag == W64_DATA:
+            return measured(begin, max(length, 0), size, bits=64, whole=whole)
+    return None
+
+
+def _form(descriptor: int, size: int) -> Extent | None:
+    """AIFF, AIFC and Amiga's IFF."""
+    whole = 0 < int.from_bytes(os.pread(descriptor, 4, 4), "big") <= size - 8
+    for tag, begin, length in chunks(descriptor, 12, size, big=True):
+        if tag == b"SSND":
+            skipped = 8 + int.from_bytes(os.pread(descriptor, 4, begin), "big")
+            return measured(begin + skipped, max(length - skipped, 0), size, whole=whole)
+        if tag == b"BODY":
+            return measured(begin, length, size, whole=whole)
+    return None
+
+
+def _au(descriptor: int, size: int) -> Extent | None:
+    raw = os.pread(descriptor, 24, 0)
+    order: Order = "big" if raw[:4] == b".snd" else "little"
+    offset, declared, code, rate, channels = struct.unpack((">" if order == "big" else "<") + "5I", raw[4:])
+    form = Form(AU_SUBTYPES.get(code, ""), order.upper(), rate, channels, channels * AU_BITS.get(code, 0) // 8)
+    return measured(offset, declared, size, form)
+
+
+def _caf(descriptor: int, size: int) -> Extent | None:
+    form: Form | None = None
+    for tag, begin, length in chunks(descriptor, 8, size, head=12, big=True, align=1):
+        if tag == b"desc" and length >= 32:
+            rate, name, flags, packet, _, channels, bits = struct.unpack(">d4s5I", os.pread(descriptor, 32, begin))
+            subtype = CAF_SUBTYPES.get((flags & 1, bits), "") if name == b"lpcm" else ""
+            form = Form(subtype, "LITTLE" if flags & 2 else "BIG", round(rate), channels, packet)
+        elif tag == b"data":
+            return measured(begin + 4, max(length - 4, 0), size, form, bits=64)
+    return None
+
+
+def _nist(descriptor: int, size: int) -> Extent | None:
+    text = os.pread(descriptor, 1024, 0).decode("ascii", "replace")
+    found = dict(re.findall(r"^(\w+) -\S+ (\S+)", text, re.MULTILINE))
+    try:
+        sample_bytes = int(found["channel_count"]) * int(found["sample_n_bytes"])
+        offset, count = int(text.split()[1]), int(found["sample_count"])
+    except (KeyError, ValueError, IndexError):
+        return None
+    packed = found.get("sample_coding", "pcm") not in ("pcm", "ulaw", "mu-law", "alaw")
+    return None if packed else measured(offset, count * sample_bytes, size)
+
+
+def _voc(descriptor: int, size: int) -> Extent | None:
+    """The first block, which is the only one in nearly all files."""
+    (offset,) = struct.unpack("<H", os.pread(descriptor, 2, 20))
+    return measured(offset + 4, int.from_bytes(os.pread(descriptor, 4, offset)[1:], "little"), size)
+
+
+def _avr(descriptor: int, size: int) -> Extent | None:
+    stereo, bits = struct.unpack(">HH", os.pread(descriptor, 4, 12))
+    frames = int.from_bytes(os.pread(descriptor, 4, 26), "big")
+    return measured(128, frames * (2 if stereo else 1) * bits // 8, size)
+
+
+def _wve(descriptor: int, size: int) -> Extent | None:
+    return measured(32, int.from_bytes(os.pread(descriptor, 4, 18), "big"), size)
+
+
+def _ogg(descriptor: int, size: int) -> Extent:
+    """Whole is a stream whose last page is whole and says that it is the last."""
+    begin = max(0, size - LONGEST_PAGE - PAGE)
+    raw = os.pread(descriptor, size - begin, begin)
+    page = raw[max(raw.rfind(b"OggS\0"), 0) :]
+    lengths = page[PAGE : PAGE + page[PAGE - 1]] if len(page) >= PAGE else b""
+    is_last = len(page) >= PAGE + len(lengths) + sum(lengths) and bool(page[5] & END_OF_STREAM)
+    return Extent(0, size, cut="" if is_last else "it ends before the last page of its stream")
+
+
+READERS: dict[bytes, Callable[[int, int], Extent | None]] = {
+    **dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), read_wav_extent),
+    W64_MAGIC: _w64,
+    b"FORM": _form,
+    **dict.fromkeys((b".snd", b"dns."), _au),
+    b"caff": _caf,
+    b"NIST_1A": _nist,
+    b"Creative Voice F": _voc,
+    b"2BIT": _avr,
+    b"ALawSoundFile**": _wve,
+    b"OggS": _ogg,
+}

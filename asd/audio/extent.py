@@ -1,0 +1,102 @@
+"""Where the samples of a sound file lie, and whether they are as many as its header says.
+
+Three kinds of headers differ from their file: a copy that broke off (refused), a writer that could not go back to fill
+in the size, such as a pipe or a recorder that lost its power (read to the end of the file), and a size of more than 32
+bits that was written into 32 (the same).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# What writers that cannot go back leave: 0, the largest numbers of 31 or 32 bits, less a header or a part of a page
+# (arecord 0x80000000, sox 0x7FFFF000 and 0x7F000000, ffmpeg 0xFFFFFFFF, others 0xFFFFFFDB, 0x7FFFFF00 …).
+PLACEHOLDERS, AROUND = (0x7F000000, 1 << 31, 1 << 32), 8192
+MOST_OF_64 = 1 << 48
+WRAP, TAIL = 1 << 32, 1 << 20  # bytes of other chunks that may follow samples whose size went round
+UNPADDED = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"SSND", b"COMM")
+MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How uncompressed samples are written, in soundfile's words."""
+
+    subtype: str  # empty: compressed, or unknown
+    endian: str  # LITTLE, BIG
+    rate: int
+    channels: int
+    frame_bytes: int
+
+    @property
+    def is_plain(self) -> bool:
+        """As packing writes samples: they can be read without a decoder."""
+        return self.subtype == "PCM_16" and self.endian == "LITTLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Bytes of samples: from where, how many, and how the header differs from that."""
+
+    offset: int
+    bytes: int
+    cut: str = ""  # why the file is taken for a copy that broke off; empty: it is whole
+    lie: str = ""  # what the header says, where its size is no size
+    unread: int = 0  # bytes behind the samples that nothing accounts for
+    form: Form | None = None  # where the container is understood that far
+
+
+def measured(
+    offset: int, declared: int, size: int, form: Form | None = None, *, bits: int = 32, whole: bool = False
+) -> Extent:
+    """The extent of samples in a file of `size` bytes. whole: the header's size of the whole file fits the file."""
+    there = max(size - offset, 0)
+    says = f"its header says {declared} bytes of samples, {there} are there"
+    if there and ((declared > there and whole) or _is_placeholder(declared, there, bits)):
+        frame_bytes = max(form.frame_bytes if form else 1, 1)
+        return Extent(offset, there - there % frame_bytes, lie=says, form=form)
+    more = (there - declared) // WRAP * WRAP
+    if bits == 32 and more > 0 and there - declared - more <= TAIL:
+        return Extent(offset, declared + more, lie=says, form=form)
+    if declared > there:
+        return Extent(offset, there, cut=says, form=form)
+    return Extent(offset, declared, form=form)
+
+
+def _is_placeholder(declared: int, there: int, bits: int) -> bool:
+    if declared == 0:
+        return True
+    near = any(abs(declared - number) <= AROUND for number in PLACEHOLDERS)
+    return declared > there and (near or (bits == 64 and declared > MOST_OF_64))
+
+
+def chunks(
+    descriptor: int, position: int, size: int, *, head: int = 8, big: bool = False, align: int = 2
+) -> Iterator[tuple[bytes, int, int]]:
+    """(tag, where its content begins, length of this) of a file's chunks, until one begins behind the end of the file.
+
+    head: bytes of tag and length together; lengths have 8 bytes in heads of 12 (CAF) and 24 (W64, which counts the
+    head). Where an odd chunk was not filled up, as some writers do, the next one is found right behind it.
+    """
+    width = 4 if head == 8 else 8
+    for _ in range(MOST_CHUNKS):
+        if position + head > size:
+            return
+        raw = os.pread(descriptor, head, position)
+        length = int.from_bytes(raw[-width:], "big" if big else "little") - (head if head == 24 else 0)
+        yield raw[:-width], position + head, length
+        position += head + max(length, 0)
+        odd = max(length, 0) % align
+        if odd and not (align == 2 and os.pread(descriptor, 4, position) in UNPADDED):
+            position += align - odd
+
+
+def unaccounted(descriptor: int, position: int, size: int) -> int:
+    """Bytes from `position` to the end of a RIFF file that no chunk accounts for."""
+    for tag, begin, length in chunks(descriptor, position, size):
+        if not all(32 <= byte < 127 for byte in tag) or begin + length > size + 1:
+            return size - begin + 8
+        position = begin + length
+    return 0

@@ -1,0 +1,170 @@
+"""Headers that are not true: of pipes and recorders, of sizes beyond 32 bits, of copies that broke off."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd.audio.header import BadFileError, Header, read_header
+from asd.audio.recording import Part, Target, read_pcm16
+from asd.audio.wav import canonical_header
+from asd.audio.windows import open_recording
+from shards import cut, pack
+
+RATE = 16_000
+SOUND = np.random.default_rng(0).integers(-9000, 9000, 16_000, dtype=np.int16)
+PLACEHOLDERS = [0, 0x7F000000, 0x7FFFEFFF, 0x7FFFF000, 0x7FFFF024, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0x80000024]
+PLACEHOLDERS += [0xFFFFF000, 0xFFFFFFDB, 0xFFFFFFFE, 0xFFFFFFFF]
+
+
+def sound_file(form: str, subtype: str = "PCM_16", sound: np.ndarray = SOUND) -> bytearray:
+    file = io.BytesIO()
+    scaled = sound if subtype.startswith("PCM_") else sound / 32768
+    soundfile.write(file, scaled, RATE, subtype, format=form)
+    return bytearray(file.getvalue())
+
+
+def heard(path: Path, content: bytes) -> tuple[Header, np.ndarray]:
+    path.write_bytes(content)
+    header = read_header(path)
+    return header, read_pcm16(path, header, Target(RATE))[0]
+
+
+def refusal(path: Path, content: bytes) -> tuple[str, str]:
+    with pytest.raises(BadFileError) as caught:
+        heard(path, content)
+    return caught.value.kind, caught.value.detail
+
+
+def put(content: bytearray, at: int, form: str, *numbers: int) -> bytearray:
+    struct.pack_into(form, content, at, *numbers)
+    return content
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "PCM_U8", "FLOAT", "DOUBLE", "ULAW"])
+@pytest.mark.parametrize("size", PLACEHOLDERS)
+def test_a_wav_without_a_size_is_read_to_its_end(tmp_path: Path, size: int, subtype: str) -> None:
+    whole = sound_file("WAV", subtype)
+    _, expected = heard(tmp_path / "a.wav", whole)
+    data = whole.index(b"data") + 4
+    header, samples = heard(tmp_path / "a.wav", put(put(whole, 4, "<I", size), data, "<I", size))
+    np.testing.assert_array_equal(samples, expected)
+    assert header.lie == f"its header says {size} bytes of samples, {len(whole) - data - 4} are there"
+    later, _ = read_pcm16(tmp_path / "a.wav", header, Target(RATE), Part(15_000, 500))
+    np.testing.assert_array_equal(later, expected[15_000:15_500])
+
+
+def test_a_size_that_exceeds_a_file_which_the_header_calls_whole(tmp_path: Path) -> None:
+    header, samples = heard(tmp_path / "a.wav", put(sound_file("WAV"), 40, "<I", 123_456))
+    assert (len(samples), header.lie) == (16_000, "its header says 123456 bytes of samples, 32000 are there")
+
+
+@pytest.mark.parametrize("size", PLACEHOLDERS)
+@pytest.mark.parametrize("form", ["AIFF", "AU"])
+def test_aiff_and_au_without_a_size(tmp_path: Path, form: str, size: int) -> None:
+    content = sound_file(form)
+    at = content.index(b"SSND") + 4 if form == "AIFF" else 8
+    header, samples = heard(tmp_path / "a", put(content, at, ">I", size))
+    np.testing.assert_array_equal(samples, SOUND)
+    assert header.lie
+
+
+@pytest.mark.parametrize("size", [0, 2**63 - 1, 2**64 - 1])
+@pytest.mark.parametrize("form", ["RF64", "W64", "CAF"])
+def test_64_bit_containers_without_a_size(tmp_path: Path, form: str, size: int) -> None:
+    content = sound_file(form)
+    if form == "RF64":
+        put(content, content.index(b"ds64") + 8, "<QQ", size, size)
+    elif form == "W64":
+        put(put(content, 16, "<Q", size), content.index(b"data") + 16, "<Q", size)
+    else:
+        put(content, content.index(b"data") + 4, ">Q", size)
+    header, samples = heard(tmp_path / "a", content)
+    np.testing.assert_array_equal(samples, SOUND)
+    assert header.lie
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_a_size_that_went_round_at_32_bits(tmp_path: Path, subtype: str) -> None:
+    """4 GiB and 3 s, of which the header tells the 3 s; the file is a hole but for its end."""
+    width = 2 if subtype == "PCM_16" else 3
+    head = sound_file("WAV", subtype)
+    begin = head.index(b"data") + 8
+    bytes_true = (2**32 // width + 3 * RATE) * width
+    put(put(head, begin - 4, "<I", bytes_true % 2**32), 4, "<I", (bytes_true + begin - 8) % 2**32)
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(head[:begin])
+        file.seek(begin + bytes_true - len(head[begin:]))
+        file.write(head[begin:])
+    header = read_header(path)
+    assert header.frames == bytes_true // width
+    assert header.lie == f"its header says {bytes_true % 2**32} bytes of samples, {bytes_true} are there"
+    recording = open_recording(path, Target(RATE))
+    assert recording.seconds == pytest.approx(header.frames / RATE)
+    last, _ = read_pcm16(path, header, Target(RATE), Part(header.frames - 16_000, 16_000))
+    np.testing.assert_array_equal(last, SOUND)
+
+
+CUT = [("WAV", s) for s in ("PCM_16", "PCM_24", "FLOAT", "IMA_ADPCM")]
+CUT += [(form, "PCM_16") for form in ("WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "SVX", "VOC", "AVR", "FLAC")]
+CUT += [("WVE", "ALAW"), ("CAF", "ALAC_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+@pytest.mark.parametrize(("form", "subtype"), CUT)
+def test_copies_that_broke_off_are_refused(tmp_path: Path, form: str, subtype: str, share: float) -> None:
+    rate = 8_000 if form == "WVE" else RATE
+    soundfile.write(tmp_path / "whole", SOUND, rate, subtype, format=form)
+    whole = (tmp_path / "whole").read_bytes()
+    header, _ = heard(tmp_path / "a", whole)
+    assert (header.lie, header.unread) == ("", "")
+    assert refusal(tmp_path / "a", whole[: round(len(whole) * share)])[0] in ("truncated", "unreadable")
+
+
+def test_chunks_that_are_not_filled_up_and_no_samples_at_all(tmp_path: Path) -> None:
+    odd = struct.pack("<4sI", b"LIST", 5) + b"12345"
+    plain = bytes(sound_file("WAV"))
+    _, samples = heard(tmp_path / "a.wav", plain[:36] + odd + plain[36:])
+    np.testing.assert_array_equal(samples, SOUND)
+    listed = odd + b"\0"
+    assert refusal(tmp_path / "a.wav", canonical_header(0, RATE) + listed) == ("zero-length", "it holds no samples")
+    header, samples = heard(tmp_path / "a.wav", canonical_header(31_999, RATE) + plain[44:-1] + b"\0" + listed)
+    assert (len(samples), header.lie, header.unread) == (15_999, "", "")
+
+
+def test_what_lies_behind_the_samples_is_said(tmp_path: Path) -> None:
+    header, samples = heard(tmp_path / "a.wav", canonical_header(2_000, RATE) + SOUND.tobytes())
+    assert (len(samples), header.unread) == (1_000, "30000 bytes behind its samples")
+
+
+@pytest.mark.parametrize("name", ["a.flac", "b.wav"])
+def test_compressed_streams_of_unknown_length_name_the_way_on(tmp_path: Path, name: str) -> None:
+    if name == "a.flac":
+        content = put(sound_file("FLAC"), 22, ">I", 0)
+        content[21] &= 0xF0
+    else:
+        content = sound_file("WAV", "IMA_ADPCM")
+        put(put(content, content.index(b"data") + 4, "<I", 0), 4, "<I", 0)
+    kind, detail = refusal(tmp_path / name, content)
+    assert (kind, "does not tell how many samples" in detail) == ("unreadable", True)
+    assert f"ffmpeg -i {tmp_path / name} " in detail
+
+
+def test_packing_and_cutting_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        content = put(put(sound_file("WAV"), 4, "<I", 0), 40, "<I", 0)
+        (tmp_path / f"{number}.wav").write_bytes(content)
+    rows = "".join(f"{number}.wav,fan,00,train,normal\n" for number in range(2))
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,machine_type,machine_id,split,label\n{rows}")
+    assert pack.main(["--layout", "table", "--source", str(table), "--out", str(tmp_path / "set")]) == 0
+    said = "odd: 2 recordings have no true size in their header and are read to their end, first: "
+    assert f"{said}{tmp_path / '0.wav'}: its header says 0 bytes of samples, 32000 are there" in capsys.readouterr().out
+    assert cut.main(["--source", str(table), "--seconds", "0.5", "--out", str(tmp_path / "cut")]) == 0
+    assert len(list((tmp_path / "cut").glob("*.wav"))) == 4
