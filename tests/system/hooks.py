@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from torch import Tensor
 
 from asd import checkpoint
@@ -16,6 +17,7 @@ from asd.data.reader import Reader
 from asd.frontends import Mixing
 from asd.monitor import reporter, watchdog
 from asd.tasks.encoder import Encoder
+from tests.system.inline import score_inline, without_figures
 
 GO = "ASD_TEST_GO"
 
@@ -23,6 +25,16 @@ GO = "ASD_TEST_GO"
 def no_scoring() -> None:
     """Leave the scoring process out, which takes longer than all of a tiny run."""
     BackgroundScoring._score = lambda self, step: None  # type: ignore[method-assign]
+
+
+def score_at_once() -> None:
+    """Evaluations are scored by rank 0 itself, without figures."""
+    score_inline(pytest.MonkeyPatch())
+
+
+def no_figures() -> None:
+    """Leave them out of a scoring."""
+    without_figures(pytest.MonkeyPatch())
 
 
 def slow_saves() -> None:

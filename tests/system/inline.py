@@ -17,13 +17,18 @@ from tests.system.launch import ONE_THREAD
 
 
 def score_inline(patch: pytest.MonkeyPatch) -> None:
-    """Evaluations of a training are scored at once, on one thread, without figures, which take most of the time."""
+    """Evaluations of a training are scored at once, on one thread, without figures."""
     for name, value in ONE_THREAD.items():
         patch.setenv(name, value)
-    patch.setattr("asd.figures.evaluation_figures", lambda *_: {})
+    without_figures(patch)
     patch.setattr(
         BackgroundScoring, "submit", lambda self, step: score_folder(self._folder.evaluation(step), shards=self._shards)
     )
+
+
+def without_figures(patch: pytest.MonkeyPatch) -> None:
+    """They take most of the time of a small set's scoring."""
+    patch.setattr("asd.figures.evaluation_figures", lambda *_: {})
 
 
 def score_run(run: Path, out: Path, *words: str) -> Path:

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-import eval as evaluation
 import train_ddp
 from asd.background import BackgroundScoring
 from asd.config import load_config
 from asd.loggers import read_metrics
 from asd.scorers import scorer_label
-from tests.system.launch import losses, torchrun
+from tests.system.hooks import score_at_once
+from tests.system.inline import score_run
+from tests.system.launch import losses, succeed
 from tests.system.narrow import CONFIGS, words_of
+
+Trained = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def trained(small_set: Path, domain_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """trained(name) → the run folder of two steps of that config; where it starts from the run of another, of that
+    before. Its evaluation is not scored."""
+
+    @cache
+    def train(name: str) -> Path:
+        run, words = tmp_path_factory.mktemp(name) / "run", words_of(name, small_set, domain_set)
+        if (former := load_config(CONFIGS[name]).init_from) is not None:
+            words.append(f"init_from={train(former.removeprefix('runs/'))}")
+        assert train_ddp.main(["--config", str(CONFIGS[name]), *words, f"run.dir={run}"]) == 0
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BackgroundScoring, "submit", lambda self, step: None)
+        yield train
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_takes_two_steps_and_is_scored(
-    name: str, small_set: Path, domain_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(BackgroundScoring, "submit", lambda self, step: None)  # scored below, in this process
-    run = train(name, small_set, domain_set, tmp_path / "run")
+def test_takes_two_steps_and_is_scored(name: str, trained: Trained, tmp_path: Path) -> None:
+    run = trained(name)
     losses = [record["loss"] for record in read_metrics(run / "metrics.jsonl") if "loss" in record]
     assert len(losses) == 2
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
-    assert evaluation.main(["score", "--run", str(run), "--checkpoint", "last"]) == 0
-    report = json.loads((run / "scores" / "step_00000002" / "report.json").read_text())
+    report = json.loads((score_run(run, tmp_path / "scores", "--checkpoint", "last") / "report.json").read_text())
     scorers = [scorer_label(scorer) for scorer in load_config(CONFIGS[name]).evaluate.scorers]
     assert list(report["scorers"]) == scorers
     assert {"untrained_knn", "untrained_knn_level"} <= set(scorers)
@@ -49,18 +68,6 @@ def test_takes_two_steps_and_is_scored(
 )
 def test_every_family_trains_on_two_ranks(name: str, small_set: Path, domain_set: Path, tmp_path: Path) -> None:
     words = [*words_of(name, small_set, domain_set), "init_from=null", f"run.dir={tmp_path / 'run'}"]
-    with torchrun(tmp_path / "log", ["--config", str(CONFIGS[name]), *words]) as agent:
-        code = agent.wait()
-    assert code == 0, (tmp_path / "log").read_text()
+    succeed(tmp_path / "log", ["--config", str(CONFIGS[name]), *words], ranks=2, prepare=score_at_once)
     assert list(losses(tmp_path / "run")) == [1, 2]
     assert list((tmp_path / "run" / "evaluations").glob("*/report.json"))
-
-
-def train(name: str, small_set: Path, domain_set: Path, run: Path) -> Path:
-    """Two steps of a config in a run folder; where it starts from the run of another one, of that before."""
-    words, init_from = words_of(name, small_set, domain_set), load_config(CONFIGS[name]).init_from
-    if init_from is not None:
-        former = run.with_name(f"{run.name}_former")
-        words.append(f"init_from={train(init_from.removeprefix('runs/'), small_set, domain_set, former)}")
-    assert train_ddp.main(["--config", str(CONFIGS[name]), *words, f"run.dir={run}"]) == 0
-    return run

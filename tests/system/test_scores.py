@@ -17,6 +17,7 @@ from asd.errors import UserError
 from asd.metrics import read_scores, scores_csv
 from asd.run_folder import RunFolder
 from tests.system.conftest import FinishedRun
+from tests.system.hooks import no_figures
 from tests.system.inline import score_run
 from tests.system.launch import succeed, train_words
 
@@ -24,7 +25,7 @@ from tests.system.launch import succeed, train_words
 def score(run: Path, out: Path, *words: str, ranks: int = 1) -> Path:
     """eval.py score on forked ranks; the folder that it wrote."""
     arguments = ["score", "--run", str(run), "--checkpoint", "last", "--out", str(out), *words]
-    succeed(out.with_name(out.name + "_log"), arguments, ranks=ranks, script="eval")
+    succeed(out.with_name(out.name + "_log"), arguments, ranks=ranks, script="eval", prepare=no_figures)
     return out
 
 
