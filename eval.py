@@ -5,7 +5,7 @@ python eval.py watch --run runs/demo                        (beside a training w
 python eval.py ensemble --runs runs/a runs/b runs/c --method mean --out runs/ensemble
 python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
 python eval.py export --run runs/demo --out detector.pt
-python eval.py clips --detector detector.pt recordings/today --machine fan --id 00
+python eval.py clips --detector detector.pt recordings/today --machine fan --id 00       (or recordings/today.csv)
 """
 
 from __future__ import annotations
@@ -102,7 +102,13 @@ def _add_export(commands: Commands) -> None:
 def _add_clips(commands: Commands) -> None:
     clips = commands.add_parser("clips", help="score and decision of recordings by a detector that export made")
     clips.add_argument("--detector", type=Path, required=True, metavar="FILE", help="what eval.py export wrote")
-    clips.add_argument("places", type=Path, nargs="+", metavar="RECORDING", help="files, and folders of them")
+    clips.add_argument(
+        "places",
+        type=Path,
+        nargs="+",
+        metavar="RECORDING",
+        help="files, and folders of them; or a csv with the columns path, machine_type, machine_id [, label]",
+    )
     clips.add_argument("--machine", metavar="TYPE", help="machine type (may be left out where there is one)")
     clips.add_argument("--id", metavar="ID", help="machine ID (may be left out where the type has one)")
     clips.add_argument("--scorer", help="which scorer of the detector (default: its primary one)")

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asd.audio.listing import find_recordings
 from asd.audio.recording import AVERAGE, Target
 from asd.clips.judge import Verdict, judge, make_cut
 from asd.clips.output import Format, rendered, table
+from asd.clips.recordings import is_table, of_one_machine, of_table
 from asd.clips.timeline import draw
+from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.distributed import Precision, start_ranks
-from asd.errors import UserError
+from asd.errors import UserError, printable
 from asd.files import write_whole
 from asd.terminal import open_console
 
@@ -46,26 +47,34 @@ class Options:
 def clips_command(options: Options) -> int:
     """The exit code: 1 where a recording could not be judged."""
     file = read_detector(options.detector)
-    own = file.class_index(options.machine, options.id)
     cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options.channel))
     chosen, how = file.scorer(options.scorer), _format(options)
-    found = find_recordings(options.places)
+    if is_table(options.places):
+        asked, passed = of_table(file, options.places[0], options.machine, options.id), ""
+    else:
+        asked, passed = of_one_machine(file, options.places, options.machine, options.id)
     with start_ranks(_precision(file), timeout_s=60) as ranks:
-        detector = Detector.open(file, options.detector, ranks, own, chosen.label)
-        with _bar(len(found.files)) as progress:
-            verdicts = judge(detector, found.files, target, cut, progress)
+        detector = Detector.open(file, options.detector, ranks, asked[0].own, chosen.label)
+        with _bar(len(asked)) as progress:
+            verdicts = judge(detector, asked, target, cut, progress)
     about = {
         "detector": str(options.detector),
-        "machine_type": file.classes[own].machine_type,
-        "machine_id": file.classes[own].machine_id,
+        **_machine(verdicts),
         "scorer": chosen.label,
-        "threshold": detector.threshold,
         "window_s": cut.length / file.sample_rate,
     }
     _show(options, verdicts, about, how)
-    if found.passed:
-        print(f"passed over: {found.passed_in_words()}", file=sys.stderr)
+    if passed:
+        print(f"passed over: {passed}", file=sys.stderr)
     return _summary(verdicts)
+
+
+def _machine(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The machine of all recordings and its threshold; None where they are of several."""
+    (machine, threshold), *others = {(verdict.machine, verdict.threshold) for verdict in verdicts}
+    if others:
+        return {"machine_type": None, "machine_id": None, "threshold": None}
+    return {"machine_type": machine.machine_type, "machine_id": machine.machine_id, "threshold": threshold}
 
 
 def _precision(file: DetectorFile) -> Precision:
@@ -109,12 +118,28 @@ def _summary(verdicts: Sequence[Verdict]) -> int:
         remarks[remark] = remarks.get(remark, 0) + 1
     for remark, count in remarks.items():
         print(f"{count} of {len(verdicts)} recordings: {remark}", file=sys.stderr)
+    for line in _by_labels(verdicts):
+        print(line, file=sys.stderr)
     silent = [verdict for verdict in verdicts if verdict.error is not None]
     if not silent:
         return 0
-    first = f"{silent[0].path}: {silent[0].error}"
+    where = f" ({silent[0].asked.row})" if silent[0].asked.row else ""
+    first = f"{printable(str(silent[0].path))}{where}: {silent[0].error}"
     print(f"warning: {len(silent)} of {len(verdicts)} recordings have no score, first: {first}", file=sys.stderr)
     return SOME_UNREADABLE
+
+
+def _by_labels(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """A line a machine with labelled recordings: how many of its decisions are right."""
+    for machine in dict.fromkeys(verdict.machine for verdict in verdicts):
+        own = [verdict for verdict in verdicts if verdict.machine == machine and verdict.decision is not None]
+        called = {
+            label: [verdict.decision == "anomaly" for verdict in own if verdict.asked.label == label]
+            for label in (LABEL_ANOMALY, LABEL_NORMAL)
+        }
+        if any(called.values()):
+            hits, alarms = (f"{sum(called[label])} of {len(called[label])}" for label in called)
+            yield f"{machine}: {hits} anomalies found, {alarms} normal recordings called anomalies"
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from torch import Tensor
 from asd.audio.header import BadFileError
 from asd.audio.recording import Target
 from asd.audio.windows import Cut, Window, open_recording
+from asd.clips.recordings import Asked
+from asd.data.manifest import MachineClass
 from asd.detector import Detector, DetectorFile
 from asd.errors import UserError
 
@@ -24,13 +26,18 @@ WAITING = 512  # windows that are scored at once: some scorers factorise a matri
 class Verdict:
     """What was found out about a recording; `error` says why it was nothing."""
 
-    path: Path
+    asked: Asked
+    machine: MachineClass
     threshold: float | None
     seconds: float | None = None
     remarks: list[str] = field(default_factory=list)
     error: str | None = None
     begins_s: list[float] = field(default_factory=list)  # of the windows that it was heard in
     scores: list[float] = field(default_factory=list)  # of these windows
+
+    @property
+    def path(self) -> Path:
+        return self.asked.path
 
     @property
     def score(self) -> float | None:
@@ -70,26 +77,30 @@ def make_cut(file: DetectorFile, window_s: float | None, overlap: float) -> Cut:
 
 def judge(
     detector: Detector,
-    paths: Sequence[Path],
+    asked: Sequence[Asked],
     target: Target,
     cut: Cut,
     progress: Callable[[float], None] = lambda done: None,
 ) -> list[Verdict]:
-    """A verdict on each recording, in order. progress: told how many recordings are done, in fractions.
+    """A verdict on each recording, by its own machine, in order. progress: told how many are done, in fractions.
 
     Samples of a batch of windows are in memory, whatever the recordings' lengths.
     """
-    hearing = _Hearing(detector)
-    verdicts = [Verdict(path, detector.threshold) for path in paths]
-    for index, verdict in enumerate(verdicts):
-        try:
-            for done, window in _windows(verdict, target, cut):
-                hearing.add(verdict, window)
-                progress(index + done)
-        except BadFileError as error:
-            verdict.error = error.detail
-        progress(index + 1)
-    hearing.finish()
+    classes, thresholds = detector.file.classes, detector.chosen.thresholds
+    verdicts = [Verdict(one, classes[one.own], thresholds.get(one.own)) for one in asked]
+    heard = 0
+    for own in dict.fromkeys(one.own for one in asked):
+        hearing = _Hearing(detector.set_on(own))
+        for verdict in (verdict for verdict in verdicts if verdict.asked.own == own):
+            try:
+                for done, window in _windows(verdict, target, cut):
+                    hearing.add(verdict, window)
+                    progress(heard + done)
+            except BadFileError as error:
+                verdict.error = error.detail
+            heard += 1
+            progress(heard)
+        hearing.finish()
     return verdicts
 
 

@@ -14,11 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from asd.clips.judge import Verdict
+from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.errors import printable
 from asd.terminal import open_console
 
 Format = Literal["table", "csv", "json"]
-COLUMNS = ("file", "seconds", "score", "threshold", "decision", "windows", "windows_above", "remarks", "error")
+COLUMNS = (
+    "file", "machine_type", "machine_id", "label", "seconds", "score", "threshold", "decision", "windows",
+    "windows_above", "remarks", "error",
+)  # fmt: skip
+LABEL_WORDS = {LABEL_NORMAL: "normal", LABEL_ANOMALY: "anomaly"}
 LEAST_WIDTH = 24  # of a column that folds what is longer
 STYLES = {"anomaly": "bold red", "normal": "green"}
 
@@ -37,11 +42,12 @@ def rendered(verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) ->
 
 def table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
     """A row a recording; columns that would be empty are left out."""
-    title = f"{about['machine_type']}/{about['machine_id']}, {about['scorer']}"
+    several = about["machine_type"] is None
+    title = about["scorer"] if several else f"{about['machine_type']}/{about['machine_id']}, {about['scorer']}"
     if about["threshold"] is not None:
         title += f": anomaly above {about['threshold']:.5g}"
     found = Table(title=Text(title), title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    columns = [column for column in _columns(verdicts) if any(map(column.cell, verdicts))]
+    columns = [column for column in _columns(verdicts, several) if any(map(column.cell, verdicts))]
     for column in columns:
         widest = max(map(len, [column.name, *map(column.cell, verdicts)]))
         width = min(widest, LEAST_WIDTH) if column.folds else widest
@@ -61,14 +67,18 @@ class Column(NamedTuple):
     style: Callable[[Verdict], str] = lambda verdict: ""
 
 
-def _columns(verdicts: Sequence[Verdict]) -> list[Column]:
+def _columns(verdicts: Sequence[Verdict], several: bool) -> list[Column]:
+    """several: machines, so that each row names its own and its threshold."""
     folder = _common_folder(verdicts)
     return [
         Column(
             "recording", lambda v: printable(os.path.relpath(v.path, folder) if folder else str(v.path)), folds=True
         ),
+        Column("machine", lambda v: printable(str(v.machine)) if several else ""),
         Column("seconds", lambda v: _number(v.seconds, ".1f"), "right"),
         Column("score", lambda v: _number(v.score, ".5g"), "right"),
+        Column("threshold", lambda v: _number(v.threshold, ".5g") if several else "", "right"),
+        Column("label", _label),
         Column("decision", _decision, style=lambda v: STYLES.get(_decision(v), "yellow")),
         Column("windows above", _windows_above, "right"),
         Column("", _remarks, folds=True, style=lambda v: "red" if v.error else "dim"),
@@ -80,6 +90,11 @@ def _common_folder(verdicts: Sequence[Verdict]) -> str | None:
     if len(verdicts) < 2 or len({verdict.path.is_absolute() for verdict in verdicts}) > 1:
         return None
     return os.path.commonpath([verdict.path.parent for verdict in verdicts]) or None
+
+
+def _label(verdict: Verdict) -> str:
+    """Empty where nobody gave one."""
+    return LABEL_WORDS.get(verdict.asked.label, "") if verdict.asked.label is not None else ""
 
 
 def _decision(verdict: Verdict) -> str:
@@ -108,6 +123,9 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     heard = verdict.error is None
     return {
         "file": _name(verdict),
+        "machine_type": verdict.machine.machine_type,
+        "machine_id": verdict.machine.machine_id,
+        "label": _label(verdict) or None,
         "seconds": verdict.seconds,
         "score": verdict.score,
         "threshold": verdict.threshold,

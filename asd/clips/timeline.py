@@ -45,7 +45,10 @@ def overview_figure(heard: Sequence[Verdict], what: str) -> Figure:
     places, scores = np.arange(len(heard)), np.array([verdict.score for verdict in heard], dtype=float)
     colours = [ANOMALY if verdict.decision == "anomaly" else NORMAL for verdict in heard]
     axes.scatter(places, scores, c=colours, s=16, zorder=2)
-    _mark_threshold(axes, heard[0])
+    if len({verdict.machine for verdict in heard}) == 1:
+        _mark_threshold(axes, heard[0])
+    else:
+        _mark_thresholds(axes, heard)
     axes.set(ylabel=what, xlim=(-0.5, len(heard) - 0.5))
     if len(heard) <= MOST_NAMES:
         axes.set_xticks(places, [_shown(verdict.path.name, 30) for verdict in heard], rotation=90, fontsize=7)
@@ -71,6 +74,14 @@ def _mark_above(axes: Axes, middles: np.ndarray, verdict: Verdict) -> None:
 def _mark_threshold(axes: Axes, verdict: Verdict) -> None:
     if verdict.threshold is not None:
         axes.axhline(verdict.threshold, color=ANOMALY, lw=1, ls="--", label="threshold")
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def _mark_thresholds(axes: Axes, heard: Sequence[Verdict]) -> None:
+    """Each recording's own."""
+    own = [(place, verdict.threshold) for place, verdict in enumerate(heard) if verdict.threshold is not None]
+    if own:
+        axes.scatter(*zip(*own, strict=True), color=ANOMALY, marker="_", s=30, lw=1, label="threshold")
         axes.legend(frameon=False, fontsize=8, loc="upper right")
 
 

@@ -34,6 +34,14 @@ CODECS = ("pcm16", "flac")
 SPLITS = ("train", "test")
 DOMAINS = ("", "source", "target")
 LABEL_NORMAL, LABEL_ANOMALY, LABEL_UNKNOWN = 0, 1, -1
+LABELS = {  # as tables write them
+    "normal": LABEL_NORMAL,
+    "anomaly": LABEL_ANOMALY,
+    "unknown": LABEL_UNKNOWN,
+    "0": LABEL_NORMAL,
+    "1": LABEL_ANOMALY,
+    "-1": LABEL_UNKNOWN,
+}
 MOST_BYTES, MOST_RATE = 2**50, 1_000_000  # of a tar; Hz: beyond these a number is an error, or meant to do harm
 NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f\x7f-\x9f]")  # of a machine: hidden, leads elsewhere, drives a terminal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from asd import tasks
 from asd.data.batch import Batch
-from asd.detector.file import DetectorFile
+from asd.detector.file import DetectorFile, FittedScorer
 from asd.distributed import Ranks
 from asd.embedding import columns_of
 from asd.errors import UserError, printable
@@ -62,6 +62,16 @@ def _no_more_parameters(most: int) -> Iterator[None]:
         hook.remove()
 
 
+def _scorer_of(chosen: FittedScorer, own: int, file: DetectorFile, source: Path) -> Scorer:
+    """What a scorer knows of one machine. UserError where that does not fit."""
+    if own not in chosen.state:
+        raise UserError(f"{source} is damaged: scorer {chosen.label} knows nothing of {file.classes[own]}")
+    try:
+        return restored(chosen.config, {own: chosen.state[own]})
+    except pydantic.ValidationError:
+        raise UserError(f"{source} is damaged: the state of scorer {chosen.label} does not fit it") from None
+
+
 @dataclass(frozen=True)
 class Detector:
     """A detector set on one machine and one scorer."""
@@ -70,22 +80,25 @@ class Detector:
     source: Path
     ranks: Ranks
     task: Task
+    chosen: FittedScorer
     own: int  # class index of the machine
-    scorer: Scorer
-    threshold: float | None
+    scorer: Scorer  # the chosen one, of this machine
 
     @classmethod
     def open(cls, file: DetectorFile, source: Path, ranks: Ranks, own: int, label: str | None = None) -> Detector:
         """On the device of the ranks; only what the scorer knows of this machine is looked at."""
-        task = build_network(file, source).to(ranks.device)
-        chosen = file.scorer(label)
-        if own not in chosen.state:
-            raise UserError(f"{source} is damaged: scorer {chosen.label} knows nothing of {file.classes[own]}")
-        try:
-            scorer = restored(chosen.config, {own: chosen.state[own]})
-        except pydantic.ValidationError:
-            raise UserError(f"{source} is damaged: the state of scorer {chosen.label} does not fit it") from None
-        return cls(file, source, ranks, task, own, scorer, chosen.thresholds.get(own))
+        task, chosen = build_network(file, source).to(ranks.device), file.scorer(label)
+        scorer = _scorer_of(chosen, own, file, source)
+        return cls(file, source, ranks, task, chosen, own, scorer)
+
+    @property
+    def threshold(self) -> float | None:
+        """None where a class had no normal clip to find it by."""
+        return self.chosen.thresholds.get(self.own)
+
+    def set_on(self, own: int) -> Detector:
+        """The same network and scorer, on another machine."""
+        return replace(self, own=own, scorer=_scorer_of(self.chosen, own, self.file, self.source))
 
     def embed(self, windows: np.ndarray, first: int) -> tuple[Tensor, ...]:
         """What the network makes of windows (B, T) int16, numbered from first: columns of Embedded, on the CPU.

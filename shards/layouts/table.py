@@ -12,21 +12,13 @@ from unicodedata import normalize
 
 import pydantic
 
-from asd.data.manifest import DOMAINS, LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, SPLITS, MachineClass
+from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
 from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, first_few, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
 HASH_DIGITS = 12
 OPTIONAL = ("domain", "attributes", "recording")
-LABELS = {
-    "normal": LABEL_NORMAL,
-    "anomaly": LABEL_ANOMALY,
-    "unknown": LABEL_UNKNOWN,
-    "0": LABEL_NORMAL,
-    "1": LABEL_ANOMALY,
-    "-1": LABEL_UNKNOWN,
-}
 
 
 def read_tables(sources: Sequence[Path], choices: Choices) -> Corpus:

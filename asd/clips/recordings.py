@@ -1,0 +1,96 @@
+"""The recordings to be judged, each with its machine: files and folders of one machine, or the rows of a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asd.audio.listing import find_recordings
+from asd.data.manifest import LABELS
+from asd.detector import DetectorFile
+from asd.errors import UserError
+
+COLUMNS = ("path", "machine_type", "machine_id", "label")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A recording that is to be judged."""
+
+    path: Path
+    own: int  # class of its machine in the detector
+    label: int | None = None  # LABEL_…; None where nobody gave one
+    row: str = ""  # of a table, where it stands there
+
+
+def is_table(places: Sequence[Path]) -> bool:
+    """Whether the recordings are named by a csv, which must then be alone."""
+    tables = [place for place in places if place.suffix.lower() == ".csv" and not place.is_dir()]
+    if tables and len(places) > 1:
+        raise UserError(f"{tables[0]} is a table of recordings: name it alone, without other files and folders")
+    return bool(tables)
+
+
+def of_one_machine(
+    file: DetectorFile, places: Sequence[Path], machine: str | None, id_: str | None
+) -> tuple[list[Asked], str]:
+    """All recordings in files and folders, and in words what was passed over there, which may be nothing.
+
+    UserError where the machine is not known.
+    """
+    own = file.class_index(machine, id_)
+    found = find_recordings(places)
+    return [Asked(path, own) for path in found.files], found.passed_in_words() if found.passed else ""
+
+
+def of_table(file: DetectorFile, table: Path, machine: str | None, id_: str | None) -> list[Asked]:
+    """The rows of a csv. A machine's type or ID may be left out where the detector has one that fits.
+
+    Paths are relative to the table; columns of other names, such as a training table has, are not looked at. UserError
+    names the table and the line.
+    """
+    if machine is not None or id_ is not None:
+        raise UserError(f"--machine and --id are for files and folders: {table} names the machine of each recording")
+    asked = [_asked(file, table, where, row) for where, row in _rows(table)]
+    if not asked:
+        raise UserError(f"{table} lists no recording")
+    return asked
+
+
+def _rows(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, the columns that are looked at) of each line."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as handle:  # Excel puts a byte order mark first
+            reader = csv.DictReader(handle, strict=True)
+            if "path" not in (reader.fieldnames or ()):
+                raise UserError(
+                    f"{table}: its first line must name the columns {', '.join(COLUMNS)}, of which it needs path"
+                )
+            for row in reader:
+                where = f"{table}, line {reader.line_num}"
+                if None in row or None in row.values():
+                    raise UserError(f"{where}: it has another number of cells than the first line")
+                yield where, {name: row[name].strip() for name in COLUMNS if name in row}
+    except FileNotFoundError:
+        raise UserError(f"there is no file or folder {table}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{table} is not a csv file in UTF-8: {error}") from None
+
+
+def _asked(file: DetectorFile, table: Path, where: str, row: dict[str, str]) -> Asked:
+    if not row["path"]:
+        raise UserError(f"{where}: it names no path")
+    label = row.get("label", "")
+    if label and label not in LABELS:
+        raise UserError(f"{where}: the label is {label!r}: give {', '.join(LABELS)} or nothing")
+    machine, id_ = row.get("machine_type") or None, row.get("machine_id") or None
+    try:
+        own = file.class_index(machine, id_)
+    except UserError:
+        known = ", ".join(map(str, file.classes))
+        raise UserError(
+            f"{where}: {machine or '?'}/{id_ or '?'} is not one machine of the detector: it knows {known}"
+        ) from None
+    return Asked(table.parent / row["path"], own, LABELS[label] if label else None, where)
