@@ -16,7 +16,7 @@ from torch import nn
 from asd import checkpoint, tasks
 from asd.config import RunConfig, check_frames, load_config
 from asd.data.loader import DataConfig
-from asd.data.manifest import Manifest, load_manifest
+from asd.data.manifest import SOUNDLESS, Manifest, load_manifest
 from asd.data.plan import Plan, make_plan
 from asd.data.reader import Reader
 from asd.data.restrict import restrict
@@ -47,12 +47,23 @@ class Data:
 def open_data(config: RunConfig) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data)
+    refuse_soundless(manifest)
     if tells_classes_apart(config.task):
         refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
     windows = windows_of(manifest, config.data.window)
     return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
+
+
+def refuse_soundless(manifest: Manifest) -> None:
+    """Of a machine whose microphone was dead nothing can be learnt, and its scores would say nothing."""
+    dead = [str(c) for c in manifest.classes if f"{SOUNDLESS}{c}" in manifest.file.notes]
+    if dead:
+        raise UserError(
+            f"{manifest.root}: no training clip of {', '.join(dead[:5])} holds sound (python -m shards.verify says "
+            "what they hold): record them again, pack another --channel, or train on other data.machine_types"
+        )
 
 
 def open_shards(data: DataConfig) -> Manifest:

@@ -14,18 +14,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from asd.audio.recording import AVERAGE, Channel, Conversion, Target
-from asd.data.manifest import CLIPS_SCHEMA, CODECS, ManifestFile, class_table, write_manifest
+from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
 from shards import report
 from shards.ground_truth import join_ground_truth
 from shards.layouts import LAYOUTS, find_clips
 from shards.layouts.clip import Choices, Corpus
+from shards.levels import soundless
 from shards.options import count, positive
 from shards.progress import clip_bar
 from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
 from shards.staging import check_out, refuse_taken, staged
 from shards.workers import available_cores, clean_up_on_signals, run_jobs, run_jobs_in_threads
-from shards.writer import PackedShard, ShardJob, plan_shards, tar_bytes, write_shard
+from shards.writer import PackedShard, ShardJob, packed_levels, plan_shards, tar_bytes, write_shard
 
 BYTES_PER_PROCESS = 32 << 20  # a second's work of one core at FLAC, about what a process takes to start
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -178,7 +179,10 @@ def _notes(found: Scan, shards: Sequence[PackedShard], seed: int) -> dict[str, i
     for shard in shards:
         done.add(shard.done)
     skipped = Counter(f"skipped_{bad.error.kind.replace('-', '_')}" for bad in found.bad)
-    counts = vars(done) | skipped | {"duplicates": len(found.duplicates), "duplicates_leaking": len(found.leaking)}
+    odd = {f"levels_{fault}": count for fault, count in done.faults.items()}
+    counted = {name: count for name, count in vars(done).items() if name != "faults"}
+    odd |= {f"{SOUNDLESS}{machine}": len(clips) for machine, clips in soundless(packed_levels(shards)).items()}
+    counts = counted | odd | skipped | {"duplicates": len(found.duplicates), "duplicates_leaking": len(found.leaking)}
     return {"seed": seed} | found.notes | {name: count for name, count in counts.items() if count}
 
 

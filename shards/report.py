@@ -15,8 +15,9 @@ from asd.errors import printable
 from asd.terminal import open_console, plain
 from asd.words import command, write_word
 from shards.layouts.clip import SourceClip
+from shards.levels import level_lines
 from shards.scan import Scan, ScannedClip
-from shards.writer import PackedShard
+from shards.writer import PackedShard, packed_levels
 
 MAX_CLASS_ROWS = 60  # beyond, one row a machine type
 MAX_VALUES = 6
@@ -133,6 +134,8 @@ def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], w
     """What was made and what to do with it."""
     console = open_console()
     console.print(_packed_table(file, shards, wall_s))
+    for line in level_lines(sorted(packed_levels(shards), key=lambda clip: clip.name)):
+        _say(console, line)
     _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
     _say(console, f"packed into {out}")
     _say(console, f"check it:       python -m shards.verify {command(out)}")

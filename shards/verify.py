@@ -9,7 +9,7 @@ import os
 import tarfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import soundfile
 
+from asd.audio.levels import level_faults
 from asd.data.manifest import MachineClass, Manifest, load_manifest, sha256_of
-from asd.errors import UserError, run_main
+from asd.errors import UserError, printable, run_main
 from shards.lean import import_webdataset
+from shards.levels import ClipLevel, level_lines
 from shards.options import positive
 from shards.progress import clip_bar
 from shards.workers import Tick, available_cores, clean_up_on_signals, run_jobs
@@ -43,6 +45,14 @@ class ShardCheck:
     table: pa.Table
 
 
+@dataclass
+class Checked:
+    """What is wrong with a tar, or a set, and the levels of its clips."""
+
+    problems: list[str] = field(default_factory=list)
+    levels: list[ClipLevel] = field(default_factory=list)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m shards.verify", description="Read a packed set again, all of it.")
     parser.add_argument("set", type=Path, metavar="DIR", help="folder of the packed set")
@@ -50,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     manifest = load_manifest(options.set)
     with clean_up_on_signals():
-        problems = verify(manifest, options.workers or _workers_worth(manifest))
+        found = look(manifest, options.workers or _workers_worth(manifest))
+    problems = found.problems
+    for line in level_lines(found.levels):
+        print(printable(line))
     for problem in problems[:MAX_PROBLEMS]:
         print(f"bad: {problem}")
     if problems:
@@ -62,11 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def verify(manifest: Manifest, workers: int = 1) -> list[str]:
     """Every problem found, one line each: hashes, keys, and every clip read in both ways."""
-    problems = list(_table_problems(manifest))
+    return look(manifest, workers).problems
+
+
+def look(manifest: Manifest, workers: int = 1) -> Checked:
+    """All tars, and the table by itself."""
+    result = Checked(list(_table_problems(manifest)))
     with clip_bar("checking", len(manifest)) as bar:
         for found in run_jobs(check_shard, shard_checks(manifest), workers, bar):
-            problems += found
-    return problems
+            result.problems += found.problems
+            result.levels += found.levels
+    return result
 
 
 def _workers_worth(manifest: Manifest) -> int:
@@ -101,22 +120,25 @@ def shard_checks(manifest: Manifest) -> list[ShardCheck]:
     ]
 
 
-def check_shard(check: ShardCheck, tick: Tick) -> list[str]:
-    """The problems of one tar. Its clips come from webdataset in order, and again through their offsets."""
-    name, problems = check.path.name, []
+def check_shard(check: ShardCheck, tick: Tick) -> Checked:
+    """What is found in one tar. Its clips come from webdataset in order, and again through their offsets."""
+    name, found = check.path.name, Checked()
+    problems = found.problems
     if sha256_of(check.path) != check.sha256:
         problems.append(f"{name}: its content is not what was packed (sha256 differs)")
     descriptor = os.open(check.path, os.O_RDONLY)
     try:
         refuse_unsafe_members(descriptor)
         for row, sample in zip_longest(check.table.to_pylist(), webdataset_samples(descriptor)):
-            problems += [f"{name}: {problem}" for problem in _clip_problems(row, sample, descriptor, check)]
+            problems += [
+                f"{name}: {problem}" for problem in _clip_problems(row, sample, descriptor, check, found.levels)
+            ]
             tick()
     except Exception as error:  # damaged tars fail in many ways inside the library; each is a finding
         problems.append(f"{name}: webdataset cannot read it to the end: {' '.join(str(error).split())[:200]}")
     finally:
         os.close(descriptor)
-    return problems
+    return found
 
 
 def refuse_unsafe_members(descriptor: int) -> None:
@@ -141,7 +163,11 @@ def webdataset_samples(descriptor: int) -> Iterator[dict[str, Any]]:
 
 
 def _clip_problems(
-    row: dict[str, Any] | None, sample: dict[str, Any] | None, descriptor: int, check: ShardCheck
+    row: dict[str, Any] | None,
+    sample: dict[str, Any] | None,
+    descriptor: int,
+    check: ShardCheck,
+    levels: list[ClipLevel],
 ) -> Iterator[str]:
     if row is None or sample is None or row["key"] != sample["__key__"]:
         in_table, in_tar = row and row["key"], sample and sample["__key__"]
@@ -155,7 +181,7 @@ def _clip_problems(
     if machine_class != check.classes[row["class_index"]]:
         yield f"{row['key']} is of {machine_class} but has the class index of {check.classes[row['class_index']]}"
     yield from _json_problems(row, sample["json"], check.sample_rate)
-    yield from _audio_problems(row, sample[extension], descriptor, check.sample_rate)
+    yield from _audio_problems(row, sample[extension], descriptor, check.sample_rate, levels)
 
 
 def _json_problems(row: dict[str, Any], member: bytes, sample_rate: int) -> Iterator[str]:
@@ -170,7 +196,9 @@ def _json_problems(row: dict[str, Any], member: bytes, sample_rate: int) -> Iter
         yield f"{row['key']}.json and the table differ in {', '.join(different)}"
 
 
-def _audio_problems(row: dict[str, Any], member: bytes, descriptor: int, sample_rate: int) -> Iterator[str]:
+def _audio_problems(
+    row: dict[str, Any], member: bytes, descriptor: int, sample_rate: int, levels: list[ClipLevel]
+) -> Iterator[str]:
     key = row["key"]
     if os.pread(descriptor, row["size"], row["offset"]) != member:
         yield f"{key}: other bytes at its offset than webdataset finds"
@@ -179,6 +207,8 @@ def _audio_problems(row: dict[str, Any], member: bytes, descriptor: int, sample_
     except soundfile.SoundFileError as error:
         yield f"{key} cannot be decoded: {str(error).split(': ', 1)[-1]}"
         return
+    machine = f"{row['machine_type']}/{row['machine_id']}"
+    levels.append(ClipLevel(machine, row["split"], row["file_name"], level_faults(samples[:, 0])))
     if (rate, *samples.shape) != (sample_rate, row["frames"], row["channels"]):
         yield f"{key} is {len(samples)} samples of {samples.shape[1]} channels at {rate} Hz, the table says otherwise"
     payload = member[row["payload_offset"] :] if row["codec"] == "pcm16" else samples.tobytes()

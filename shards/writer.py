@@ -17,12 +17,14 @@ import numpy as np
 import soundfile
 
 from asd.audio.header import BadFileError
+from asd.audio.levels import level_faults
 from asd.audio.recording import Conversion, Target, read_canonical, read_pcm16
 from asd.audio.wav import HEADER_BYTES, canonical_header
 from asd.data.manifest import SPLITS, Shard
 from asd.errors import UserError
 from shards.hashed_file import HashedFile
 from shards.lean import import_webdataset
+from shards.levels import ClipLevel
 from shards.scan import BadClip, ScannedClip
 from shards.workers import Tick
 
@@ -54,6 +56,7 @@ class PackedClip:
     size: int
     payload_offset: int
     frames: int
+    faults: tuple[str, ...] = ()  # of its levels
 
 
 @dataclass
@@ -143,6 +146,17 @@ def write_shard(job: ShardJob, tick: Tick) -> PackedShard:
     return PackedShard(shard, packed, done, bad)
 
 
+def packed_levels(shards: Sequence[PackedShard]) -> list[ClipLevel]:
+    """Of all clips, in the order in which they were packed."""
+    packed = [item for shard in shards for item in shard.clips]
+    return [
+        ClipLevel(
+            "/".join(item.scanned.clip.machine_class), item.scanned.clip.split, str(item.scanned.clip.path), item.faults
+        )
+        for item in packed
+    ]
+
+
 def _tar_writer(file: HashedFile) -> TarWriter:
     """webdataset's writer, given a tar that passes a clip on in one piece: its own cuts clips into 10 KiB records."""
     writer = import_webdataset().writer.TarWriter(file, user="", group="", mtime=0, encoder=False)
@@ -154,25 +168,27 @@ def _tar_writer(file: HashedFile) -> TarWriter:
 
 def _write_clip(tar: TarWriter, item: ScannedClip, target: Target, done: Conversion) -> PackedClip:
     """Append the two members of a clip."""
-    audio, frames = _encode(item, target, done)
+    audio, frames, faults = _encode(item, target, done)
     json_member = clip_json(item, frames, target.sample_rate)
     begin = tar.tarstream.offset
     tar.write({"__key__": item.clip.key, "json": json_member, EXTENSIONS[target.codec]: audio})
     if target.codec == "flac":  # the writer sorts the members by name
-        return PackedClip(item, begin + TAR_BLOCK, len(audio), 0, frames)
-    return PackedClip(item, tar.tarstream.offset - _blocks(len(audio)), len(audio), HEADER_BYTES, frames)
+        return PackedClip(item, begin + TAR_BLOCK, len(audio), 0, frames, faults)
+    return PackedClip(item, tar.tarstream.offset - _blocks(len(audio)), len(audio), HEADER_BYTES, frames, faults)
 
 
-def _encode(item: ScannedClip, target: Target, done: Conversion) -> tuple[bytes, int]:
-    """The audio member and its number of samples."""
+def _encode(item: ScannedClip, target: Target, done: Conversion) -> tuple[bytes, int, tuple[str, ...]]:
+    """The audio member, its number of samples, and what is odd about their levels."""
     if target.codec == "pcm16" and (whole := read_canonical(item.clip.path, item.header, target)) is not None:
-        return whole, item.header.frames
+        faults = level_faults(np.frombuffer(whole, "<i2", offset=HEADER_BYTES))
+        done.faults.update(faults)
+        return whole, item.header.frames, faults
     samples, conversion = read_pcm16(item.clip.path, item.header, target)
     done.add(conversion)
-    raw = samples.tobytes()
+    faults, raw = tuple(conversion.faults), samples.tobytes()
     if target.codec == "flac":
-        return _flac(raw, target.sample_rate), len(raw) // 2
-    return canonical_header(len(raw), target.sample_rate) + raw, len(raw) // 2
+        return _flac(raw, target.sample_rate), len(raw) // 2, faults
+    return canonical_header(len(raw), target.sample_rate) + raw, len(raw) // 2, faults
 
 
 def _flac(raw: bytes, sample_rate: int) -> bytes:

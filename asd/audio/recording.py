@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ import soundfile
 
 from asd.audio.decode import open_sound
 from asd.audio.header import BadFileError, Header
+from asd.audio.levels import cancel, has_dead_channel, in_other_scale, level_faults
 from asd.audio.wav import HEADER_BYTES, canonical_header
 
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
@@ -37,6 +39,7 @@ class Conversion:
     clipped_samples: int = 0
     channel_chosen: int = 0
     channels_averaged: int = 0
+    faults: Counter[str] = field(default_factory=Counter)  # of levels: asd.audio.levels.FAULTS
 
     def add(self, other: Conversion) -> None:
         for name in self.__dataclass_fields__:
@@ -106,6 +109,7 @@ def read_pcm16(path: Path, header: Header, target: Target, part: Part | None = N
     else:
         samples = _decode(path, header, part, done)
     mono = _one_channel(samples, target.channel, done)
+    done.faults.update(level_faults(mono))
     if header.rate != target.sample_rate:
         mono = _resample(mono, header.rate, target.sample_rate, done)
     return np.ascontiguousarray(mono, dtype="<i2"), done
@@ -140,6 +144,8 @@ def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndar
         return samples
     if not np.isfinite(samples).all():
         raise BadFileError("unreadable", "it holds samples that are not finite numbers")
+    if in_other_scale(samples):
+        done.faults["scale"] += 1
     done.to_pcm16 += 1
     with np.errstate(over="ignore"):  # what overflows is clipped
         return _round(samples * FULL_SCALE, done)
@@ -149,8 +155,12 @@ def _one_channel(samples: np.ndarray, channel: Channel, done: Conversion) -> np.
     """(N, K) → (N,)"""
     if samples.shape[1] == 1:
         return samples[:, 0]
+    if has_dead_channel(samples):
+        done.faults["dead_channel"] += 1
     if channel == AVERAGE:
         done.channels_averaged += 1
+        if cancel(samples):
+            done.faults["cancelled"] += 1
         return np.rint(samples.mean(axis=1)).astype(np.int16)
     assert isinstance(channel, int), "scan refuses several channels without a choice"
     done.channel_chosen += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from asd.audio.header import Header, read_header
+from asd.audio.levels import FAULTS
 from asd.audio.recording import Conversion, Part, Target, check_channels, check_rate, read_pcm16
 
 
@@ -85,6 +86,7 @@ class Recording:
             found.append(f"mean of {self.header.channels} channels")
         if self.done.clipped_samples:
             found.append(f"{self.done.clipped_samples} samples clipped")
+        found += [f"windows that {FAULTS[fault]}" for fault in sorted(self.done.faults)]
         return found
 
     def _read(self, part: Part) -> np.ndarray:

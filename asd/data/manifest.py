@@ -30,6 +30,7 @@ MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
 ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache) only, whose tars come when they are needed
 READ = "format 2 or 3"
+SOUNDLESS = "soundless "  # and a machine: the note of how many training clips it has, none of which holds sound
 CODECS = ("pcm16", "flac")
 SPLITS = ("train", "test")
 DOMAINS = ("", "source", "target")

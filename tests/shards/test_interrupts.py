@@ -47,7 +47,7 @@ def left_beside(out: Path) -> list[str]:
 def test_refusals_of_the_real_command(corpus, tmp_path):
     out = tmp_path / "set"
     (tmp_path / "empty").mkdir()
-    assert re.search(r"empty holds no \.wav file", refused(tmp_path / "empty", out))
+    assert re.search(r"empty holds no recording", refused(tmp_path / "empty", out))
     path = corpus / "fan" / "train" / "normal_id_00_00000001.wav"
     path.write_bytes(path.read_bytes()[:-100])
     assert re.search(rf"1 of 24 recordings are truncated, first: {path}: .*--skip-bad", refused(corpus, out))
