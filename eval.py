@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asd.errors import run_main
-from asd.stop import AskedToStop, StopSignal
+from asd.stop import AskedToStop, StopSignal, without_local_rank
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -59,7 +59,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     report.set_defaults(command=_report)
     _add_export(commands)
     _add_clips(commands)
-    args, rest = parser.parse_known_args(argv)  # parse_intermixed_args knows no subcommands
+    args, rest = parser.parse_known_args(without_local_rank(argv))  # parse_intermixed_args knows no subcommands
     kind = {"overrides": str, "places": Path}
     name = next((name for name in kind if name in args), "")  # of the words that may stand on both sides of an option
     if any(word.startswith("-") for word in rest) or (rest and not name):

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
+from asd.last_word import say_last
 from asd.quick_imports import quick_imports
-from asd.stop import StopSignal, die_with_torchrun
+from asd.stop import StopSignal, die_with_torchrun, without_local_rank
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -20,7 +21,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml")
     parser.add_argument("--check", action="store_true", help="validate config, shards and devices; start nothing")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as train.epochs=30")
-    return parser.parse_intermixed_args(argv)
+    return parser.parse_intermixed_args(without_local_rank(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
             if not is_lost_peer(error):
                 raise
             print(f"rank {ranks.rank} lost its peers and leaves; torchrun --max-restarts brings the job back")
+            say_last(f"error: rank {ranks.rank} lost its peers: the same command goes on from the newest checkpoint")
             return 1
 
 

@@ -108,8 +108,8 @@ def _yield_to_training(pid: int) -> None:
 def _scoring_environment() -> dict[str, str]:
     """No GPU, one thread, and no ranks: the scoring process must not disturb training."""
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    source = str(Path(__file__).resolve().parents[1])
-    return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": source}
+    path = [str(Path(__file__).resolve().parents[1]), *filter(None, [env.get("PYTHONPATH")])]
+    return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _last_line(log: Path) -> str:

@@ -147,13 +147,23 @@ def dump_yaml(config: RunConfig) -> str:
 
 def check_batch(config: RunConfig, world_size: int) -> None:
     """Refuse a global batch that ranks, accumulation and mixing groups do not divide, or that cannot be normalised."""
+    if (problem := _batch_problem(config, world_size)) is None:
+        return
+    fitting = [n for n in range(1, min(config.train.global_batch, 1024) + 1) if _batch_problem(config, n) is None]
+    few = [*map(str, fitting[:8]), *("…" for _ in fitting[8:9])]
+    ranks = f"; or start {', '.join(few)} rank{'s' * (few != ['1'])}, as a run that goes on keeps its batch"
+    raise UserError(problem + (ranks if fitting else ""))
+
+
+def _batch_problem(config: RunConfig, world_size: int) -> str | None:
+    """Why so many ranks cannot share the global batch; None where they can."""
     train, parts = config.train, world_size * config.train.accumulate
     shares = config.data.streams.shares(train.global_batch)
     for stream, rows in shares.items():
         if rows % parts:
             accumulated = f" × {train.accumulate} accumulated parts" if train.accumulate > 1 else ""
             what = f"train.global_batch={rows}" if len(shares) == 1 else f"the batch's {rows} rows of stream {stream}"
-            raise UserError(
+            return (
                 f"{what} cannot be divided by {world_size} ranks{accumulated}: "
                 f"use a multiple of {parts}, such as {-(-rows // parts) * parts}"
             )
@@ -162,7 +172,7 @@ def check_batch(config: RunConfig, world_size: int) -> None:
     groups = {f"mixup.group_size={config.mixup.group_size}": config.mixup.group_size} if config.mixup else {}
     for what, size in (groups | ({"the pair of task vicreg": 2} if branch == 2 else {})).items():
         if share % size:
-            raise UserError(
+            return (
                 f"each forward pass sees {share} clip{'s' if share > 1 else ''}, which {what} does not divide: "
                 f"use a train.global_batch that is a multiple of {parts * size}"
                 + (", or smaller groups" if groups else "")
@@ -171,10 +181,11 @@ def check_batch(config: RunConfig, world_size: int) -> None:
         rows = (share if norm == "batch" else train.global_batch // train.accumulate) // branch
         if rows < 2 and norm != "group":
             least = 2 * branch * (parts if norm == "batch" else train.accumulate)
-            raise UserError(
+            return (
                 f"each forward pass sees {share // branch} clip, over which {key}={norm} has no statistics: "
                 f"use a train.global_batch of {least} or more, or {key}=group"
             )
+    return None
 
 
 def _norms(config: RunConfig) -> dict[str, str]:

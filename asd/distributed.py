@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import socket
 import sys
 import time
@@ -27,6 +28,10 @@ from torch import Tensor, nn
 from asd.errors import UserError, describe_os_error
 
 T = TypeVar("T")
+LOST_BY_GLOO = re.compile(r"\[\S*gloo/transport/\S+:\d+\] ")
+LOST_BY_NCCL = re.compile(
+    r"ncclRemoteError|timed? ?out|abort|connection (closed|refused|reset)|closed by", re.IGNORECASE
+)
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 DRIVER_FOLDER = Path("/proc/driver/nvidia/gpus")
@@ -217,8 +222,14 @@ class _GatherWithGradient(torch.autograd.Function):
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
-    """Whether a collective failed because another rank went away (gloo raises nothing more precise)."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+    """Whether a collective failed because another rank went away, or could not be reached in time.
+
+    gloo raises a plain RuntimeError that begins with the place in its transport; a failed assertion of gloo's, or
+    NCCL's own trouble on this node, keeps its traceback.
+    """
+    if isinstance(error, dist.DistBackendError):
+        return LOST_BY_NCCL.search(str(error)) is not None
+    return isinstance(error, dist.DistNetworkError | dist.DistStoreError) or LOST_BY_GLOO.search(str(error)) is not None
 
 
 def choose_device(local_rank: int, local_ranks: int) -> torch.device:

@@ -10,6 +10,8 @@ import threading
 import traceback
 from collections.abc import Callable
 
+from asd.last_word import say_last
+
 EXIT_USER_ERROR = 2
 
 
@@ -31,10 +33,11 @@ def run_main(main: Callable[[], int | None]) -> None:
     one_of_many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     try:
         code = _exit_code(main)
-    except Exception:
+    except Exception as error:
         if not one_of_many:
             raise
         traceback.print_exc()
+        say_last(_failed(error))
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
@@ -60,6 +63,13 @@ def _exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _failed(error: Exception) -> str:
+    """A failure of ours in one line; its traceback stands further up."""
+    words = next(iter(str(error).splitlines()), "")
+    rank = os.environ.get("RANK", "0")
+    return f"error: rank {rank} failed, its traceback is above: {type(error).__name__}: {printable(words)}"
 
 
 def _show_all_characters() -> None:
@@ -96,5 +106,7 @@ def printable(text: str) -> str:
 
 def _complain(message: str, every_rank: bool) -> int:
     if os.environ.get("RANK", "0") == "0" or not every_rank:
-        print(f"error: {printable(message)}", file=sys.stderr, flush=True)
+        line = f"error: {printable(message)}"
+        print(line, file=sys.stderr, flush=True)
+        say_last(line)
     return EXIT_USER_ERROR

@@ -8,8 +8,9 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -180,10 +181,13 @@ def _clock(seconds: float) -> str:
 
 
 class Loggers:
-    """All views of a run; on ranks other than 0 there are none."""
+    """All views of a run; on ranks other than 0 there are none. As a context it closes them, however the run ends."""
 
     def __init__(self, *loggers: Logger) -> None:
-        self._loggers = loggers
+        self._loggers = [*loggers]
+
+    def add(self, logger: Logger) -> None:
+        self._loggers.append(logger)
 
     def log(self, step: int, record: Record) -> None:
         for logger in self._loggers:
@@ -201,5 +205,14 @@ class Loggers:
                 logger.flush()
 
     def close(self) -> None:
-        for logger in self._loggers:
-            logger.close()
+        """Close each of them, whatever befalls another."""
+        with ExitStack() as stack:
+            for logger in self._loggers:
+                stack.callback(logger.close)
+
+    def __enter__(self) -> Loggers:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        with suppress(*([OSError] if error is not None else [])):  # what ended the run is what is told
+            self.close()

@@ -1,11 +1,16 @@
-"""Being asked to stop. Without torch: a signal that arrives while torch is still being imported counts as well."""
+"""Being started and being asked to stop.
+
+Without torch: a signal that arrives while torch is still being imported counts as well.
+"""
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -58,6 +63,13 @@ def leave_word() -> None:
     if path := os.environ.get(WORD):
         with suppress(OSError):  # to save is what matters
             Path(path).touch()
+
+
+def without_local_rank(argv: Sequence[str] | None) -> list[str]:
+    """The words of a command line but for what torch.distributed.launch adds: LOCAL_RANK says the same."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--local-rank", "--local_rank", type=int)
+    return parser.parse_known_args(argv)[1]
 
 
 def die_with_torchrun() -> None:

@@ -50,11 +50,12 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     if ranks.is_main:
         _introduce(config, data, task, ranks, folder)
     standing = StandingOf(folder, config.evaluate.select)
-    with lock, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
+    with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
         loader, eval_loader = (
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
         )
-        loggers = _loggers(config, folder, data.plan, resumed, monitor) if ranks.is_main else Loggers()
+        if ranks.is_main:
+            _open_loggers(loggers, config, folder, data.plan, resumed, monitor)
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
         evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
         task = task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
@@ -88,7 +89,6 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
             if outcome == "finished":
                 evaluate.wait(stop)
         monitor.end(outcome)
-        loggers.close()
     if ranks.is_main:
         _say_goodbye(outcome, trainer.state.step, stop, evaluate)
     return 0
@@ -193,14 +193,18 @@ def _position(trainer: Trainer, loader: Loader) -> Position:
     return Position(trainer.state.step, trainer.stage, loader.given, loader.asked > loader.given)
 
 
-def _loggers(config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload | None, monitor: Monitor) -> Loggers:
+def _open_loggers(
+    loggers: Loggers, config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload | None, monitor: Monitor
+) -> None:
+    """Each is added as soon as it is open, and so closed even where the next one cannot be opened."""
     step = resumed.meta["step"] if resumed is not None else 0
-    board = TensorBoardLogger(folder.tensorboard("train"), purge_step=step + 1 if step else None)
+    loggers.add(board := TensorBoardLogger(folder.tensorboard("train"), purge_step=step + 1 if step else None))
     board.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
-    journal = JsonlLogger(folder.metrics, step)
+    loggers.add(journal := JsonlLogger(folder.metrics, step))
     left = TimeLeft(config.train.total_steps(plan.steps_per_epoch), step)
     monitor.begin(left, resumed.state.get("nonfinite_steps", 0) if resumed is not None else 0, Views(journal, board))
-    return Loggers(ConsoleLogger(left), journal, board, monitor)
+    loggers.add(ConsoleLogger(left))
+    loggers.add(monitor)
 
 
 def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, folder: RunFolder) -> None:

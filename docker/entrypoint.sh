@@ -33,6 +33,7 @@ finish() { # with torchrun's exit code
     code="${STOPPED_EXIT_CODE:-0}"
   fi
   rm -f "$ASD_STOPPED_FILE"
+  [ "$code" = 0 ] || sleep 0.5 # a failed rank has a last word after torchrun's: a container ends with this process
   exit "$code"
 }
 

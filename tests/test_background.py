@@ -53,3 +53,12 @@ def test_scoring_takes_only_what_training_leaves(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "sched_setscheduler", lambda pid, policy, _: asked.append((pid, policy)))
     background._yield_to_training(123)
     assert asked == [(os.PRIO_PROCESS, 123, 19), (123, os.SCHED_IDLE)]
+
+
+def test_the_scoring_process_sees_the_users_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"mine{os.pathsep}theirs")
+    first, *others = background._scoring_environment()["PYTHONPATH"].split(os.pathsep)
+    assert (Path(first) / "asd" / "scoring.py").is_file()
+    assert others == ["mine", "theirs"]
+    monkeypatch.delenv("PYTHONPATH")
+    assert background._scoring_environment()["PYTHONPATH"] == first

@@ -17,8 +17,9 @@ from asd.quick_imports import quick_imports
 ROOT = Path(__file__).parents[1]
 
 # A part imports only parts of lower levels. A package is one part, but for asd.data, whose modules are parts.
-# errors stands below all of them.
+# errors stands below all of them but the last word of a failed rank.
 LEVELS = [
+    {"asd.last_word"},
     {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
     {
         "asd.untrusted", "asd.walk", "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
@@ -80,6 +81,7 @@ ONLY = {
 # Starting the packer or the plan of an epoch must not cost torch's import.
 WITHOUT_TORCH = {
     "asd.errors",
+    "asd.last_word",
     "asd.terminal",
     "asd.markdown",
     "asd.words",

@@ -164,3 +164,25 @@ def test_all_views_get_every_record(tmp_path):
     loggers.close()
     assert [(v.seen, v.closed) for v in views] == [([1, 2], True)] * 2
     Loggers().log(1, {"loss": 1.0})
+
+
+class Sticky:
+    """A logger that cannot be closed."""
+
+    def log(self, step, record):
+        pass
+
+    def close(self):
+        raise OSError(28, "No space left on device", "runs/x")
+
+
+@pytest.mark.parametrize("failing", [None, ValueError("the run's own")])
+def test_all_are_closed_however_the_run_ends(tmp_path, failing):
+    journal = JsonlLogger(tmp_path / "metrics.jsonl", 0)
+    with pytest.raises(OSError if failing is None else ValueError), Loggers(Sticky()) as loggers:
+        loggers.add(journal)
+        loggers.add(Sticky())
+        if failing is not None:
+            raise failing
+    with pytest.raises(ValueError, match="closed file"):
+        journal.log(1, {"loss": 1.0})

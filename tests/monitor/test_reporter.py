@@ -212,7 +212,7 @@ def test_failures_say_why(run: Run) -> None:
     assert (run.status["state"], run.status["why"]) == ("failed", "train.global_batch: too large")
     assert reason(ValueError("two\nlines")) == "ValueError: two"
     assert reason(OSError(28, "No space left on device", "runs/x")) == "No space left on device: runs/x"
-    assert reason(RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer")) == "rank 0 lost its peers"
+    assert reason(RuntimeError("[/gloo/transport/tcp/pair.cc:5] Connection closed by peer")) == "rank 0 lost its peers"
     assert reason(KeyboardInterrupt()) == "interrupted"
 
 

@@ -1,0 +1,43 @@
+"""The last line on the screen of a job that failed under torchrun.
+
+torchrun reports a failed rank in some forty lines of its own, below what the rank itself had to say. So the first rank
+of a node that fails leaves its line with a process that waits for torchrun's end, and says it after that.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+# Without imports of site-packages: a fiftieth of a second. A torchrun that has ended, but that nobody has waited for
+# yet, still has its pid, not so its pidfd.
+SPEAKER = """
+import os, select, sys
+agent, line = int(sys.argv[1]), sys.argv[2]
+select.select([os.pidfd_open(agent)], [], [], 600)
+os.write(2, line.encode("utf-8", "backslashreplace") + b"\\n")
+"""
+
+
+def say_last(line: str) -> None:
+    """Have a line printed on stderr after torchrun's report, unless torchrun is to start the ranks once more."""
+    restarts, most = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    if restarts is None or restarts != most or sys.platform != "linux":
+        return
+    first = socket.socket(socket.AF_UNIX)
+    try:
+        first.bind(f"\0asd/{os.environ.get('TORCHELASTIC_RUN_ID')}/{os.getppid()}")  # one word a torchrun
+        command = [sys.executable, "-I", "-S", "-c", SPEAKER, str(os.getppid()), line]
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[first.fileno()],
+            start_new_session=True,  # torchrun kills the group of a rank
+        )
+    except OSError:  # another rank was first
+        pass
+    finally:
+        first.close()
