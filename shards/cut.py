@@ -19,6 +19,7 @@ from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
 from shards.progress import clip_bar
 from shards.staging import check_out, refuse_taken, staged
+from shards.wav_file import write_wav
 from shards.workers import clean_up_on_signals
 
 TABLE_FILE = "clips.csv"
@@ -149,7 +150,7 @@ def cut(clip: SourceClip, header: Header, folder: Path, seconds: float) -> Itera
                         "truncated", f"{number * length + len(samples)} of {header.frames} samples are there"
                     )
                 name = f"{clip.key}-{number:05d}.wav"
-                soundfile.write(folder / name, samples, header.rate, subtype)
+                write_wav(folder / name, samples, header.rate, subtype)
                 yield name
     except (soundfile.SoundFileError, BadFileError) as error:
         why = error.detail if isinstance(error, BadFileError) else error

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from asd.data.manifest import Manifest, load_manifest
 from shards import pack
@@ -16,6 +17,7 @@ from tests.sets import make_domain_set, make_set
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(sitecustomize.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+soundfile.SoundFile.flush = lambda self: None  # it syncs every file that it closes
 
 
 @pytest.fixture(scope="session")

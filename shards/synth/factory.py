@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import soundfile
-
 from asd.errors import UserError
 from shards.progress import clip_bar
 from shards.staging import staged
@@ -17,6 +15,7 @@ from shards.synth.clip import Clip, render
 from shards.synth.domains import DOMAINS
 from shards.synth.layouts import LAYOUTS, Layout
 from shards.synth.signals import SAMPLE_RATE
+from shards.wav_file import write_wav
 from shards.workers import Tick, run_jobs
 
 CLIPS_PER_JOB = 16
@@ -106,5 +105,5 @@ def write_clips(job: ClipsJob, tick: Tick) -> None:
     """Render and write some clips as PCM16; what one worker does."""
     for clip in job.clips:
         waveform = render(clip, job.config.clip_s, job.config.snr_db)
-        soundfile.write(job.root / job.config.layout.path(clip), waveform, SAMPLE_RATE, subtype="PCM_16")
+        write_wav(job.root / job.config.layout.path(clip), waveform, SAMPLE_RATE, "PCM_16")
         tick()
