@@ -79,9 +79,9 @@ def _mark_threshold(axes: Axes, verdict: Verdict) -> None:
 
 def _mark_thresholds(axes: Axes, heard: Sequence[Verdict]) -> None:
     """Each recording's own."""
-    own = [(place, verdict.threshold) for place, verdict in enumerate(heard) if verdict.threshold is not None]
+    own = {place: verdict.threshold for place, verdict in enumerate(heard) if verdict.threshold is not None}
     if own:
-        axes.scatter(*zip(*own, strict=True), color=ANOMALY, marker="_", s=30, lw=1, label="threshold")
+        axes.scatter(list(own), list(own.values()), color=ANOMALY, marker="_", s=30, lw=1, label="threshold")
         axes.legend(frameon=False, fontsize=8, loc="upper right")
 
 
