@@ -116,7 +116,7 @@ def _add_clips(commands: Commands) -> None:
         "--window", type=float, metavar="S", help="seconds heard at once of longer recordings (default: as in training)"
     )
     clips.add_argument("--overlap", type=float, default=0.0, metavar="F", help="of windows, 0 to below 1 (default 0)")
-    clips.add_argument("--channel", default="average", help="of several: a number from 0, or average (the default)")
+    clips.add_argument("--channel", help="of several: a number from 0, or average (default: as the set was packed)")
     clips.add_argument("--format", choices=("table", "csv", "json"), help="default: as --out ends, else table")
     clips.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
     clips.add_argument("--plot", type=Path, metavar="FOLDER", help="pictures of the scores over time")

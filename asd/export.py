@@ -83,6 +83,7 @@ def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerC
         precision=config.train.precision,
         average=config.evaluate.average,
         sample_rate=rate,
+        heard=manifest.file.heard,
         classes=manifest.classes,
         turned=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
         clip_s=min(usual / rate, LONGEST_S) if first_s is None else first_s,
@@ -133,7 +134,7 @@ def _say(out: Path) -> None:
     size, words = out.stat().st_size / 2**20, "scorers" if len(labels) > 1 else "scorer"
     print(
         f"{out}: {size:.1f} MiB, {machines}, {words} {', '.join(labels)}; clips of {file.clip_s:g} s at "
-        f"{file.sample_rate} Hz"
+        f"{file.sample_rate} Hz, {file.heard.channel_in_words() if file.heard else 'of an older set'}"
     )
     for index, own in enumerate(file.classes):
         if index not in file.scorers[0].thresholds:

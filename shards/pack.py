@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from asd.audio.recording import AVERAGE, Channel, Conversion, Target
+from asd.data.heard import MOST_VALUES, Heard
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
 from shards import report
@@ -26,7 +27,7 @@ from shards.progress import clip_bar
 from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
 from shards.staging import check_out, refuse_taken, staged
 from shards.workers import available_cores, clean_up_on_signals, run_jobs, run_jobs_in_threads
-from shards.writer import PackedShard, ShardJob, packed_levels, plan_shards, tar_bytes, write_shard
+from shards.writer import PackedClip, PackedShard, ShardJob, packed_levels, plan_shards, tar_bytes, write_shard
 
 BYTES_PER_PROCESS = 32 << 20  # a second's work of one core at FLAC, about what a process takes to start
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -145,6 +146,18 @@ def _write_manifest(
         [shard.shard for shard in shards],
         _clips_table(shards, indices, target.codec),
         _notes(found, shards, options.seed),
+        _heard([item for shard in shards for item in shard.clips], target),
+    )
+
+
+def _heard(packed: Sequence[PackedClip], target: Target) -> Heard:
+    headers, frames = [item.scanned.header for item in packed], [item.frames for item in packed]
+    return Heard(
+        channel=target.channel,
+        channels=tuple(sorted({header.channels for header in headers})[:MOST_VALUES]),
+        rates=tuple(sorted({header.rate for header in headers})[:MOST_VALUES]),
+        clips_s=(min(frames) / target.sample_rate, max(frames) / target.sample_rate),
+        cut=any(item.scanned.clip.recording for item in packed),
     )
 
 

@@ -121,7 +121,7 @@ def test_the_network_is_the_same_after_a_file(good: Path) -> None:
 
 def test_it_is_plain_torch_and_says_what_it_is(good: Path) -> None:
     tree = torch.load(good, weights_only=True)
-    assert (tree["kind"], tree["format"]) == ("asd detector", 1)
+    assert (tree["kind"], tree["format"]) == ("asd detector", 2)
     assert tree["classes"][1] == {"machine_type": "fan", "machine_id": "01"}
     assert tree["provenance"]["fingerprint"] == "f"
 
@@ -210,9 +210,9 @@ def test_other_things_that_torch_saved_are_refused(tmp_path: Path, value: Any) -
 
 
 def test_another_format_version_is_named(good: Path, tmp_path: Path) -> None:
-    for version, said in ((2, "2"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
+    for version, said in ((3, "3"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
         path = changed(good, tmp_path, lambda tree, v=version: tree.update(format=v))
-        refused(path, f"is a detector of format {said}, where format 1 is read: export it again")
+        refused(path, f"is a detector of format {said}, where formats up to 2 are read: export it again")
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.9, 0.999])

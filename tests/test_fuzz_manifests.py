@@ -55,8 +55,7 @@ def write(root: Path, told: dict[str, Any], table: bytes) -> None:
     """With fingerprints that fit, so that the damage is looked at for what it is."""
     (root / "clips.parquet").write_bytes(table)
     told = told | {"clips_sha256": hashlib.sha256(table).hexdigest()}
-    body = {name: value for name, value in told.items() if name not in ("fingerprint", "notes")}
-    (root / "manifest.json").write_text(json.dumps(told | {"fingerprint": fingerprint_of(body)}))
+    (root / "manifest.json").write_text(json.dumps(told | {"fingerprint": fingerprint_of(told)}))
 
 
 @bounded(80)

@@ -339,8 +339,7 @@ def resign(root: Path, **changes: object) -> None:
     from asd.data.manifest import fingerprint_of
 
     told = json.loads((root / "manifest.json").read_text()) | changes
-    body = {name: value for name, value in told.items() if name not in ("fingerprint", "notes")}
-    edit_manifest(root, **changes, fingerprint=fingerprint_of(body))
+    edit_manifest(root, **changes, fingerprint=fingerprint_of(told))
 
 
 def test_a_table_of_more_rows_than_bytes_is_refused(packed: Path) -> None:

@@ -22,7 +22,8 @@ LEVELS = [
     {"asd.last_word"},
     {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
     {
-        "asd.untrusted", "asd.walk", "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
+        "asd.untrusted", "asd.walk", "asd.data.heard",
+        "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
     },
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
     {
@@ -88,6 +89,7 @@ WITHOUT_TORCH = {
     "asd.stop",
     "asd.quick_imports",
     "asd.health",
+    "asd.data.heard",
     "asd.data.manifest",
     "asd.data.plan",
     "asd.data.splits",
@@ -202,6 +204,7 @@ def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alon
     theirs = {part_of(name) for module, name in pairs() if part_of(module) == "shards" and is_under(name, "asd")}
     assert theirs == {
         "asd.audio",
+        "asd.data.heard",
         "asd.data.manifest",
         "asd.errors",
         "asd.ground_truth",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asd.audio.recording import AVERAGE, Target
+from asd.audio.recording import AVERAGE, Channel, Target
 from asd.clips.judge import Verdict, judge, make_cut
 from asd.clips.output import Format, rendered, table
 from asd.clips.recordings import is_table, of_one_machine, of_table
@@ -38,7 +38,7 @@ class Options:
     scorer: str | None
     window_s: float | None
     overlap: float
-    channel: str
+    channel: str | None
     format: Format | None
     out: Path | None
     plot: Path | None
@@ -47,7 +47,7 @@ class Options:
 def clips_command(options: Options) -> int:
     """The exit code: 1 where a recording could not be judged."""
     file = read_detector(options.detector)
-    cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options.channel))
+    cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options, file))
     chosen, how = file.scorer(options.scorer), _format(options)
     if is_table(options.places):
         asked, passed = of_table(file, options.places[0], options.machine, options.id), ""
@@ -62,6 +62,9 @@ def clips_command(options: Options) -> int:
         **_machine(verdicts),
         "scorer": chosen.label,
         "window_s": cut.length / file.sample_rate,
+        "sample_rate": file.sample_rate,
+        "channel": target.channel,
+        "trained_on": None if file.heard is None else file.heard.model_dump(mode="json"),
     }
     _show(options, verdicts, about, how)
     if passed:
@@ -82,12 +85,30 @@ def _precision(file: DetectorFile) -> Precision:
     return "auto" if file.precision == "fp16" and not torch.cuda.is_available() else file.precision
 
 
-def _channel(text: str) -> Any:
+def _channel(options: Options, file: DetectorFile) -> Channel:
+    """As in the packing of what the detector was trained on, or as asked for, which is then said."""
+    if options.channel is None and file.heard is not None:
+        return file.heard.channel
+    chosen = _read_channel(AVERAGE if options.channel is None else options.channel)
+    if file.heard is None:
+        done = "the mean of several is taken" if options.channel is None else "check that it was the same"
+        remedy = "pack, train and export again, or name --channel"
+        _warn(f"{options.detector} does not say which channel it was trained on: {done} ({remedy})")
+    elif chosen != file.heard.channel:
+        _warn(f"--channel {options.channel}: {options.detector} was trained on {file.heard.channel_in_words()}")
+    return chosen
+
+
+def _read_channel(text: str) -> Channel:
     if text == AVERAGE:
-        return text
-    if not text.isdecimal():
+        return "average"
+    if not (text.isascii() and text.isdecimal()):
         raise UserError(f"--channel {text}: give a number from 0, or average")
     return int(text)
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def _format(options: Options) -> Format:

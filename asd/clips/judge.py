@@ -14,6 +14,7 @@ from asd.audio.header import BadFileError
 from asd.audio.recording import Target
 from asd.audio.windows import Cut, Window, open_recording
 from asd.clips.recordings import Asked
+from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
 from asd.detector import Detector, DetectorFile
 from asd.errors import UserError
@@ -93,23 +94,30 @@ def judge(
         hearing = _Hearing(detector.set_on(own))
         for verdict in (verdict for verdict in verdicts if verdict.asked.own == own):
             try:
-                for done, window in _windows(verdict, target, cut):
+                for done, window in _windows(verdict, target, cut, detector.file.heard):
                     hearing.add(verdict, window)
                     progress(heard + done)
             except BadFileError as error:
-                verdict.error = error.detail
+                verdict.error = _explained(error, target, detector.file.heard)
             heard += 1
             progress(heard)
         hearing.finish()
     return verdicts
 
 
-def _windows(verdict: Verdict, target: Target, cut: Cut) -> Iterator[tuple[float, Window]]:
+def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
+    if error.kind != "channels" or heard is None or target.channel is not None:
+        return error.detail
+    return f"{error.detail}, where training heard {heard.channel_in_words()}: name --channel N or --channel average"
+
+
+def _windows(verdict: Verdict, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
     """(share of the recording that is read, window)."""
     recording = open_recording(verdict.path, target)
-    verdict.seconds = recording.seconds
+    verdict.seconds, header = recording.seconds, recording.header
+    unlike = heard.unlike(header.rate, header.channels, recording.seconds) if heard is not None else []
     for window in recording.windows(cut):
-        verdict.remarks = recording.remarks()
+        verdict.remarks = [*recording.remarks(), *unlike]
         yield min(window.begin_s / recording.seconds, 1.0), window
 
 

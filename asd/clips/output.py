@@ -44,6 +44,7 @@ def table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
     """A row a recording; columns that would be empty are left out."""
     several = about["machine_type"] is None
     title = about["scorer"] if several else f"{about['machine_type']}/{about['machine_id']}, {about['scorer']}"
+    title += _channel_words(about["channel"])
     if about["threshold"] is not None:
         title += f": anomaly above {about['threshold']:.5g}"
     found = Table(title=Text(title), title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
@@ -55,6 +56,12 @@ def table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
     for verdict in verdicts:
         found.add_row(*(Text(column.cell(verdict), style=column.style(verdict)) for column in columns))
     return found
+
+
+def _channel_words(channel: int | str | None) -> str:
+    if channel is None:
+        return ""
+    return ", mean of channels" if channel == "average" else f", channel {channel}"
 
 
 class Column(NamedTuple):

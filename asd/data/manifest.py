@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 
+from asd.data.heard import Heard
 from asd.data.tars import Tars
 from asd.data.untrusted_table import read_table
 from asd.errors import UserError
+from asd.files import write_whole
 
 FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.json"
@@ -31,6 +32,7 @@ CLIPS_FILE = "clips.parquet"
 ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache) only, whose tars come when they are needed
 READ = "format 2 or 3"
 SOUNDLESS = "soundless "  # and a machine: the note of how many training clips it has, none of which holds sound
+UNHASHED = ("heard", "notes")  # of manifest.json: how the set came to be, not what it is
 CODECS = ("pcm16", "flac")
 SPLITS = ("train", "test")
 DOMAINS = ("", "source", "target")
@@ -109,6 +111,7 @@ class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     shards: tuple[Shard, ...]
     clips_sha256: str
     fingerprint: str
+    heard: Heard | None = None  # of the recordings; sets of older versions do not say
     notes: dict[str, int] = {}  # what packing counted on the way: skipped, resampled, duplicates
 
 
@@ -196,6 +199,7 @@ def write_manifest(
     shards: Sequence[Shard],
     clips: pa.Table,
     notes: dict[str, int],
+    heard: Heard | None = None,
 ) -> ManifestFile:
     """Write the clips table, then manifest.json by rename: a folder without it is not a set."""
     pq.write_table(clips.cast(CLIPS_SCHEMA), root / CLIPS_FILE, compression="zstd")
@@ -209,18 +213,15 @@ def write_manifest(
         "shards": [s.model_dump() for s in shards],
         "clips_sha256": clips_sha256,
     }
-    file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "notes": notes})
-    partial = root / (MANIFEST_FILE + ".partial")
-    partial.write_text(file.model_dump_json(indent=1), encoding="utf-8")
-    with partial.open("rb") as handle:
-        os.fsync(handle.fileno())
-    partial.rename(root / MANIFEST_FILE)
+    file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "heard": heard, "notes": notes})
+    write_whole(root / MANIFEST_FILE, file.model_dump_json(indent=1))
     return file
 
 
 def fingerprint_of(body: dict[str, Any]) -> str:
-    """What tells two sets apart: a hash of all that manifest.json says but the fingerprint itself and the notes."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    """What tells two sets apart: a hash of all that manifest.json says but itself and UNHASHED."""
+    hashed = {name: value for name, value in body.items() if name not in ("fingerprint", *UNHASHED)}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
 
 def load_manifest(root: Path) -> Manifest:
@@ -250,7 +251,7 @@ def parse_manifest(content: bytes, path: str) -> ManifestFile:
             found = repr(first["input"])[:20]
             raise UserError(f"{path} is of format {found}, where {READ} is read: pack the set again") from None
         raise UserError(f"{path} is not a manifest of {READ}: {where}: {first['msg']}") from None
-    if fingerprint_of(file.model_dump(mode="json", exclude={"fingerprint", "notes"})) != file.fingerprint:
+    if fingerprint_of(file.model_dump(mode="json")) != file.fingerprint:
         raise UserError(f"{path} was changed after packing (its fingerprint differs): copy it again, or pack again")
     return file
 

@@ -14,6 +14,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
 from asd.distributed import Precision
 from asd.embedding import Average
@@ -24,7 +25,8 @@ from asd.tasks import System
 from asd.untrusted import load_plain, short
 from asd.words import command, option
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)  # 1: it does not say how its recordings were heard
 KIND = "asd detector"
 MOST_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
 WHAT, ADVICE = "detector file", "make one by `python eval.py export`"
@@ -67,13 +69,14 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     """What the file holds."""
 
     kind: Literal["asd detector"] = "asd detector"
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     provenance: Provenance
     system: System
     weights: dict[str, Tensor]
     precision: Precision
     average: Average
     sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
+    heard: Heard | None = None  # recordings that it was trained on; None: of an older set or an older version
     classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)
     turned: tuple[int, ...]  # classes whose scores count the other way round
     clip_s: Seconds  # length of a usual training clip: what thresholds go by, and windows of longer recordings have
@@ -155,10 +158,10 @@ def read_detector(path: Path) -> DetectorFile:
     kind, version = (tree.get(name) if isinstance(tree, dict) else None for name in ("kind", "format"))
     if not isinstance(kind, str) or kind != KIND:
         raise UserError(f"{path} is no {WHAT}: {ADVICE}")
-    if not isinstance(version, int) or version != FORMAT_VERSION:
+    if not isinstance(version, int) or version not in READ_VERSIONS:
         found = version if isinstance(version, int) else "?"
         raise UserError(
-            f"{path} is a detector of format {found}, where format {FORMAT_VERSION} is read: export it again"
+            f"{path} is a detector of format {found}, where formats up to {FORMAT_VERSION} are read: export it again"
         )
     try:
         return DetectorFile.model_validate(tree)

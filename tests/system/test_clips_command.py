@@ -227,11 +227,13 @@ def test_other_rates_and_channels_are_brought_to_the_detectors(detector: Path, t
     soundfile.write(tmp_path / "wide.wav", sound(1.0), SAMPLE_RATE, subtype="FLOAT")
     soundfile.write(tmp_path / "fast.wav", sound(1.0, 44_100), 44_100, subtype="PCM_24")
     words = ["--detector", detector, tmp_path, "--machine", "pump", "--scorer", "centroid"]
-    found = judged(tmp_path / "out.json", *words)["clips"]
+    alone = judged(tmp_path / "first.json", *words, code=1)["clips"]
+    assert "it has 2 channels, where training heard one channel" in alone[0]["error"]
+    found = judged(tmp_path / "out.json", *words, "--channel", "average")["clips"]
     both, fast, plain, wide = found
     assert [Path(clip["file"]).name for clip in found] == ["both.flac", "fast.wav", "plain.wav", "wide.wav"]
-    assert both["remarks"] == ["mean of 2 channels"]
-    assert fast["remarks"] == ["resampled from 44100 Hz"]
+    assert both["remarks"] == ["mean of 2 channels", "of 2 channels, where training heard one channel"]
+    assert fast["remarks"] == ["resampled from 44100 Hz", "at 44100 Hz, where training heard 16000 Hz"]
     assert both["score"] == pytest.approx(plain["score"], rel=1e-6)
     assert wide["score"] == pytest.approx(plain["score"], rel=1e-2)
     said = capfd.readouterr().err
