@@ -6,15 +6,18 @@ Light to import: training looks here at what the scoring process, another one, h
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pydantic
+import torch
 from safetensors.torch import load_file
 
 from asd.checkpoint import save_tensors
 from asd.data.manifest import Manifest, load_manifest
+from asd.data.recordings import evidence_of
 from asd.data.restrict import restrict
 from asd.errors import UserError
 from asd.files import write_whole
@@ -114,4 +117,14 @@ def open_embedded(
         raise UserError(f"{here} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
     fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
-    return evaluation, manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation, test
+    fit, validation = in_recordings(manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation)
+    return evaluation, manifest, fit, validation, test
+
+
+def in_recordings(manifest: Manifest, *parts: Embedded) -> Iterator[Embedded]:
+    """The same training clips, each to be left out with all clips of its recording."""
+    clips = torch.cat([part.clip_index for part in parts]).unique().numpy()
+    evidence = torch.from_numpy(evidence_of(manifest, clips))
+    for part in parts:
+        place = torch.searchsorted(torch.from_numpy(clips), part.clip_index)
+        yield replace(part, recording=evidence[place])

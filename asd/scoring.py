@@ -69,8 +69,8 @@ def score_folder(
 def score_clips(
     manifest: Manifest, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded
 ) -> tuple[ClipScores, ClipScores]:
-    """The scores of all scorers for the test clips, and for normal training clips, of which a scorer that compares
-    clips leaves each one out in turn. A clip's score is the mean over its windows."""
+    """The scores of all scorers for the test clips, and for normal training clips, each as if its recording were new to
+    the scorer. A clip's score is the mean over its windows."""
     return scores_by(fitted(evaluation.scorers, fit), manifest, evaluation, fit, validation, test)
 
 
@@ -95,13 +95,19 @@ def scores_by(
     turned = [index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip]
     scores: tuple[dict[str, np.ndarray], ...] = ({}, {})
     for config, scorer in scorers:
-        for rows, columns in zip((test, normal), scores, strict=True):
-            columns[scorer_label(config)] = score_of_clips(scorer, rows, turned)
-    finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # the only clip of a class
+        for rows, train, columns in zip((test, normal), (None, fit), scores, strict=True):
+            columns[scorer_label(config)] = score_of_clips(scorer, rows, turned, train)
+    finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # a class's only recording
     calibration = {name: column[finite] for name, column in scores[1].items()}
-    return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), _clip_scores(
-        manifest, normal.clips()[0].numpy()[finite], calibration
-    )
+    clips = normal.clips()[0].numpy()[finite]
+    named = replace(_clip_scores(manifest, clips, calibration), recording=_recordings(manifest, clips))
+    return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), named
+
+
+def _recordings(manifest: Manifest, clips: np.ndarray) -> list[str]:
+    """The name of each clip's recording; the clip's own key where it has none."""
+    pairs = zip(manifest.strings("recording", clips), manifest.strings("key", clips), strict=True)
+    return [recording or key for recording, key in pairs]
 
 
 def _some_of_each_class(manifest: Manifest, fit: Embedded, validation: Embedded) -> Embedded:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import soundfile
 
+from asd.data.manifest import CLIPS_SCHEMA, Manifest
 from shards import pack
 
 SAMPLE_RATE = 16_000
@@ -102,3 +105,10 @@ def machine_sound(index: float, samples: int, rng: np.random.Generator, anomalou
     if anomalous:
         sound += 0.05 * np.sin(2 * np.pi * rng.uniform(2500, 5000) * time)
     return np.clip(sound, -1, 1)
+
+
+def with_recordings(manifest: Manifest, names: Sequence[str]) -> Manifest:
+    """The same set, its clips cut from these recordings."""
+    position = manifest.table.schema.get_field_index("recording")
+    column = manifest.table.set_column(position, CLIPS_SCHEMA.field("recording"), pa.array(names, pa.string()))
+    return replace(manifest, table=column)

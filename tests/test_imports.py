@@ -32,6 +32,7 @@ LEVELS = [
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio",
     },
+    {"asd.data.recordings"},
     {
         "asd.data.reader", "asd.data.recordings",
         "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.data.room", "asd.signals",

@@ -14,13 +14,21 @@ from rich.console import Console
 
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.restrict import restrict
-from asd.evaluation_folder import CALIBRATION_FILE, DECISIONS_FILE, Evaluation, read_report, write_embeddings
+from asd.evaluation_folder import (
+    CALIBRATION_FILE,
+    DECISIONS_FILE,
+    Evaluation,
+    in_recordings,
+    read_report,
+    write_embeddings,
+)
 from asd.metrics import read_scores
 from asd.metrics.official import SectionClips, official_numbers
 from asd.metrics.thresholds import PercentileConfig
 from asd.report import SCORES_FILE, build_report, console_table, markdown
 from asd.scorers import Embedded, KnnConfig, SoftmaxConfig
 from asd.scoring import CALIBRATION_CLIPS, principal_components, score_clips, score_folder
+from tests.sets import with_recordings
 
 WINDOWS = 3
 HELD_OUT = 4  # training clips that no scorer is fitted on
@@ -93,13 +101,13 @@ def column(path: Path, name: str) -> dict[str, float]:
 
 
 def two_nearest(manifest: Manifest, fit: Embedded, rows: Embedded) -> dict[str, float]:
-    """Clip key → mean over its windows of the mean cosine distance to the two nearest windows of other clips."""
+    """Clip key → mean over its windows of the mean cosine distance to the two nearest windows of other recordings."""
     bank, queries = (part.embedding.double().numpy() for part in (fit, rows))
     bank, queries = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (bank, queries))
     by_clip: dict[str, list[float]] = {}
     keys = manifest.strings("key", rows.clip_index.numpy())
-    for key, query, own, clip in zip(keys, queries, rows.class_index, rows.clip_index, strict=True):
-        others = ((fit.class_index == own) & (fit.clip_index != clip)).numpy()
+    for key, query, own, recording in zip(keys, queries, rows.class_index, rows.recording, strict=True):
+        others = ((fit.class_index == own) & (fit.recording != recording)).numpy()
         by_clip.setdefault(key, []).append(float(np.sort(1 - bank[others] @ query)[:2].mean()))
     assert {len(values) for values in by_clip.values()} == {WINDOWS}
     return {key: float(np.mean(values)) for key, values in by_clip.items()}
@@ -124,6 +132,22 @@ def test_training_clips_are_scored_without_themselves_and_held_out_ones_against_
     assert set(clips.label) == {0}
     assert set(clips.domain) == {"source", "target"}
     assert list(clips.scores) == ["knn_k2", "softmax"]
+
+
+def test_training_clips_are_scored_without_their_recordings_and_test_clips_as_ever(fans):
+    names = [f"day {clip // 3 % 4}" if clip % 5 else "" for clip in range(len(fans))]
+    manifest, (fit, validation, test) = with_recordings(fans, names), parts_of(fans)
+    fit, validation = in_recordings(manifest, fit, validation)
+    assert len(fit.recording.unique()) < len(fit.clip_index.unique())
+    clips, calibration = score_clips(manifest, evaluation_of(manifest), fit, validation, test)
+    expected = two_nearest(manifest, fit, fit) | two_nearest(manifest, fit, validation)
+    found = dict(zip(calibration.key, calibration.scores["knn_k2"], strict=True))
+    assert found == pytest.approx(expected)
+    name = dict(zip(fans.strings("key"), names, strict=True))
+    assert calibration.recording == [name[key] or key for key in calibration.key]
+    plain = score_clips(fans, evaluation_of(fans), *parts_of(fans))[0]
+    for scorer, scores in plain.scores.items():
+        assert (clips.scores[scorer] == scores).all()
 
 
 def test_the_only_training_clip_of_a_class_calibrates_nothing(fans):
@@ -154,7 +178,9 @@ def test_decisions_are_those_of_the_primary_scorers_thresholds(scored):
     for section in ("00", "01"):
         normal = calibration.scores["knn_k2"][[own == section for own in calibration.machine_id]]
         expected = float(np.percentile(normal, 60))
-        assert thresholds[f"fan/{section}"] == {"value": pytest.approx(expected), "rule": "percentile", "reason": ""}
+        assert thresholds[f"fan/{section}"] == {
+            "value": pytest.approx(expected), "rule": "percentile", "reason": "", "clips": 10, "recordings": 10,
+        }  # fmt: skip
         for key, own, score in zip(test.key, test.machine_id, test.scores["knn_k2"], strict=True):
             assert own != section or decided[key] == float(score > expected)
     assert set(decided.values()) == {0.0, 1.0}

@@ -26,3 +26,13 @@ def recording_of(manifest: Manifest) -> np.ndarray:
     _, first, member = np.unique(group, return_index=True, return_inverse=True)
     nameless = np.array([word == "" for word in words])[name]
     return np.where(nameless, clips, first[member])
+
+
+def evidence_of(manifest: Manifest, clips: np.ndarray) -> np.ndarray:
+    """(n,) int64: what each of the clips (n,) is left out with. Its recording, or its own index where all clips of its
+    class are of one recording: there is nothing better, and who reads thresholds of such a class says so.
+    """
+    recording, own = recording_of(manifest)[clips], manifest.class_index[clips]
+    pairs = np.unique(np.stack([own, recording]), axis=1)
+    classes, recordings = np.unique(pairs[0], return_counts=True)
+    return np.where(np.isin(own, classes[recordings == 1]), clips, recording)

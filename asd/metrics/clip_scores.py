@@ -14,6 +14,7 @@ import numpy as np
 from asd.errors import UserError
 
 CLIP_COLUMNS = ("key", "file", "machine_type", "machine_id", "domain", "label")
+RECORDING = "recording"  # the column after these in calibration.csv
 NORMAL, ANOMALY, UNKNOWN = 0, 1, -1
 WORDS = ("key", "file_name", "machine_type", "machine_id", "domain")
 
@@ -32,15 +33,16 @@ class ClipScores:
     domain: list[str]
     label: np.ndarray
     scores: dict[str, np.ndarray]
+    recording: list[str] | None = None  # of normal clips that thresholds go by; None: each is one of its own
 
     def __post_init__(self) -> None:
-        words = (self.key, self.file_name, self.machine_type, self.machine_id, self.domain)
+        words = [getattr(self, name) for name in self._words]
         lengths = {len(column) for column in words} | {len(column) for column in (self.label, *self.scores.values())}
         if len(lengths) != 1:
             raise ValueError(f"the columns of ClipScores have different lengths: {sorted(lengths)}")
         if not np.isin(self.label, (NORMAL, ANOMALY, UNKNOWN)).all():
             raise ValueError("a label of ClipScores is not 1 (anomaly), 0 (normal) or -1 (unknown)")
-        taken = set(self.scores) & set(CLIP_COLUMNS)
+        taken = set(self.scores) & {*CLIP_COLUMNS, RECORDING}
         if taken:
             raise ValueError(f"a scorer cannot be called {sorted(taken)[0]}: scores.csv has such a column")
 
@@ -50,13 +52,21 @@ class ClipScores:
     def select(self, rows: np.ndarray, scores: dict[str, np.ndarray] | None = None) -> ClipScores:
         """The clips of the given rows, with their scores or with others."""
         kept = {name: column[rows] for name, column in self.scores.items()} if scores is None else scores
-        words = {name: [getattr(self, name)[row] for row in rows] for name in WORDS}
+        words = {name: [getattr(self, name)[row] for row in rows] for name in self._words}
         return ClipScores(**words, label=self.label[rows], scores=kept)
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return WORDS if self.recording is None else (*WORDS, RECORDING)
 
     @property
     def known(self) -> np.ndarray:
         """(N,) bool: clips with a label."""
         return np.asarray(self.label) != UNKNOWN
+
+    def recordings(self, rows: np.ndarray) -> int:
+        """How many recordings the clips of the given rows are of."""
+        return len(rows) if self.recording is None else len({self.recording[row] for row in rows})
 
     def groups(self) -> dict[str, dict[str, np.ndarray]]:
         """Machine type → machine ID → indices of its clips; both sorted by name."""
@@ -75,7 +85,8 @@ class ClipScores:
 
 def concatenate(parts: Sequence[ClipScores]) -> ClipScores:
     """All clips of parts that have the same scorers."""
-    words = {name: [value for part in parts for value in getattr(part, name)] for name in WORDS}
+    names = WORDS if any(part.recording is None for part in parts) else (*WORDS, RECORDING)
+    words = {name: [value for part in parts for value in getattr(part, name)] for name in names}
     scores = {name: np.concatenate([part.scores[name] for part in parts]) for name in parts[0].scores}
     return ClipScores(**words, label=np.concatenate([part.label for part in parts]), scores=scores)
 
@@ -96,11 +107,12 @@ def scores_csv(clips: ClipScores) -> str:
     """The text of scores.csv; floats as `repr` writes them, so that reading them back is exact."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*CLIP_COLUMNS, *clips.scores))
+    recording = [] if clips.recording is None else [(RECORDING, clips.recording)]
+    writer.writerow((*CLIP_COLUMNS, *(name for name, _ in recording), *clips.scores))
     words = (clips.key, clips.file_name, clips.machine_type, clips.machine_id, clips.domain)
     labels = np.asarray(clips.label, dtype=np.int64).tolist()
     floats = [map(repr, np.asarray(s, dtype=np.float64).tolist()) for s in clips.scores.values()]
-    writer.writerows(zip(*words, labels, *floats, strict=True))
+    writer.writerows(zip(*words, labels, *(column for _, column in recording), *floats, strict=True))
     return text.getvalue()
 
 
@@ -118,12 +130,13 @@ def read_scores(path: Path) -> ClipScores:
     _check_widths(path, rows)
     columns = [list(column) for column in zip(*rows[1:], strict=True)] or [[] for _ in rows[0]]
     key, file_name, machine_type, machine_id, domain, label = columns[: len(CLIP_COLUMNS)]
+    recording = columns[len(CLIP_COLUMNS)] if len(columns) > len(CLIP_COLUMNS) + len(names) else None
     scores = {
         name: np.array([_number(path, line, name, text) for line, text in enumerate(column, start=2)])
-        for name, column in zip(names, columns[len(CLIP_COLUMNS) :], strict=True)
+        for name, column in zip(names, columns[len(columns) - len(names) :], strict=True)
     }
     labels = np.array([_label(path, line, text) for line, text in enumerate(label, start=2)], dtype=np.int64)
-    return ClipScores(key, file_name, machine_type, machine_id, domain, labels, scores)
+    return ClipScores(key, file_name, machine_type, machine_id, domain, labels, scores, recording)
 
 
 def _scorer_names(path: Path, header: list[str]) -> list[str]:
@@ -131,7 +144,7 @@ def _scorer_names(path: Path, header: list[str]) -> list[str]:
         raise UserError(f"{path} is not a scores.csv: its first columns must be {','.join(CLIP_COLUMNS)}")
     if len(set(header)) != len(header):
         raise UserError(f"{path} names a column twice: every scorer needs a name of its own")
-    return header[len(CLIP_COLUMNS) :]
+    return header[len(CLIP_COLUMNS) + (header[len(CLIP_COLUMNS) :][:1] == [RECORDING]) :]
 
 
 def _check_widths(path: Path, rows: list[list[str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,9 @@ def decide_clips(
     thresholds: dict[Machine, Threshold] = {}
     for machine, rows in tested.items():
         if machine in normal:
-            thresholds[machine] = fit_threshold(calibration.scores[scorer][normal[machine]], config)
+            own = normal[machine]
+            found = fit_threshold(calibration.scores[scorer][own], config)
+            thresholds[machine] = replace(found, clips=len(own), recordings=calibration.recordings(own))
             decision[rows] = decide(scores[rows], thresholds[machine].value)
     return Decisions(decision, thresholds)
 

@@ -40,12 +40,15 @@ ThresholdConfig = Annotated[GammaConfig | PercentileConfig, pydantic.Field(discr
 class Threshold:
     """A threshold on the scale of the scores, the rule that gave it, and why that is not the rule that was asked for.
 
-    reason: `percentile` where a gamma was asked for and does not fit, in words; else empty.
+    reason: `percentile` where a gamma was asked for and does not fit, in words; else empty. clips, recordings: that it
+    was fitted to, where they are counted.
     """
 
     value: float
     rule: Literal["gamma", "percentile"]
     reason: str = ""
+    clips: int = 0
+    recordings: int = 0
 
 
 def fit_threshold(normal_scores: ArrayLike, config: GammaConfig | PercentileConfig) -> Threshold:

@@ -18,6 +18,7 @@ from asd.errors import UserError
 from asd.scorers.embedded import Embedded, all_finite
 
 Model = TypeVar("Model")
+FOLDS = 5  # of the recordings of a class, at most: a model of all its clips is fitted so many times more
 Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
 
 
@@ -28,10 +29,12 @@ class Scorer(Protocol):
         """Learn from the normal training clips; a second call replaces the first."""
 
     def score(self, test: Embedded) -> np.ndarray:
-        """(N,) float64, each row against its own class. UserError where a class has no training clip.
+        """(N,) float64, each row against its own class. UserError where a class has no training clip."""
 
-        Scorers of neighbours leave a row's own clip out of what it is compared with, so that training clips can be
-        scored as well: nan for the only training clip of a class.
+    def score_normal(self, normal: Embedded, train: Embedded) -> np.ndarray:
+        """(N,) float64 of rows that may be training rows, each as if nothing of its recording had been learnt.
+
+        train: what the scorer was fitted to. nan where that holds no other recording of the class.
         """
 
 
@@ -41,6 +44,7 @@ class PerClassScorer(ABC, Generic[Model]):
     reads: ClassVar[Reads] = "embedding"  # the one column that the two methods see; finite, or the clip is named
     wants: ClassVar[Reads | None] = None  # what else a task must give
     by_clip: ClassVar[bool] = False  # what it reads is the same for all windows of a clip
+    needs_folds: ClassVar[bool] = True  # its model is of all clips; else it leaves a row's own recording out by itself
 
     def __init__(self) -> None:
         self.models: dict[int, Model] = {}
@@ -63,6 +67,33 @@ class PerClassScorer(ABC, Generic[Model]):
         for own, rows in test.rows_by_class().items():
             scores[rows] = self.score_class(self.models[own], test.select(rows))
         return scores.numpy()
+
+    def score_normal(self, normal: Embedded, train: Embedded) -> np.ndarray:
+        """(N,) float64, each row by what other recordings say; nan where its class has none."""
+        if not self.needs_folds:
+            return self.score(normal)
+        normal, train = normal.only(self.reads), train.only(self.reads)
+        check_classes(self.models.keys(), normal)
+        check_finite(getattr(normal, self.reads), normal, f"training {self.reads}")
+        scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
+        rows_of_class = train.rows_by_class()
+        for own, rows in normal.rows_by_class().items():
+            scores[rows] = self._score_folds(own, normal.select(rows), train.select(rows_of_class[own]))
+        return scores.numpy()
+
+    def _score_folds(self, own: int, normal: Embedded, train: Embedded) -> Tensor:
+        """(n,) of one class: recordings that were trained on by models of the other folds', the rest by the model."""
+        scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
+        recordings = train.recording.unique()
+        new = ~torch.isin(normal.recording, recordings)
+        if new.any():
+            scores[new] = self.score_class(self.models[own], normal.select(new))
+        for fold in range(min(FOLDS, len(recordings))):
+            held_out = recordings[fold::FOLDS]
+            rows, others = torch.isin(normal.recording, held_out), ~torch.isin(train.recording, held_out)
+            if rows.any() and others.any():
+                scores[rows] = self.score_class(self.fit_class(train.select(others)), normal.select(rows))
+        return scores
 
     @abstractmethod
     def fit_class(self, train: Embedded) -> Model:

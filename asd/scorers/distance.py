@@ -29,28 +29,28 @@ def metric_space(embedding: Tensor, metric: Metric) -> Tensor:
 
 
 class Rows(NamedTuple):
-    """Embeddings (n, D) as a metric wants them, and the clip (n,) that each is of."""
+    """Embeddings (n, D) as a metric wants them, and the group (n,) of each, which it is not compared with."""
 
     space: Tensor
-    clip: Tensor
+    group: Tensor
 
 
-def rows_of(clips: Embedded, metric: Metric) -> Rows:
-    """The rows of clips in a metric's space."""
-    return Rows(metric_space(clips.embedding, metric), clips.clip_index)
+def rows_of(clips: Embedded, metric: Metric, apart: Literal["recording", "clip_index"] = "recording") -> Rows:
+    """The rows of clips in a metric's space, none to be compared with others of its recording, or of its clip alone."""
+    return Rows(metric_space(clips.embedding, metric), getattr(clips, apart))
 
 
 def distance_blocks(query: Rows, bank: Rows, metric: Metric) -> Iterator[Tensor]:
     """Distances of N queries to n rows of the bank in blocks (≤ 1024, n), queries in order; infinite to rows of the
-    query's own clip, so that a training clip can be scored like one that was never seen.
+    query's own group, so that a training clip can be scored like one of a recording that was never seen.
 
     Float64: in float32 a² + b² - 2ab of two close embeddings is mostly rounding.
     """
     distances = _cosine if metric == "cosine" else _euclidean
-    known = not set(query.clip.tolist()).isdisjoint(bank.clip.tolist())  # a tenth of the time of torch.isin
-    for space, clip in zip(query.space.split(_ROWS), query.clip.split(_ROWS), strict=True):
+    known = not set(query.group.tolist()).isdisjoint(bank.group.tolist())  # a tenth of the time of torch.isin
+    for space, group in zip(query.space.split(_ROWS), query.group.split(_ROWS), strict=True):
         block = distances(space, bank.space)
-        yield block.masked_fill_(clip[:, None] == bank.clip, torch.inf) if known else block
+        yield block.masked_fill_(group[:, None] == bank.group, torch.inf) if known else block
 
 
 def nearest(block: Tensor, k: int) -> tuple[Tensor, Tensor]:

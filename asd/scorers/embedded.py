@@ -19,11 +19,13 @@ _DTYPES = {
     "clip_index": torch.int64,
     "class_index": torch.int64,
     "domain": torch.int64,
+    "recording": torch.int64,
     "embedding": torch.float32,
     "logits": torch.float32,
     "errors": torch.float32,
     "features": torch.float32,
 }
+_STORED = tuple(name for name in _DTYPES if name != "recording")
 ERRORS = ("mean", "median", "std")  # the columns of `errors`
 
 
@@ -45,8 +47,11 @@ class Embedded:
     errors: Tensor
     features: Tensor
     residuals: ResidualMoments | None = None  # of training clips whose spectrograms are rebuilt
+    recording: Tensor = None  # type: ignore[assignment]  # (N,) int64, what a clip is left out with; itself as a rule
 
     def __post_init__(self) -> None:
+        if self.recording is None:
+            object.__setattr__(self, "recording", self.clip_index)
         for name, dtype in _DTYPES.items():
             tensor = getattr(self, name)
             dimensions = 1 if dtype == torch.int64 else 2
@@ -98,16 +103,16 @@ class Embedded:
         return replace(self, **columns)
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
-        """`<prefix>.<field>` → tensor, as safetensors stores them."""
-        return {f"{prefix}.{name}": getattr(self, name).contiguous() for name in _DTYPES}
+        """`<prefix>.<field>` → tensor, as safetensors stores them. Recordings are the manifest's to tell."""
+        return {f"{prefix}.{name}": getattr(self, name).contiguous() for name in _STORED}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> Embedded:
         """The inverse of `to_tensors`; UserError where one is missing."""
-        missing = [name for name in _DTYPES if f"{prefix}.{name}" not in tensors]
+        missing = [name for name in _STORED if f"{prefix}.{name}" not in tensors]
         if missing:
             raise UserError(f"the embeddings hold no {prefix}.{missing[0]}: embed the checkpoint again")
-        columns: dict[str, Any] = {name: tensors[f"{prefix}.{name}"] for name in _DTYPES}
+        columns: dict[str, Any] = {name: tensors[f"{prefix}.{name}"] for name in _STORED}
         return cls(**columns)
 
 

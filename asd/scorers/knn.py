@@ -29,6 +29,8 @@ class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 class Knn(PerClassScorer[Embedded]):
     """Keeps the training rows of each class. A class with fewer than k clips uses all it has."""
 
+    needs_folds = False
+
     def __init__(self, config: KnnConfig) -> None:
         super().__init__()
         self.config = config

@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, resolution, rows_of
+from asd.scorers.distance import (
+    Metric,
+    Rows,
+    distance_blocks,
+    mean_of_finite,
+    nearest,
+    resolution,
+    rows_of,
+)
 from asd.scorers.embedded import Embedded
 
 
@@ -54,12 +62,14 @@ class Local(NamedTuple):
 class LocalKnn(PerClassScorer[Local]):
     """Classes with fewer clips than asked for use all they have; one clip, or equal ones, give the plain distance."""
 
+    needs_folds = False
+
     def __init__(self, config: LocalKnnConfig) -> None:
         super().__init__()
         self.config = config
 
     def fit_class(self, train: Embedded) -> Local:
-        return Local(train, self._density(rows_of(train, self.config.metric)))
+        return Local(train, self._density(rows_of(train, self.config.metric, apart="clip_index")))
 
     def score_class(self, model: Local, test: Embedded) -> Tensor:
         blocks = self._blocks(model, test)

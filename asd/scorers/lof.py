@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, resolution, rows_of
+from asd.scorers.distance import (
+    Metric,
+    Rows,
+    distance_blocks,
+    mean_of_finite,
+    nearest,
+    resolution,
+    rows_of,
+)
 from asd.scorers.embedded import Embedded
 
 
@@ -44,12 +52,14 @@ class Lof(PerClassScorer[Neighbourhood]):
     A class of one clip has no neighbourhood: the plain distance to its nearest row.
     """
 
+    needs_folds = False
+
     def __init__(self, config: LofConfig) -> None:
         super().__init__()
         self.config = config
 
     def fit_class(self, train: Embedded) -> Neighbourhood:
-        bank = rows_of(train, self.config.metric)
+        bank = rows_of(train, self.config.metric, apart="clip_index")
         if len(train.clip_index.unique()) == 1:
             none = torch.empty(0, dtype=torch.float64)
             return Neighbourhood(train, none, none)
@@ -67,7 +77,7 @@ class Lof(PerClassScorer[Neighbourhood]):
 
     def _nearest(self, query: Rows, bank: Rows) -> tuple[Tensor, Tensor]:
         """Distances and indices of the k nearest rows of other clips, (N, k) each; infinite where there are fewer."""
-        most = max(len(bank.clip) - 1, 1)
+        most = max(len(bank.group) - 1, 1)
         found = [nearest(block, min(self.config.k, most)) for block in distance_blocks(query, bank, self.config.metric)]
         return torch.cat([values for values, _ in found]), torch.cat([indices for _, indices in found])
 

@@ -29,6 +29,7 @@ class LogOdds(PerClassScorer[None]):
     """
 
     reads = "logits"
+    needs_folds = False
 
     def __init__(self, config: LogOddsConfig) -> None:
         super().__init__()

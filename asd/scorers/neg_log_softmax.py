@@ -40,6 +40,7 @@ class NegLogSoftmax(PerClassScorer[None]):
     """-log p(own class), from 0. Nothing is fitted; a class without training clips has no trained logit."""
 
     reads = "logits"
+    needs_folds = False
 
     def __init__(self, config: NegLogSoftmaxConfig) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ class Reconstruction(PerClassScorer[None]):
     """The summed-up error as it is. Nothing is fitted."""
 
     reads = "errors"
+    needs_folds = False
 
     def __init__(self, config: ReconstructionConfig) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ class Softmax(PerClassScorer[None]):
     """1 - p(own class). Nothing is fitted; a class without training clips has no trained logit and is refused."""
 
     reads = "logits"
+    needs_folds = False
 
     def __init__(self, config: SoftmaxConfig) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class UntrainedKnn(PerClassScorer[Rows]):
 
     reads = "features"
     by_clip = True
+    needs_folds = False
 
     def __init__(self, config: UntrainedKnnConfig) -> None:
         super().__init__()
@@ -44,4 +45,4 @@ class UntrainedKnn(PerClassScorer[Rows]):
         features = clips.features.double()
         if self.config.level == "normalised":
             features = features - features.mean(dim=1, keepdim=True)
-        return Rows(features, clips.clip_index)
+        return Rows(features, clips.recording)

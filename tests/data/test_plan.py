@@ -259,7 +259,7 @@ def labelled(seed: int, counts: dict[int, int]) -> tuple[list[str], np.ndarray]:
 
 
 def held_out(keys: list[str], classes: np.ndarray, seed: int, fraction: float) -> set[str]:
-    train, held = split_validation(keys, classes, seed, fraction)
+    train, held = split_validation(keys, np.arange(len(keys)), classes, seed, fraction)
     assert sorted([*train, *held]) == list(range(len(keys)))
     assert (np.diff(train) > 0).all()
     assert (np.diff(held) > 0).all()

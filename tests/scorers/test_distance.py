@@ -140,7 +140,7 @@ def test_blocks_leave_out_the_own_clip_in_every_block(metric):
 
 def test_clips_of_other_indices_are_compared_with_all_rows():
     rows = Rows(torch.eye(4, dtype=torch.float64), torch.arange(4))
-    (block,) = distance_blocks(Rows(rows.space, rows.clip + 4), rows, "cosine")
+    (block,) = distance_blocks(Rows(rows.space, rows.group + 4), rows, "cosine")
     assert torch.equal(block, 1 - torch.eye(4, dtype=torch.float64))
 
 

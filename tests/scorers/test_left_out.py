@@ -1,0 +1,108 @@
+"""Normal clips are scored as if nothing of their recording had been learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from test_scorers import fitted_scores
+
+from asd.scorers import (
+    CentroidConfig,
+    Embedded,
+    GmmConfig,
+    KnnConfig,
+    LocalKnnConfig,
+    LofConfig,
+    MahalanobisConfig,
+    ScorerConfig,
+    SoftmaxConfig,
+    UntrainedKnnConfig,
+    build_scorer,
+    scorer_label,
+)
+from asd.scorers.base import FOLDS
+from tests.embedded import embedded_of
+
+BANKS = [KnnConfig(), KnnConfig(k=3, metric="euclidean"), UntrainedKnnConfig(), UntrainedKnnConfig(level="normalised")]
+DENSITIES = [LocalKnnConfig(), LofConfig(k=3)]
+FITTED = [CentroidConfig(), MahalanobisConfig(), MahalanobisConfig(of="domain"), GmmConfig(components=1), GmmConfig()]
+
+
+def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> Embedded:
+    """Clips of two classes with two windows each; those of a recording lie close together."""
+    random = torch.Generator().manual_seed(seed)
+    clip = torch.arange(2 * recordings * clips_each).repeat_interleave(windows)
+    recording = clip // clips_each * clips_each
+    place = 3.0 * torch.randn(2 * recordings, 5, generator=random)
+    embedding = place[clip // clips_each] + 0.1 * torch.randn(len(clip), 5, generator=random)
+    made = embedded_of(
+        embedding,
+        class_index=clip // (recordings * clips_each),
+        clip_index=first + clip,
+        domain=torch.randint(2, (len(clip),), generator=random),
+        features=10 * embedding[clip * windows],
+    )
+    return dataclasses.replace(made, recording=first + recording)
+
+
+def normal_scores(config: ScorerConfig, train: Embedded, normal: Embedded) -> np.ndarray:
+    scorer = build_scorer(config)
+    scorer.fit(train)
+    return scorer.score_normal(normal, train)
+
+
+@pytest.mark.parametrize("config", [*BANKS, *FITTED], ids=scorer_label)
+def test_a_recording_is_scored_by_what_the_others_taught(config):
+    train = recorded(recordings=4, clips_each=3, seed=0)
+    found = normal_scores(config, train, train)
+    for own in train.recording.unique():
+        its = train.recording == own
+        expected = fitted_scores(config, train.select(~its), train.select(its))
+        np.testing.assert_allclose(found[its], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED, SoftmaxConfig()], ids=scorer_label)
+def test_a_recording_that_was_not_learnt_from_is_scored_by_all(config):
+    train, new = recorded(3, 4, seed=1), recorded(2, 4, seed=2, first=1000)
+    both = normal_scores(config, train, train.join(new))
+    np.testing.assert_allclose(both[len(train) :], fitted_scores(config, train, new), rtol=1e-9)
+    np.testing.assert_allclose(both[: len(train)], normal_scores(config, train, train), rtol=1e-9)
+
+
+@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED], ids=scorer_label)
+def test_the_only_recording_of_a_class_has_no_score(config):
+    one, three = recorded(1, 6, seed=3), recorded(3, 6, seed=4, first=500)
+    train = one.select(one.class_index == 0).join(three.select(three.class_index == 1))
+    found = normal_scores(config, train, train)
+    assert np.isnan(found[train.class_index == 0]).all()
+    assert np.isfinite(found[train.class_index == 1]).all()
+
+
+@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED], ids=scorer_label)
+def test_scores_of_test_clips_do_not_know_of_recordings(config):
+    train, test = recorded(4, 3, seed=5), recorded(2, 3, seed=6, first=1000)
+    clips = dataclasses.replace(train, recording=train.clip_index)
+    assert (fitted_scores(config, train, test) == fitted_scores(config, clips, test)).all()
+
+
+@pytest.mark.parametrize("config", [*BANKS, *DENSITIES], ids=scorer_label)
+def test_clips_of_one_recording_never_look_normal_by_each_other(config):
+    train = recorded(4, 5, seed=7)
+    clips = dataclasses.replace(train, recording=train.clip_index)
+    apart, by_clip = normal_scores(config, train, train), normal_scores(config, clips, clips)
+    assert np.median(apart) > 5 * np.median(by_clip)
+
+
+@pytest.mark.parametrize("config", FITTED, ids=scorer_label)
+def test_many_recordings_take_few_fits(config, monkeypatch):
+    scorer, train = build_scorer(config), recorded(40, 2, seed=8)
+    scorer.fit(train)
+    sizes: list[int] = []
+    fit_class = type(scorer).fit_class
+    monkeypatch.setattr(type(scorer), "fit_class", lambda self, part: sizes.append(len(part)) or fit_class(self, part))
+    assert np.isfinite(scorer.score_normal(train, train)).all()
+    assert len(sizes) == 2 * FOLDS
+    assert min(sizes) >= len(train) / 2 * (1 - 1 / FOLDS)
