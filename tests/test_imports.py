@@ -34,7 +34,7 @@ LEVELS = [
     },
     {"asd.data.recordings"},
     {
-        "asd.data.reader", "asd.data.recordings",
+        "asd.data.reader",
         "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.data.room", "asd.signals",
         "asd.running_statistics",
         "asd.report", "asd.ground_truth", "asd.figures", "asd.diagnosis",
