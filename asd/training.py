@@ -13,7 +13,7 @@ from torch import nn
 from asd import checkpoint
 from asd.checkpoint import Payload
 from asd.config import RunConfig, check_batch, dump_yaml
-from asd.data.loader import Loader
+from asd.data.loader import Loader, crop_advice
 from asd.data.manifest import Manifest
 from asd.data.plan import Plan
 from asd.data.room import window_advice
@@ -95,7 +95,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
 
 
 def check(config: RunConfig, world_size: int) -> str:
-    """What config, shards, devices and the owner of run.dir allow to refuse; one line that says what would run."""
+    """What config, shards, devices and the owner of run.dir allow to refuse; a line that says what would run, and one
+    on lengths where clips and crops differ."""
     check_batch(config, world_size)
     device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     precision = choose_precision(config.train.precision, device)
@@ -104,8 +105,10 @@ def check(config: RunConfig, world_size: int) -> str:
         print(advice)
     task = build_task(config, data.manifest)
     check_run(RunFolder(Path(config.run.dir)), config, data.manifest, task)
-    return (
-        f"ok: {len(data.manifest.classes)} classes, {len(data.splits.train)} training clips, {device.type}, {precision}"
+    classes, clips = len(data.manifest.classes), len(data.splits.train)
+    lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
+    return "\n".join(
+        filter(None, [f"ok: {classes} classes, {clips} training clips, {device.type}, {precision}", lengths])
     )
 
 
@@ -220,7 +223,8 @@ def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, fol
         f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}, global batch "
         f"{config.train.global_batch}, {steps} steps an epoch, {config.train.total_steps(steps)} steps",
     )
-    if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
+    lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
+    for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):
         _say(ranks, advice)
     _say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {command(folder.root / 'tensorboard')}")
     if config.evaluate.by_watcher:

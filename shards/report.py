@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from unicodedata import normalize
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +23,8 @@ from shards.writer import PackedShard, packed_levels
 MAX_CLASS_ROWS = 60  # beyond, one row a machine type
 MAX_VALUES = 6
 SHORT_S = 1.0
+OWN_BATCH = 8  # clips, of configs/own_machines.yaml
+CROP_S = 10.0  # of data.crop_s, where a config says nothing else
 ONE_SIDED: dict[str, Callable[[set[int]], bool]] = {
     "no test clip": lambda labels: not labels,
     "only unlabelled test clips": lambda labels: labels == {LABEL_UNKNOWN},
@@ -90,6 +93,8 @@ def _oddities(found: Scan) -> Iterator[str]:
     short = [item for item in found.clips if item.header.frames < SHORT_S * item.header.rate]
     if short:
         yield f"odd: {len(short)} recordings are shorter than {SHORT_S:g} s, first: {short[0].clip.path}"
+    yield from _other_lengths([item for item in found.clips if item.clip.split == "train"])
+    yield from _alike([item.clip for item in found.clips])
     yield from _one_sided([item.clip for item in found.clips])
 
 
@@ -103,6 +108,29 @@ def _false_headers(clips: Sequence[ScannedClip]) -> Iterator[str]:
     if unread:
         first = f"{unread[0].clip.path}: {unread[0].header.unread}"
         yield f"odd: {len(unread)} recordings go on behind what their header tells, which is not read, first: {first}"
+
+
+def _other_lengths(training: Sequence[ScannedClip]) -> Iterator[str]:
+    """What training will make of them: the config comes later, and may choose another crop."""
+    seconds = [item.header.frames / item.header.rate for item in training]
+    short = [item for item, length_s in zip(training, seconds, strict=True) if length_s < CROP_S]
+    spread = f"{min(seconds, default=0):.3f} to {max(seconds, default=0):.3f} s"
+    if short:
+        yield (
+            f"odd: {len(short)} of {len(training)} training recordings are shorter than data.crop_s ({CROP_S:g} s "
+            f"unless set; all: {spread}), first: {short[0].clip.path}: training repeats them to fill a crop"
+        )
+    elif len(set(seconds)) > 1:
+        yield f"odd: training recordings are of {spread}: of those longer than data.crop_s a part is drawn each epoch"
+
+
+def _alike(clips: Sequence[SourceClip]) -> Iterator[str]:
+    """Machines whose names look the same to some systems and people, and are different classes here."""
+    names: dict[str, set[str]] = {}
+    for name in {"/".join(clip.machine_class) for clip in clips}:
+        names.setdefault(normalize("NFKC", name).casefold(), set()).add(name)
+    for alike in (sorted(group) for group in names.values() if len(group) > 1):
+        yield f"odd: {' and '.join(alike)} differ in case or in how accents are written: they are different machines"
 
 
 def _repeats(text: str, pairs: Sequence[tuple[SourceClip, SourceClip]]) -> Iterator[str]:
@@ -139,8 +167,20 @@ def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], w
     _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
     _say(console, f"packed into {out}")
     _say(console, f"check it:       python -m shards.verify {command(out)}")
-    shards_word = command(write_word("data.shards", str(out)))
-    _say(console, f"train on it:    torchrun --standalone --nproc_per_node=2 train_ddp.py {shards_word}")
+    _say(console, f"train on it:    {_training_command(out, file, shards)}")
+
+
+def _training_command(out: Path, file: ManifestFile, shards: Sequence[PackedShard]) -> str:
+    """Own recordings are for the config of own machines, which needs no second one to tell the first from."""
+    word = write_word("data.shards", str(out))
+    if file.layout != "table":
+        return command("torchrun", "--standalone", "--nproc_per_node=2", "train_ddp.py", word)
+    frames = [item.frames for shard in shards for item in shard.clips if item.scanned.clip.split == "train"]
+    longest_s = max(frames) / file.sample_rate
+    crop = [f"data.crop_s={longest_s:.3f}"] if longest_s < CROP_S else []
+    trained = max(2, len(frames) - max(1, len(frames) // 10))  # what is not held out
+    batch = [f"train.global_batch={trained}"] if trained < OWN_BATCH else []
+    return command("python", "train_ddp.py", "--config", "configs/own_machines.yaml", word, *crop, *batch)
 
 
 def _packed_table(file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> Table:

@@ -149,10 +149,12 @@ def _reason(bad: BadClip) -> str:
 def _refuse_rates(clips: Sequence[ScannedClip], sample_rate: int) -> None:
     other = [item for item in clips if item.header.rate != sample_rate]
     if other:
-        rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(_rates(other).items()))
+        rates = _rates(clips)
+        named = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(_rates(other).items()))
+        as_they_are = f" or --sample-rate {other[0].header.rate} (as they are)" if len(rates) == 1 else ""
         raise UserError(
-            f"{len(other)} of {len(clips)} recordings are not at {sample_rate} Hz ({rates}), first: "
-            f"{other[0].clip.path}; add --resample, or choose --sample-rate"
+            f"{len(other)} of {len(clips)} recordings are not at {sample_rate} Hz ({named}), first: "
+            f"{other[0].clip.path}; add --resample (brings all to {sample_rate} Hz){as_they_are}"
         )
 
 

@@ -482,7 +482,7 @@ def test_a_flac_that_promises_more_than_it_can_hold_is_refused(tmp_path: Path) -
     assert f"its header says {2**36 - 1} samples, which so small a file cannot hold" in bad(path, bytes(content))
 
 
-@pytest.mark.parametrize("rate", [1, 15, 44_101, 999_983, 2**31 - 1])
+@pytest.mark.parametrize("rate", [1, 15, 999_983, 2**31 - 1])
 def test_a_rate_that_would_take_all_memory_is_refused(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(canonical_header(20_000, rate) + bytes(20_000))
@@ -490,14 +490,16 @@ def test_a_rate_that_would_take_all_memory_is_refused(tmp_path: Path, rate: int)
         open_recording(path, Target(16_000))
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000, 250_000, 384_000])
+@pytest.mark.parametrize(
+    "rate", [8_000, 11_025, 22_050, 32_000, 41_667, 44_100, 44_101, 48_000, 48_828, 96_000, 192_000, 250_000, 384_000]
+)
 def test_rates_of_real_recordings_are_taken(tmp_path: Path, rate: int) -> None:
     (tmp_path / "a.wav").write_bytes(canonical_header(200, rate) + bytes(200))
     check_rate(read_header(tmp_path / "a.wav"), Target(16_000))
 
 
 def test_packing_and_cutting_refuse_such_recordings_in_little_memory(tmp_path: Path) -> None:
-    for name, rate in (("a", 16_000), ("b", 44_101)):
+    for name, rate in (("a", 16_000), ("b", 999_983)):
         (tmp_path / f"{name}.wav").write_bytes(canonical_header(20_000, rate) + bytes(20_000))
     flac = tmp_path / "c.wav"  # by its name
     soundfile.write(tmp_path / "c.flac", np.zeros(1000, np.int16), 16_000)
@@ -510,7 +512,7 @@ def test_packing_and_cutting_refuse_such_recordings_in_little_memory(tmp_path: P
     done = command("shards.pack", "--layout", "table", "--source", table, "--out", tmp_path / "set", "--resample")
     assert done.returncode == 2, done
     assert "Traceback" not in done.stderr
-    assert "44101 Hz" in done.stdout + done.stderr
+    assert "999983 Hz" in done.stdout + done.stderr
     done = command("shards.cut", "--source", table, "--seconds", "0.5", "--out", tmp_path / "cut")
     assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done
     assert "which so small a file cannot hold" in done.stderr

@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ from asd.audio.wav import HEADER_BYTES, canonical_header
 
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
 FULL_SCALE = 32768
-MOST_FILTER = 1 << 24  # numbers that resampling keeps, one odd rate to another: 128 MiB
+MOST_RATIO = 400_000  # of the whole numbers whose ratio two rates have: the filter has 20 times as many, 32 MiB
 LONGEST_FACTOR = 1000  # by which resampling may multiply samples
 AVERAGE = "average"
 
@@ -55,7 +56,7 @@ class Target:
     codec: str = "pcm16"
 
     def frames(self, header: Header) -> int:
-        """Samples of a recording once it has the set's rate (torchaudio's rule: rounded up)."""
+        """Samples of a recording once it has the set's rate (rounded up)."""
         return -(-header.frames * self.sample_rate // header.rate)
 
 
@@ -79,7 +80,7 @@ def check_rate(header: Header, target: Target) -> None:
     """Raises BadFileError for a rate, hardly a real one, from which resampling takes more memory than there is."""
     rate, wanted = header.rate, target.sample_rate
     common = math.gcd(rate, wanted)
-    if (rate // common) * (wanted // common) > MOST_FILTER or wanted > LONGEST_FACTOR * rate:
+    if max(rate, wanted) // common > MOST_RATIO or wanted > LONGEST_FACTOR * rate:
         raise BadFileError("unreadable", f"its sample rate, {rate} Hz, cannot be brought to {wanted} Hz")
 
 
@@ -168,13 +169,21 @@ def _one_channel(samples: np.ndarray, channel: Channel, done: Conversion) -> np.
 
 
 def _resample(samples: np.ndarray, rate: int, new_rate: int, done: Conversion) -> np.ndarray:
-    """Band-limited resampling by torchaudio, int16 (N,) → int16 (N',)."""
-    import torch  # here: seconds of import that a set at one rate does not need
-    import torchaudio.functional
+    """Band-limited resampling by the exact ratio, int16 (N,) → int16 (N',)."""
+    from scipy.signal import resample_poly  # here: a set at one rate does not need it
 
     done.resampled += 1
-    wave = torch.from_numpy(samples.astype(np.float32))
-    return _round(torchaudio.functional.resample(wave, rate, new_rate).numpy(), done)
+    common = math.gcd(rate, new_rate)
+    up, down = new_rate // common, rate // common
+    return _round(resample_poly(samples.astype(np.float32), up, down, window=_low_pass(max(up, down))), done)
+
+
+@lru_cache(maxsize=4)
+def _low_pass(factor: int) -> np.ndarray:
+    """That of resample_poly, which would design it anew for every clip: 20 zero crossings under a Kaiser window."""
+    from scipy.signal import firwin
+
+    return firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0)).astype(np.float32)
 
 
 def _round(samples: np.ndarray, done: Conversion) -> np.ndarray:

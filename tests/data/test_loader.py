@@ -16,7 +16,7 @@ import torch
 
 from asd import web
 from asd.data.batch import Batch, to_float
-from asd.data.loader import Loader, Request, row_memory, training_requests, whole_clip_requests
+from asd.data.loader import Loader, crop_advice, Request, row_memory, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan, rank_slice
 from asd.stop import StopSignal
@@ -215,6 +215,18 @@ def test_pieces_of_a_batch_keep_their_place_in_the_global_batch():
     assert {(p.epoch, p.step) for p in pieces} == {(2, 7)}
     for name in ("waveform", "frames", "clip_index", "class_index", "domain", "valid"):
         assert torch.cat([getattr(p, name) for p in pieces]).equal(getattr(batch, name))
+
+
+def test_lengths_other_than_the_crop_are_said(uneven_manifest, small_manifest):
+    """Clips of 0.5, 0.7, 1 and 1.3 s, 13 each; and clips of 1 s."""
+    clips, one = uneven_manifest.select("train"), small_manifest.select("train")
+    said = "data.crop_s={} for clips of 0.500 to 1.300 s: "
+    short = "{} of 52 training clips are shorter and are repeated to fill it"
+    long = "of {} longer ones a part is drawn anew each epoch"
+    assert crop_advice(uneven_manifest, clips, 2) == said.format(2) + short.format(52)
+    assert crop_advice(uneven_manifest, clips, 1) == said.format(1) + short.format(26) + "; " + long.format(13)
+    assert crop_advice(uneven_manifest, clips, 0.5) == said.format(0.5) + long.format(39)
+    assert [crop_advice(small_manifest, one, crop_s) for crop_s in (0.5, 1.0)] == [None, None]
 
 
 def test_samples_become_floats_below_one():

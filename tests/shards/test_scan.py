@@ -14,6 +14,7 @@ import soundfile
 from asd.audio.header import BadFileError, read_header
 from asd.audio.recording import Target, read_pcm16
 from asd.audio.wav import canonical_header
+from asd.data.loader import DataConfig
 from asd.errors import UserError
 from shards import report
 from shards.layouts import find_clips
@@ -109,7 +110,9 @@ def test_channels_and_rates(tmp_path, write_wav):
     assert done.channels_averaged == 1
 
 
-@pytest.mark.parametrize(("rate", "samples"), [(8000, 801), (44_100, 4410), (48_000, 1601)])
+@pytest.mark.parametrize(
+    ("rate", "samples"), [(8000, 801), (44_100, 4410), (48_000, 1601), (48_828, 4883), (41_667, 4167)]
+)
 def test_resampling_keeps_a_tone(tmp_path, write_wav, rate, samples):
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(samples) / rate)
     path = write_wav(tmp_path / "a.wav", rate=rate, sound=tone)
@@ -119,6 +122,52 @@ def test_resampling_keeps_a_tone(tmp_path, write_wav, rate, samples):
     expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(len(new)) / 16_000)
     assert np.abs(new[100:-100] / 32768 - expected[100:-100]).max() < 0.01
     assert done.resampled == 1
+
+
+def test_resampling_folds_nothing_back(tmp_path, write_wav):
+    """10 kHz at 48,828 Hz would be heard at 6 kHz."""
+    tone = 0.5 * np.sin(2 * np.pi * 10_000 * np.arange(48_828) / 48_828)
+    path = write_wav(tmp_path / "a.wav", rate=48_828, sound=tone)
+    new, _ = read_pcm16(path, read_header(path), TARGET)
+    assert len(new) == 16_000
+    assert np.abs(new[200:-200]).max() < 0.5 * 32768 / 300  # 50 dB
+
+
+def test_recordings_of_one_other_rate_may_stay_as_they_are(tmp_path, write_wav):
+    write_wav(tmp_path / "fan" / "train" / "normal_id_00_00000000.wav", rate=48_828)
+    said = refusal(tmp_path)
+    assert "1 of 1 recordings are not at 16000 Hz (48828 Hz: 1), first: " in said
+    assert said.endswith("; add --resample (brings all to 16000 Hz) or --sample-rate 48828 (as they are)")
+    refuse_unfit(scan(dcase2020([tmp_path]), Target(48_828)), Target(48_828), resample=False, skip_bad=False)
+
+
+def test_names_that_look_alike_are_said(corpus, write_wav, capsys):
+    for name in ("Fan", "L\u00fcfter", "Lu\u0308fter"):
+        write_wav(corpus / name / "train" / "normal_id_00_00000000.wav")
+    report.print_scan(scan(dcase2020([corpus]), TARGET))
+    shown = capsys.readouterr().out
+    assert "odd: Fan/00 and fan/00 differ in case or in how accents are written" in shown
+    assert "odd: Lu\u0308fter/00 and L\u00fcfter/00 differ" in shown
+
+
+def test_lengths_and_what_training_makes_of_them(tmp_path, write_wav, capsys):
+    assert DataConfig().crop_s == report.CROP_S
+    train = tmp_path / "fan" / "train"
+    for number, seconds in enumerate((12, 10)):
+        write_wav(train / f"normal_id_00_0000000{number}.wav", samples=seconds * 16_000)
+    report.print_scan(scan(dcase2020([tmp_path]), TARGET))
+    shown = capsys.readouterr().out
+    assert (
+        "odd: training recordings are of 10.000 to 12.000 s: of those longer than data.crop_s a part is drawn" in shown
+    )
+    write_wav(train / "normal_id_00_00000002.wav", samples=5 * 16_000)
+    report.print_scan(scan(dcase2020([tmp_path]), TARGET))
+    shown = capsys.readouterr().out
+    assert (
+        "odd: 1 of 3 training recordings are shorter than data.crop_s (10 s unless set; all: 5.000 to 12.000 s)"
+        in shown
+    )
+    assert f"first: {train / 'normal_id_00_00000002.wav'}: training repeats them to fill a crop" in shown
 
 
 def test_duplicates_and_leaks(corpus, capsys):
@@ -167,7 +216,7 @@ def test_refusals_say_what_where_and_what_to_do(corpus, write_wav):
     write_wav(odd, rate=8000)
     assert "1 of 24 recordings are not at 16000 Hz (8000 Hz: 1), first: " in (said := refusal(corpus))
     assert str(odd) in said
-    assert "--resample" in said
+    assert said.endswith("; add --resample (brings all to 16000 Hz)")
     refuse_unfit(scan(dcase2020([corpus]), TARGET), TARGET, resample=True, skip_bad=False)
     write_wav(odd, channels=2)
     assert "have other channels than one" in (said := refusal(corpus))
