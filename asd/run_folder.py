@@ -5,19 +5,18 @@ run.json, config.yaml · metrics.jsonl · tensorboard/{train,eval} · checkpoint
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asd.errors import UserError
 from asd.files import write_whole
+from asd.locks import lock, warn_of_no_locks
 
 PACKAGES = ("torch", "torchaudio", "accelerate", "webdataset", "numpy", "scikit-learn", "soundfile")
 
@@ -70,6 +69,7 @@ class RunLock:
     """Held by rank 0 for as long as it trains in a folder; the system lets go of it when the process ends."""
 
     file = ".lock"
+    what = "trainings"
     refusal = "another process is training in {root} just now: wait for it, or choose another run.dir"
 
     def __init__(self, root: Path) -> None:
@@ -80,12 +80,11 @@ class RunLock:
         """UserError where another process holds it just now."""
         self._root.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._root / self.file, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(self.refusal.format(root=self._root)) from None
-        except OSError as error:  # some network file systems have no locks
-            print(f"warning: {self._root} cannot be locked ({error.strerror})", file=sys.stderr, flush=True)
+        held = lock(self._descriptor, wait=False)
+        if held == "another's":
+            raise UserError(self.refusal.format(root=self._root))
+        if held == "none":
+            warn_of_no_locks(self._root, self.what)
 
     def __enter__(self) -> RunLock:
         return self
@@ -100,6 +99,7 @@ class WatchLock(RunLock):
     """Held by the process that scores a run's checkpoints beside its training."""
 
     file = ".watch.lock"
+    what = "watchers"
     refusal = "another watcher is scoring {root} just now: one is enough"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import secrets
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from asd.data.manifest import MANIFEST_FILE
 from asd.errors import UserError
+from asd.locks import Lock, lock, warn_of_no_locks
 
 LOCK_FILE = ".lock"
 
@@ -47,8 +47,9 @@ def staged(out: Path, refuse: Callable[[], None]) -> Iterator[Path]:
     folder = out.with_name(f"{out.name}.partial-{secrets.token_hex(4)}")
     folder.mkdir()
     try:
-        with (folder / LOCK_FILE).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (folder / LOCK_FILE).open("wb") as file:
+            if lock(file.fileno()) == "none":
+                warn_of_no_locks(out.parent, "writers of one folder")
             yield folder
             refuse()  # again: another run may have finished a set in the meantime
             _replace(folder, out)  # under the lock: no other run takes the finished folder for a dead one
@@ -78,22 +79,25 @@ def _recover(out: Path) -> None:
 
 def _remove_stale(out: Path) -> None:
     for folder in sorted(out.parent.glob(f"{glob.escape(out.name)}.partial-*")):
-        if _is_locked(folder):
+        held = _lock_of(folder)
+        if held == "another's":
             raise UserError(f"another run is writing {out} just now ({folder.name}): wait for it, or stop it")
+        if held == "none":
+            raise UserError(
+                f"{folder} is there, and the file system has no locks to tell whether another run is writing it: "
+                "remove it yourself where none is, or choose another name"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         print(f"removed {folder}, which an interrupted run had left", file=sys.stderr)
 
 
-def _is_locked(folder: Path) -> bool:
-    """Whether the run that made the folder still lives: the lock goes with the process, however it ended."""
+def _lock_of(folder: Path) -> Lock:
+    """Another's where the run that made the folder still lives: the lock goes with the process, however it ended."""
     try:
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR)
     except FileNotFoundError:
-        return False
+        return "ours"
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return lock(descriptor, wait=False)
     finally:
         os.close(descriptor)
-    return False

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 # errors stands below all of them but the last word of a failed rank.
 LEVELS = [
     {"asd.last_word"},
-    {"asd.errors", "asd.files", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
+    {"asd.errors", "asd.files", "asd.locks", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
     {
         "asd.untrusted", "asd.walk", "asd.data.heard",
         "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
@@ -85,6 +85,7 @@ WITHOUT_TORCH = {
     "asd.errors",
     "asd.last_word",
     "asd.terminal",
+    "asd.locks",
     "asd.markdown",
     "asd.words",
     "asd.stop",
@@ -210,6 +211,7 @@ def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alon
         "asd.errors",
         "asd.ground_truth",
         "asd.terminal",
+        "asd.locks",
         "asd.web",
         "asd.words",
     }

@@ -8,7 +8,6 @@ clips.parquet, and those tars that are here. Every tar there is whole and verifi
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asd.data.cache_files import cached_bytes, make_room, open_shared, part_path, writing
+from asd.data.cache_files import cached_bytes, make_room, open_shared, part_path, refuse_without_locks, writing
 from asd.data.download import START_TRIES, Downloader, NotFetchedError, Verify
 from asd.data.manifest import (
     CLIPS_FILE,
@@ -38,6 +37,7 @@ from asd.data.manifest import (
 from asd.data.prefetch import Prefetcher
 from asd.data.remote import open_remote
 from asd.errors import UserError
+from asd.locks import lock
 
 GIB = 2**30
 FRESH_S = 60.0  # a manifest this new is not asked for again: the ranks of a node start within it
@@ -53,6 +53,8 @@ def open_cached(url: str, root: Path, cache_gib: float | None) -> Manifest:
     cache_gib: what all tars under `root` may take; None: no limit. Raises UserError where the set cannot be had, is no
     set, or does not fit.
     """
+    root.mkdir(parents=True, exist_ok=True)
+    refuse_without_locks(root)
     files = _Files(url, root, None if cache_gib is None else int(cache_gib * GIB))
     try:
         file, content = _newest_manifest(files, url)
@@ -192,7 +194,7 @@ class _Files:
                 os.utime(out.fileno(), (asked_at, time.time() + AHEAD_S))
             part.rename(path)
             failure.unlink(missing_ok=True)
-            fcntl.flock(out, fcntl.LOCK_SH)
+            lock(out.fileno(), shared=True)
             return os.dup(out.fileno())  # the lock is of both
 
     def _download(self, path: Path, out: FileIO, size: int | None, tries: int | None, verify: Verify) -> None:

@@ -6,7 +6,6 @@ the tar by rename. Locks belong to open files: they go with the process, however
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import threading
@@ -15,8 +14,21 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+from asd.errors import UserError
+from asd.locks import has_locks, lock
+
 POLL_S = 0.02
+LOCK_FILE = ".lock"
 PART_NAME = re.compile(r".*\.(\d+)-[0-9a-f]{8}\.part")
+
+
+def refuse_without_locks(root: Path) -> None:
+    """Raises UserError where processes of a node could not share the cache."""
+    if not has_locks(root, LOCK_FILE):
+        raise UserError(
+            f"data.cache_dir={root} is on a file system without locks, by which the ranks of a node share it: "
+            "set data.cache_dir to a folder on a local disk"
+        )
 
 
 def part_path(path: Path, size: int, sha256: str) -> Path:
@@ -30,7 +42,7 @@ def open_shared(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits for whoever evicts it just now
+    lock(descriptor, shared=True)  # waits for whoever evicts it just now
     if os.fstat(descriptor).st_nlink == 0:
         os.close(descriptor)
         return None
@@ -53,7 +65,7 @@ def _take(part: Path, is_there: Callable[[], bool], stop: threading.Event, wait:
     while not is_there():
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         file = os.fdopen(descriptor, "r+b", buffering=0)
-        if _locks(file.fileno()) and _is_at(file.fileno(), part):
+        if lock(file.fileno(), wait=False) == "ours" and _is_at(file.fileno(), part):
             if not is_there():
                 return file
             part.unlink()  # made in vain: the file came in between
@@ -63,14 +75,6 @@ def _take(part: Path, is_there: Callable[[], bool], stop: threading.Event, wait:
         if stop.wait(POLL_S):
             raise InterruptedError(f"{part.name} was waited for when the run ended")
     return None
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -86,8 +90,8 @@ def make_room(root: Path, limit: int) -> int:
 
     Returns the bytes that could not be freed. Those of other processes that are on their way count in full.
     """
-    with (root / ".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (root / LOCK_FILE).open("wb") as file:
+        lock(file.fileno())
         files = sorted(_files(root))
         excess = sum(size for _, size, _ in files) - limit
         for _, size, path in files:
@@ -122,7 +126,7 @@ def _evict(path: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        if not _locks(descriptor):
+        if lock(descriptor, wait=False) != "ours":
             return False
         if _is_at(descriptor, path):
             path.unlink()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from asd.errors import UserError
+from asd.locks import lock, warn_of_no_locks
 
 LOCK_FILE = ".download.lock"
 
@@ -16,9 +16,10 @@ LOCK_FILE = ".download.lock"
 def alone_in(out: Path) -> Iterator[None]:
     """Make the folder and hold its lock, which goes with the process. Raises UserError where another one holds it."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK_FILE).open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another run is downloading into {out} just now: wait for it, or stop it") from None
+    with (out / LOCK_FILE).open("wb") as file:
+        held = lock(file.fileno(), wait=False)
+        if held == "another's":
+            raise UserError(f"another run is downloading into {out} just now: wait for it, or stop it")
+        if held == "none":
+            warn_of_no_locks(out, "downloads")
         yield
