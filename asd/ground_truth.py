@@ -59,6 +59,24 @@ def read_ground_truth(places: Iterable[Path]) -> dict[Clip, Truth]:
     return {clip: Truth(label, domains[clip][0]) for clip, (label, _) in labels.items()}
 
 
+def read_released_names(place: Path) -> dict[Clip, str]:
+    """(machine type, section, original name) → the name that the clip was released under.
+
+    The organisers' baseline puts evaluation clips back under their original names, and their evaluators read such
+    score files, too. 2020: from the list; from 2023: from ground_truth_attributes beside the labels.
+    """
+    folders = [place.parent, place] if place.name == LABELS_FOLDER else [place]
+    names: dict[Clip, str] = {}
+    for path in [place] if place.is_file() else [file for folder in folders for file in sorted(folder.rglob("*.csv"))]:
+        match = SECTION_FILE.fullmatch(path.name)
+        if path.name == LIST:
+            names |= {(*clip[:2], original): clip[2] for clip, original, _ in _list_lines(path)}
+        elif match is not None and path.parent.name == ATTRIBUTES_FOLDER:
+            rows = (fields for _, fields in read_rows(path) if len(fields) == 2)
+            names |= {(match[1], match[2], f"{row[1].removesuffix('.wav')}.wav"): row[0] for row in rows}
+    return names
+
+
 def _files(place: Path) -> list[Path]:
     place = place.resolve()
     if not place.exists():
@@ -84,7 +102,16 @@ def _read_section(path: Path, match: re.Match[str]) -> dict[Clip, int]:
 
 def _read_list(path: Path) -> dict[Clip, int]:
     """2020: blocks of `released name,original name,label`, each after a line with nothing but the machine type."""
-    found: list[tuple[Clip, int]] = []
+    found = _list_lines(path)
+    if not found:
+        raise UserError(f"{path} names no clip")
+    refuse_repeated(path, ("/".join(clip) for clip, _, _ in found))
+    return {clip: label for clip, _, label in found}
+
+
+def _list_lines(path: Path) -> list[tuple[Clip, str, int]]:
+    """(clip, original name, label) of every line."""
+    found: list[tuple[Clip, str, int]] = []
     machine_type = ""
     for line, fields in read_rows(path):
         if fields[0] and not any(fields[1:]) and not fields[0].endswith(".wav"):
@@ -97,11 +124,8 @@ def _read_list(path: Path) -> dict[Clip, int]:
                 f"{path}, line {line}: {','.join(fields)!r} is neither a machine type nor "
                 f"`id_II_N.wav,original name,label` below one{meant}"
             )
-        found.append(((machine_type, released[1], fields[0]), flag(path, line, fields[2])))
-    if not found:
-        raise UserError(f"{path} names no clip")
-    refuse_repeated(path, ("/".join(clip) for clip, _ in found))
-    return dict(found)
+        found.append(((machine_type, released[1], fields[0]), fields[1], flag(path, line, fields[2])))
+    return found
 
 
 def _add(found: dict[Clip, tuple[Value, Path]], values: Mapping[Clip, Value], path: Path) -> None:

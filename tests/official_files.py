@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 MACHINES = {"ToyCar": ("01", "02"), "fan": ("00", "02", "04"), "my_pump": ("00", "03")}
-ALL_LAYOUTS = ("dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025")
+ALL_LAYOUTS = ("dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025", "dcase2026")
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from asd.metrics.official import official_numbers
 from asd.official_report import closing_lines, official_table, report_score_files
-from asd.score_files import read_sections
+from asd.score_files import read_submission
 from tests.official_files import ALL_LAYOUTS, MACHINES, Clip, Made, make, make_clips, write_scores
 
-FROM_2022 = ("dcase2022", "dcase2023", "dcase2024", "dcase2025")
+FROM_2022 = ("dcase2022", "dcase2023", "dcase2024", "dcase2025", "dcase2026")
 OFFICIAL = {
     "dcase2021": ("auc_source", "auc_target", "pauc_source", "pauc_target"),
     **dict.fromkeys(FROM_2022, ("auc_source", "auc_target", "pauc")),
@@ -153,7 +153,7 @@ def test_development_names(tmp_path, capsys):
     write_scores(made)
     report_score_files(made.layout, made.scores, "names", None)
     table = Console(width=80, file=io.StringIO())
-    report = official_numbers(made.layout, read_sections(made.layout, made.scores, None))
+    report = official_numbers(made.layout, read_submission(made.layout, made.scores, None).development)
     table.print(official_table(report))
     assert capsys.readouterr().out == table.file.getvalue() + closing_lines(report) + "\n"
     assert report["machines"]["fan"]["sections"]["00"] == pytest.approx(expected_section(made, "fan", "00"), abs=1e-9)

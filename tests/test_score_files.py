@@ -12,7 +12,7 @@ import pytest
 from asd.errors import UserError
 from asd.metrics import ClipScores
 from asd.metrics.official import NO_DECISION, SectionClips
-from asd.score_files import read_sections, write_submission
+from asd.score_files import read_submission, write_submission
 from tests.official_files import ALL_LAYOUTS, Clip, Made, file_name, make, make_clips, put, write_lines, write_scores
 
 
@@ -22,7 +22,7 @@ def rows_of(path: Path) -> list[str]:
 
 def refused(made: Made, complaint: str, truth: Path | None = None, by_names: bool = False) -> None:
     with pytest.raises(UserError, match=complaint):
-        read_sections(made.layout, made.scores, None if by_names else truth or made.truth)
+        read_submission(made.layout, made.scores, None if by_names else truth or made.truth).evaluation
 
 
 def check_read(found: dict[str, dict[str, SectionClips]], made: Made, decided: bool = True) -> None:
@@ -52,20 +52,20 @@ def check_read(found: dict[str, dict[str, SectionClips]], made: Made, decided: b
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_every_form_is_joined_by_name(tmp_path, layout, line_end):
     made = make(tmp_path, layout, line_end=line_end)
-    check_read(read_sections(layout, made.scores, made.truth), made)
+    check_read(read_submission(layout, made.scores, made.truth).evaluation, made)
 
 
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
 def test_decisions_may_be_missing(tmp_path, layout):
     made = make(tmp_path, layout, decisions=False)
-    check_read(read_sections(layout, made.scores, made.truth), made, decided=False)
+    check_read(read_submission(layout, made.scores, made.truth).evaluation, made, decided=False)
 
 
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
 def test_development_names_are_their_own_ground_truth(tmp_path, layout):
     made = Made(layout, tmp_path / "scores", tmp_path, make_clips(layout, named_by_label=True))
     write_scores(made)
-    check_read(read_sections(layout, made.scores, None), made)
+    check_read(read_submission(layout, made.scores, None).development, made)
 
 
 def test_blank_lines_spaces_a_byte_order_mark_and_other_files_do_no_harm(tmp_path):
@@ -75,14 +75,14 @@ def test_blank_lines_spaces_a_byte_order_mark_and_other_files_do_no_harm(tmp_pat
     path.write_text("\ufeff" + text + "\n  \n", newline="\r\n")
     (made.scores / "technical_report.pdf").write_bytes(b"%PDF")
     (made.scores / "meta.yaml").write_text("submission: {}\n")
-    check_read(read_sections(made.layout, made.scores, made.truth), made)
+    check_read(read_submission(made.layout, made.scores, made.truth).evaluation, made)
 
 
 def test_the_scores_may_lie_deeper(tmp_path):
     made = make(tmp_path / "a", "dcase2022")
     deeper = tmp_path / "team" / "system_1"
     shutil.copytree(made.scores, deeper)
-    check_read(read_sections(made.layout, tmp_path / "team", made.truth), made)
+    check_read(read_submission(made.layout, tmp_path / "team", made.truth).evaluation, made)
 
 
 def test_the_list_of_2020_may_lie_beside_a_later_year(tmp_path):
@@ -91,7 +91,7 @@ def test_the_list_of_2020_may_lie_beside_a_later_year(tmp_path):
         shutil.copytree(made.truth, tmp_path / "all", dirs_exist_ok=True)
     for layout in ("dcase2020", "dcase2024"):
         made = Made(layout, tmp_path / layout / "scores", tmp_path / "all", make_clips(layout))
-        check_read(read_sections(layout, made.scores, made.truth), made)
+        check_read(read_submission(layout, made.scores, made.truth).evaluation, made)
 
 
 # ---- names that do not fit -----------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_files_of_another_year_are_refused(tmp_path, made_as, read_as, hint):
 def test_a_score_file_with_a_free_name_is_refused(tmp_path):
     made = make(tmp_path, "dcase2023")
     (made.scores / "anomaly_score_fan.csv").write_text("a.wav,1\n")
-    refused(made, r"anomaly_score_fan\.csv is not named as a dcase2023 file$")
+    refused(made, r"anomaly_score_fan\.csv is not named as a dcase2023 file: name it anomaly_score_<machine>_section_<SS>_test\.csv$")
 
 
 # ---- rows that do not fit ------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_a_decision_is_0_or_1(tmp_path):
     path = made.score_file(kind="decision_result")
     first = rows_of(path)[0].split(",")[0]
     write_lines(path, [f"{first},1.0", *rows_of(path)[1:]])
-    read = read_sections(made.layout, made.scores, made.truth)["fan"]["00"]
+    read = read_submission(made.layout, made.scores, made.truth).evaluation["fan"]["00"]
     assert set(read.decision) == {0, 1}
     write_lines(path, [f"{first},0.5", *rows_of(path)[1:]])
     refused(made, r"decision_result_fan_section_00_test\.csv, line 1: '0\.5' is neither 0 nor 1")
@@ -249,7 +249,8 @@ def test_ground_truth_of_another_year_is_refused(tmp_path):
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
 def test_released_names_are_no_ground_truth(tmp_path, layout):
     made = make(tmp_path, layout)
-    refused(made, r"\.csv: \d+ names are not of the form .* for ToyCar 01.*: .*\.wav", by_names=True)
+    lists = "eval_data_list.csv" if layout == "dcase2020" else "the folder of the evaluator's ground_truth_…"
+    refused(made, rf"in anomaly_score_ToyCar_.* carry no label: give --ground-truth {lists}", by_names=True)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path, layout):
     assert (
         {p.name for p in written} == {p.name for p in made.scores.iterdir()} == {p.name for p in new.scores.iterdir()}
     )
-    check_read(read_sections(layout, new.scores, made.truth), new)
+    check_read(read_submission(layout, new.scores, made.truth).evaluation, new)
     for path in written:
         assert rows_of(path) == sorted(rows_of(path))
         assert path.read_bytes().endswith(b"\n")

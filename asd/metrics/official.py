@@ -2,7 +2,7 @@
 
 2020: one ROC per machine ID, no official score. 2021: one ROC per section and domain. From 2022: the normals of a
 domain against the anomalies of both, pAUC over both domains. Source: the organisers' evaluators
-dcase2020_task2_evaluator to dcase2024_task2_evaluator; 2025 keeps the rule. N clips of one section (2020: machine ID).
+dcase2020_task2_evaluator to dcase2026_task2_evaluator. N clips of one section (2020: machine ID).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ FROM_2022 = Rule(_shared_anomalies, ("auc_source", "auc_target", "pauc"))
 RULES = {
     "dcase2020": Rule(_pooled, ()),
     "dcase2021": Rule(_separate_domains, ("auc_source", "auc_target", "pauc_source", "pauc_target")),
-    **{f"dcase{year}": FROM_2022 for year in range(2022, 2026)},
+    **{f"dcase{year}": FROM_2022 for year in range(2022, 2027)},
 }
 LAYOUTS = tuple(RULES)
 

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from asd.errors import UserError
 from asd.ground_truth import Truth, read_ground_truth
 from asd.metrics.clip_scores import ANOMALY, NORMAL
+from asd.metrics.halves import NAME_2020, NAME_FROM_2021
 from asd.rows import some
 from asd.score_files.names import FileKey
 
 LABELS = {"normal": NORMAL, "anomaly": ANOMALY}
-NAME_2020 = re.compile(r"(normal|anomaly)_id_(\d\d)_\d+\.wav()")
-NAME_FROM_2021 = re.compile(r"section_(\d\d)_(source|target)_test_(normal|anomaly)_\d+(?:_.*)?\.wav")
 
 Truths = dict[str, Truth]  # file name → truth
 
 
 def truths_from_files(layout: str, where: Path) -> dict[FileKey, Truths]:
-    """The organisers' ground truth by score file: of a section or, in 2021, of a section and domain.
+    """The organisers' ground truth by section, with all its domains.
 
     The list of 2020, whose clips have no domain, may lie in one folder with the files of a later year.
     """
     found: dict[FileKey, Truths] = {}
     for (machine_type, section, name), truth in read_ground_truth([where]).items():
         if (truth.domain == "") == (layout == "dcase2020"):
-            key = FileKey(machine_type, section, truth.domain if layout == "dcase2021" else "")
-            found.setdefault(key, {})[name] = truth
+            found.setdefault(FileKey(machine_type, section), {})[name] = truth
     return found
 
 
 def truths_from_names(layout: str, key: FileKey, names: Iterable[str], path: Path) -> Truths:
-    """The truth that development clips carry in their names.
+    """The truth that development clips carry in their names; empty where no name carries one.
 
-    Raises UserError that lists the names of `path` which do not say it, or belong to another section or domain.
+    Raises UserError that lists the names of `path` which do not say it beside others that do, or which belong to
+    another section or domain.
     """
     truths = {name: _truth_in_name(layout, key, name) for name in names}
-    silent = [name for name, truth in truths.items() if truth is None]
-    if silent:
+    known = {name: truth for name, truth in truths.items() if truth is not None}
+    silent = [name for name in truths if name not in known]
+    if silent and known:
         form = (
             "(normal|anomaly)_id_II_N.wav" if layout == "dcase2020" else "section_SS_DOMAIN_test_(normal|anomaly)_N.wav"
         )
         raise UserError(f"{path}: {len(silent)} names are not of the form {form} for {key}: {some(silent)}")
-    return {name: truth for name, truth in truths.items() if truth is not None}
+    return known
 
 
 def _truth_in_name(layout: str, key: FileKey, name: str) -> Truth | None:

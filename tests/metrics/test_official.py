@@ -49,7 +49,7 @@ def test_rates_without_decisions_are_unknown(labels, decisions):
     assert all(math.isnan(value) for value in detection_rates(labels, decisions).values())
 
 
-@pytest.mark.parametrize("layout", ["dcase2022", "dcase2023", "dcase2024", "dcase2025"])
+@pytest.mark.parametrize("layout", ["dcase2022", "dcase2023", "dcase2024", "dcase2025", "dcase2026"])
 def test_a_domains_normals_meet_all_anomalies(layout):
     clips = section(3)
     numbers = rule_of(layout).numbers(clips)
@@ -167,6 +167,6 @@ def test_missing_decisions_are_said():
 
 
 def test_an_unknown_layout_is_one_clear_line():
-    assert LAYOUTS == ("dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025")
+    assert LAYOUTS == ("dcase2020", "dcase2021", "dcase2022", "dcase2023", "dcase2024", "dcase2025", "dcase2026")
     with pytest.raises(UserError, match="layout 'dcase2019': it must be one of dcase2020, "):
         official_numbers("dcase2019", {})
