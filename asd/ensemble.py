@@ -15,15 +15,14 @@ import numpy as np
 
 from asd.errors import UserError
 from asd.evaluation_folder import CALIBRATION_FILE, read_report
-from asd.metrics import ClipScores, harmonic_mean, read_scores
+from asd.metrics import ClipScores, read_scores
 from asd.metrics.clip_scores import concatenate
+from asd.metrics.headline import headline_of
 from asd.metrics.official import LAYOUTS
-from asd.metrics.sections import Machine, decide_clips, machines_of, official_of
-from asd.metrics.summary import summarise
+from asd.metrics.sections import Machine, decide_clips, machines_of
 from asd.metrics.thresholds import GammaConfig, PercentileConfig
-from asd.report import SCORES_FILE, console_table, flip_warning, is_oracle, write_report
+from asd.report import SCORES_FILE, build_report, flip_warning, is_oracle, print_report, write_report
 from asd.score_files import write_submission
-from asd.terminal import open_console
 
 Method = Literal["mean", "median", "topk"]
 NAME = "ensemble"
@@ -43,11 +42,12 @@ class Member:
     flip: tuple[str, ...]  # classes whose scores count the other way round
 
     def quality(self, machine_type: str) -> float:
-        """Harmonic mean of AUC and pAUC of the machine type on the labelled test clips; 0 where there are none."""
-        chosen = np.array([name == machine_type for name in self.test.machine_type])
-        numbers = summarise(self.test.select(np.flatnonzero(chosen), {NAME: self.z_test[chosen]}))
-        own = numbers["scorers"][NAME]["types"][machine_type]
-        return harmonic_mean([own["auc_harmonic"] or 0.0, own["pauc_harmonic"] or 0.0])
+        """How good the run is at a machine type by the year's rule (asd.metrics.headline), on the labelled clips of the
+        development half; 0 where there are none."""
+        chosen = np.flatnonzero([name == machine_type for name in self.test.machine_type])
+        clips = self.test.select(chosen, {NAME: self.z_test[chosen]})
+        report = build_report(clips, {"layout": self.layout})
+        return headline_of(report, self.layout, NAME).quality or 0.0
 
 
 def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
@@ -91,7 +91,7 @@ def combine(members: Sequence[Member], method: Method, k: int = 3) -> tuple[Clip
     """(test clips, calibration clips) with the one scorer `ensemble`, and which runs stand for which machine type.
 
     A clip's score is the mean (median) over the runs that scored its machine type; topk: over the k best of these, by
-    the harmonic mean of AUC and pAUC on the test clips. Raises UserError where these runs scored different clips.
+    the year's rule on the test clips. Raises UserError where these runs scored different clips.
     """
     parts: tuple[list[ClipScores], list[ClipScores]] = ([], [])
     chosen: dict[str, list[str]] = {}
@@ -137,7 +137,6 @@ def write_ensemble(
     test, calibration, made_of = combine(members, method, k)
     layout = members[0].layout
     decided = decide_clips(test, calibration, NAME, threshold)
-    official = official_of(layout, test, NAME, decided.decision)
     header = {
         "run": out.name,
         "layout": layout,
@@ -145,9 +144,8 @@ def write_ensemble(
         "ensemble": made_of,
         "selection": {"rule": method, "oracle": method == "topk" or any(member.oracle for member in members)},
         "warnings": _flipped(members, made_of["runs"]),
-        "official": {NAME: official},
     }
-    report = write_report(out, test, header)
+    report = write_report(out, test, header, decided.decision)
     if layout in LAYOUTS:  # also of clips whose labels are hidden
         write_submission(out / "submission", layout, test, NAME, decided.decision)
     return report
@@ -169,6 +167,6 @@ def ensemble_runs(
     if len(layouts := {member.layout for member in members}) > 1:
         raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
     report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
-    open_console().print(console_table(report))
+    print_report(report)
     print(json.dumps(report["ensemble"]["runs"]))
     print(f"{out / 'report.md'}, report.json, scores.csv")

@@ -48,6 +48,7 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
 
     format: int = 1
     run: str
+    run_folder: str = ""  # as training, or eval.py, was given it
     step: int
     epoch: float
     checkpoint: str

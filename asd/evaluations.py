@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from asd.evaluation_folder import EVALUATION_FILE, read_evaluation, read_report
-from asd.report import REPORT_FILE, console_table, percent
+from asd.metrics.headline import Headline, counts_ids, headline_of
+from asd.report import REPORT_FILE, percent, print_report
 from asd.run_folder import RunFolder
-from asd.terminal import open_console
 
 Selection = Literal["clean", "oracle", "last"]
 
@@ -34,8 +34,9 @@ def unscored_steps(folder: RunFolder) -> list[int]:
 def best_step(folder: RunFolder, rule: Selection) -> int | None:
     """The step that the rule prefers among those evaluated so far; None before the first.
 
-    clean: lowest clean loss on held-out normal clips. oracle: highest sum of AUC and pAUC over the machine types, on
-    the test clips, by the primary scorer. last: the newest.
+    clean: lowest clean loss on held-out normal clips. oracle: the best on the test clips (of the development half alone
+    where both have labels) by the primary scorer and the year's rule: in 2020 the highest sum of AUC and pAUC over the
+    machine types, from 2021 the highest official score. last: the newest.
     """
     if rule == "last":
         return next(reversed(evaluated_steps(folder)), None)
@@ -53,20 +54,30 @@ def _clean_value(folder: Path) -> float | None:
 
 def _oracle_value(folder: Path) -> float | None:
     report = read_report(folder)
-    if report is None:
-        return None
-    types: Sequence[dict[str, float | None]] = report["scorers"][report["primary"]]["types"].values()
-    return sum((t["auc_mean"] or 0.0) + (t["pauc_mean"] or 0.0) for t in types)
+    return None if report is None else primary_headline(report).quality or 0.0
+
+
+def primary_headline(report: Mapping[str, Any]) -> Headline:
+    """The numbers of a report's primary scorer by the year's rule."""
+    return headline_of(report, report["layout"], report["primary"])
+
+
+def mean_name(layout: str) -> str:
+    """What the AUC of everything is, for a line of text."""
+    return "mean" if counts_ids(layout) else "harmonic mean"
 
 
 def headline(folder: Path) -> str:
-    """Mean AUC by every scorer, in one line."""
+    """The AUC of everything by every scorer, in one line."""
     report = read_report(folder)
     if report is None:
         return "no report"
-    aucs = {name: scorer["mean"]["auc"] for name, scorer in report["scorers"].items()}
-    known = [f"{name} {percent(auc)}" for name, auc in aucs.items() if auc is not None]
-    return f"mean AUC {', '.join(known)}" if known else "no AUC without labelled normal and anomalous test clips"
+    layout, scorers = report["layout"], report["scorers"]
+    found = {name: headline_of(report, layout, name) for name in scorers}
+    known = [f"{name} {percent(own.auc)}" for name, own in found.items() if own.auc is not None]
+    if not known:
+        return "no AUC without labelled normal and anomalous test clips"
+    return f"{mean_name(layout)} AUC {', '.join(known)}"
 
 
 def steps_in_words(steps: Sequence[int]) -> str:
@@ -81,7 +92,7 @@ def show_best(folder: RunFolder, rule: Selection) -> None:
     report = read_report(folder.evaluation(best)) if best is not None else None
     if best is None or report is None:
         return
-    open_console().print(console_table(report))
+    print_report(report)
     print(f"best checkpoint by the {rule} rule: {folder.evaluation(best) / 'report.md'}", flush=True)
     _say_other_choice(folder, best, "oracle" if rule == "clean" else "clean")
 
@@ -93,6 +104,6 @@ def _say_other_choice(folder: RunFolder, best: int, rule: Selection) -> None:
     if report is None:
         return
     where = "the same one" if step == best else f"step {step}"
-    means = report["scorers"][report["primary"]]["mean"]
-    said = f"mean AUC {percent(means['auc'])}, pAUC {percent(means['pauc'])}"
+    own = primary_headline(report)
+    said = f"{mean_name(report['layout'])} AUC {percent(own.auc)}, pAUC {percent(own.pauc)}"
     print(f"the {rule} rule would choose {where}: {said}", flush=True)

@@ -119,6 +119,7 @@ class Evaluator:
         manifest = self.loader.manifest
         evaluation = Evaluation(
             run=self.folder.root.name,
+            run_folder=str(self.folder.root),
             step=step,
             epoch=epoch,
             checkpoint=checkpoint.step_path(self.folder.checkpoints, step).name,

@@ -1,4 +1,4 @@
-"""Score files → the year's official numbers, as a table and as JSON (schema: docs/files.md, Score files)."""
+"""Score files → the year's official numbers, as tables and as JSON (schema: docs/files.md, Score files)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
 from asd.files import write_whole
-from asd.metrics.official import official_numbers, rule_of
+from asd.metrics.halves import EVALUATION
+from asd.metrics.headline import Headline, definition, headline
+from asd.metrics.official import Sections, official_numbers, rule_of
 from asd.report import percent
-from asd.score_files import read_sections
+from asd.report.console import type_table
+from asd.report.fitting import FittingTable
+from asd.rows import some
+from asd.score_files import read_submission
 from asd.terminal import open_console, plain
 
 NAMES = "names"  # --ground-truth names
@@ -28,48 +30,68 @@ Report = dict[str, Any]
 
 
 def report_score_files(layout: str, scores: Path, ground_truth: str, json_file: Path | None) -> None:
-    """Evaluate a folder of score files: print the table, write the JSON. UserError on files that do not fit."""
+    """Evaluate a folder of score files: print the tables, write the JSON. UserError on files that do not fit."""
     rule_of(layout)
-    where = None if ground_truth == NAMES else Path(ground_truth)
-    report = official_numbers(layout, read_sections(layout, scores, where))
+    found = read_submission(layout, scores, None if ground_truth == NAMES else Path(ground_truth))
+    report = _numbers(layout, found.development, found.evaluation)
+    if found.unlabelled:
+        names = some(found.unlabelled)
+        report["notes"].append(f"no label in the names of {names}: left out; --ground-truth takes the organisers' list")
     console = open_console()
-    console.print(official_table(report))
-    console.print(closing_lines(report))
+    for half, part in _halves_of(report).items():
+        if half:
+            console.print(f"{half}:")
+        console.print(official_table(part))
+        console.print(closing_lines(part))
+    console.print(type_table(layout, {half: _headline(part) for half, part in _halves_of(report).items()}))
+    console.print(plain(definition(layout), "dim"))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(json_file, json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def official_table(report: Report) -> Table:
+def _numbers(layout: str, development: Sections, evaluation: Sections) -> Report:
+    """Of the one half that there is; of both, the evaluation half's under a key of its own, as in report.json."""
+    if not (development and evaluation):
+        return official_numbers(layout, development or evaluation)
+    return official_numbers(layout, development) | {EVALUATION: official_numbers(layout, evaluation)}
+
+
+def _halves_of(report: Report) -> dict[str, Report]:
+    return {"Dev": report, "Eval": report[EVALUATION]} if EVALUATION in report else {"": report}
+
+
+def _headline(part: Report) -> Headline:
+    return headline(part["layout"], part["machines"], part["machines"])
+
+
+def official_table(report: Report) -> FittingTable:
     """In percent, a row per section, the mean of a machine type with several, and both means over everything."""
     columns = COLUMNS.get(report["layout"], COLUMNS_FROM_2022)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("%", overflow="fold")
-    table.add_column("ID" if report["layout"] == "dcase2020" else "section", overflow="fold")
+    table = FittingTable(f"machine {'ID' if report['layout'] == 'dcase2020' else 'section'} %")
     for name in columns:
-        table.add_column(_title(name), justify="right", no_wrap=True)
+        table.add_column(_title(name))
     for machine, numbers in report["machines"].items():
-        rows = [(machine, section, own) for section, own in numbers["sections"].items()]
-        rows += [(machine, "mean", numbers["mean"])] if len(rows) > 1 else []
-        for row in rows:
-            _add(table, columns, *row)
-        if len(rows) > 1 or machine == [*report["machines"]][-1]:
-            table.add_section()
-    _add(table, columns, "all", "mean", report["mean"])
-    _add(table, columns, "all", "harmonic mean", report["harmonic_mean"])
+        for section, own in numbers["sections"].items():
+            _add(table, columns, f"{machine} {section}", own)
+        if several := len(numbers["sections"]) > 1:
+            _add(table, columns, f"{machine} mean", numbers["mean"], "bold")
+        if several or machine == [*report["machines"]][-1]:
+            table.add_line()
+    _add(table, columns, "all mean", report["mean"], "bold")
+    _add(table, columns, "all harmonic mean", report["harmonic_mean"], "bold")
     return table
 
 
 def _title(column: str) -> str:
     metric, _, domain = column.partition("_")
-    return f"{TITLES[metric]}\n{domain}".rstrip()
+    return f"{TITLES[metric]} {domain}".rstrip()
 
 
 def _add(
-    table: Table, columns: tuple[str, ...], machine: str, section: str, numbers: Mapping[str, float | None]
+    table: FittingTable, columns: tuple[str, ...], name: str, numbers: Mapping[str, float | None], style: str = ""
 ) -> None:
-    style = "bold" if "mean" in section else ""
-    table.add_row(plain(machine), plain(section), *(_cell(numbers[name]) for name in columns), style=style)
+    table.add_row(name, [_cell(numbers[key]) for key in columns], style)
 
 
 def _cell(value: float | None) -> str:

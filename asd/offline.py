@@ -21,12 +21,11 @@ from asd.evaluator import Evaluator
 from asd.identity import EVALUATION, RESUMING, differences, in_words
 from asd.metrics import read_scores
 from asd.metrics.official import LAYOUTS
-from asd.report import REPORT_FILE, SCORES_FILE, console_table
+from asd.report import REPORT_FILE, SCORES_FILE, print_report
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
 from asd.scoring import score_folder
 from asd.system import build_task, network_signature, open_data, saved_config
-from asd.terminal import open_console
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
             embedder.embed(step, target)
         report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.data.manifest.root))
         if ranks.is_main:
-            open_console().print(console_table(report))
+            print_report(report)
             print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")
 
 

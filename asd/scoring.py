@@ -32,7 +32,7 @@ from asd.evaluation_folder import (
 from asd.files import write_whole
 from asd.loggers import TensorBoardLogger
 from asd.metrics import scores_csv
-from asd.metrics.sections import decide_clips, official_of
+from asd.metrics.sections import decide_clips
 from asd.report import ClipScores, build_report, flip_warning, markdown, save_report, scalars
 from asd.scorers import Embedded, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.by_clip import score_of_clips
@@ -53,8 +53,10 @@ def score_folder(
     clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
-    header |= _decided(folder, evaluation, manifest, clips, calibration)
-    report = build_report(clips, header)
+    decided = decide_clips(clips, calibration, header["primary"], evaluation.threshold)
+    write_whole(folder / DECISIONS_FILE, scores_csv(replace(clips, scores={"decision": decided.decision})))
+    header["thresholds"] = {"/".join(machine): asdict(found) for machine, found in decided.thresholds.items()}
+    report = build_report(clips, header, decided.decision)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
     pictures = figures.evaluation_figures(clips, report, classes, validation, test, evaluation.logit_scale, tsne)
     _save(folder / "figures", pictures)
@@ -129,25 +131,11 @@ def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.nda
     )
 
 
-def _decided(
-    folder: Path, evaluation: Evaluation, manifest: Manifest, clips: ClipScores, calibration: ClipScores
-) -> dict[str, Any]:
-    """Decisions of the primary scorer into decisions.csv; thresholds and the year's numbers for the report."""
-    primary, layout = scorer_label(evaluation.scorers[0]), manifest.file.layout
-    decided = decide_clips(clips, calibration, primary, evaluation.threshold)
-    write_whole(folder / DECISIONS_FILE, scores_csv(replace(clips, scores={"decision": decided.decision})))
-    by_primary = {name: decided.decision if name == primary else None for name in clips.scores}
-    return {
-        "layout": layout,
-        "thresholds": {"/".join(machine): asdict(found) for machine, found in decided.thresholds.items()},
-        "official": {name: official_of(layout, clips, name, decision) for name, decision in by_primary.items()},
-    }
-
-
 def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None) -> dict[str, Any]:
     body = evaluation.model_dump(mode="json", exclude={"format", "scorers", "select", "threshold"})
     return {
         **body,
+        "layout": manifest.file.layout,
         "classes": len(manifest.classes),
         "selection": {"rule": evaluation.select, "oracle": evaluation.select == "oracle"},
         "primary": scorer_label(evaluation.scorers[0]),

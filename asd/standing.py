@@ -7,7 +7,7 @@ from typing import Any
 
 from asd import checkpoint
 from asd.evaluation_folder import read_report
-from asd.evaluations import Selection, best_step, evaluated_steps
+from asd.evaluations import Selection, best_step, evaluated_steps, primary_headline
 from asd.monitor.reporter import Standing
 from asd.report import REPORT_FILE
 from asd.run_folder import RunFolder
@@ -35,11 +35,11 @@ class StandingOf:
     def _read(self) -> dict[str, Any]:
         for step in reversed(evaluated_steps(self._folder)):
             if (report := read_report(self._folder.evaluation(step))) is not None:
-                numbers = report["scorers"][report["primary"]]["mean"]
+                numbers = primary_headline(report)
                 return {
                     "scored_step": step,
-                    "auc": numbers["auc"],
-                    "pauc": numbers["pauc"],
+                    "auc": numbers.auc,
+                    "pauc": numbers.pauc,
                     "best_step": best_step(self._folder, self._rule),
                     "warnings": tuple(report["warnings"]),
                 }

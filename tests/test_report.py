@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from asd import report as report_module
 from asd.errors import UserError
 from asd.report import ORACLE_WARNING, build_report, console_table, markdown, read_scores, scalars, write_report
 from asd.report import ClipScores as Clips
+from asd.report import files as report_files
 
 HEADER = {
     "run": "runs/demo",
@@ -60,14 +60,14 @@ def test_files_agree_with_each_other(tmp_path):
 
 def test_report_json_is_written_last_and_an_old_one_goes_first(tmp_path, monkeypatch):
     write_report(tmp_path, clips(), HEADER)
-    monkeypatch.setattr(report_module, "markdown", lambda report: 1 / 0)
+    monkeypatch.setattr(report_files, "markdown", lambda report: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(tmp_path, clips(("pump",)), HEADER)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.md", "scores.csv"]
 
 
 def test_a_failed_write_leaves_nothing_half_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(report_module, "scores_csv", lambda clips: "\ud800")  # cannot be encoded
+    monkeypatch.setattr(report_files, "scores_csv", lambda clips: "\ud800")  # cannot be encoded
     with pytest.raises(UnicodeEncodeError):
         write_report(tmp_path, clips(), HEADER)
     assert list(tmp_path.iterdir()) == []

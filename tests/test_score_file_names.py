@@ -103,7 +103,9 @@ def test_clips_that_the_baseline_renamed_are_joined_as_the_evaluator_does(tmp_pa
 
 def test_clips_of_2020_under_their_original_names_are_found_in_the_list(tmp_path: Path) -> None:
     made = make(tmp_path, "dcase2020")
-    renamed = [dataclasses.replace(clip, name=f"{('normal', 'anomaly')[clip.label]}_{clip.name}") for clip in made.clips]
+    renamed = [
+        dataclasses.replace(clip, name=f"{('normal', 'anomaly')[clip.label]}_{clip.name}") for clip in made.clips
+    ]
     write_scores(dataclasses.replace(made, clips=renamed))
     check_read(read_submission("dcase2020", made.scores, made.truth / "eval_data_list.csv").evaluation, made)
 

@@ -22,7 +22,7 @@ def rows_of(path: Path) -> list[str]:
 
 def refused(made: Made, complaint: str, truth: Path | None = None, by_names: bool = False) -> None:
     with pytest.raises(UserError, match=complaint):
-        read_submission(made.layout, made.scores, None if by_names else truth or made.truth).evaluation
+        read_submission(made.layout, made.scores, None if by_names else truth or made.truth)
 
 
 def check_read(found: dict[str, dict[str, SectionClips]], made: Made, decided: bool = True) -> None:
@@ -170,7 +170,9 @@ def test_files_of_another_year_are_refused(tmp_path, made_as, read_as, hint):
 def test_a_score_file_with_a_free_name_is_refused(tmp_path):
     made = make(tmp_path, "dcase2023")
     (made.scores / "anomaly_score_fan.csv").write_text("a.wav,1\n")
-    refused(made, r"anomaly_score_fan\.csv is not named as a dcase2023 file: name it anomaly_score_<machine>_section_<SS>_test\.csv$")
+    refused(
+        made, r"_fan\.csv is not named as a dcase2023 file: name it anomaly_score_<machine>_section_<SS>_test\.csv$"
+    )
 
 
 # ---- rows that do not fit ------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ def carries_label(layout: str, file_name: str) -> bool:
     return pattern.fullmatch(file_name) is not None
 
 
-def split_halves(layout: str, clips: ClipScores) -> dict[str, ClipScores]:
-    """The test clips by half, `development` first; all of them as one where either half has no labelled clip."""
+def half_rows(layout: str, clips: ClipScores) -> dict[str, np.ndarray]:
+    """Half → indices of its clips, `development` first; all of them as that where a half has no labelled clip."""
     named = np.array([carries_label(layout, name) for name in clips.file_name], dtype=bool)
     if not (clips.known & named).any() or not (clips.known & ~named).any():
-        return {DEVELOPMENT: clips}
-    return {DEVELOPMENT: clips.select(np.flatnonzero(named)), EVALUATION: clips.select(np.flatnonzero(~named))}
+        return {DEVELOPMENT: np.arange(len(clips))}
+    return {DEVELOPMENT: np.flatnonzero(named), EVALUATION: np.flatnonzero(~named)}

@@ -75,9 +75,8 @@ def definition(layout: str) -> str:
 
 
 def headline(layout: str, types: Numbers, machines: Numbers) -> Headline:
-    """types: `scorers.<scorer>.types` of report.json; machines: `official.<scorer>.machines`, empty where there is none.
-
-    Where there are official numbers alone, in 2020 the machines are the types.
+    """types: `scorers.<scorer>.types` of report.json; machines: `official.<scorer>.machines`, empty where there is none
+    (where there are official numbers alone, the machines are the types).
     """
     return _per_id(types) if counts_ids(layout) else _per_section(layout, types, machines)
 

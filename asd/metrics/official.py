@@ -187,7 +187,7 @@ def _means_of_types(types: Mapping[str, Summary]) -> Summary:
     first = next(iter(types.values()))
     flat = {k: arithmetic_mean(t[k] for t in types.values()) for k in ("auc_min", "auc_pooled", "pauc_pooled")}
     arithmetic = {k: arithmetic_mean(t["mean"][k] for t in types.values()) for k in first["mean"]}
-    harmonic = {k: harmonic_mean(t["harmonic_mean"][k] for t in types.values()) for k in first["mean"]}
+    harmonic = {k: harmonic_mean(t["mean"][k] for t in types.values()) for k in first["mean"]}
     return {"mean": arithmetic | flat, "harmonic_mean": harmonic}
 
 

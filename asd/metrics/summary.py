@@ -61,8 +61,8 @@ def _scorer_summary(clips: ClipScores, scores: np.ndarray) -> Summary:
     mean = {
         "auc": arithmetic_mean(t["auc_mean"] for t in types.values()),
         "pauc": arithmetic_mean(t["pauc_mean"] for t in types.values()),
-        "auc_harmonic": harmonic_mean(t["auc_harmonic"] for t in types.values()),
-        "pauc_harmonic": harmonic_mean(t["pauc_harmonic"] for t in types.values()),
+        "auc_harmonic": harmonic_mean(t["auc_mean"] for t in types.values()),
+        "pauc_harmonic": harmonic_mean(t["pauc_mean"] for t in types.values()),
         "mauc": arithmetic_mean(t["auc_min"] for t in types.values()),
         "auc_pooled": arithmetic_mean(t["auc_pooled"] for t in types.values()),
         "pauc_pooled": arithmetic_mean(t["pauc_pooled"] for t in types.values()),

@@ -40,7 +40,7 @@ def test_means_by_hand():
     assert scorer["types"]["pump"]["auc_harmonic"] == pytest.approx(2 * eps)
     assert scorer["mean"]["auc"] == (0.75 + 0.25) / 2
     assert scorer["mean"]["mauc"] == (0.5 + 0.0) / 2
-    assert scorer["mean"]["auc_harmonic"] == pytest.approx(2 / (1.5 + 1 / (2 * eps)))
+    assert scorer["mean"]["auc_harmonic"] == pytest.approx(2 / (1 / 0.75 + 1 / 0.25))  # over the types' means
     assert scorer["mean"]["auc_pooled"] == (0.75 + 0.25) / 2  # 3 of 4 pairs, 1 of 4 pairs
 
 

@@ -1,0 +1,135 @@
+"""A report on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from asd.metrics.halves import EVALUATION
+from asd.metrics.headline import Headline, Values
+from asd.report.build import ORACLE_WARNING, Report, is_oracle
+from asd.report.fitting import FittingTable
+from asd.report.rows import (
+    DECISION_COLUMNS,
+    MEAN_ROWS,
+    better_line,
+    decision_rows,
+    halves_of,
+    headlines,
+    not_scored_lines,
+    official_scores,
+    percent,
+    title_of,
+    type_rows,
+)
+from asd.terminal import open_console, plain
+
+MOST_MACHINES = 60  # with a row of their own
+
+
+def print_report(report: Report) -> None:
+    """All that a terminal shows of a report."""
+    open_console().print(console_table(report))
+
+
+def console_table(report: Report) -> Group:
+    """The year's numbers of every scorer in percent, a row per machine type and mean, the best of a row bold; the two
+    halves of a set side by side, the worth of the decisions, and what else a person should know."""
+    parts: list[RenderableType] = [plain(title_of(report), "bold")]
+    layout = report.get("layout", "")
+    if EVALUATION in report and report["primary"]:
+        parts.append(_halves(layout, report["primary"], _of_primary(report)))
+    for half, part in halves_of(report).items():
+        if part["scorers"]:
+            parts.append(_scorers(layout, half, headlines(report, part), report["baselines"]))
+    if rows := decision_rows(report):
+        parts.append(_decisions(report["primary"], rows))
+    return Group(*parts, *_notes(report))
+
+
+def type_table(layout: str, found: Mapping[str, Headline]) -> FittingTable:
+    """One system's numbers, a row per machine type and mean: of its halves (title → headline) side by side."""
+    table = FittingTable("%")
+    for half, own in found.items():
+        for title in own.titles:
+            table.add_column(f"{half} {title}".strip())
+    rows = type_rows([*found.values()])
+    for at, (name, groups) in enumerate(rows):
+        if name in MEAN_ROWS and rows[at - 1][0] not in MEAN_ROWS:
+            table.add_line()
+        table.add_row(name, [percent(value) for values in groups for value in values], _style(name))
+    if scores := official_scores(layout, [*found.values()]):
+        width = len(next(iter(found.values())).titles)
+        table.add_row("official score", [c for score in scores for c in _padded(score, width)], "bold")
+    return table
+
+
+def _padded(score: float | None, width: int) -> list[str]:
+    return [percent(score), *[""] * (width - 1)]
+
+
+def _style(name: str) -> str:
+    return "bold" if name in MEAN_ROWS else ""
+
+
+def _of_primary(report: Report) -> dict[str, Headline]:
+    return {half: headlines(report, part)[report["primary"]] for half, part in halves_of(report).items()}
+
+
+def _halves(layout: str, primary: str, found: Mapping[str, Headline]) -> Group:
+    return Group(plain(f"development and evaluation, {primary}"), type_table(layout, found))
+
+
+def _scorers(layout: str, half: str, found: Mapping[str, Headline], baselines: Sequence[str]) -> FittingTable:
+    first = next(iter(found.values()))
+    table = FittingTable(f"{half} {'/ '.join(first.titles)} %".strip())  # the space: wrapped there, not in a word
+    for name in found:
+        table.add_column(name.replace("_", " "), "dim" if name in baselines else "")
+    rows = type_rows([*found.values()])
+    for at, (name, groups) in enumerate(rows):
+        if name in MEAN_ROWS and rows[at - 1][0] not in MEAN_ROWS:
+            table.add_line()
+        table.add_row(name, _cells(groups))
+    if scores := official_scores(layout, [*found.values()]):
+        table.add_row("official score", _cells([(score,) for score in scores]))
+    return table
+
+
+def _cells(groups: Sequence[Values]) -> list[Text]:
+    """`81.20/70.30` of every scorer, the best of each number bold."""
+    best = [max((v for v in column if v is not None), default=None) for column in zip(*groups, strict=True)]
+    return [
+        Text("/").join(
+            Text(percent(v), "bold" if v is not None and v == top else "") for v, top in zip(values, best, strict=True)
+        )
+        for values in groups
+    ]
+
+
+def _decisions(primary: str, rows: Sequence[tuple[str, list[str], bool]]) -> RenderableType:
+    table = FittingTable("machine")
+    for title in DECISION_COLUMNS:
+        table.add_column(f"{title} %" if title[0] in "hfF" else title)
+    few = len(rows) <= MOST_MACHINES
+    for name, cells, is_total in rows:
+        if few or is_total:
+            table.add_row(name, cells, "bold" if is_total else "")
+    return Group(plain(f"decisions of {primary} at its thresholds"), table)
+
+
+def _notes(report: Report) -> list[Text]:
+    notes = [Text(ORACLE_WARNING, "bold red")] if is_oracle(report) else []
+    notes += [plain(f"warning: {warning['text']}", "bold yellow") for warning in report.get("warnings", [])]
+    test = [part["test"] for part in halves_of(report).values()]
+    unlabelled, clips = (sum(own[key] for own in test) for key in ("unlabelled", "clips"))
+    lines = [f"{unlabelled} of {clips} test clips have no label"] if unlabelled else []
+    if report.get("unreadable_clips"):
+        lines.append(f"{report['unreadable_clips']} clips could not be read and are left out")
+    notes += [plain(line, "dim") for line in [*lines, *not_scored_lines(report)]]
+    if line := better_line(report):
+        notes.append(Text(f"{line}{'; a detector with it:' if report['better']['export'] else ''}", "yellow"))
+        if command := report["better"]["export"]:  # on one line, to be copied
+            notes.append(Text(f"  {command}", no_wrap=True, overflow="ignore"))
+    return notes

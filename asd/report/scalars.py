@@ -1,0 +1,57 @@
+"""A report's numbers as TensorBoard's curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asd.metrics.halves import EVALUATION
+from asd.metrics.headline import counts_ids, headline_of, keys_of
+from asd.report.build import Report
+
+
+def scalars(report: Report) -> dict[str, float]:
+    """Fractions of 1, by the year's rule; what could not be computed is left out.
+
+    2020: `auc/<scorer>/<type>`, `pauc/…`, and means `mean/auc/<scorer>`, `mean/mauc/…` …. From 2021 `auc/<scorer>/<type>`
+    (from 2022 `auc_source/…`, `auc_target/…`), `pauc/…`, `harmonic_mean/auc/<scorer>` …, `official_score/<scorer>`.
+    The primary scorer also has `auc_by_id/<scorer>/<type>/<id>` …. The evaluation half's begin with `evaluation/`.
+    """
+    found = _of_half(report, report)
+    if EVALUATION in report:
+        found |= {f"{EVALUATION}/{tag}": value for tag, value in _of_half(report, report[EVALUATION]).items()}
+    return {tag: value for tag, value in found.items() if value is not None}
+
+
+def _of_half(report: Report, part: Mapping[str, Any]) -> dict[str, float | None]:
+    layout, found = report.get("layout", ""), {}
+    names = [title.lower().replace(" ", "_") for title in keys_of(layout).values()]
+    for scorer, numbers in part["scorers"].items():
+        own = headline_of(part, layout, scorer)
+        for machine_type, values in own.types.items():
+            found |= {f"{name}/{scorer}/{machine_type}": value for name, value in zip(names, values, strict=True)}
+        if counts_ids(layout):
+            found |= {f"mean/{key}/{scorer}": value for key, value in numbers["mean"].items()}
+        else:
+            for row, values in own.means.items():
+                mean = row.replace(" ", "_")
+                found |= {f"{mean}/{name}/{scorer}": value for name, value in zip(names, values, strict=True)}
+            found[f"official_score/{scorer}"] = own.official_score
+    return found | _by_id(layout, part, report["primary"])
+
+
+def _by_id(layout: str, part: Mapping[str, Any], scorer: str) -> dict[str, float | None]:
+    """Of every machine ID; from 2021 of every section: source and target AUC, and pAUC."""
+    if counts_ids(layout):
+        types = part["scorers"].get(scorer, {}).get("types", {})
+        sections = {name: own["ids"] for name, own in types.items()}
+    else:
+        machines = (part["official"].get(scorer) or {}).get("machines", {})
+        sections = {name: own["sections"] for name, own in machines.items()}
+    return {
+        f"{key}_by_id/{scorer}/{machine_type}/{machine_id}": value
+        for machine_type, own in sections.items()
+        for machine_id, numbers in own.items()
+        for key, value in numbers.items()
+        if key.startswith(("auc", "pauc"))
+    }
