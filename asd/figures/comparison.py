@@ -11,20 +11,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asd.figures.panels import new_figure, short, style
+from asd.metrics.headline import Headline, counts_ids, headline_of, keys_of
 
 BASELINE_COLOURS = ("#b5b5b5", "#8a8a8a", "#d8d8d8")
 SCORER_COLOURS = ("#0b5c8c", "#e07b00", "#2a9d5c", "#8e4ec6", "#c43c5e", "#5b6b00", "#00a3a3")
 
 
 def comparison_figure(report: Mapping[str, Any]) -> Figure:
-    """AUC and pAUC of every scorer for each machine type and their mean: bars from chance, baselines grey, first."""
+    """The year's numbers of every scorer by machine type, and their mean: bars from chance, baselines grey, first."""
+    layout = report.get("layout", "")
     names = sorted(report["scorers"], key=lambda name: name not in report["baselines"])
-    types = list(report["scorers"][names[0]]["types"]) if names else []
+    found = {name: headline_of(report, layout, name) for name in names}
+    types = list(found[names[0]].types) if names else []
+    titles = list(keys_of(layout).values())
     width = min(20.0, max(6.5, 1.5 + 0.32 * len(names) * (len(types) + 1)))
-    figure = new_figure(width, 6.4)
-    for axes, key, unit in zip(figure.subplots(2, 1, sharex=True), ("auc", "pauc"), ("AUC", "pAUC"), strict=True):
-        _bars(axes, report, names, key, f"{unit} (%), 50 is chance")
-    axes.set_xticks(range(len(types) + 1), [*(short(t) for t in types), "mean"], **slant(types))
+    figure = new_figure(width, 3.2 * len(titles))
+    for at, (axes, title) in enumerate(zip(figure.subplots(len(titles), 1, sharex=True), titles, strict=True)):
+        heights = {name: _heights(own, at) for name, own in found.items()}
+        _bars(axes, heights, report["baselines"], f"{title} (%), 50 is chance")
+    mean = "mean" if counts_ids(layout) else "harmonic\nmean"
+    axes.set_xticks(range(len(types) + 1), [*(short(t) for t in types), mean], **slant(types))
     columns = max(1, min(len(names), int(width / 2.2)))
     handles = axes.get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
@@ -35,16 +41,15 @@ def slant(types: list[str]) -> dict[str, Any]:
     return {"rotation": 30, "ha": "right"} if len(types) > 7 or any(len(t) > 13 for t in types) else {}
 
 
-def _bars(axes: Axes, report: Mapping[str, Any], names: list[str], key: str, unit: str) -> None:
-    width = 0.82 / max(1, len(names))
-    colours = _bar_colours(names, report["baselines"])
-    heights = [_heights(report["scorers"][name], key) for name in names]
-    for place, (name, own) in enumerate(zip(names, heights, strict=True)):
-        x = np.arange(len(own)) + (place - (len(names) - 1) / 2) * width
+def _bars(axes: Axes, heights: Mapping[str, np.ndarray], baselines: list[str], unit: str) -> None:
+    width = 0.82 / max(1, len(heights))
+    colours = _bar_colours([*heights], baselines)
+    for place, (name, own) in enumerate(heights.items()):
+        x = np.arange(len(own)) + (place - (len(heights) - 1) / 2) * width
         axes.bar(x, own - 50.0, width * 0.92, bottom=50.0, color=colours[name], label=name.replace("_", " "))
         _write_values(axes, x, own)
     if heights:
-        _frame_bars(axes, np.stack(heights))
+        _frame_bars(axes, np.stack([*heights.values()]))
     axes.set_ylabel(unit, fontsize=10)
     style(axes, "", "")
 
@@ -62,9 +67,9 @@ def _frame_bars(axes: Axes, heights: np.ndarray) -> None:
     axes.set_xlim(-0.6, heights.shape[1] - 0.4)
 
 
-def _heights(scorer: Mapping[str, Any], key: str) -> np.ndarray:
-    """Percent of every type, then of the mean; nan where there is none."""
-    values = [*(numbers[f"{key}_mean"] for numbers in scorer["types"].values()), scorer["mean"][key]]
+def _heights(own: Headline, at: int) -> np.ndarray:
+    """Percent of every type, then of the year's mean, of one of the numbers; nan where there is none."""
+    values = [row[at] for row in (*own.types.values(), next(iter(own.means.values())))]
     return np.array([math.nan if value is None else 100 * value for value in values])
 
 

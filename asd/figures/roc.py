@@ -38,7 +38,7 @@ def _roc_panel(axes: Axes, machine_type: str, ids: Groups, clips: ClipScores, sc
         axes.plot(*roc_curve(clips.label[known[name]], scores[known[name]]), color=colour, linewidth=1.2, label=label)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     auc, pauc = (100 * arithmetic_mean(column) for column in zip(*both.values(), strict=True))
-    mean = f"AUC {auc:.1f}, pAUC {pauc:.1f}"
+    mean = f"mean over IDs: AUC {auc:.1f}, pAUC {pauc:.1f}"
     style(axes, machine_type, mean if drawn else "no ID with both labels")
     _id_legend(axes)
 

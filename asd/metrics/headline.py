@@ -93,7 +93,8 @@ def _per_id(types: Numbers) -> Headline:
     means = tuple(_of_known(arithmetic_mean, column) for column in columns)
     harmonic = tuple(_of_known(harmonic_mean, column) for column in columns)
     quality = _of_known(arithmetic_mean, means)
-    return Headline(tuple(PER_ID.values()), values, {MEAN: means, HARMONIC_MEAN: harmonic}, *means, None, quality)
+    rows = {MEAN: means, HARMONIC_MEAN: harmonic}
+    return Headline(tuple(PER_ID.values()), values, rows, means[0], means[1], None, quality)
 
 
 def _per_section(layout: str, types: Numbers, machines: Numbers) -> Headline:

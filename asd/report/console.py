@@ -31,7 +31,10 @@ MOST_MACHINES = 60  # with a row of their own
 
 def print_report(report: Report) -> None:
     """All that a terminal shows of a report."""
-    open_console().print(console_table(report))
+    console = open_console()
+    console.print(console_table(report))
+    if command := (report.get("better") or {}).get("export"):
+        console.print(f"  {command}", soft_wrap=True)  # on one line, to be copied
 
 
 def console_table(report: Report) -> Group:
@@ -129,7 +132,5 @@ def _notes(report: Report) -> list[Text]:
         lines.append(f"{report['unreadable_clips']} clips could not be read and are left out")
     notes += [plain(line, "dim") for line in [*lines, *not_scored_lines(report)]]
     if line := better_line(report):
-        notes.append(Text(f"{line}{'; a detector with it:' if report['better']['export'] else ''}", "yellow"))
-        if command := report["better"]["export"]:  # on one line, to be copied
-            notes.append(Text(f"  {command}", no_wrap=True, overflow="ignore"))
+        notes.append(plain(f"{line}{'; a detector with it:' if report['better']['export'] else ''}", "yellow"))
     return notes

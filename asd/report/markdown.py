@@ -30,8 +30,8 @@ POOLED_NOTE = (
     "comparable with the per-ID rule. mAUC is the lowest ID's AUC of a type."
 )
 DECISION_NOTE = (
-    "Decisions: hit rate is the share of the anomalies above their machine's threshold (recall), false alarms the share "
-    "of the normal clips above it; `all`: the clips of all machines together."
+    "Decisions: hit rate is the share of the anomalies above their machine's threshold (recall), false alarms the "
+    "share of the normal clips above it; `all`: the clips of all machines together."
 )
 MEANS = {
     "auc": "AUC", "pauc": "pAUC", "auc_harmonic": "AUC harmonic", "pauc_harmonic": "pAUC harmonic", "mauc": "mAUC",

@@ -13,8 +13,8 @@ from asd.report.build import Report
 def scalars(report: Report) -> dict[str, float]:
     """Fractions of 1, by the year's rule; what could not be computed is left out.
 
-    2020: `auc/<scorer>/<type>`, `pauc/…`, and means `mean/auc/<scorer>`, `mean/mauc/…` …. From 2021 `auc/<scorer>/<type>`
-    (from 2022 `auc_source/…`, `auc_target/…`), `pauc/…`, `harmonic_mean/auc/<scorer>` …, `official_score/<scorer>`.
+    2020: `auc/<scorer>/<type>`, `pauc/…`, and means `mean/auc/<scorer>`, `mean/mauc/…` …. From 2021 `auc/…` (from 2022
+    `auc_source/…`, `auc_target/…`), `pauc/…`, `harmonic_mean/auc/<scorer>` …, `official_score/<scorer>`.
     The primary scorer also has `auc_by_id/<scorer>/<type>/<id>` …. The evaluation half's begin with `evaluation/`.
     """
     found = _of_half(report, report)
@@ -24,7 +24,7 @@ def scalars(report: Report) -> dict[str, float]:
 
 
 def _of_half(report: Report, part: Mapping[str, Any]) -> dict[str, float | None]:
-    layout, found = report.get("layout", ""), {}
+    layout, found = report.get("layout", ""), dict[str, float | None]()
     names = [title.lower().replace(" ", "_") for title in keys_of(layout).values()]
     for scorer, numbers in part["scorers"].items():
         own = headline_of(part, layout, scorer)

@@ -56,7 +56,8 @@ def read_submission(layout: str, folder: Path, ground_truth: Path | None) -> Sub
             unlabelled.append(key)
     if unlabelled and (ground_truth is not None or not any(halves.values())):
         _refuse_unlabelled(layout, [files[key] for key in unlabelled], ground_truth)
-    return Submission(*(_by_section(halves[half]) for half in HALVES), [str(key) for key in unlabelled])
+    development, evaluation = (_by_section(halves[half]) for half in HALVES)
+    return Submission(development, evaluation, [str(key) for key in unlabelled])
 
 
 def _score_files(layout: str, folder: Path) -> tuple[dict[FileKey, Path], dict[FileKey, Path]]:
