@@ -231,8 +231,8 @@ def test_five_scorers_and_the_years_numbers_fit_a_terminal(scored):
         report[key] = dict.fromkeys(names, report[key]["knn_k2"])
     shown = console_text(report | {"primary": "softmax", "better": None})
     assert all(len(line) <= 80 for line in shown.splitlines())
-    scores = [line.split()[2:] for line in shown.splitlines() if line.startswith("official score ")]
-    assert sum(scores, []) == [f"{100 * report['official']['knn']['official_score']:.2f}"] * 5
+    rows = [line.split()[2:] for line in shown.splitlines() if line.startswith("official score ")]
+    assert [score for row in rows for score in row] == [f"{100 * report['official']['knn']['official_score']:.2f}"] * 5
 
 
 @pytest.mark.parametrize("layout", ["dcase2020", "mimii", "table"])
