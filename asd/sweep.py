@@ -21,7 +21,8 @@ from asd.config import RunConfig, dump_yaml, load_config
 from asd.ensemble import open_member, write_ensemble
 from asd.errors import UserError, run_main
 from asd.sweep_jobs import DONE_FILE, Job, run_jobs
-from asd.sweep_table import console_table, evaluation_of, markdown, summarise
+from asd.sweep_numbers import evaluation_of, summarise
+from asd.sweep_table import console_table, markdown
 from asd.system import open_shards
 from asd.terminal import open_console
 from asd.words import write_word

@@ -48,7 +48,7 @@ LEVELS = [
     {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
     # the parts put together
     {"asd.system", "asd.sweep_jobs"},
-    {"asd.training", "asd.offline", "asd.sweep_table"},
+    {"asd.training", "asd.offline", "asd.sweep_numbers", "asd.sweep_table"},
     {"asd.sweep", "asd.export", "asd.watch"},
     {"train_ddp", "eval"},
 ]  # fmt: skip

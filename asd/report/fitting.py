@@ -13,6 +13,7 @@ from rich.text import Text
 from asd.terminal import plain
 
 LONGEST_WORD = 16  # of a column's title; what is longer is folded
+GAP = 2  # spaces before a column: its padding and the box's divider
 
 
 @dataclass
@@ -37,7 +38,7 @@ class FittingTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         names = min(max(len(name) for name, _ in [*self.rows, (Text(self.corner), [])]), max(options.max_width // 3, 8))
         widths = [self._width(at) for at in range(len(self.titles))]
-        for group in _groups(widths, options.max_width - names - 1):
+        for group in _groups(widths, options.max_width - names):
             yield self._part(group, names, widths)
 
     def _width(self, at: int) -> int:
@@ -45,7 +46,7 @@ class FittingTable:
         return max([*words, *(cells[at].cell_len for _, cells in self.rows), 1])
 
     def _part(self, group: range, names: int, widths: Sequence[int]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)
         table.add_column(Text(self.corner), overflow="fold", width=names)
         for at in group:
             table.add_column(self.titles[at], justify="right", overflow="fold", width=widths[at])
@@ -55,11 +56,11 @@ class FittingTable:
 
 
 def _groups(widths: Sequence[int], room: int) -> Iterator[range]:
-    """Runs of columns that fit into the room, each with a space; a column that does not fit alone stands alone."""
+    """Runs of columns that fit into the room, each after a gap; a column that does not fit alone stands alone."""
     begin, used = 0, 0
     for at, width in enumerate(widths):
-        if at > begin and used + width + 1 > room:
+        if at > begin and used + width + GAP > room:
             yield range(begin, at)
             begin, used = at, 0
-        used += width + 1
+        used += width + GAP
     yield range(begin, len(widths))

@@ -12,7 +12,7 @@ import yaml
 from asd.ensemble import NAME
 from asd.evaluation_folder import read_report
 from asd.sweep_jobs import Job, run_jobs
-from asd.sweep_table import official_spread
+from asd.sweep_numbers import official_spread
 from benchmarks.results import domain_page, domain_slices
 from benchmarks.results.runs import collect, make_factory
 from benchmarks.sections import replace_section

@@ -11,7 +11,7 @@ from typing import Any
 from asd.loggers import read_metrics
 from asd.run_folder import RunFolder
 from asd.sweep_jobs import Job
-from asd.sweep_table import summarise
+from asd.sweep_numbers import summarise
 from shards import pack
 from shards.synth import __main__ as synth
 

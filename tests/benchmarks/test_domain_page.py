@@ -12,7 +12,7 @@ import yaml
 
 from asd.config import check_frames
 from asd.metrics.official import SectionClips, official_numbers, over_runs
-from asd.sweep_table import official_spread
+from asd.sweep_numbers import official_spread
 from benchmarks.results import domain_page, domain_slices, domains
 from benchmarks.results.__main__ import PAGE
 from benchmarks.results.domain_page import BASELINE, FINETUNED, LEVEL, PRETRAINED, ROWS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import eval as evaluation
-from asd import sweep, sweep_jobs, sweep_table
+from asd import sweep, sweep_jobs
 from asd.errors import UserError
 from asd.metrics import read_scores
 from asd.sweep_jobs import DONE_FILE
@@ -35,8 +35,9 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
     assert capfd.readouterr().out.count("===") == 2
     table = json.loads((out / "report.json").read_text())
     for numbers in table[TINY.stem].values():
-        assert set(numbers["types"]) == {"fan", "pump"}
-        assert numbers["auc"] == pytest.approx(sum(numbers["types"].values()) / 2)
+        types = numbers["development"]["types"]
+        assert set(types) == {"fan", "pump"}
+        assert numbers["auc"] == pytest.approx((types["fan"][0] + types["pump"][0]) / 2)
         assert 0 <= numbers["auc_oracle"] <= 1
     (run,) = (out / TINY.stem).glob("seed_0_fan_*")
     assert json.loads((run / "run.json").read_text())["machine_types"] == ["fan"]
@@ -47,26 +48,6 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
     assert all(job.seconds > 0 for job in jobs)
     changed = sweep.plan_jobs(sweep.parse_args([*command, "train.epochs=3"]))
     assert [job.done for job in changed] == [False, False]  # another config is another run
-
-
-def test_spread_over_seeds() -> None:
-    seeds = [
-        {"fan": _numbers(0.8, 0.6, 0.7), "pump": _numbers(0.6, None, 0.5)},
-        {"fan": _numbers(0.9, 0.6, 0.6), "pump": _numbers(0.7, 0.5, 0.4)},
-    ]
-    spread = sweep_table._spread(seeds)
-    assert spread["auc"] == pytest.approx(0.75)
-    assert spread["auc_sd"] == pytest.approx(0.1 / 2**0.5)
-    assert spread["pauc"] == pytest.approx((0.6 + 0.55) / 2)
-    assert spread["types"] == pytest.approx({"fan": 0.85, "pump": 0.65})
-    assert spread["auc_by_seed"] == pytest.approx([0.7, 0.8])
-    assert spread["pauc_by_seed"] == pytest.approx([0.6, 0.55])
-    assert spread["mauc"] == pytest.approx(0.55)
-    assert spread["auc_pooled"] is None
-
-
-def _numbers(auc: float, pauc: float | None, lowest: float) -> dict[str, float | None]:
-    return {"auc_mean": auc, "pauc_mean": pauc, "auc_min": lowest, "auc_pooled": None}
 
 
 def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +140,7 @@ def test_both_phases_have_a_table(phases: tuple[Path, list[str]]) -> None:
     out, _ = phases
     for folder in (out, out / "then"):
         numbers = report_in(folder)[TINY.stem]["centroid"]
-        assert (numbers["seeds"], set(numbers["types"])) == (2, set(TYPES))
+        assert (numbers["seeds"], set(numbers["development"]["types"])) == (2, set(TYPES))
         assert "| tiny | centroid | 2 |" in (folder / "report.md").read_text()
 
 
