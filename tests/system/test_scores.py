@@ -117,8 +117,9 @@ def test_the_last_checkpoint_is_chosen_where_that_is_the_rule(run2022: Path, tmp
         folder = RunFolder(tmp_path / "run").evaluation(step)
         embedded, found = (json.loads((folder / name).read_text()) for name in ("evaluation.json", "report.json"))
         embedded["validation"]["loss"] = float(step)
-        for numbers in found["scorers"][found["primary"]]["types"].values():
-            numbers |= {"auc_mean": 1 / step, "pauc_mean": 1 / step}
+        for machine in found["official"][found["primary"]]["machines"].values():
+            for numbers in machine["sections"].values():
+                numbers |= dict.fromkeys(("auc_source", "auc_target", "pauc"), 1 / step)
         (folder / "evaluation.json").write_text(json.dumps(embedded))
         (folder / "report.json").write_text(json.dumps(found))
     for rule, step in (("clean", 2), ("oracle", 2), ("last", 4)):
