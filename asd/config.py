@@ -107,6 +107,15 @@ class RunConfig(System, frozen=True):
             raise ValueError("train.accumulate would cut the streams of a batch apart: leave it at 1")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _parts_of_a_batch_suffice(self) -> RunConfig:
+        if self.train.accumulate > 1 and self.task.needs_whole_batch:
+            raise ValueError(
+                f"task {self.task.name} compares all clips of a batch, which train.accumulate={self.train.accumulate} "
+                "would cut apart: leave it at 1"
+            )
+        return self
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a yaml file, put `a.b=c` words over it, validate all of it; UserError names file, key and what is wrong."""

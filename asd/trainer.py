@@ -25,8 +25,8 @@ from asd.errors import UserError
 from asd.loggers import Loggers
 from asd.metrics.throughput import IntervalTimer
 from asd.monitor.stages import Stage
-from asd.optim import OptimConfig, lr_at
-from asd.running_statistics import RunningStatistics
+from asd.optim import MaskedOptimizer, OptimConfig, lr_at
+from asd.running_statistics import RunningStatistics, loss_scale
 from asd.signals import FlaggedTask, FlagReader
 from asd.stop import StoppedError, StopSignal, leave_word
 from asd.untrusted import short
@@ -88,7 +88,7 @@ class Parts:
     """What a trainer is put together from."""
 
     task: nn.Module  # on the ranks' device, and was when the optimiser was made
-    optimizer: torch.optim.Optimizer
+    optimizer: MaskedOptimizer
     loader: Loader
     plan: Plan
     crop: int  # samples
@@ -123,6 +123,7 @@ class Trainer:
         self.timer = IntervalTimer(self.ranks.device)
         self.interval: list[dict[str, Tensor]] = []  # loss, its parts, gradient norm of each step since the last line
         self.statistics = RunningStatistics(parts.task)
+        self.scale = loss_scale(self.scaler, self.ranks.device)
         self.bad_clips_seen = self.told_to_stop = self.taken_back = False
         self.lr = 0.0
 
@@ -156,6 +157,7 @@ class Trainer:
         """wait for batch → learning rate → forward, backward → clip → update if finite → count."""
         self.stage = Stage.STEP
         self.statistics.remember()
+        self.scale.remember()
         self._seed_dropout()
         self._set_learning_rate()
         losses = self._forward_backward(batch)
@@ -175,7 +177,9 @@ class Trainer:
             torch.cuda.default_generators[device.index].manual_seed(seed)
 
     def _set_learning_rate(self) -> None:
-        self.lr = lr_at(self.optim, self.epoch, self.total_steps / self.steps_per_epoch)
+        """That of the middle of the step: at the beginning of a warm-up it is 0, and at the end of a cosine."""
+        middle = (self.state.step + 0.5) / self.steps_per_epoch
+        self.lr = lr_at(self.optim, middle, self.total_steps / self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
 
@@ -231,6 +235,7 @@ class Trainer:
         """Read what was raised in each step but the newest `unread`: all ranks see the same and decide alike."""
         for seen in self.flags.read(unread):
             self.statistics.settle(seen.nonfinite or seen.missing)
+            self.scale.settle(seen.missing)
             self.told_to_stop |= seen.stop
             self.bad_clips_seen |= seen.bad_clips
             if seen.missing:

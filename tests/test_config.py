@@ -482,6 +482,10 @@ def test_every_task_and_its_streams_make_a_config_that_survives_writing(words, s
         (OUTLIERS, "mixup would mix clips of different streams: leave it out, or the streams"),
         ([*CCSA, "train.accumulate=2"], "train.accumulate would cut the streams of a batch apart: leave it at 1"),
         (
+            [*VICREG, "train.accumulate=2"],
+            "task vicreg compares all clips of a batch, which train.accumulate=2 would cut apart: leave it at 1",
+        ),
+        (
             ["data.streams.target=rows"],
             "data.streams: target=rows and target_rows belong together: give both or neither",
         ),

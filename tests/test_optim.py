@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import typing
+from functools import partial
 
 import numpy as np
 import pydantic
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from asd.errors import UserError
 from asd.optim import (
     LARS,
     ConstantConfig,
@@ -20,6 +23,7 @@ from asd.optim import (
     WarmRestartsConfig,
     build_optimizer,
     lr_at,
+    masked_optimizer,
 )
 
 
@@ -159,7 +163,10 @@ def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.
     return [t.detach().clone() for t in [*module.parameters(), *state]]
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lars"])
+NAMES = typing.get_args(OptimConfig.model_fields["name"].annotation)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_masked_update_changes_nothing(name):
     module = network()
     optimizer = build_optimizer(OptimConfig(name=name, lr=0.1, weight_decay=0.1), module.parameters())
@@ -172,7 +179,7 @@ def test_a_masked_update_changes_nothing(name):
     assert all(a.equal(b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lars"])
+@pytest.mark.parametrize("name", NAMES)
 def test_training_goes_on_as_if_the_masked_update_had_never_been(name):
     """Also where it is the very first one, before the optimiser has any state."""
     config = OptimConfig(name=name, lr=0.1, weight_decay=0.1)
@@ -185,6 +192,69 @@ def test_training_goes_on_as_if_the_masked_update_had_never_been(name):
             good += not flag
     for ours, theirs in zip(hit.parameters(), spared.parameters(), strict=True):
         assert ours.equal(theirs)
+
+
+MASKING = {
+    "adam, fused": lambda weights: torch.optim.Adam(weights, fused=True),
+    "adam, fused, amsgrad": lambda weights: torch.optim.Adam(weights, fused=True, amsgrad=True, weight_decay=0.1),
+    "adamw, fused": lambda weights: torch.optim.AdamW(weights, fused=True),
+    "sgd, fused": lambda weights: torch.optim.SGD(weights, lr=0.1, fused=True),
+    "adagrad, fused": lambda weights: torch.optim.Adagrad(weights, fused=True),
+    "lars": lambda weights: LARS(weights, lr=0.1),
+}
+NOT_MASKING = {
+    **{f"{kind.__name__}, foreach": partial(kind, lr=0.1, foreach=True)
+       for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop)},
+    **{f"{kind.__name__}, plain": partial(kind, lr=0.1, foreach=False)
+       for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, torch.optim.NAdam,
+                    torch.optim.RAdam, torch.optim.Adadelta, torch.optim.Adamax, torch.optim.ASGD, torch.optim.Rprop)},
+    "SGD, plain, with momentum": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+    "LBFGS": torch.optim.LBFGS,
+    "SparseAdam": torch.optim.SparseAdam,
+    "Adafactor": torch.optim.Adafactor,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("build", MASKING.values(), ids=MASKING)
+def test_an_optimiser_that_masks_updates_is_taken_as_it_is(build):
+    weights = list(network().parameters())
+    before = [p.detach().clone() for p in weights]
+    optimizer = masked_optimizer(build, weights)
+    assert not optimizer.state_dict()["state"] or isinstance(optimizer, torch.optim.Adagrad)
+    assert all(p.equal(old) and p.grad is None for p, old in zip(weights, before, strict=True))
+    for seed, masked in enumerate((True, False, True)):
+        kept = [p.detach().clone() for p in weights]
+        for p in weights:
+            p.grad = torch.full_like(p, math.nan) if masked else torch.full_like(p, seed)
+        optimizer.found_inf = torch.tensor(float(masked))
+        optimizer.step()
+        assert all(p.equal(old) for p, old in zip(weights, kept, strict=True)) == masked
+        assert all(p.isfinite().all() for p in weights)
+
+
+@pytest.mark.parametrize("build", NOT_MASKING.values(), ids=NOT_MASKING)
+def test_an_optimiser_that_cannot_mask_an_update_is_refused_at_once(build):
+    """RMSprop gave NaN weights, and said nothing."""
+    module = network()
+    before = [p.detach().clone() for p in module.parameters()]
+    with pytest.raises(UserError, match="does not leave out an update whose gradient is not finite") as caught:
+        masked_optimizer(build, list(module.parameters()))
+    assert "\n" not in str(caught.value)
+    assert all(p.equal(old) for p, old in zip(module.parameters(), before, strict=True))
+
+
+def test_counting_a_masked_update_is_found_out():
+    """Weights alone do not tell: Adam that counts an update it leaves out corrects its bias by the wrong number."""
+
+    class Counting(LARS):
+        def step(self, closure=None):
+            super().step(closure)
+            for own in self.state.values():
+                own["step"] = own.get("step", 0) + 1
+
+    masked_optimizer(lambda weights: LARS(weights, lr=0.1), list(network().parameters()))
+    with pytest.raises(UserError, match="the optimiser Counting does not leave out"):
+        masked_optimizer(lambda weights: Counting(weights, lr=0.1), list(network().parameters()))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +383,7 @@ def test_lars_unscales_what_a_scaler_leaves_to_it():
 def test_lars_never_reads_from_the_device():
     """Tensors on the meta device have no values: a step that asked for one would fail."""
     module = network().to("meta")
-    optimizer = build_optimizer(LARS_CONFIG, module.parameters())
+    optimizer = LARS(module.parameters(), lr=0.8, weight_decay=0.05)
     for p in module.parameters():
         p.grad = torch.empty_like(p)
     optimizer.found_inf = torch.empty((), device="meta")

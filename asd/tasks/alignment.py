@@ -5,7 +5,7 @@ Legend: S source clips and T target clips of the global batch, D embedding.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 from torch import Tensor
@@ -23,6 +23,8 @@ TARGET = 2  # asd.data.manifest.DOMAINS.index("target")
 
 class AlignmentConfig(CCSAConfig, frozen=True):
     """da_lambda·(classification, with its outliers) + (1 − da_lambda)·CCSA."""
+
+    needs_whole_batch: ClassVar[bool] = True  # pairs of its clips
 
     name: Literal["ccsa"] = "ccsa"
     outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers

@@ -5,7 +5,7 @@ Legend: B batch, T samples, P windows of a clip, D embedding, C classes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 import torch
@@ -23,6 +23,8 @@ from asd.tasks.step import Embedding, StepOutput
 
 class ClassificationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Loss of the machines' own clips + outlier_weight · cross-entropy of outliers to the uniform posterior."""
+
+    needs_whole_batch: ClassVar[bool] = False
 
     name: Literal["classification"] = "classification"
     outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers

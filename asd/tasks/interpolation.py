@@ -5,7 +5,7 @@ Legend: N pairs of this rank, P windows of a clip, D embedding.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 import torch
@@ -21,6 +21,8 @@ from asd.tasks.step import StepOutput
 
 class InterpolationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Weights ~ Beta(alpha, alpha), one a pair. The source gives no factor of the geometric term."""
+
+    needs_whole_batch: ClassVar[bool] = True  # a pair's clips stand half a batch apart
 
     name: Literal["interpolation"] = "interpolation"
     alpha: pydantic.PositiveFloat = 0.5

@@ -5,7 +5,7 @@ Legend: B batch, T samples, P parts of a clip (windows, frames or samples), M bi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 import torch
@@ -22,6 +22,8 @@ from asd.tasks.step import Embedding, StepOutput
 
 class ReconstructionConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """The network that rebuilds, in place of `backbone` and `loss`."""
+
+    needs_whole_batch: ClassVar[bool] = False
 
     name: Literal["reconstruction"] = "reconstruction"
     network: ReconstructorConfig

@@ -5,7 +5,7 @@ Legend: B clips of this rank, N = B / 2 pairs, P windows of a clip, D embedding,
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 import torch
@@ -23,6 +23,8 @@ from asd.tasks.step import Embedding, StepOutput
 
 class VICRegTaskConfig(VICRegConfig, frozen=True):
     """Factors of the loss, the mixtures' weights ~ Beta(alpha, alpha), one a pair, and the expander."""
+
+    needs_whole_batch: ClassVar[bool] = True  # variances and covariances over it
 
     name: Literal["vicreg"] = "vicreg"
     alpha: pydantic.PositiveFloat = 0.5

@@ -17,7 +17,7 @@ from asd.config import RunConfig, load_config
 from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
 from asd.loggers import Loggers
-from asd.optim import build_optimizer
+from asd.optim import MaskedOptimizer, build_optimizer
 from asd.stop import StopSignal
 from asd.system import build_task, open_data
 from asd.trainer import Parts, Trainer
@@ -185,7 +185,7 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
 
 
 def bare_parts(
-    task: nn.Module, optimizer: torch.optim.Optimizer, loader: Loader, plan: Any, crop: int, ranks: Ranks
+    task: nn.Module, optimizer: MaskedOptimizer, loader: Loader, plan: Any, crop: int, ranks: Ranks
 ) -> Parts:
     """What a trainer needs that neither logs, saves nor evaluates."""
     return Parts(
