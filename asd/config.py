@@ -199,9 +199,9 @@ def _batch_problem(config: RunConfig, world_size: int) -> str | None:
 
 def _norms(config: RunConfig) -> dict[str, str]:
     """Every kind of normalisation in the network, by its key."""
-    parts: dict[str, Any] = {"backbone": config.backbone}
+    parts: dict[str, Any] = {"backbone": config.backbone, "loss": config.loss}
     parts |= {f"task.{name}": getattr(config.task, name, None) for name in ("network", "expander")}
-    return {f"{name}.norm": part.norm for name, part in parts.items() if hasattr(part, "norm")}
+    return {f"{name}.norm": part.norm for name, part in parts.items() if getattr(part, "norm", None)}
 
 
 def check_frames(config: RunConfig, sample_rate: int) -> None:

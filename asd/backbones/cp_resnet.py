@@ -40,10 +40,8 @@ class CPResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
 class CPResNet(nn.Module):
     """(B, channels, M, F) → (B, D), the mean over the positions of the last map; D is four times the width, 512.
 
-    The published head is a 1x1 convolution to the classes without bias, BatchNorm and the average over positions. The
-    convolution commutes with the average, and so does BatchNorm in evaluation, where it is one affine function of
-    each class: a linear classifier with bias on this embedding can express the published head, and the reverse. In
-    training the published BatchNorm divides by the deviation over clips and positions, not over clips alone.
+    The published head is a 1x1 convolution of the map to the classes, BatchNorm and the average over positions: loss
+    softmax with `norm: batch`. Without it the classifier is a linear one on this embedding, equal in evaluation only.
     """
 
     def __init__(self, config: CPResNetConfig, channels: int, bins: int) -> None:

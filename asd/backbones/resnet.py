@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 from asd.backbones.projection import projection
+from asd.backbones.tables import init_fan_out
 
 EXPANSION = 4
 
@@ -47,6 +48,7 @@ class ResNet(nn.Module):
                 inner = width * EXPANSION
         self.layers = nn.Sequential(*layers)
         self.project, self.embedding_dim = projection(inner, config.embedding, config.norm)
+        self.apply(init_fan_out)  # as torchvision's
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D)."""

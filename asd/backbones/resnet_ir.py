@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.prelu import PReLU
+from asd.backbones.tables import init_fan_out
 
 STRIDE = 32  # of the whole network, along both axes
 
@@ -57,6 +58,7 @@ class ResNetIR(nn.Module):
             nn.Linear(features, config.embedding),
             norm1d(config.norm, config.embedding),
         )
+        self.apply(init_fan_out)  # as torchvision's ResNet, which S1 began with
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D)."""

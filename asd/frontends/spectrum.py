@@ -19,7 +19,8 @@ class SpectrumConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
 
     n_fft: int = pydantic.Field(1024, ge=64, le=65_536)
     hop: pydantic.PositiveInt = 512
-    center: bool = True  # zeros beyond the ends of the clip, so that the first frame lies on its first sample
+    center: bool = True  # the clip goes on beyond its ends, so that the first frame lies on its first sample
+    pad_mode: Literal["constant", "reflect"] = "constant"  # with center: by zeros; or mirrored, torchaudio's default
     zero_mean: bool = False  # the clip's mean is subtracted first
     level: Literal["raw", "rms"] = "raw"  # rms: every clip is scaled to the same loudness first
 
@@ -37,11 +38,20 @@ class SpectrumConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
 
     def frames_of(self, samples: int) -> int:
         """F of a clip of T samples; below 1 where it is too short."""
+        if samples < self.least_samples:
+            return 0
         return 1 + (samples + self.padding - self.n_fft) // self.hop
 
     def samples_for(self, frames: int) -> int:
         """The least T that gives so many frames."""
-        return max(1, (frames - 1) * self.hop + self.n_fft - self.padding)
+        return max(self.least_samples, (frames - 1) * self.hop + self.n_fft - self.padding)
+
+    @property
+    def least_samples(self) -> int:
+        """The least T that gives a frame: what is mirrored must be there."""
+        if not self.center:
+            return self.n_fft
+        return self.n_fft // 2 + 1 if self.pad_mode == "reflect" else 1
 
 
 class PowerSpectrum(nn.Module):
@@ -57,9 +67,11 @@ class PowerSpectrum(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) float32 → (B, K, F), K = n_fft // 2 + 1; UserError where a clip gives no frame."""
         config, samples = self.config, waveform.shape[1]
-        if config.frames_of(samples) < 1:
+        if samples < config.least_samples:
+            how = f"with pad_mode={config.pad_mode}" if config.center else "without center"
             raise UserError(
-                f"a clip of {samples} samples gives no frame: without center the frontend needs {config.n_fft} (n_fft)"
+                f"a clip of {samples} samples gives no frame: {how} the frontend needs {config.least_samples} "
+                f"(n_fft={config.n_fft})"
             )
         with torch.autocast(waveform.device.type, enabled=False):
             spectrum = torch.stft(
@@ -68,7 +80,7 @@ class PowerSpectrum(nn.Module):
                 config.hop,
                 window=self.window,
                 center=config.center,
-                pad_mode="constant",
+                pad_mode=config.pad_mode,
                 return_complex=True,
             )
             return torch.view_as_real(spectrum).square().sum(-1)

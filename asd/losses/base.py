@@ -20,6 +20,8 @@ class ClassificationLoss(nn.Module):
     label_smoothing: float
     scale: float | None = None  # logits are this times the cosine to the class centre; None: they are no cosines
     mixing: Mixing = "arcmix"  # which margins the two targets of a mixture meet
+    validation_margin = False  # whether the loss of held-out clips has the margin, too
+    takes_maps = False  # whether `logits` learns from maps (B, D, m, f), and takes embeddings (B, D) in evaluation alone
 
     def logits(self, embedding: Tensor) -> Tensor:
         """(B, D) → (B, C) without any margin."""
@@ -32,7 +34,11 @@ class ClassificationLoss(nn.Module):
     def forward(self, embedding: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
         """weight·L(first) + (1 − weight)·L(second) per clip, (B,); weight 1 is the plain loss."""
         with torch.autocast(embedding.device.type, enabled=False):
-            logits = self.logits(embedding.float())
+            return self.of_logits(self.logits(embedding.float()), first, second, weight)
+
+    def of_logits(self, logits: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+        """The same from logits (B, C), float32."""
+        with torch.autocast(logits.device.type, enabled=False):
             of_first, of_second = self.mixed_logits(logits, first, second, weight)
             return weight * self.single(of_first, first) + (1 - weight) * self.single(of_second, second)
 
@@ -51,6 +57,11 @@ class ClassificationLoss(nn.Module):
         share = weight[:, None]
         guided = logits + share * (of_first - logits) + (1 - share) * (of_second - logits)
         return guided, guided
+
+    def held_out(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Loss of held-out clips, (B,): no mixing, no smoothing, and a margin only where validation_margin says so."""
+        seen = self.margin_logits(logits, classes) if self.validation_margin else logits
+        return F.cross_entropy(seen, classes, reduction="none")
 
     def single(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Cross-entropy of logits (B, C) against one class a row, (B,)."""

@@ -14,6 +14,8 @@ from torch import Tensor
 # Below this squared distance the root's gradient, 1 / 2d, is cut off: equal embeddings push nowhere, finitely.
 LEAST_SQUARE = 1e-12
 
+Divisor = Literal["all", "pairs"]
+
 
 class CCSAConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """L = da_lambda·L_task + (1 − da_lambda)·L_CCSA; at 1 (the published command) alignment is off."""
@@ -21,6 +23,9 @@ class CCSAConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     margin: pydantic.PositiveFloat = 0.5  # distance from which different classes leave each other alone
     compare: Literal["pooled", "maps"] = "pooled"  # maps: un-pooled, position by position, as the published code
     da_lambda: float = pydantic.Field(0.9, ge=0, le=1)
+    # what both sums are divided by. all: the number of pairs of either kind together, as the published code; pairs: each
+    # by the number of its own kind, a mean, which of six balanced classes is 6 (semantic) and 1.2 times that
+    divisor: Divisor = "all"
 
 
 def ccsa_terms(
@@ -30,20 +35,21 @@ def ccsa_terms(
     target_classes: Tensor,
     margin: float,
     counted: Tensor | None = None,
+    divisor: Divisor = "all",
 ) -> tuple[Tensor, Tensor]:
     """(semantic, contrastive), two scalars.
 
-    semantic: mean of d² over the pairs of one class; contrastive: mean of max(0, margin − d)² over the pairs of two;
-    0 where there is no such pair. counted (S, T) leaves out pairs, such as those with a clip that could not be read.
-    The published code divides both sums by S·T, whatever the number of pairs of each kind.
+    semantic: sum of d² over the pairs of one class; contrastive: sum of max(0, margin − d)² over the pairs of two; each
+    divided as `divisor` says (CCSAConfig), 0 where there is no such pair. counted (S, T) leaves out pairs, such as those
+    with a clip that could not be read.
     """
     squared = squared_distances(source, target)
     distance = squared.clamp(min=LEAST_SQUARE).sqrt()
     same = source_classes[:, None] == target_classes
-    other = ~same
-    if counted is not None:
-        same, other = same & counted, other & counted
-    return _mean_over(squared, same), _mean_over((margin - distance).clamp(min=0).square(), other)
+    counted = torch.ones_like(same) if counted is None else counted
+    kinds = ((squared, same & counted), ((margin - distance).clamp(min=0).square(), ~same & counted))
+    semantic, contrastive = (_divided(values * own, counted if divisor == "all" else own) for values, own in kinds)
+    return semantic, contrastive
 
 
 def squared_distances(source: Tensor, target: Tensor) -> Tensor:
@@ -58,6 +64,6 @@ def squared_distances(source: Tensor, target: Tensor) -> Tensor:
         return (squared / a.shape[1]).clamp(min=0).float()
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen ones, 0 where there are none; not read from the device."""
-    return (values * chosen).sum() / chosen.sum().clamp(min=1)
+def _divided(values: Tensor, counted: Tensor) -> Tensor:
+    """Their sum by how many are counted, 0 where none is; not read from the device."""
+    return values.sum() / counted.sum().clamp(min=1)

@@ -20,6 +20,7 @@ class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     sub_centres: pydantic.PositiveInt = 1  # K; the nearest centre of a class counts (Deng et al. 2020)
     mixing: Mixing = "arcmix"  # which margins the two targets of a mixture meet: see ClassificationLoss.mixed_logits
+    validation_margin: bool = False  # the loss of held-out clips, by which checkpoints are chosen, has the margin, too
 
 
 class CosineLoss(ClassificationLoss):
@@ -32,6 +33,7 @@ class CosineLoss(ClassificationLoss):
         self.scale = config.scale
         self.label_smoothing = config.label_smoothing
         self.mixing = config.mixing
+        self.validation_margin = config.validation_margin
         self.sub_centres = config.sub_centres
         self.centres = nn.Parameter(nn.init.xavier_uniform_(torch.empty(classes * config.sub_centres, dim)))
 

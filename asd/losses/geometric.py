@@ -5,9 +5,13 @@ Legend: B batch, C classes, D embedding; weight is λ, the share of the first in
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Reduction = Literal["sum", "mean"]
 
 
 def mixed_label_kl(logits: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
@@ -21,13 +25,17 @@ def mixed_label_kl(logits: Tensor, first: Tensor, second: Tensor, weight: Tensor
     return F.kl_div(log_p, label, reduction="none").sum(1)
 
 
-def geometric_error(mixture: Tensor, first: Tensor, second: Tensor, weight: Tensor | float) -> Tensor:
-    """Mean over D of (f(x_λ) − (λ·f(x) + (1 − λ)·f(x')))² per mixture, (B, D) three times → (B,); eq. 1 of the report.
+def geometric_error(
+    mixture: Tensor, first: Tensor, second: Tensor, weight: Tensor | float, reduction: Reduction = "mean"
+) -> Tensor:
+    """(f(x_λ) − (λ·f(x) + (1 − λ)·f(x')))² per mixture, (B, D) three times → (B,); eq. 1 of the report.
 
-    The report writes a squared norm, a sum over D; so does VICReg's paper, and its code takes the mean. The factors 25
-    and 25 of invariance and variance balance with the mean: the sum, D times as strong, outweighs the variance.
+    reduction over D: the report writes a squared norm, a `sum`, and calls it a mean squared error; so does VICReg's
+    paper, whose code takes the `mean`. The factors 25 and 25 of invariance and variance balance with the mean: the
+    sum, D times as strong, outweighs the variance.
     """
     with torch.autocast(mixture.device.type, enabled=False):
         share = torch.as_tensor(weight, dtype=torch.float32, device=mixture.device).expand(len(mixture))[:, None]
         expected = share * first.float() + (1 - share) * second.float()
-        return (mixture.float() - expected).square().mean(1)
+        squares = (mixture.float() - expected).square()
+        return squares.mean(1) if reduction == "mean" else squares.sum(1)

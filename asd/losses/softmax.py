@@ -1,8 +1,10 @@
-"""Plain softmax cross-entropy with label smoothing, and its focal form. Legend: B batch, C classes, D embedding."""
+"""Plain softmax cross-entropy with label smoothing, and its focal form. Legend: B batch, C classes, D embedding,
+m × f positions of a map."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Self
 
 import pydantic
 from torch import Tensor, nn
@@ -16,6 +18,13 @@ class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     name: Literal["softmax"] = "softmax"
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     hidden: pydantic.PositiveInt | None = None  # a layer in between, with ReLU (S5: 128)
+    norm: Literal["batch", "sync"] | None = None  # of the classes' maps, before their mean over positions (S3)
+
+    @pydantic.model_validator(mode="after")
+    def _one_head(self) -> Self:
+        if self.hidden is not None and self.norm is not None:
+            raise ValueError("hidden and norm are two different heads: give one of them")
+        return self
 
 
 class Softmax(ClassificationLoss):
@@ -31,6 +40,28 @@ class Softmax(ClassificationLoss):
 
     def logits(self, embedding: Tensor) -> Tensor:
         return self.classifier(embedding)
+
+
+class MapSoftmax(ClassificationLoss):
+    """Cross-entropy of class maps that are normalised and then averaged over positions, the head of S3.
+
+    A 1x1 convolution without bias commutes with the mean over positions, and in evaluation so does the normalisation:
+    there the logits of an embedding, the mean of its map, are those of the map. In training the normalisation divides
+    by the deviation over clips and positions.
+    """
+
+    takes_maps = True
+
+    def __init__(self, config: SoftmaxConfig, dim: int, classes: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.label_smoothing = config.label_smoothing
+        self.classifier = nn.Sequential(nn.Conv2d(dim, classes, 1, bias=False), norm(classes))
+        nn.init.kaiming_normal_(self.classifier[0].weight, mode="fan_in", nonlinearity="relu")  # as published
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """(B, D, m, f) in training, or (B, D) in evaluation → (B, C)."""
+        maps = embedding if embedding.dim() == 4 else embedding[..., None, None]
+        return self.classifier(maps).mean((2, 3))
 
 
 class FocalConfig(pydantic.BaseModel, extra="forbid", frozen=True):

@@ -11,7 +11,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from asd.losses.geometric import geometric_error
+from asd.losses.geometric import Reduction, geometric_error
 
 VARIANCE_EPSILON = 1e-4  # inside the root, as VICReg: a constant batch has a finite gradient
 
@@ -19,9 +19,10 @@ VARIANCE_EPSILON = 1e-4  # inside the root, as VICReg: a constant batch has a fi
 class VICRegConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Factors of the three terms."""
 
-    gamma: pydantic.NonNegativeFloat = 25.0  # mixture: see geometric_error for the norm it multiplies
+    gamma: pydantic.NonNegativeFloat = 25.0  # mixture
     mu: pydantic.NonNegativeFloat = 25.0  # variance
     nu: pydantic.NonNegativeFloat = 1.0  # covariance
+    reduction: Reduction = "mean"  # of the mixture's squared error over D; sum: the norm of eq. 1 to the letter
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def vicreg(
     """
     counted = torch.ones(len(first), device=first.device) if valid is None else valid.float()
     with torch.autocast(first.device.type, enabled=False):
-        errors = geometric_error(mixture, first, second, weight)
+        errors = geometric_error(mixture, first, second, weight, config.reduction)
         invariance = (errors * counted).sum() / counted.sum().clamp(min=1)
         spreads = [covariances(z, counted) for z in (first, second)]
         variance = torch.stack([variance_term(c) for c in spreads]).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import pydantic
@@ -9,6 +10,7 @@ from torch import nn
 
 from asd.augment.mixup import MixupConfig
 from asd.backbones import BACKBONES, BackboneConfig, build_backbone, build_reconstructor
+from asd.backbones.norms import norm2d
 from asd.errors import UserError
 from asd.frontends import FrontendConfig, Windows, WindowsConfig, build_frontend
 from asd.losses import LossConfig, build_loss
@@ -71,8 +73,14 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
     @pydantic.model_validator(mode="after")
     def _windows_fit_the_task(self) -> System:
         task, windows = self.task, self.windows
+        shows_maps = self.backbone is not None and hasattr(BACKBONES[self.backbone.name], "forward_map")
+        if getattr(self.loss, "norm", None) and (isinstance(task, InterpolationConfig) or not shows_maps):
+            raise ValueError(
+                "loss.norm is of class maps: it needs a backbone that shows its maps, cp_resnet, and task classification or "
+                "ccsa, or leave it out"
+            )
         if isinstance(task, AlignmentConfig) and task.compare == "maps":
-            if self.backbone is None or not hasattr(BACKBONES[self.backbone.name], "forward_map"):
+            if not shows_maps:
                 raise ValueError("task.compare=maps needs a backbone that shows its maps, cp_resnet: or use pooled")
             if windows is not None:
                 raise ValueError("task.compare=maps compares whole clips: leave windows out, or use compare=pooled")
@@ -103,7 +111,7 @@ def refuse_single_class(num_classes: int) -> None:
 def build_task(system: System, seed: int, sample_rate: int, num_classes: int, outliers: bool = False) -> Task:
     """The network and loss of a system; UserError where there is nothing to tell apart."""
     frontend = build_frontend(system.frontend, sample_rate)
-    windows = _build_windows(system, sample_rate)
+    windows = _build_windows(system, sample_rate, seed)
     channels = int(frontend.channels) * (system.windows.copies if system.windows else 1)  # type: ignore[arg-type]
     bins = int(frontend.bins)  # type: ignore[arg-type]
     task = system.task
@@ -116,7 +124,8 @@ def build_task(system: System, seed: int, sample_rate: int, num_classes: int, ou
         return VICRegTask(task, encoder, _dim(backbone), seed)
     refuse_single_class(num_classes)
     assert system.loss is not None
-    loss = build_loss(system.loss, _dim(backbone), num_classes)
+    kind = getattr(system.loss, "norm", None)
+    loss = build_loss(system.loss, _dim(backbone), num_classes, kind and partial(norm2d, kind))
     return _classifier(system, encoder, loss, seed, outliers)
 
 
@@ -130,11 +139,11 @@ def _classifier(system: System, encoder: Encoder, loss: ClassificationLoss, seed
     return Classification(encoder, loss, system.mixup, seed, task.outlier_weight if outliers else 0.0)
 
 
-def _build_windows(system: System, sample_rate: int) -> Windows | None:
+def _build_windows(system: System, sample_rate: int, seed: int) -> Windows | None:
     if system.windows is None:
         return None
     least = system.frontend.samples_for(system.windows.frames) / sample_rate
-    return Windows(system.windows, least)
+    return Windows(system.windows, least, seed)
 
 
 def _dim(backbone: nn.Module) -> int:

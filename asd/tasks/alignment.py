@@ -41,25 +41,31 @@ class Alignment(Classification):
 
     def forward(self, batch: Batch) -> StepOutput:
         """The pairs are those of the global batch, whatever the number of ranks."""
-        maps, embedding = self._compared(to_float(batch.waveform))
-        task = self.compare(embedding, batch, None)
-        everything = gather_with_gradient(maps)
+        compared, learnt = self._compared(batch)
+        task = self.compare(learnt, batch, None)
+        everything = gather_with_gradient(compared)
         classes, domain, valid = (gather(x) for x in (batch.class_index, batch.domain, batch.valid))
         # Pairs are chosen by a mask, not by indexing: that would wait for the device.
         own = (classes >= 0) & valid
         target = domain == TARGET
         counted = (own & ~target)[:, None] & (own & target)
-        semantic, contrastive = ccsa_terms(everything, everything, classes, classes, self.config.margin, counted)
+        config = self.config
+        semantic, contrastive = ccsa_terms(
+            everything, everything, classes, classes, config.margin, counted, config.divisor
+        )
         alignment = 0.5 * semantic + 0.5 * contrastive
-        share = self.config.da_lambda
+        share = config.da_lambda
         logs = {**task.logs, "loss_semantic": semantic.detach(), "loss_contrastive": contrastive.detach()}
         return StepOutput(share * task.loss + (1 - share) * alignment, logs)
 
-    def _compared(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """What pairs compare, (B, …), and the embeddings (B, 1, D) that go with it."""
-        if self.config.compare == "pooled":
-            embedding = self.encoder(waveform)
+    def _compared(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What pairs compare, (B, …), and what the classifier learns from, (B, P, D) or maps (B, P, D, m, f)."""
+        spectrogram = self.encoder.frontend(to_float(batch.waveform))
+        pieces = self.encoder.cut(spectrogram, self.encoder.places(spectrogram, batch))
+        if self.config.compare == "pooled" and not self.loss.takes_maps:
+            embedding = self.encoder.embed_pieces(pieces)
             return embedding.mean(1), embedding
-        backbone = self.encoder.backbone
-        maps = backbone.forward_map(self.encoder.frontend(waveform))  # type: ignore[operator]
-        return maps, backbone.pool(maps).unsqueeze(1)  # type: ignore[operator]
+        maps = self.encoder.maps(pieces)
+        embedding = self.encoder.backbone.pool(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])  # type: ignore[operator]
+        compared = maps.squeeze(1) if self.config.compare == "maps" else embedding.mean(1)
+        return compared, maps if self.loss.takes_maps else embedding

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 
 import pydantic
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from asd.augment.mixup import Mix, MixupConfig, draw_mix, with_other_class
@@ -53,22 +52,25 @@ class Classification(Task):
         """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
         mix = self._mix(batch)
         of = "waveform" if self.mixup is None else self.mixup.of
-        return self.compare(mixed(self.encoder, to_float(batch.waveform), mix, of), batch, mix)
+        spectrogram = mixed(self.encoder.frontend, to_float(batch.waveform), mix, of)
+        pieces = self.encoder.cut(spectrogram, self.encoder.places(spectrogram, batch))
+        learn_from = self.encoder.maps if self.loss.takes_maps else self.encoder.embed_pieces
+        return self.compare(learn_from(pieces), batch, mix)
 
     def compare(self, embedding: Tensor, batch: Batch, mix: Mix | None) -> StepOutput:
-        """The loss of embeddings (B, P, D) of a batch, mixed or not."""
+        """The loss of embeddings (B, P, D) of a batch, mixed or not; of maps (B, P, D, m, f) where the loss takes them."""
         own = batch.class_index >= 0
         classes = batch.class_index.clamp(min=0)
         valid = batch.valid if mix is None else batch.valid & batch.valid[mix.partner]
         weight = torch.ones_like(own, dtype=torch.float32) if mix is None else mix.weight
         second = classes if mix is None else classes[mix.partner]
-        windows = embedding.shape[1]
+        windows, logits = embedding.shape[1], self._logits(embedding).flatten(0, 1)
         first, second, weight = (x.repeat_interleave(windows) for x in (classes, second, weight))
-        losses = self.loss(embedding.flatten(0, 1), first, second, weight).unflatten(0, (-1, windows)).mean(1)
+        losses = self.loss.of_logits(logits, first, second, weight).unflatten(0, (-1, windows)).mean(1)
         if self.outlier_weight == 0:
             return StepOutput((losses * valid).mean())
         inliers = (losses * (valid & own)).sum() / own.sum().clamp(min=1)
-        undecided = uniform_cross_entropy(self._logits(embedding.flatten(0, 1))).unflatten(0, (-1, windows)).mean(1)
+        undecided = uniform_cross_entropy(logits).unflatten(0, (-1, windows)).mean(1)
         outliers = (undecided * (valid & ~own)).sum() / (~own).sum().clamp(min=1)
         logs = {"loss_classes": inliers.detach(), "loss_outliers": outliers.detach()}
         return StepOutput(inliers + self.outlier_weight * outliers, logs)
@@ -80,17 +82,16 @@ class Classification(Task):
         embedding = self.encoder.embed(spectrogram).float()
         logits = self._logits(embedding)
         windows = logits.shape[1]
-        losses = F.cross_entropy(logits.flatten(0, 1), batch.class_index.repeat_interleave(windows), reduction="none")
+        losses = self.loss.held_out(logits.flatten(0, 1), batch.class_index.repeat_interleave(windows))
         none = embedding.new_empty(len(embedding), 0)
         return Embedding(
             embedding, logits, none, self.encoder.features(spectrogram), losses.unflatten(0, (-1, windows)).mean(1)
         )
 
     def _logits(self, embedding: Tensor) -> Tensor:
-        """(…, D) → (…, C) without margin, in float32."""
+        """(B, P, D), or maps (B, P, D, m, f) → (B, P, C) without margin, in float32."""
         with torch.autocast(embedding.device.type, enabled=False):
-            flat = self.loss.logits(embedding.float().flatten(0, -2))
-        return flat.unflatten(0, embedding.shape[:-1])
+            return self.loss.logits(embedding.float().flatten(0, 1)).unflatten(0, embedding.shape[:2])
 
     def _mix(self, batch: Batch) -> Mix | None:
         if self.mixup is None:

@@ -1,6 +1,6 @@
 """Waveform → spectrogram → windows → embeddings: what every task has in common.
 
-Legend: B batch, T samples, C channels, M bins, F frames, P windows of a clip, D embedding.
+Legend: B batch, T samples, C channels, M bins, F frames, P windows of a clip, D embedding, m × f positions of a map.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from asd.augment.mixup import Mix
-from asd.frontends import Mixing, Windows
+from asd.data.batch import Batch
+from asd.frontends import Windows
 
 
 class Encoder(nn.Module):
@@ -20,16 +21,32 @@ class Encoder(nn.Module):
         self.windows = windows
         self.backbone = backbone
 
-    def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
-        """(B, T) float32 → (B, P, D); mix combines the spectrograms of clips."""
-        return self.embed(self.frontend(waveform) if mix is None else self.frontend(waveform, mix))
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, T) float32 → (B, P, D), all windows of clips."""
+        return self.embed(self.frontend(waveform))
 
     def embed(self, spectrogram: Tensor) -> Tensor:
-        """(B, C, M, F) → (B, P, D)."""
+        """(B, C, M, F) → (B, P, D), all windows of clips."""
+        return self.embed_pieces(self.cut(spectrogram))
+
+    def cut(self, spectrogram: Tensor, places: Tensor | None = None) -> Tensor:
+        """(B, C, M, F) → (B, P, C', M, frames): all windows, or those at `places` (B, P); whole clips without windows."""
+        return spectrogram.unsqueeze(1) if self.windows is None else self.windows(spectrogram, places)
+
+    def places(self, spectrogram: Tensor, batch: Batch) -> Tensor | None:
+        """Which windows of a training batch's clips are learnt from in this step, (B, P); None: all of them."""
         if self.windows is None:
-            return self.backbone(spectrogram).unsqueeze(1)
-        pieces = self.windows(spectrogram)
+            return None
+        return self.windows.places(spectrogram.shape[-1], batch.clip_index, batch.epoch, batch.step)
+
+    def embed_pieces(self, pieces: Tensor) -> Tensor:
+        """(B, P, C', M, frames) → (B, P, D)."""
         return self.backbone(pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
+
+    def maps(self, pieces: Tensor) -> Tensor:
+        """(B, P, C', M, frames) → (B, P, D, m, f), the last maps of a backbone that shows them."""
+        maps: Tensor = self.backbone.forward_map(pieces.flatten(0, 1))  # type: ignore[operator]
+        return maps.unflatten(0, pieces.shape[:2])
 
     def features(self, spectrogram: Tensor) -> Tensor:
         """(B, C, M, F) → (B, M), the time mean of the plain spectrogram: what the untrained baselines compare."""
@@ -42,8 +59,8 @@ def plain_mean(frontend: nn.Module, spectrogram: Tensor) -> Tensor:
     return spectrogram[:, channel].mean(-1)
 
 
-def mixed(encoder: Encoder, waveform: Tensor, mix: Mix | None, of: str) -> Tensor:
-    """Embeddings (B, P, D) of mixtures of waveforms, or of spectrograms (`of`)."""
+def mixed(frontend: nn.Module, waveform: Tensor, mix: Mix | None, of: str) -> Tensor:
+    """Spectrograms (B, C, M, F) of mixtures of waveforms, or mixtures of spectrograms (`of`)."""
     if mix is None:
-        return encoder(waveform)
-    return encoder(waveform, mix.apply) if of == "spectrogram" else encoder(mix.apply(waveform))
+        return frontend(waveform)
+    return frontend(waveform, mix.apply) if of == "spectrogram" else frontend(mix.apply(waveform))

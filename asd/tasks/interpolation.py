@@ -1,4 +1,4 @@
-"""Classification of mixtures of two domains, while embeddings mix as their inputs do (fine-tuning of S5).
+"""Classification of mixtures within and across domains, while embeddings mix as their inputs do (fine-tuning of S5).
 
 Legend: N pairs of this rank, P windows of a clip, D embedding.
 """
@@ -11,11 +11,12 @@ import pydantic
 import torch
 
 from asd.augment.mixup import pair_weights
-from asd.data.batch import Batch, to_float
+from asd.data.batch import Batch
 from asd.losses.base import ClassificationLoss
-from asd.losses.geometric import geometric_error, mixed_label_kl
+from asd.losses.geometric import Reduction, geometric_error, mixed_label_kl
 from asd.tasks.classification import Classification
 from asd.tasks.encoder import Encoder
+from asd.tasks.pairs import MixedOf, branches
 from asd.tasks.step import StepOutput
 
 
@@ -27,6 +28,8 @@ class InterpolationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow
     name: Literal["interpolation"] = "interpolation"
     alpha: pydantic.PositiveFloat = 0.5
     geometric: pydantic.NonNegativeFloat = 1.0
+    reduction: Reduction = "mean"  # of its squared error over the embedding; sum: the norm of eq. 1 to the letter
+    of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
 
 
 class Interpolation(Classification):
@@ -41,16 +44,17 @@ class Interpolation(Classification):
         half = len(batch.class_index) // 2
         weight = pair_weights(self.config.alpha, self.seed, batch.epoch, batch.step, batch.first_row // 2, half)
         weight = weight.to(batch.waveform.device, non_blocking=True)
-        first, second = to_float(batch.waveform).split(half)
         valid = batch.valid[:half] & batch.valid[half:]
-        mixtures = torch.lerp(second, first, weight[:, None])
-        z, other, mixture = self.encoder(torch.cat([first, second, mixtures])).split(half)
+        pieces = branches(self.encoder, batch, slice(None, half), slice(half, None), weight, self.config.of)
+        z, other, mixture = self.encoder.embed_pieces(torch.cat(pieces)).split(half)
         windows = mixture.shape[1]
         shares, own, partner = (
             x.repeat_interleave(windows) for x in (weight, batch.class_index[:half], batch.class_index[half:])
         )
         kl = mixed_label_kl(self._logits(mixture).flatten(0, 1), own, partner, shares)
-        apart = geometric_error(mixture.flatten(0, 1), z.flatten(0, 1), other.flatten(0, 1), shares)
+        apart = geometric_error(
+            mixture.flatten(0, 1), z.flatten(0, 1), other.flatten(0, 1), shares, self.config.reduction
+        )
         kl, apart = ((x.unflatten(0, (-1, windows)).mean(1) * valid).mean() for x in (kl, apart))
         logs = {"loss_classes": kl.detach(), "loss_geometric": apart.detach()}
         return StepOutput(kl + self.config.geometric * apart, logs)

@@ -41,7 +41,11 @@ class Reconstruction(Task):
     def forward(self, batch: Batch) -> StepOutput:
         """Mean error of the rank's clips; unreadable clips weigh nothing."""
         waveform = to_float(batch.waveform)
-        errors, _ = self._errors(waveform, self.frontend(waveform))
+        spectrogram = self.frontend(waveform)
+        places = None
+        if self.windows is not None:
+            places = self.windows.places(spectrogram.shape[-1], batch.clip_index, batch.epoch, batch.step)
+        errors, _ = self._errors(waveform, spectrogram, places)
         return StepOutput((errors.mean(1) * batch.valid).mean())
 
     @torch.no_grad()
@@ -61,12 +65,14 @@ class Reconstruction(Task):
             residuals,
         )
 
-    def _errors(self, waveform: Tensor, spectrogram: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _errors(
+        self, waveform: Tensor, spectrogram: Tensor, places: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Errors (B, P) of the parts of clips, and residuals (B, R, M) of their frames; of samples errors in nats."""
         if self.takes_waveform:
             errors = sample_cross_entropy(self.network(waveform), self.network.target(waveform))  # type: ignore[operator]
             return errors, None
-        given = spectrogram if self.windows is None else self.windows(spectrogram).flatten(0, 1)
+        given = spectrogram if self.windows is None else self.windows(spectrogram, places).flatten(0, 1)
         found, target = (x.float() for x in (self.network(given), self.network.target(given)))  # type: ignore[operator]
         if self.windows is None:  # (B, C, M, F): a part is a frame
             found, target = (x.movedim(3, 1) for x in (found, target))

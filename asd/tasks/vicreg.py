@@ -18,6 +18,7 @@ from asd.distributed import gather, gather_with_gradient
 from asd.losses.vicreg import VICRegConfig, vicreg
 from asd.tasks.base import Task
 from asd.tasks.encoder import Encoder
+from asd.tasks.pairs import MixedOf, branches
 from asd.tasks.step import Embedding, StepOutput
 
 
@@ -28,6 +29,7 @@ class VICRegTaskConfig(VICRegConfig, frozen=True):
 
     name: Literal["vicreg"] = "vicreg"
     alpha: pydantic.PositiveFloat = 0.5
+    of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
     expander: ExpanderConfig = ExpanderConfig()
 
 
@@ -43,13 +45,12 @@ class VICRegTask(Task):
 
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of the global batch, the same on every rank; each branch has normalisation statistics of its own."""
-        waveform, valid = to_float(batch.waveform), batch.valid[0::2] & batch.valid[1::2]
+        valid = batch.valid[0::2] & batch.valid[1::2]
         weight = pair_weights(self.config.alpha, self.seed, batch.epoch, batch.step, batch.first_row // 2, len(valid))
-        weight = weight.to(waveform.device, non_blocking=True)
-        first, second = waveform[0::2], waveform[1::2]
-        branches = [self._expand(x) for x in (first, second, torch.lerp(second, first, weight[:, None]))]
-        windows = branches[0].shape[1]
-        z, other, mixture = (gather_with_gradient(branch.flatten(0, 1)) for branch in branches)
+        weight = weight.to(batch.waveform.device, non_blocking=True)
+        pieces = branches(self.encoder, batch, slice(0, None, 2), slice(1, None, 2), weight, self.config.of)
+        windows = pieces[0].shape[1]
+        z, other, mixture = (gather_with_gradient(self._expand(x)) for x in pieces)
         shares, counted = (gather(x.repeat_interleave(windows)) for x in (weight, valid))
         terms = vicreg(self.config, z, other, mixture, shares, counted)
         logs = {"invariance": terms.invariance, "variance": terms.variance, "covariance": terms.covariance}
@@ -69,7 +70,6 @@ class VICRegTask(Task):
             embedding.new_full((clips,), torch.nan),
         )
 
-    def _expand(self, waveform: Tensor) -> Tensor:
-        """(N, T) → (N, P, E)."""
-        embedding = self.encoder(waveform)
-        return self.expander(embedding.flatten(0, 1)).unflatten(0, embedding.shape[:2])
+    def _expand(self, pieces: Tensor) -> Tensor:
+        """(N, P, C, M, frames) → (N·P, E)."""
+        return self.expander(self.encoder.embed_pieces(pieces).flatten(0, 1))

@@ -185,3 +185,18 @@ def test_channels_last_gives_the_same(config):
     network = network.to(memory_format=torch.channels_last)
     got = network(maps.to(memory_format=torch.channels_last))
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", [ResNetConfig(), ResNetIRConfig()], ids=lambda config: config.name)
+def test_convolutions_of_a_resnet_begin_as_torchvisions(config):
+    """He et al. by the fan out: deviation sqrt(2 / (k · k · out)); torch's own default has 0.54 to 4.9 times that."""
+    torch.manual_seed(0)
+    network = build_backbone(config.model_copy(update={"depths": (1, 1, 1, 1)}), 1, 128)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.bias is None
+            wanted = math.sqrt(2 / (module.kernel_size[0] * module.kernel_size[1] * module.out_channels))
+            errors = 6 / math.sqrt(2 * module.weight.numel())  # six standard errors of a deviation
+            assert module.weight.std().item() == pytest.approx(wanted, rel=errors)
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all() and (module.bias == 0).all()

@@ -78,19 +78,6 @@ def test_the_embedding_is_the_mean_of_the_map():
     torch.testing.assert_close(network.pool(maps), network(clips))
 
 
-def test_a_linear_classifier_on_the_embedding_is_the_published_head():
-    torch.manual_seed(0)
-    network, clips = build_backbone(SMALL_CP, 1, 64).eval(), decibels(3, 1, 64, 60)
-    convolution, norm = nn.Conv2d(32, CLASSES, 1, bias=False), nn.BatchNorm2d(CLASSES)
-    for values in (norm.weight, norm.bias, norm.running_mean):
-        nn.init.normal_(values)
-    norm.eval()
-    published = norm(convolution(network.forward_map(clips))).mean((2, 3))
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    weight, bias = scale[:, None] * convolution.weight[:, :, 0, 0], norm.bias - scale * norm.running_mean
-    torch.testing.assert_close(network(clips) @ weight.T + bias, published, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("norm", ["batch", "sync"])
 def test_inputs_are_normalised_over_all_values_or_by_mel_bin(norm):
     clips = decibels(6, 1, 16, 40) + 5 * torch.arange(16.0)[:, None]

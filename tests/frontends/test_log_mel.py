@@ -25,8 +25,9 @@ def sound(clips: int, samples: int, seed: int = 0) -> torch.Tensor:
         LogMelConfig(),
         LogMelConfig(n_fft=2048, hop=512, mel_scale="slaney", area_norm=True),
         LogMelConfig(n_fft=400, hop=160, n_mels=40, f_min=50.0, f_max=7_000.0),
+        LogMelConfig(pad_mode="reflect"),
     ],
-    ids=["s1", "s2", "other"],
+    ids=["zeros beyond", "s2", "other", "s1"],
 )
 @pytest.mark.parametrize("samples", [160_000, 16_001, 700])
 def test_equals_torchaudio(config, samples):
@@ -40,7 +41,7 @@ def test_equals_torchaudio(config, samples):
         n_mels=config.n_mels,
         power=2.0,
         center=True,
-        pad_mode="constant",
+        pad_mode=config.pad_mode,
         norm="slaney" if config.area_norm else None,
         mel_scale=config.mel_scale,
     )
@@ -82,6 +83,16 @@ def test_takes_any_length_and_silence(level, samples):
     assert (spectrogram[1] == -100).all()
 
 
+def test_mirrored_ends_are_torchaudios_default_and_need_half_a_window():
+    waveform, config = sound(4, 16_000), LogMelConfig(pad_mode="reflect")
+    expected = 10 * torch.log10(MelSpectrogram(RATE, n_fft=1024, hop_length=512, n_mels=128)(waveform) + 1e-10)
+    assert (build_frontend(config, RATE)(waveform).squeeze(1) - expected).abs().max() < 1e-4
+    assert config.samples_for(1) == 513
+    assert (config.frames_of(512), config.frames_of(513)) == (0, 2)
+    with pytest.raises(UserError, match=r"512 samples gives no frame: with pad_mode=reflect the frontend needs 513"):
+        build_frontend(config, RATE)(sound(1, 512))
+
+
 def test_carries_nothing_into_the_checkpoint():
     assert not build_frontend(LogMelConfig(), RATE).state_dict()
 
@@ -100,7 +111,7 @@ def test_s3_has_311_frames_of_ten_seconds():
 
 
 def test_a_clip_without_a_frame_is_refused():
-    with pytest.raises(UserError, match=r"a clip of 1023 samples gives no frame: .* needs 1024 \(n_fft\)"):
+    with pytest.raises(UserError, match=r"a clip of 1023 samples gives no frame: .* needs 1024 \(n_fft=1024\)"):
         build_frontend(LogMelConfig(center=False), RATE)(sound(1, 1_023))
 
 

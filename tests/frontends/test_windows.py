@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from asd.errors import UserError
 from asd.frontends import Windows, WindowsConfig
+from asd.frontends.windows import drawn_places
 
 
 def maps(frames: int, channels: int = 1, bins: int = 4) -> torch.Tensor:
@@ -61,3 +63,43 @@ def test_a_clip_shorter_than_a_window_is_refused_with_the_least_length():
     with pytest.raises(UserError, match=r"a clip gives 63 frames and a window has 64: .* at least 2\.016 s"):
         windows(maps(63))
     assert WindowsConfig(frames=64, hop=8).windows_of(63) == 0
+
+
+def splitmix64(x: int) -> int:
+    """Steele et al. 2014, in Python's whole numbers."""
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64
+    return x ^ (x >> 31)
+
+
+def signed(x: int) -> int:
+    return x - 2**64 if x >= 2**63 else x
+
+
+def test_drawn_windows_are_those_of_splitmix64_for_seed_epoch_step_and_clip():
+    clips = [0, 1, 7, 123_456, 7]
+    found = drawn_places(torch.tensor(clips), 9, 3, seed=5, epoch=2, step=11).tolist()
+    for clip, places in zip(clips, found, strict=True):
+        state = splitmix64(splitmix64(splitmix64(5) + 2) + 11)
+        keys = [signed(splitmix64((splitmix64((state + clip) % 2**64) + place) % 2**64)) for place in range(9)]
+        assert places == np.argsort(keys)[:3].tolist()
+    assert found[2] == found[4] != found[1]
+
+
+def test_drawn_windows_are_whole_windows_of_the_clip_and_every_place_has_its_turn():
+    windows, clips = Windows(WindowsConfig(frames=64, hop=8, copies=3, drawn=1), 1.0, seed=3), maps(313)
+    every = windows(clips)
+    places = windows.places(313, torch.tensor([4, 5, 6]), epoch=0, step=9)
+    assert places.shape == (3, 1)
+    for clip in range(3):
+        assert windows(clips, places)[clip, 0].equal(every[clip, places[clip, 0]])
+    drawn = torch.cat([windows.places(313, torch.arange(320), epoch, 0) for epoch in range(10)]).flatten()
+    counts = torch.bincount(drawn, minlength=32)
+    assert len(counts) == 32
+    assert (counts - 100).abs().max() < 50  # five standard deviations
+
+
+def test_a_clip_with_no_more_windows_than_are_drawn_shows_them_all():
+    assert Windows(WindowsConfig(frames=64, hop=8, drawn=2), 1.0).places(72, torch.arange(4), 0, 0) is None
+    assert Windows(WindowsConfig(frames=64, hop=8), 1.0).places(313, torch.arange(4), 0, 0) is None

@@ -27,8 +27,8 @@ def halves(*data: torch.Tensor) -> torch.Tensor:
     return 0.5 * semantic + 0.5 * contrastive
 
 
-def double_loop(source, target, source_classes, target_classes, counted=None) -> tuple[float, float]:
-    """(semantic, contrastive), pair by pair."""
+def double_loop(source, target, source_classes, target_classes, counted=None, divisor="all") -> tuple[float, float]:
+    """(semantic, contrastive), pair by pair; as published each is divided by the number of all pairs."""
     semantic, contrastive = [], []
     for i, (a, a_class) in enumerate(zip(source.double().numpy(), source_classes.tolist(), strict=True)):
         for j, (b, b_class) in enumerate(zip(target.double().numpy(), target_classes.tolist(), strict=True)):
@@ -40,17 +40,19 @@ def double_loop(source, target, source_classes, target_classes, counted=None) ->
             else:
                 contrastive.append(max(0.0, MARGIN - math.sqrt(squared)) ** 2)
     assert semantic and contrastive
-    return float(np.mean(semantic)), float(np.mean(contrastive))
+    pairs = len(semantic) + len(contrastive)
+    by = (pairs, pairs) if divisor == "all" else (len(semantic), len(contrastive))
+    return float(np.sum(semantic) / by[0]), float(np.sum(contrastive) / by[1])
 
 
 @pytest.mark.parametrize("shape", [(6,), (320,), (16, 8, 10)], ids=["classes", "pooled", "maps"])
 @pytest.mark.parametrize(("spread", "offset"), [(0.2, 0.0), (0.2, 30.0), (1.0, 0.0), (0.01, 5.0)])
-def test_terms_equal_a_double_loop(shape, spread, offset):
+@pytest.mark.parametrize("divisor", ["all", "pairs"])
+def test_terms_equal_a_double_loop(shape, spread, offset, divisor):
     data = batch(shape, spread, offset)
-    semantic, contrastive = ccsa_terms(*data, MARGIN)
-    expected = double_loop(*data)
+    semantic, contrastive = ccsa_terms(*data, MARGIN, divisor=divisor)
+    expected = double_loop(*data, divisor=divisor)
     assert (semantic.item(), contrastive.item()) == pytest.approx(expected, abs=1e-5)
-    assert halves(*data).item() == pytest.approx(sum(expected) / 2, abs=1e-5)
     assert spread == 1.0 or contrastive > 0  # the case is not one where the margin is far away
 
 
@@ -61,7 +63,8 @@ def test_gradients_are_those_of_pairwise_differences():
     direct = [t.double().requires_grad_() for t in data[:2]]
     squared = (direct[0][:, None] - direct[1]).square().mean(2)
     same = data[2][:, None] == data[3]
-    (0.5 * squared[same].mean() + 0.5 * (MARGIN - squared[~same].sqrt()).clamp(min=0).square().mean()).backward()
+    apart = (MARGIN - squared[~same].sqrt()).clamp(min=0).square()
+    ((squared[same].sum() + apart.sum()) / (2 * squared.numel())).backward()
     for a, b in zip(ours, direct, strict=True):
         torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-4, atol=1e-7)
 
@@ -97,6 +100,14 @@ def test_pairs_that_do_not_count_are_left_out():
     assert expected != pytest.approx(double_loop(*data), abs=1e-4)
 
 
+def test_of_six_balanced_classes_means_by_kind_are_six_and_one_and_a_fifth_times_the_published_terms():
+    source, target, *_ = batch((6,), 0.2)
+    classes = torch.arange(6)
+    data = source[:6], torch.cat([target, target[:1]]), classes, classes
+    published, by_kind = (torch.stack(ccsa_terms(*data, MARGIN, divisor=name)) for name in ("all", "pairs"))
+    assert (by_kind / published).tolist() == pytest.approx([6.0, 1.2])
+
+
 def test_it_is_computed_in_full_precision_inside_autocast():
     data = batch((64,), 0.2, 10.0)
     expected = halves(*data)
@@ -106,7 +117,7 @@ def test_it_is_computed_in_full_precision_inside_autocast():
 
 def test_config():
     config = CCSAConfig()
-    assert (config.margin, config.da_lambda) == (0.5, 0.9)
+    assert (config.margin, config.da_lambda, config.divisor) == (0.5, 0.9, "all")  # the published code's
     for wrong in ({"margin": 0}, {"da_lambda": 1.1}, {"compare": "flat"}):
         with pytest.raises(pydantic.ValidationError):
             CCSAConfig(**wrong)

@@ -54,8 +54,9 @@ def test_geometric_error_equals_numpy():
     mixture, first, second = (drawn(B, D, seed=s) for s in range(3))
     weight = torch.linspace(0, 1, B)
     m, a, b, w = (t.double().numpy() for t in (mixture, first, second, weight))
-    expected = [np.sum((m[i] - (w[i] * a[i] + (1 - w[i]) * b[i])) ** 2) / D for i in range(B)]
-    np.testing.assert_allclose(geometric_error(mixture, first, second, weight).numpy(), expected, rtol=1e-5)
+    norms = np.array([np.linalg.norm(m[i] - (w[i] * a[i] + (1 - w[i]) * b[i])) ** 2 for i in range(B)])
+    np.testing.assert_allclose(geometric_error(mixture, first, second, weight, "sum").numpy(), norms, rtol=1e-5)
+    np.testing.assert_allclose(geometric_error(mixture, first, second, weight).numpy(), norms / D, rtol=1e-5)
     alike = geometric_error(mixture, first, second, torch.full((B,), 0.25))
     assert geometric_error(mixture, first, second, 0.25).equal(alike)
 

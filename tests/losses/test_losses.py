@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from asd.losses import ArcFaceConfig, CosFaceConfig, FocalConfig, SoftmaxConfig, build_loss
+from asd.losses.softmax import MapSoftmax
 
 DIM, CLASSES = 12, 7
 
@@ -307,3 +309,53 @@ def mixed_sample() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tens
     """Embeddings with both targets and the weight of the first."""
     embedding, first = sample()
     return embedding, first, first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))
+
+
+def published_head() -> tuple[MapSoftmax, nn.Conv2d, nn.BatchNorm2d]:
+    """Ours, and the same weights in the published order: convolution, BatchNorm, mean over positions."""
+    torch.manual_seed(0)
+    loss = build_loss(SoftmaxConfig(norm="batch"), DIM, CLASSES, nn.BatchNorm2d)
+    assert isinstance(loss, MapSoftmax)
+    convolution, norm = nn.Conv2d(DIM, CLASSES, 1, bias=False), nn.BatchNorm2d(CLASSES)
+    for values in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(values)
+    convolution.weight.data.copy_(loss.classifier[0].weight)
+    loss.classifier[1].load_state_dict(norm.state_dict())
+    return loss, convolution, norm
+
+
+def test_s3s_head_normalises_class_maps_over_clips_and_positions_before_their_mean():
+    loss, convolution, norm = published_head()
+    maps = 3 * torch.randn(7, DIM, 4, 5, generator=torch.Generator().manual_seed(1)) + 1
+    found = loss.logits(maps)
+    values = torch.einsum("bdmf,cd->bcmf", maps, convolution.weight[:, :, 0, 0])
+    mean, variance = values.mean((0, 2, 3), keepdim=True), values.var((0, 2, 3), correction=0, keepdim=True)
+    whitened = (values - mean) / (variance + norm.eps).sqrt()
+    by_hand = (whitened * norm.weight[:, None, None] + norm.bias[:, None, None]).mean((2, 3))
+    torch.testing.assert_close(found, by_hand, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, norm(convolution(maps)).mean((2, 3)))
+    torch.testing.assert_close(loss.classifier[1].running_mean, norm.running_mean)  # of one step
+    pooled = loss.logits(maps.mean((2, 3)))
+    assert (found - pooled).abs().max() > 0.1  # what a linear classifier on the pooled map would learn from
+
+
+def test_in_evaluation_s3s_head_gives_the_pooled_map_the_logits_of_the_map():
+    loss, convolution, norm = published_head()
+    maps = 3 * torch.randn(7, DIM, 4, 5, generator=torch.Generator().manual_seed(1)) + 1
+    published = norm.eval()(convolution(maps)).mean((2, 3))
+    torch.testing.assert_close(loss.eval().logits(maps.mean((2, 3))), published, rtol=1e-4, atol=1e-5)
+
+
+def test_held_out_clips_are_judged_with_the_margin_where_asked_for():
+    embedding, classes = torch.randn(9, DIM, generator=torch.Generator().manual_seed(2)), torch.arange(9) % CLASSES
+    torch.manual_seed(0)
+    plain = build_loss(ArcFaceConfig(margin=0.7, label_smoothing=0.1), DIM, CLASSES)
+    asked = build_loss(ArcFaceConfig(margin=0.7, label_smoothing=0.1, validation_margin=True), DIM, CLASSES)
+    asked.load_state_dict(plain.state_dict())
+    logits = plain.logits(embedding)
+    torch.testing.assert_close(plain.held_out(logits, classes), F.cross_entropy(logits, classes, reduction="none"))
+    angle = (logits.gather(1, classes[:, None]) / 30).clamp(-1, 1).arccos() + 0.7
+    assert (angle < torch.pi).all()
+    harder = logits.scatter(1, classes[:, None], 30 * angle.cos())
+    expected = F.cross_entropy(harder, classes, reduction="none")
+    torch.testing.assert_close(asked.held_out(logits, classes), expected, rtol=1e-4, atol=1e-4)

@@ -38,7 +38,8 @@ def by_hand(compared: np.ndarray, batch: Batch, margin: float) -> tuple[float, f
             semantic.append(squared)
         else:
             contrastive.append(max(0.0, margin - np.sqrt(squared)) ** 2)
-    return float(np.mean(semantic)), float(np.mean(contrastive))
+    pairs = len(semantic) + len(contrastive)  # as published, both sums are divided by the number of all pairs
+    return float(np.sum(semantic) / pairs), float(np.sum(contrastive) / pairs)
 
 
 @pytest.mark.parametrize("compare", ["pooled", "maps"])
@@ -121,7 +122,7 @@ def test_equal_embeddings_have_a_finite_gradient() -> None:
     batch = batch_of([0, 1, 0, 1], [SOURCE, SOURCE, TARGET, TARGET])
     batch.waveform[:] = batch.waveform[0].clone()
     loss, gradients = step_of(build(da_lambda=0.0, outliers=False), batch)
-    assert loss == pytest.approx(0.5 * 0.5**2, rel=1e-3)  # classes that should be apart lie on one point
+    assert loss == pytest.approx(0.5 * 0.5**2 / 2, rel=1e-3)  # of four pairs two should be apart and lie on one point
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 

@@ -18,7 +18,7 @@ from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig, SoftmaxConfig
 from asd.tasks import System, build_task
 from asd.tasks.classification import Classification
-from tests.tasks.parts import WINDOWS, batch_of, spoilt, step_of, task_of
+from tests.tasks.parts import FACE, MAPS, WINDOWS, batch_of, spoilt, step_of, task_of
 
 CLASSES, ROWS, SAMPLES = 5, 16, 4_000
 
@@ -243,3 +243,31 @@ def test_an_unreadable_clip_weighs_nothing_beside_outliers(row):
 def test_outliers_without_weight_would_be_taken_for_a_class():
     with pytest.raises(pydantic.ValidationError, match="outlier_weight"):
         task_of(task={"name": "classification", "outlier_weight": 0.0}, outliers=True)
+
+
+@pytest.mark.parametrize("name", ["classification", "ccsa"])
+def test_s3s_head_learns_from_class_maps_and_counts_a_step_once(name: str) -> None:
+    task = task_of(task={"name": name}, backbone=MAPS, loss=SoftmaxConfig(norm="batch"), outliers=True)
+    batch = batch_of([0, 1, 2, 1, -1, -1])
+    maps = task.encoder.backbone.forward_map(task.encoder.frontend(batch.waveform / 32768))
+    values = torch.einsum("bdmf,cd->bcmf", maps, task.loss.classifier[0].weight[:, :, 0, 0])
+    deviation, mean = torch.std_mean(values, (0, 2, 3), correction=0, keepdim=True)
+    log_p = F.log_softmax(((values - mean) / (deviation**2 + 1e-5).sqrt()).mean((2, 3)), 1)
+    own = -sum(log_p[row, int(batch.class_index[row])] for row in range(4)) / 4
+    undecided = -(log_p[4].mean() + log_p[5].mean()) / 2
+    found = task(batch)
+    assert found.logs["loss_classes"].item() == pytest.approx(own.item(), rel=1e-4)
+    assert found.logs["loss_outliers"].item() == pytest.approx(undecided.item(), rel=1e-4)
+    assert int(task.loss.classifier[1].num_batches_tracked) == 1
+    found.loss.backward()
+    assert all(p.grad is not None for p in task.parameters())
+    task.eval()
+    logits = task.loss.classifier(maps).mean((2, 3))
+    torch.testing.assert_close(task.embed(batch_of([0, 1, 2])).logits[:, 0], logits[:3], rtol=1e-4, atol=1e-5)
+
+
+def test_class_maps_need_a_backbone_that_shows_its_maps() -> None:
+    with pytest.raises(pydantic.ValidationError, match=r"loss\.norm is of class maps: it needs a backbone that shows"):
+        task_of(backbone=FACE, loss=SoftmaxConfig(norm="batch"))
+    with pytest.raises(pydantic.ValidationError, match="hidden and norm are two different heads"):
+        SoftmaxConfig(norm="batch", hidden=8)

@@ -10,6 +10,7 @@ from asd.data.batch import to_float
 from asd.errors import UserError
 from asd.frontends import WindowsConfig
 from asd.tasks.encoder import mixed
+from asd.tasks.pairs import branches
 from tests.tasks.parts import FRONTEND, WINDOWS, batch_of, task_of
 
 
@@ -50,16 +51,16 @@ def test_features_are_the_time_mean_of_the_whole_clip() -> None:
 
 
 @pytest.mark.parametrize("of", ["waveform", "spectrogram"])
-def test_mixtures_are_made_before_windows_are_cut(of: str) -> None:
+def test_mixtures_are_of_waveforms_or_of_whole_spectrograms(of: str) -> None:
     encoder = task_of(windows=WINDOWS).encoder.eval()
     waveform = to_float(batch_of([0] * 8).waveform)
     mix = draw_mix(MixupConfig(), 0, 0, 0, 0, 8)
     if of == "waveform":
-        expected = encoder.embed(encoder.frontend(mix.apply(waveform)))
+        expected = encoder.frontend(mix.apply(waveform))
     else:
-        expected = encoder.embed(mix.apply(encoder.frontend(waveform)))
-    torch.testing.assert_close(mixed(encoder, waveform, mix, of), expected)
-    torch.testing.assert_close(mixed(encoder, waveform, None, of), encoder(waveform))
+        expected = mix.apply(encoder.frontend(waveform))
+    torch.testing.assert_close(mixed(encoder.frontend, waveform, mix, of), expected)
+    torch.testing.assert_close(mixed(encoder.frontend, waveform, None, of), encoder.frontend(waveform))
 
 
 def test_a_clip_shorter_than_a_window_is_refused_with_the_length_it_needs() -> None:
@@ -67,3 +68,39 @@ def test_a_clip_shorter_than_a_window_is_refused_with_the_length_it_needs() -> N
     with pytest.raises(UserError, match=r"a clip gives 16 frames and a window has 17.* at least 0\.256 s"):
         encoder(torch.zeros(1, 4_000))
     assert encoder(torch.zeros(1, round(0.256 * 16_000))).shape[1] == 1
+
+
+def test_drawn_windows_have_the_edges_of_scoring() -> None:
+    """What a training step sees of a clip is a row of what evaluation sees of it, to the last bit."""
+    windows = WINDOWS.model_copy(update={"drawn": 1})
+    encoder, batch = task_of(windows=windows).encoder.eval(), batch_of([0, 1, 2, 0])
+    spectrogram = encoder.frontend(to_float(batch.waveform))
+    places = encoder.places(spectrogram, batch)
+    assert places is not None
+    drawn, every = encoder.cut(spectrogram, places), encoder.cut(spectrogram)
+    assert drawn.shape[:2] == (4, 1) and every.shape[:2] == (4, 3)
+    assert all(drawn[clip, 0].equal(every[clip, places[clip, 0]]) for clip in range(4))
+
+
+@pytest.mark.parametrize("name", ["vicreg", "interpolation"])
+def test_a_pair_is_of_windows_from_places_of_their_own(name: str) -> None:
+    windows = WINDOWS.model_copy(update={"drawn": 1})
+    loss = {} if name == "interpolation" else {"loss": None}
+    encoder, batch = task_of(task={"name": name}, windows=windows, **loss).encoder.eval(), batch_of([0] * 8)
+    shown = encoder.frontend(to_float(batch.waveform))
+    every, places = encoder.cut(shown), encoder.places(shown, batch)
+    assert places is not None
+    weight = torch.tensor([0.1, 0.4, 0.8, 1.0])
+    first, second, mixture = branches(encoder, batch, slice(0, None, 2), slice(1, None, 2), weight, "spectrogram")
+    apart = 0
+    for pair in range(4):
+        own, other = (every[row, places[row, 0]] for row in (2 * pair, 2 * pair + 1))
+        torch.testing.assert_close(first[pair, 0], own)
+        torch.testing.assert_close(second[pair, 0], other)
+        torch.testing.assert_close(mixture[pair, 0], weight[pair] * own + (1 - weight[pair]) * other)
+        apart += bool(places[2 * pair, 0] != places[2 * pair + 1, 0])
+    assert apart
+    first, second, mixture = branches(encoder, batch, slice(0, None, 2), slice(1, None, 2), weight, "waveform")
+    for pair in range(4):  # waveforms are mixed whole, so the windows of a pair lie at one place
+        torch.testing.assert_close(second[pair, 0], every[2 * pair + 1, places[2 * pair, 0]])
+    torch.testing.assert_close(mixture[3], first[3])

@@ -14,8 +14,9 @@ from asd.tasks import Task
 from tests.tasks.parts import SEED, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
 
 
-def build(geometric: float = 0.8, **parts: object) -> Task:
-    return task_of(task={"name": "interpolation", "alpha": 0.6, "geometric": geometric}, **parts)
+def build(geometric: float = 0.8, of: str = "spectrogram", reduction: str = "mean", **parts: object) -> Task:
+    config = {"name": "interpolation", "alpha": 0.6, "geometric": geometric, "of": of, "reduction": reduction}
+    return task_of(task=config, **parts)
 
 
 def pairs(classes: tuple[list[int], list[int]] = ([0, 1, 2, 1], [0, 1, 2, 1]), **options: object) -> Batch:
@@ -25,12 +26,16 @@ def pairs(classes: tuple[list[int], list[int]] = ([0, 1, 2, 1], [0, 1, 2, 1]), *
 @pytest.mark.parametrize("windows", [None, WINDOWS], ids=["clips", "windows"])
 @pytest.mark.parametrize("other", [[0, 1, 2, 1], [0, 2, 1, 0]], ids=["same class", "another class"])
 @pytest.mark.parametrize("first_row", [0, 16])
-def test_the_loss_is_kl_and_the_geometric_term(windows: object, other: list[int], first_row: int) -> None:
-    task, batch = build(windows=windows), pairs(([0, 1, 2, 1], other), first_row=first_row)
+@pytest.mark.parametrize("of", ["spectrogram", "waveform"])
+def test_the_loss_is_kl_and_the_geometric_term(windows: object, other: list[int], first_row: int, of: str) -> None:
+    task, batch = build(windows=windows, of=of), pairs(([0, 1, 2, 1], other), first_row=first_row)
     share = pair_weights(0.6, SEED, 3, 4, first_row // 2, 4).double().numpy()
     sound = batch.waveform.double() / 32768
-    mixture = torch.stack([share[i] * sound[i] + (1 - share[i]) * sound[4 + i] for i in range(4)])
-    z, second, mixed = (task.encoder(x.float()) for x in (sound[:4], sound[4:], mixture))
+    shown = task.encoder.frontend(sound.float()).double()
+    seen = shown if of == "spectrogram" else sound  # what is mixed
+    mixture = torch.stack([share[i] * seen[i] + (1 - share[i]) * seen[4 + i] for i in range(4)]).float()
+    mixed = task.encoder.embed(mixture if of == "spectrogram" else task.encoder.frontend(mixture))
+    z, second = (task.encoder.embed(x.float()) for x in (shown[:4], shown[4:]))
     log_p = F.log_softmax(task.loss.classifier(mixed), 2).detach().double().numpy()
     kl, apart = [], []
     for i in range(4):
@@ -48,7 +53,7 @@ def test_the_loss_is_kl_and_the_geometric_term(windows: object, other: list[int]
 
 
 def test_without_the_geometric_term_it_is_cross_entropy_of_mixtures() -> None:
-    task = build(geometric=0.0, loss=ArcFaceConfig(margin=0.5))  # which has no margin here: the label is a mixture
+    task = build(geometric=0.0, of="waveform", loss=ArcFaceConfig(margin=0.5))  # which has no margin here: the label is a mixture
     batch = pairs()
     share = pair_weights(0.6, SEED, 3, 4, 0, 4)[:, None]
     sound = batch.waveform / 32768
@@ -65,6 +70,11 @@ def test_a_pair_with_an_unreadable_clip_weighs_nothing(row: int) -> None:
     assert loss == again
     assert all(a.equal(b) for a, b in zip(gradients, again_gradients, strict=True))
     assert step_of(build(), pairs())[0] != loss
+
+
+def test_the_norm_of_equation_one_is_by_name() -> None:
+    by_mean, by_norm = (build(reduction=name)(pairs()).logs["loss_geometric"] for name in ("mean", "sum"))
+    assert (by_norm / by_mean).item() == pytest.approx(16)  # values of an embedding
 
 
 def test_everything_learns() -> None:

@@ -16,10 +16,10 @@ from tests.tasks.parts import SEED, WINDOWS, batch_of, spoilt, step_of, task_of
 FACTORS = {"gamma": 5.0, "mu": 2.0, "nu": 0.5}
 
 
-def build(norm: str = "batch", **parts: object) -> Task:
+def build(norm: str = "batch", of: str = "spectrogram", reduction: str = "mean", **parts: object) -> Task:
     expander = {"widths": (24, 12), "norm": norm}
     backbone = CPResNetConfig(rho_f=2, rho_t=2, width=8, norm=norm)
-    config = {"name": "vicreg", "alpha": 0.7, "expander": expander, **FACTORS}
+    config = {"name": "vicreg", "alpha": 0.7, "of": of, "reduction": reduction, "expander": expander, **FACTORS}
     return task_of(task=config, backbone=backbone, loss=None, **parts)
 
 
@@ -31,15 +31,18 @@ def branches(task: Task, batch: Batch) -> tuple[list[np.ndarray], np.ndarray]:
     """Z, Z', Z_λ (N·P, E), each branch through the network by itself, and λ of every row."""
     sound = batch.waveform.float() / 32768
     weight = pair_weights(0.7, SEED, batch.epoch, batch.step, batch.first_row // 2, len(sound) // 2)
-    first, second = sound[0::2], sound[1::2]
-    mixture = weight[:, None] * first + (1 - weight[:, None]) * second
+    show, of_sound = task.encoder.frontend, task.config.of == "waveform"
+    seen = sound if of_sound else show(sound)  # what is mixed
+    share = weight.view(-1, *[1] * (seen.dim() - 1))
+    mixture = share * seen[0::2] + (1 - share) * seen[1::2]
+    spectrograms = [show(sound[0::2]), show(sound[1::2]), show(mixture) if of_sound else mixture]
 
-    def expanded(x: Tensor) -> np.ndarray:
-        rows = task.encoder(x)
+    def expanded(spectrogram: Tensor) -> np.ndarray:
+        rows = task.encoder.embed(spectrogram)
         return task.expander(rows.flatten(0, 1)).detach().double().numpy()
 
-    windows = task.encoder(first).shape[1]
-    return [expanded(x) for x in (first, second, mixture)], np.repeat(weight.double().numpy(), windows)
+    windows = task.encoder.embed(spectrograms[0]).shape[1]
+    return [expanded(x) for x in spectrograms], np.repeat(weight.double().numpy(), windows)
 
 
 def by_hand(z: np.ndarray, other: np.ndarray, mixture: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
@@ -57,8 +60,9 @@ def by_hand(z: np.ndarray, other: np.ndarray, mixture: np.ndarray, weight: np.nd
 @pytest.mark.parametrize("windows", [None, WINDOWS], ids=["clips", "windows"])
 @pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.parametrize("first_row", [0, 24])
-def test_the_loss_is_that_of_the_three_branches(windows: object, norm: str, first_row: int) -> None:
-    task, batch = build(norm, windows=windows), clips(first_row=first_row)
+@pytest.mark.parametrize("of", ["spectrogram", "waveform"])
+def test_the_loss_is_that_of_the_three_branches(windows: object, norm: str, first_row: int, of: str) -> None:
+    task, batch = build(norm, of, windows=windows), clips(first_row=first_row)
     rows, weight = branches(task, batch)
     invariance, variance, covariance = by_hand(*rows, weight)
     found = task(batch)
@@ -67,6 +71,11 @@ def test_the_loss_is_that_of_the_three_branches(windows: object, norm: str, firs
     for name, value in (("invariance", invariance), ("variance", variance), ("covariance", covariance)):
         assert found.logs[name].item() == pytest.approx(value, rel=1e-3)
         assert not found.logs[name].requires_grad
+
+
+def test_the_norm_of_equation_one_is_by_name() -> None:
+    by_mean, by_norm = (build("group", reduction=name)(clips()).logs["invariance"] for name in ("mean", "sum"))
+    assert (by_norm / by_mean).item() == pytest.approx(12)  # outputs of the expander
 
 
 def test_each_branch_has_batch_statistics_of_its_own() -> None:
