@@ -52,7 +52,8 @@ class RunConfig(System, frozen=True):
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
-    init_from: str | None = None  # a run or checkpoint folder whose weights training starts from
+    init_from: str | None = None  # a run, checkpoint folder or published file whose weights training starts from
+    init_checkpoint: Literal["best", "last"] = "best"  # of that run: best by its own evaluate.select, or the newest
     resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint
     debug: bool = False  # a few clips of everything, from the first step to the report, in a folder of its own
 

@@ -91,8 +91,9 @@ def _of_config(config: OptimConfig, wanted: list[nn.Parameter]) -> torch.optim.O
     common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     if config.name == "sgd":
         sgd = torch.optim.SGD(wanted, momentum=config.momentum, **common)  # type: ignore[arg-type]
-        for p in wanted:  # torch leaves it uninitialised memory where the very first update is masked
-            sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        if config.momentum > 0:
+            for p in wanted:  # torch leaves it uninitialised memory where the very first update is masked
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
         return sgd
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(wanted, betas=config.betas, **common)  # type: ignore[arg-type]

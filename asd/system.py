@@ -166,19 +166,3 @@ def network_signature(task: nn.Module) -> str:
     """A digest of the names and shapes of all weights: what a checkpoint must match to be loaded."""
     shapes = {name: tuple(tensor.shape) for name, tensor in task.state_dict().items()}
     return hashlib.sha256(str(sorted(shapes.items())).encode()).hexdigest()
-
-
-def initialise_from(task: nn.Module, source: str) -> list[str]:
-    """Load the weights of a run's (newest) or of one checkpoint; returns the names that did not fit and stay fresh."""
-    folder = Path(source)
-    steps = checkpoint.complete_steps(RunFolder(folder).checkpoints)
-    if steps:
-        folder = checkpoint.step_path(RunFolder(folder).checkpoints, steps[-1])
-    if not checkpoint.is_complete(folder):
-        raise UserError(f"init_from={source} is neither a run with a complete checkpoint nor a checkpoint")
-    own, weights = task.state_dict(), checkpoint.load_weights(folder)
-    fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
-    if not fitting:
-        raise UserError(f"init_from={source} is a checkpoint of another network: no weight fits this config's")
-    task.load_state_dict(fitting, strict=False)
-    return sorted(set(own) - set(fitting))

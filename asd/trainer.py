@@ -100,6 +100,7 @@ class Parts:
     checkpoints: Path
     meta: dict[str, Any]  # goes into every checkpoint's meta.json
     config_yaml: str
+    first: int | None = None  # samples of each clip within which crops lie; None: anywhere
 
 
 class Trainer:
@@ -369,7 +370,10 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         epoch, step = divmod(self.state.step, self.steps_per_epoch)
         rank, world_size, loader = self.ranks.rank, self.ranks.world_size, self.parts.loader
-        requests = training_requests(loader.manifest, self.parts.plan, self.parts.crop, epoch, step, rank, world_size)
+        parts = self.parts
+        requests = training_requests(
+            loader.manifest, parts.plan, parts.crop, epoch, step, rank, world_size, parts.first
+        )
         batches = loader.stream(requests)
         if not self.train.reuse_first_batch:
             return batches

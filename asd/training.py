@@ -22,6 +22,7 @@ from asd.errors import UserError
 from asd.evaluations import show_best, steps_in_words
 from asd.evaluator import Evaluator, TrainingEvaluator
 from asd.identity import RESUMING, differences, in_words
+from asd.initialise import initialise_from
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft
 from asd.monitor.monitor import Monitor
 from asd.monitor.reporter import Views
@@ -30,7 +31,7 @@ from asd.optim import build_optimizer
 from asd.run_folder import RunFolder, RunLock, provenance
 from asd.standing import StandingOf
 from asd.stop import StopSignal
-from asd.system import Data, build_task, config_of, initialise_from, network_signature, open_data
+from asd.system import Data, build_task, config_of, network_signature, open_data
 from asd.trainer import Parts, Trainer
 from asd.words import command
 
@@ -44,7 +45,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     task = build_task(config, data.manifest)
     folder = RunFolder(Path(config.run.dir))
     resumed = _open_run(config, data.manifest, task, folder, ranks)
-    _initialise(config, task, ranks, folder, resumed)
+    _initialise(config, [str(own) for own in data.manifest.classes], task, ranks, folder, resumed)
     lock = RunLock(folder.root)
     ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
     if ranks.is_main:
@@ -59,12 +60,14 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
         evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
         task = task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
+        rate = data.manifest.sample_rate
         parts = Parts(
             task=task,
             optimizer=build_optimizer(config.optim, task.parameters()),
             loader=loader,
             plan=data.plan,
-            crop=round(config.data.crop_s * data.manifest.sample_rate),
+            crop=round(config.data.crop_s * rate),
+            first=None if config.data.first_s is None else round(config.data.first_s * rate),
             max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
             ranks=ranks,
             loggers=loggers,
@@ -175,7 +178,9 @@ def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFo
     checkpoint.remove_partial(folder.checkpoints)
 
 
-def _initialise(config: RunConfig, task: nn.Module, ranks: Ranks, folder: RunFolder, resumed: Payload | None) -> None:
+def _initialise(
+    config: RunConfig, classes: list[str], task: nn.Module, ranks: Ranks, folder: RunFolder, resumed: Payload | None
+) -> None:
     """Say where the weights come from, and load those of init_from where no checkpoint takes precedence."""
     if resumed is not None:
         before, precision = resumed.meta["world_size"], resumed.meta.get("precision", ranks.precision)
@@ -186,9 +191,8 @@ def _initialise(config: RunConfig, task: nn.Module, ranks: Ranks, folder: RunFol
         if former is not None and (found := differences(former, config, UNTOLD)):
             _say(ranks, f"changed since then: {in_words(found)}")
     elif config.init_from is not None:
-        source = config.init_from
-        fresh = ranks.agree(lambda: initialise_from(task, source))
-        _say(ranks, f"weights from {source}; fresh: {', '.join(fresh) or 'none'}")
+        source, which = config.init_from, config.init_checkpoint
+        _say(ranks, ranks.agree(lambda: initialise_from(task, source, which, classes)))
 
 
 def _position(trainer: Trainer, loader: Loader) -> Position:

@@ -36,9 +36,9 @@ from asd.config import load_config
 from asd.data.cache import open_cached
 from asd.data.manifest import CLIPS_SCHEMA, load_manifest
 from asd.errors import UserError
+from asd.initialise import initialise_from
 from asd.offline import load_run
 from asd.run_folder import RunFolder
-from asd.system import initialise_from
 from asd.trainer import Trainer, TrainState
 from shards import verify
 from shards.layouts.clip import Choices
@@ -203,7 +203,7 @@ def test_checksums_do_not_lead_out(saved: Path) -> None:
 
 def test_weights_to_begin_from_are_read_as_carefully(saved: Path) -> None:
     (saved / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
-    refused(lambda: initialise_from(nn.Linear(2, 2), str(signed(saved))), "cannot be read")
+    refused(lambda: initialise_from(nn.Linear(2, 2), str(signed(saved)), "best", ()), "cannot be read")
 
 
 def test_a_link_in_place_of_a_checkpoint_is_not_followed_when_it_is_removed(saved: Path, tmp_path: Path) -> None:

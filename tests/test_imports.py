@@ -30,7 +30,7 @@ LEVELS = [
         "asd.distributed", "asd.run_folder", "asd.identity", "asd.checkpoint", "asd.optim", "asd.loggers",
         "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
         "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
-        "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio",
+        "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio", "asd.published",
     },
     {"asd.data.recordings"},
     {
@@ -48,6 +48,7 @@ LEVELS = [
     {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
     # the parts put together
     {"asd.system", "asd.sweep_jobs"},
+    {"asd.initialise"},
     {"asd.training", "asd.offline", "asd.sweep_numbers", "asd.sweep_table"},
     {"asd.sweep", "asd.export", "asd.watch"},
     {"train_ddp", "eval"},

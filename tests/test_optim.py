@@ -263,12 +263,13 @@ def test_counting_a_masked_update_is_found_out():
         (OptimConfig(name="adam", lr=0.1, weight_decay=0.2, betas=(0.8, 0.9)), torch.optim.Adam),
         (OptimConfig(name="adamw", lr=0.1, weight_decay=0.2, betas=(0.8, 0.9)), torch.optim.AdamW),
         (OptimConfig(name="sgd", lr=0.1, weight_decay=0.2, momentum=0.7), torch.optim.SGD),
+        (OptimConfig(name="sgd", lr=0.1, weight_decay=0.2, momentum=0.0), torch.optim.SGD),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_optimisers_are_torchs(config, reference):
     ours, theirs = network(), network()
-    settings = {"momentum": 0.7} if config.name == "sgd" else {"betas": (0.8, 0.9)}
+    settings = {"momentum": config.momentum} if config.name == "sgd" else {"betas": (0.8, 0.9)}
     optimizers = [
         build_optimizer(config, ours.parameters()),
         reference(theirs.parameters(), lr=0.1, weight_decay=0.2, **settings),

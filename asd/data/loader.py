@@ -42,12 +42,19 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
+    first_s: float | None = pydantic.Field(default=None, le=600)  # crops lie in the first so many seconds; None: anywhere
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
     window: pydantic.PositiveInt | None = None  # clips, of whole shards, that are shuffled among each other; None: all
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
     max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run
     threads: pydantic.PositiveInt = 2
     prefetch: pydantic.PositiveInt = 4  # batches read ahead
+
+    @pydantic.model_validator(mode="after")
+    def _crops_fit(self) -> DataConfig:
+        if self.first_s is not None and self.first_s < self.crop_s:
+            raise ValueError(f"first_s={self.first_s:g} must hold a crop of crop_s={self.crop_s:g}")
+        return self
 
 
 def crop_advice(manifest: Manifest, clips: np.ndarray, crop_s: float) -> str | None:
@@ -219,9 +226,19 @@ def row_memory(count: int, pinned: bool) -> Tensor:
 
 
 def training_requests(
-    manifest: Manifest, plan: Plan, crop: int, epoch: int, step: int, rank: int, world_size: int
+    manifest: Manifest,
+    plan: Plan,
+    crop: int,
+    epoch: int,
+    step: int,
+    rank: int,
+    world_size: int,
+    first: int | None = None,
 ) -> Iterator[Request]:
-    """This rank's requests from (epoch, step) on, without end; all streams of a step lie one behind the other."""
+    """This rank's requests from (epoch, step) on, without end; all streams of a step lie one behind the other.
+
+    first: crops lie within so many samples of a clip; None: anywhere.
+    """
     while True:
         streams = plan.epoch(epoch).values()
         own = np.concatenate([rank_slice(stream.T, rank, world_size).T for stream in streams], axis=1)
@@ -229,7 +246,9 @@ def training_requests(
             manifest.tars.expect(own[step:].ravel())
         for begin in range(step, plan.steps_per_epoch, AT_ONCE):
             clips = own[begin : begin + AT_ONCE]
-            starts = crop_starts(plan.seed, epoch, clips, manifest.frames[clips], crop)
+            frames = manifest.frames[clips]
+            frames = frames if first is None else np.minimum(frames, first)
+            starts = crop_starts(plan.seed, epoch, clips, frames, crop)
             for at, rows in enumerate(zip(clips, starts, strict=True), start=begin):
                 yield Request(*rows, crop, epoch, at, rank * own.shape[1])
         epoch, step = epoch + 1, 0

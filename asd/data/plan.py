@@ -27,7 +27,8 @@ class Stream:
 
     draw: `shuffle`, round after round. Of a second stream also `same_class`: each row has the class of the first
     stream's row beside it; `one_class`: no rows of its own, but in each step it takes the place of the first stream's
-    rows of one class. These two draw with repetition.
+    rows of one class. These two draw with repetition. With `parts`, `same_class` draws a row from part 1 with
+    probability `share`, else from part 0; from the other part where this one has no clip of the class.
     """
 
     name: str
@@ -35,6 +36,13 @@ class Stream:
     batch: int  # clips of it in a global batch
     classes: np.ndarray | None = None  # (N,) class of each clip, for draws by class
     draw: Literal["shuffle", "same_class", "one_class"] = "shuffle"
+    parts: np.ndarray | None = None  # (N,) 0 or 1
+    share: float = 1.0
+
+    @property
+    def keys(self) -> np.ndarray | None:
+        """What draws by class tell clips apart by, (N,): the class, or class and part."""
+        return self.classes if self.parts is None or self.classes is None else 2 * self.classes + self.parts
 
 
 @dataclass(frozen=True)
@@ -115,13 +123,18 @@ class Plan:
 
     def _of_class(self, stream: Stream, classes: np.ndarray, epoch: int, begin: int) -> np.ndarray:
         """For every row a clip of the stream of the wanted class, (S, B) → (S, B); any clip where it has none."""
-        assert stream.classes is not None
-        order = np.argsort(stream.classes, kind="stable")
-        counts = np.bincount(stream.classes, minlength=int(classes.max()) + 1)
+        keys = stream.keys
+        assert keys is not None
+        order = np.argsort(keys, kind="stable")
+        counts = np.bincount(keys, minlength=2 * int(classes.max()) + 2)
         begins = np.cumsum(counts) - counts
         rows = begin * classes.shape[1] + np.arange(classes.size).reshape(classes.shape)
+        wanted = classes
+        if stream.parts is not None:
+            wanted = 2 * classes + (uniform(self.seed ^ zlib.crc32(b"part"), epoch, rows) < stream.share)
+            wanted = np.where(counts[wanted] > 0, wanted, wanted ^ 1)
         draw = uniform(self.seed ^ zlib.crc32(stream.name.encode()), epoch, rows)
-        position = begins[classes] + (draw * counts[classes]).astype(np.int64)
+        position = begins[wanted] + (draw * counts[wanted]).astype(np.int64)
         return stream.clips[order[np.minimum(position, len(order) - 1)]]
 
     def _one_class(self, stream: Stream, steps: np.ndarray, epoch: int) -> np.ndarray:
@@ -180,12 +193,13 @@ def _stretches(stream: Stream, first_clips: np.ndarray, window: np.ndarray | Non
 
 def _seen(stream: Stream, here: np.ndarray) -> Stream:
     """A stream's clips `here` (N,), and what must come from elsewhere."""
-    classes = stream.classes
-    if stream.draw != "shuffle" and classes is not None:
-        here = here | ~np.isin(classes, classes[here])
+    keys = stream.keys
+    if stream.draw != "shuffle" and keys is not None:
+        here = here | ~np.isin(keys, keys[here])
     if not here.any():
         return stream
-    return replace(stream, clips=stream.clips[here], classes=None if classes is None else classes[here])
+    classes, parts = (None if x is None else x[here] for x in (stream.classes, stream.parts))
+    return replace(stream, clips=stream.clips[here], classes=classes, parts=parts)
 
 
 def make_plan(streams: Sequence[Stream], seed: int, run_length: int, windows: Windows | None = None) -> Plan:

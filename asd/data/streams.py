@@ -21,14 +21,16 @@ class StreamsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Rows of every global batch by where they come from; what is not named below are clips of the machines themselves.
 
     domains: of these rows (empty: all). target: where target-domain clips go. `rows`: target_rows more rows of the
-    batch; `pairs`: half of the batch, row by row of the same class as the other half; `one_section`: in each step the
-    rows of one section, drawn anew, are its target clips instead (phase 2 of S4).
+    batch; `pairs`: half of the batch, row by row of the same class as the other half, is of the target domain with
+    probability pair_target and of the source domain else (fine-tuning of S5: within and across domains);
+    `one_section`: in each step the rows of one section, drawn anew, are its target clips instead (phase 2 of S4).
     outliers: outlier_rows rows are clips of other machine types, or of the other IDs of these types (S3).
     """
 
     domains: tuple[Domain, ...] = ()
     target: Literal["none", "rows", "pairs", "one_section"] = "none"
     target_rows: pydantic.NonNegativeInt = 0
+    pair_target: float = pydantic.Field(default=0.5, gt=0, le=1)
     outliers: Literal["none", "other_machines", "other_sections"] = "none"
     outlier_rows: pydantic.NonNegativeInt = 0
 
@@ -59,16 +61,23 @@ def make_streams(config: StreamsConfig, manifest: Manifest, splits: Splits, glob
     if config.target != "none":
         target = splits.train[domain[splits.train] == DOMAINS.index("target")]
         _refuse_empty(target, "no training clip is of the target domain", manifest)
-        draw: dict[str, Literal["shuffle", "same_class", "one_class"]] = {
-            "rows": "shuffle", "pairs": "same_class", "one_section": "one_class",
-        }  # fmt: skip
-        streams.append(Stream("target", target, rows.get("target", 0), class_index[target], draw[config.target]))
         if config.target == "pairs":
             _refuse_unpaired(manifest, own, target)
+            streams.append(_partners(config, manifest, splits, rows["target"]))
+        else:
+            draw: Literal["shuffle", "one_class"] = "shuffle" if config.target == "rows" else "one_class"
+            streams.append(Stream("target", target, rows.get("target", 0), class_index[target], draw))
     if config.outliers != "none":
         outliers = _outliers(config, manifest)
         streams.append(Stream("outliers", outliers, rows["outliers"], class_index[outliers]))
     return streams
+
+
+def _partners(config: StreamsConfig, manifest: Manifest, splits: Splits, rows: int) -> Stream:
+    """Clips of either domain, each beside one of its class."""
+    of_target = (manifest.domain_index[splits.train] == DOMAINS.index("target")).astype(np.int64)
+    classes = manifest.class_index[splits.train]
+    return Stream("target", splits.train, rows, classes, "same_class", of_target, config.pair_target)
 
 
 def _outliers(config: StreamsConfig, manifest: Manifest) -> np.ndarray:

@@ -21,7 +21,9 @@ class ClassificationLoss(nn.Module):
     scale: float | None = None  # logits are this times the cosine to the class centre; None: they are no cosines
     mixing: Mixing = "arcmix"  # which margins the two targets of a mixture meet
     validation_margin = False  # whether the loss of held-out clips has the margin, too
-    takes_maps = False  # whether `logits` learns from maps (B, D, m, f), and takes embeddings (B, D) in evaluation alone
+    takes_maps = (
+        False  # whether `logits` learns from maps (B, D, m, f), and takes embeddings (B, D) in evaluation alone
+    )
 
     def logits(self, embedding: Tensor) -> Tensor:
         """(B, D) → (B, C) without any margin."""

@@ -23,8 +23,8 @@ class CCSAConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     margin: pydantic.PositiveFloat = 0.5  # distance from which different classes leave each other alone
     compare: Literal["pooled", "maps"] = "pooled"  # maps: un-pooled, position by position, as the published code
     da_lambda: float = pydantic.Field(0.9, ge=0, le=1)
-    # what both sums are divided by. all: the number of pairs of either kind together, as the published code; pairs: each
-    # by the number of its own kind, a mean, which of six balanced classes is 6 (semantic) and 1.2 times that
+    # what both sums are divided by. all: the number of pairs of both kinds together, as the published code; pairs: each
+    # by that of its own kind, a mean, which of six balanced classes is 6 (semantic) and 1.2 (contrastive) times that
     divisor: Divisor = "all"
 
 
@@ -40,8 +40,8 @@ def ccsa_terms(
     """(semantic, contrastive), two scalars.
 
     semantic: sum of d² over the pairs of one class; contrastive: sum of max(0, margin − d)² over the pairs of two; each
-    divided as `divisor` says (CCSAConfig), 0 where there is no such pair. counted (S, T) leaves out pairs, such as those
-    with a clip that could not be read.
+    divided as `divisor` says (CCSAConfig), 0 where there is no such pair. counted (S, T) leaves pairs out, such as
+    those with a clip that could not be read.
     """
     squared = squared_distances(source, target)
     distance = squared.clamp(min=LEAST_SQUARE).sqrt()

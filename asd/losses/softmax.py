@@ -55,8 +55,9 @@ class MapSoftmax(ClassificationLoss):
     def __init__(self, config: SoftmaxConfig, dim: int, classes: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.label_smoothing = config.label_smoothing
-        self.classifier = nn.Sequential(nn.Conv2d(dim, classes, 1, bias=False), norm(classes))
-        nn.init.kaiming_normal_(self.classifier[0].weight, mode="fan_in", nonlinearity="relu")  # as published
+        convolution = nn.Conv2d(dim, classes, 1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_in", nonlinearity="relu")  # as published
+        self.classifier = nn.Sequential(convolution, norm(classes))
 
     def logits(self, embedding: Tensor) -> Tensor:
         """(B, D, m, f) in training, or (B, D) in evaluation → (B, C)."""

@@ -76,8 +76,8 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
         shows_maps = self.backbone is not None and hasattr(BACKBONES[self.backbone.name], "forward_map")
         if getattr(self.loss, "norm", None) and (isinstance(task, InterpolationConfig) or not shows_maps):
             raise ValueError(
-                "loss.norm is of class maps: it needs a backbone that shows its maps, cp_resnet, and task classification or "
-                "ccsa, or leave it out"
+                "loss.norm is of class maps: it needs a backbone that shows its maps, cp_resnet, and task "
+                "classification or ccsa: or leave it out"
             )
         if isinstance(task, AlignmentConfig) and task.compare == "maps":
             if not shows_maps:

@@ -58,7 +58,7 @@ class Classification(Task):
         return self.compare(learn_from(pieces), batch, mix)
 
     def compare(self, embedding: Tensor, batch: Batch, mix: Mix | None) -> StepOutput:
-        """The loss of embeddings (B, P, D) of a batch, mixed or not; of maps (B, P, D, m, f) where the loss takes them."""
+        """The loss of embeddings (B, P, D) of a batch, mixed or not; of maps (B, P, D, m, f) where it takes them."""
         own = batch.class_index >= 0
         classes = batch.class_index.clamp(min=0)
         valid = batch.valid if mix is None else batch.valid & batch.valid[mix.partner]

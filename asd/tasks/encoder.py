@@ -30,7 +30,7 @@ class Encoder(nn.Module):
         return self.embed_pieces(self.cut(spectrogram))
 
     def cut(self, spectrogram: Tensor, places: Tensor | None = None) -> Tensor:
-        """(B, C, M, F) → (B, P, C', M, frames): all windows, or those at `places` (B, P); whole clips without windows."""
+        """(B, C, M, F) → (B, P, C', M, frames): all windows, or those at `places` (B, P); clips without any."""
         return spectrogram.unsqueeze(1) if self.windows is None else self.windows(spectrogram, places)
 
     def places(self, spectrogram: Tensor, batch: Batch) -> Tensor | None:

@@ -20,7 +20,7 @@ TYPES = ("fan",)  # trained and scored; the sections of fan and valve together w
 TRAINED = 'data.machine_ids=["00","01","02"]'
 ONCE = ("train.precision=fp32", "train.log_every=10", "evaluate.every_epochs=1000", TRAINED)  # scored at the end
 AE = (*ONCE, "data.crop_s=2.2", "train.epochs=16")
-MOBILENET = (*ONCE, "backbone.width=0.25", "optim.lr=1e-3", "train.epochs=12")
+MOBILENET = (*ONCE, "data.crop_s=2.2", "backbone.width=0.25", "optim.lr=1e-3", "train.epochs=12")
 WAVENET = (*ONCE, "data.crop_s=2.2", "task.network.channels=32", "task.network.skip=64", "train.epochs=20")
 S3 = (*ONCE, "data.crop_s=2.2", "backbone.width=8", "optim.lr=1e-3")
 S3_LONG = (*S3, "optim.schedule.hold_epochs=3", "optim.schedule.fall_epochs=5", "train.epochs=8")
@@ -33,10 +33,10 @@ S4_WIDTHS = {
 PHASE_2 = ("data.streams.target=one_section", "train.epochs=null", "train.steps=20", "train.freeze=all_but_last_block")
 S5 = (*ONCE, "backbone.width=0.25", "backbone.last=128")
 S5_PRETRAIN = (
-    *S5, "data.crop_s=2.2", "task.expander.widths=[256,256,256]", "train.epochs=30",
+    *S5, "data.crop_s=2.2", "task.expander.widths=[256,256,256]", "train.global_batch=64", "train.epochs=30",
     "optim.name=adamw", "optim.lr=1e-3", "optim.schedule.warmup_epochs=3",
 )  # fmt: skip
-S5_FINETUNE = (*S5, "optim.lr=1e-3", "train.global_batch=32", "train.epochs=8")
+S5_FINETUNE = (*S5, "data.crop_s=2.2", "optim.lr=1e-3", "train.global_batch=32", "train.epochs=8")
 
 
 def _s4(second: bool) -> tuple[Slice, ...]:

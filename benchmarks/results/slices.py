@@ -44,6 +44,13 @@ SLICES = (
     Slice("dcase2020_integrated_softmax", "dcase2020_integrated_softmax", (*S1, *BOTTLENECK)),
     Slice("dcase2020_integrated_cosface", "dcase2020_integrated_cosface", (*S1, *IR)),
     Slice("dcase2020_integrated_focal", "dcase2020_integrated_focal", (*S1, *BOTTLENECK)),
+    Slice(
+        "dcase2020_integrated_flatten",
+        "dcase2020_integrated_flatten",
+        (*S1, *IR, "backbone.flatten_frames=32", "evaluate.first_s=1.0"),
+    ),
+    Slice("tastgram_softmax", "tastgram_softmax", S2),
+    Slice("tastgram_softmax_paper", "tastgram_softmax_paper", (*S2, *FIXED)),
     Slice("tastgram_arcface", "tastgram_arcface", S2),
     Slice("tastgram_noisy_arcmix", "tastgram_noisy_arcmix", S2),
     Slice("tastgram_arcmix", "tastgram_arcmix", S2),
@@ -58,7 +65,6 @@ SLICES = (
         by_type=True,
         starts_from="dcase2020_integrated",
     ),
-    Slice("control: softmax on tastgram", "tastgram_arcface", (*S2, "loss.name=softmax"), control=True),
     Slice(
         "control: softmax on resnet50_ir",
         "dcase2020_integrated_softmax",

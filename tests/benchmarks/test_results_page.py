@@ -68,7 +68,7 @@ def test_changes_are_told_as_they_are() -> None:
     assert "data.crop_s 10.0 → 1.0" in told
     assert not any("margin" in change or "mixup" in change for change in told)
     assert results_page.changes(Slice("x", "tastgram_arcface", ())) == []
-    assert "loss.name arcface → softmax" in results_page.changes(ROWS["control: softmax on tastgram"])
+    assert "loss.name arcface → softmax" in results_page.changes(Slice("x", "tastgram_arcface", ("loss.name=softmax",)))
 
 
 def numbers(*by_seed: float) -> dict[str, Any]:

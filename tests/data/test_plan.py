@@ -337,6 +337,15 @@ def test_a_crop_is_a_function_of_seed_epoch_and_clip():
         assert (crop_starts(seed, epoch, clips, frames, 16_000) != starts).mean() > 0.9
 
 
+@pytest.mark.parametrize("first", [8_000, 9_000])
+def test_crops_may_lie_in_the_beginning_of_clips_alone(small_manifest, first):
+    plan = make_plan([Stream("all", small_manifest.select("train"), 8)], seed=3, run_length=1)
+    requests = islice(training_requests(small_manifest, plan, 8_000, 0, 0, 0, 1, first), 6)
+    starts = np.concatenate([request.starts for request in requests])
+    assert starts.max() <= first - 8_000
+    assert (first == 8_000) == (starts == 0).all()
+
+
 # Evaluation batches
 
 

@@ -95,8 +95,33 @@ def test_few_target_clips_go_round_evenly(fans: Manifest, rows: int, run_length:
         assert within.max() <= -(-rows // 9) + 1  # a round may end and begin in one batch
 
 
-def test_pairs_have_one_class_and_the_target_beside_the_source(fans: Manifest) -> None:
-    plan = plan_of(fans, StreamsConfig(domains=("source",), target="pairs"), batch=16)
+def test_pairs_have_one_class_and_come_from_within_and_across_domains(fans: Manifest) -> None:
+    plan = plan_of(fans, StreamsConfig(target="pairs"), batch=16)
+    kinds: dict[tuple[int, int], int] = {}
+    for epoch in range(60):
+        steps = plan.epoch(epoch)
+        assert (fans.class_index[steps["all"]] == fans.class_index[steps["target"]]).all()
+        for pair in zip(*(fans.domain_index[steps[name]].ravel().tolist() for name in ("all", "target")), strict=True):
+            kinds[pair] = kinds.get(pair, 0) + 1
+    total, own_target = sum(kinds.values()), 3 / 19  # of the clips of a class
+    assert set(kinds) == {(SOURCE, SOURCE), (SOURCE, TARGET), (TARGET, SOURCE), (TARGET, TARGET)}
+    for (own, partner), count in kinds.items():
+        share = (own_target if own == TARGET else 1 - own_target) / 2
+        assert abs(count / total - share) < 5 * np.sqrt(share / total), (own, partner)
+
+
+def test_a_class_of_one_domain_is_paired_within_it(fans: Manifest) -> None:
+    splits = splits_of(fans)
+    lost = (fans.class_index[splits.train] == 1) & (fans.domain_index[splits.train] == SOURCE)
+    few = replace(splits, train=splits.train[~lost])
+    plan = make_plan(make_streams(StreamsConfig(target="pairs", pair_target=0.2), fans, few, 16), 4, 1)
+    rows = plan.epoch(0)
+    assert (fans.class_index[rows["all"]] == fans.class_index[rows["target"]]).all()
+    assert (fans.domain_index[rows["target"][fans.class_index[rows["target"]] == 1]] == TARGET).all()
+
+
+def test_partners_may_all_be_of_the_target_domain(fans: Manifest) -> None:
+    plan = plan_of(fans, StreamsConfig(domains=("source",), target="pairs", pair_target=1.0), batch=16)
     drawn = []
     for epoch in range(6):
         steps = plan.epoch(epoch)
@@ -230,7 +255,7 @@ def test_own_clips_must_fill_their_rows(fans: Manifest) -> None:
 
 KINDS = {
     "target rows": StreamsConfig(domains=("source",), target="rows", target_rows=8),
-    "pairs": StreamsConfig(domains=("source",), target="pairs"),
+    "pairs": StreamsConfig(target="pairs"),
     "one section": StreamsConfig(domains=("source",), target="one_section"),
     "outliers": StreamsConfig(outliers="other_machines", outlier_rows=12),
     "all": StreamsConfig(

@@ -55,10 +55,8 @@ def test_mixtures_are_of_waveforms_or_of_whole_spectrograms(of: str) -> None:
     encoder = task_of(windows=WINDOWS).encoder.eval()
     waveform = to_float(batch_of([0] * 8).waveform)
     mix = draw_mix(MixupConfig(), 0, 0, 0, 0, 8)
-    if of == "waveform":
-        expected = encoder.frontend(mix.apply(waveform))
-    else:
-        expected = mix.apply(encoder.frontend(waveform))
+    show = encoder.frontend
+    expected = show(mix.apply(waveform)) if of == "waveform" else mix.apply(show(waveform))
     torch.testing.assert_close(mixed(encoder.frontend, waveform, mix, of), expected)
     torch.testing.assert_close(mixed(encoder.frontend, waveform, None, of), encoder.frontend(waveform))
 

@@ -53,7 +53,8 @@ def test_the_loss_is_kl_and_the_geometric_term(windows: object, other: list[int]
 
 
 def test_without_the_geometric_term_it_is_cross_entropy_of_mixtures() -> None:
-    task = build(geometric=0.0, of="waveform", loss=ArcFaceConfig(margin=0.5))  # which has no margin here: the label is a mixture
+    loss = ArcFaceConfig(margin=0.5)  # which has no margin here: the label is a mixture
+    task = build(geometric=0.0, of="waveform", loss=loss)
     batch = pairs()
     share = pair_weights(0.6, SEED, 3, 4, 0, 4)[:, None]
     sound = batch.waveform / 32768
