@@ -19,6 +19,7 @@ from asd.config import RunConfig
 from asd.errors import UserError
 from asd.evaluations import best_step
 from asd.run_folder import RunFolder
+from asd.sweep_output import environment, labelled
 
 ENTRY = Path(__file__).resolve().parents[1] / "train_ddp.py"
 DONE_FILE = "DONE"
@@ -34,6 +35,11 @@ class Job:
     config: RunConfig
     words: tuple[str, ...]  # overrides that make the config
     part: str | None = None  # machine type, where each has a run of its own
+
+    @property
+    def label(self) -> str:
+        """Names the run beside the others of its sweep."""
+        return " ".join([self.name, f"seed {self.seed}", *([self.part] if self.part else [])])
 
     @property
     def done(self) -> bool:
@@ -97,8 +103,10 @@ def _run(job: Job, ranks: int, free: SimpleQueue[Slot]) -> int:
     os.sched_setaffinity(0, slot.cores)  # of this thread alone; what it starts inherits them
     print(f"=== {job.config.run.dir}", flush=True)
     begin = time.monotonic()
+    env |= {"OMP_NUM_THREADS": "1", **environment(job.label)}
     try:
-        code = subprocess.run(command, env=env | {"OMP_NUM_THREADS": "1"}, check=False).returncode
+        with labelled(job.label) as output:
+            code = subprocess.run(command, env=env, stdout=output, stderr=output, check=False).returncode
     finally:
         free.put(slot)
     if code == 0 and best_step(RunFolder(Path(job.config.run.dir)), job.config.evaluate.select) is not None:

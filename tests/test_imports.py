@@ -29,7 +29,7 @@ LEVELS = [
     {
         "asd.distributed", "asd.run_folder", "asd.identity", "asd.checkpoint", "asd.optim", "asd.loggers",
         "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
-        "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
+        "asd.sweep_output", "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
         "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio", "asd.published",
     },
     {"asd.data.recordings"},
@@ -57,7 +57,15 @@ LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
 # No level says these: part → what it must never import, by the beginning of the name.
 NEVER = {
-    "asd.data": ["asd.frontends", "asd.augment", "asd.backbones", "asd.losses", "asd.tasks", "asd.scorers"],
+    "asd.data": [
+        "asd.sweep_output",
+        "asd.frontends",
+        "asd.augment",
+        "asd.backbones",
+        "asd.losses",
+        "asd.tasks",
+        "asd.scorers",
+    ],
     "asd.frontends": ["asd.data", "asd.distributed"],
     "asd.backbones": ["asd.data", "asd.distributed"],
     "asd.losses": ["asd.data", "asd.distributed"],
