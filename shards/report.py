@@ -31,6 +31,7 @@ ONE_SIDED: dict[str, Callable[[set[int]], bool]] = {
     "only normal test clips": lambda labels: labels - {LABEL_UNKNOWN} == {LABEL_NORMAL},
     "only anomalous test clips": lambda labels: labels - {LABEL_UNKNOWN} == {LABEL_ANOMALY},
 }
+BAD_KINDS = {"channels": "have channels that do not fit", "foreign": "are of a format that cannot be read here"}
 COLUMNS = (("train", LABEL_NORMAL), ("test", LABEL_NORMAL), ("test", LABEL_ANOMALY), ("test", LABEL_UNKNOWN))
 
 
@@ -85,7 +86,7 @@ def _values(words: Iterable[str]) -> str:
 def _oddities(found: Scan) -> Iterator[str]:
     for kind, count in Counter(bad.error.kind for bad in found.bad).items():
         first = next(bad for bad in found.bad if bad.error.kind == kind)
-        what = "with channels that do not fit" if kind == "channels" else kind
+        what = BAD_KINDS.get(kind, f"are {kind}")
         yield f"odd: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
     yield from _false_headers(found.clips)
     yield from _repeats("odd: {} recordings repeat another one", found.duplicates)

@@ -5,6 +5,7 @@ libsndfile reads as much as is there and does not say that more was promised.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import struct
@@ -19,6 +20,10 @@ W64_MAGIC, W64_DATA = (
 )
 AU_SUBTYPES = {1: "ULAW", 2: "PCM_S8", 3: "PCM_16", 4: "PCM_24", 5: "PCM_32", 6: "FLOAT", 7: "DOUBLE", 27: "ALAW"}
 AU_BITS = {1: 8, 2: 8, 3: 16, 4: 24, 5: 32, 6: 32, 7: 64, 27: 8}
+AIFC_SUBTYPES = {  # b"": plain AIFF
+    b"": ("PCM", "BIG"), b"NONE": ("PCM", "BIG"), b"twos": ("PCM", "BIG"), b"sowt": ("PCM", "LITTLE"),
+    b"fl32": ("FLOAT", "BIG"), b"FL32": ("FLOAT", "BIG"), b"fl64": ("DOUBLE", "BIG"),
+}  # fmt: skip
 CAF_SUBTYPES = {  # (is float, bits)
     (0, 8): "PCM_S8", (0, 16): "PCM_16", (0, 24): "PCM_24", (0, 32): "PCM_32", (1, 32): "FLOAT", (1, 64): "DOUBLE",
 }  # fmt: skip
@@ -45,16 +50,28 @@ def _w64(descriptor: int, size: int) -> Extent | None:
     return None
 
 
-def _form(descriptor: int, size: int) -> Extent | None:
+def _iff(descriptor: int, size: int) -> Extent | None:
     """AIFF, AIFC and Amiga's IFF."""
     whole = 0 < int.from_bytes(os.pread(descriptor, 4, 4), "big") <= size - 8
+    form: Form | None = None
     for tag, begin, length in chunks(descriptor, 12, size, big=True):
-        if tag == b"SSND":
+        if tag == b"COMM":
+            form = _aiff_form(os.pread(descriptor, min(length, 22), begin))
+        elif tag == b"SSND":
             skipped = 8 + int.from_bytes(os.pread(descriptor, 4, begin), "big")
-            return measured(begin + skipped, max(length - skipped, 0), size, whole=whole)
-        if tag == b"BODY":
+            return measured(begin + skipped, max(length - skipped, 0), size, form, whole=whole)
+        elif tag == b"BODY":
             return measured(begin, length, size, whole=whole)
     return None
+
+
+def _aiff_form(chunk: bytes) -> Form:
+    """The rate is a float of 80 bits: sign and exponent, then 64 bits of which the first is the whole 1."""
+    channels, _, bits, exponent, mantissa = struct.unpack(">HIHHQ", chunk[:18])
+    subtype, order = AIFC_SUBTYPES.get(chunk[18:22], ("", "BIG"))
+    subtype = f"PCM_{'S8' if bits == 8 else bits}" if subtype == "PCM" and bits in (8, 16, 24, 32) else subtype
+    rate = round(math.ldexp(mantissa, (exponent & 0x7FFF) - 16383 - 63))
+    return Form("" if subtype == "PCM" else subtype, order, rate, channels, channels * -(-bits // 8))
 
 
 def _au(descriptor: int, size: int) -> Extent | None:
@@ -118,7 +135,7 @@ def _ogg(descriptor: int, size: int) -> Extent:
 READERS: dict[bytes, Callable[[int, int], Extent | None]] = {
     **dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), read_wav_extent),
     W64_MAGIC: _w64,
-    b"FORM": _form,
+    b"FORM": _iff,
     **dict.fromkeys((b".snd", b"dns."), _au),
     b"caff": _caf,
     b"NIST_1A": _nist,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 FULL_SCALE = 32_500  # in magnitude: some converters clip a little below 32768
-LEVELS = 64  # of 65536; noise that spans so few has an RMS of about 7
+LEVELS, NEARLY_ALL = 64, 0.99  # of 65536, and the share of samples within them; an RMS of 12 or less
 CLIPPED = 0.01  # share of samples at full scale; of a sine that just reaches it 0.004
 HELD = 0.6  # share of samples that repeat the one before
 CANCELLED = 0.25  # of the power that the mean of channels without anything in common would have
@@ -23,7 +23,7 @@ FAULTS = {  # fault → the end of a sentence about clips
     "-af volume=1/32768 -c:a pcm_s16le OUT.wav",
     SILENT: "are silent: every sample is 0",
     CONSTANT: "are silent but for a constant: every sample is the same",
-    "quiet": f"are so quiet that they use fewer than {LEVELS} of the 65536 levels of 16 bits",
+    "quiet": f"are so quiet that 99 % of their samples use fewer than {LEVELS} of the 65536 levels of 16 bits",
     "clipped": "are clipped: 1 % of their samples or more are at full scale",
     "stuck": "have stuck levels: more than half of their samples repeat the one before",
     "offset": "never cross level 0: a constant offset is larger than their sound",
@@ -43,12 +43,15 @@ def level_faults(samples: np.ndarray) -> tuple[str, ...]:
     if len(samples) < FEWEST:
         return ()
     some = samples[:-1:STEP]
-    full = high >= FULL_SCALE or low <= -FULL_SCALE
-    held = np.count_nonzero(some == samples[1::STEP]) / len(some)
+    middle = int(some.mean())
+    near = np.count_nonzero((some > middle - LEVELS // 2) & (some < middle + LEVELS // 2))
+    quiet = near >= NEARLY_ALL * len(some)
+    at_ends = np.count_nonzero((some == low) | (some == high))
+    held = np.count_nonzero(some == samples[1::STEP])
     found = {
-        "quiet": high - low < LEVELS,
-        "clipped": full and np.count_nonzero((some == low) | (some == high)) >= CLIPPED * len(some),
-        "stuck": high - low >= LEVELS and held >= HELD,
+        "quiet": quiet,
+        "clipped": (high >= FULL_SCALE or low <= -FULL_SCALE) and at_ends >= CLIPPED * len(some),
+        "stuck": not quiet and held >= HELD * len(some),
         "offset": low > 0 or high < 0,
     }
     return tuple(fault for fault, there in found.items() if there)

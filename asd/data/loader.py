@@ -62,7 +62,9 @@ def crop_advice(manifest: Manifest, clips: np.ndarray, crop_s: float) -> str | N
     seconds = manifest.frames[clips] / manifest.sample_rate
     short, long = (int(np.count_nonzero(other)) for other in (seconds < crop_s, seconds > crop_s))
     parts = [f"{short} of {len(clips)} training clips are shorter and are repeated to fill it"] if short else []
-    parts += [f"of {long} longer ones a part is drawn anew each epoch"] if long and (short or len(set(seconds)) > 1) else []
+    parts += (
+        [f"of {long} longer ones a part is drawn anew each epoch"] if long and (short or len(set(seconds)) > 1) else []
+    )
     if not parts:
         return None
     return f"data.crop_s={crop_s:g} for clips of {seconds.min():.3f} to {seconds.max():.3f} s: {'; '.join(parts)}"

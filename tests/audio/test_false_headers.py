@@ -89,22 +89,27 @@ def test_64_bit_containers_without_a_size(tmp_path: Path, form: str, size: int) 
     assert header.lie
 
 
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-def test_a_size_that_went_round_at_32_bits(tmp_path: Path, subtype: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "subtype"), [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("AIFF", "PCM_16"), ("AIFF", "PCM_24"), ("AU", "FLOAT")]
+)
+def test_a_size_that_went_round_at_32_bits(tmp_path: Path, form: str, subtype: str) -> None:
     """4 GiB and 3 s, of which the header tells the 3 s; the file is a hole but for its end."""
-    width = 2 if subtype == "PCM_16" else 3
-    head = sound_file("WAV", subtype)
-    begin = head.index(b"data") + 8
-    bytes_true = (2**32 // width + 3 * RATE) * width
-    put(put(head, begin - 4, "<I", bytes_true % 2**32), 4, "<I", (bytes_true + begin - 8) % 2**32)
-    path = tmp_path / "long.wav"
+    head, width = sound_file(form, subtype), {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}[subtype]
+    begin = len(head) - 16_000 * width
+    true = (2**32 // width + 3 * RATE) * width
+    if form == "AU":
+        put(head, 8, ">I", true % 2**32)
+    else:
+        at, order, more = (begin - 4, "<I", 0) if form == "WAV" else (begin - 12, ">I", 8)
+        put(put(head, at, order, (true + more) % 2**32), 4, order, (true + begin - 8) % 2**32)
+    path = tmp_path / "long"
     with path.open("wb") as file:
         file.write(head[:begin])
-        file.seek(begin + bytes_true - len(head[begin:]))
+        file.seek(begin + true - len(head[begin:]))
         file.write(head[begin:])
     header = read_header(path)
-    assert header.frames == bytes_true // width
-    assert header.lie == f"its header says {bytes_true % 2**32} bytes of samples, {bytes_true} are there"
+    assert (header.frames, header.rate) == (true // width, RATE)
+    assert header.lie == f"its header says {true % 2**32} bytes of samples, {true} are there"
     recording = open_recording(path, Target(RATE))
     assert recording.seconds == pytest.approx(header.frames / RATE)
     last, _ = read_pcm16(path, header, Target(RATE), Part(header.frames - 16_000, 16_000))

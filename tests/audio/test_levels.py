@@ -10,6 +10,8 @@ import pytest
 import soundfile
 
 from asd.audio.levels import cancel, has_dead_channel, level_faults
+from asd.audio.recording import Target
+from asd.audio.windows import Cut, open_recording
 from asd.data.loader import DataConfig
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
@@ -32,6 +34,7 @@ FAULTY: dict[str, tuple[np.ndarray, tuple[str, ...]]] = {
     "one value": (noise(1) * 0 - 700, ("constant",)),
     "one bit": (noise(1, 0.5), ("quiet",)),
     "a few bits": (noise(1, 5), ("quiet",)),
+    "a few bits and a click": (np.concatenate([noise(1, 5), [20_000] * 10]).astype("<i2"), ("quiet",)),
     "square": (np.where(noise(1) > 0, 32767, -32768).astype("<i2"), ("clipped",)),
     "2 % clipped": (noise(1, 14_000), ("clipped",)),
     "held": (np.repeat(noise(1), 4)[:RATE], ("stuck",)),
@@ -75,6 +78,16 @@ def test_channels() -> None:
     assert not cancel(np.stack([noise(seed) for seed in range(8)], 1))
 
 
+def test_a_recording_says_what_its_windows_lacked(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.concatenate([noise(1), noise(2) * 0]), RATE)
+    recording = open_recording(tmp_path / "a.wav", Target(RATE))
+    windows = recording.windows(Cut(RATE, RATE, RATE))
+    next(windows)
+    assert recording.remarks() == []
+    next(windows)
+    assert recording.remarks() == ["windows that are silent: every sample is 0"]
+
+
 def packed(folder: Path, sound: Callable[[int], np.ndarray], *words: str, subtype: str | None = None) -> Path:
     """A set of fan/00 with such training clips, beside pump/00 with noise."""
     rows = ""
@@ -107,7 +120,7 @@ def test_pack_and_verify_say_it_with_count_machine_and_first_name(
 @pytest.mark.parametrize(
     ("sound", "words", "said"),
     [
-        (lambda number: (noise(number) / 32768 * 3e-4).astype("f4"), (), "so quiet that they use fewer than 64"),
+        (lambda number: (noise(number) / 32768 * 3e-4).astype("f4"), (), "use fewer than 64 of the 65536 levels"),
         (lambda number: noise(number, 14_000), (), "3 of 6 clips are clipped"),
         (lambda number: np.stack([noise(number), noise(9) * 0], 1), ("--channel", "0"), "channel of constant level"),
         (lambda number: np.stack([noise(number), noise(9) * 0], 1), ("--channel", "average"), "of constant level"),

@@ -16,7 +16,7 @@ import torch
 
 from asd import web
 from asd.data.batch import Batch, to_float
-from asd.data.loader import Loader, crop_advice, Request, row_memory, training_requests, whole_clip_requests
+from asd.data.loader import Loader, Request, crop_advice, row_memory, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan, rank_slice
 from asd.stop import StopSignal

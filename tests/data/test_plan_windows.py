@@ -17,8 +17,8 @@ from asd.data.loader import Loader, training_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Plan, Stream, Windows, make_plan
 from asd.data.room import window_advice, windows_of
-from tests.patience import wait_for
 from tests.data.site import Site, serve
+from tests.patience import wait_for
 
 SHARDS, CLIPS, WINDOW = 40, 50, 400  # shards, clips of each, clips of a window: eight shards
 SHARD_OF = np.repeat(np.arange(SHARDS), CLIPS)
