@@ -3,6 +3,7 @@
 python eval.py score --run runs/demo --checkpoint best      (or under torchrun, to embed with several ranks)
 python eval.py watch --run runs/demo                        (beside a training with evaluate.by_watcher=true)
 python eval.py ensemble --runs runs/a runs/b runs/c --method mean --out runs/ensemble
+python eval.py angles --runs runs/a runs/b --out angles.png
 python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
 python eval.py export --run runs/demo --out detector.pt
 python eval.py clips --detector detector.pt recordings/today --machine fan --id 00       (or recordings/today.csv)
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="{score,watch,ensemble,report,export,clips}")
+    commands = parser.add_subparsers(required=True, metavar="{score,watch,ensemble,angles,report,export,clips}")
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
     )
@@ -46,6 +47,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     ensemble.add_argument("--percent", type=float, default=90.0, help="of the gamma threshold (default 90)")
     ensemble.add_argument("--out", type=Path, required=True, help="new folder, or that of an earlier ensemble")
     ensemble.set_defaults(command=_ensemble)
+    angles = commands.add_parser("angles", help="angles of test clips to their class centres, a panel for each run")
+    angles.add_argument("--runs", type=Path, nargs="+", required=True, help="run folders, in the order of the panels")
+    angles.add_argument("--checkpoint", default="best", help="of each: best, last or a step (default: best)")
+    angles.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, such as angles.png")
+    angles.set_defaults(command=_angles)
     report = commands.add_parser("report", help="evaluate score files of any system by the official rule of a year")
     report.add_argument("--layout", required=True, metavar="dcaseYEAR", help="dcase2020 to dcase2025")
     report.add_argument(
@@ -143,6 +149,12 @@ def _ensemble(args: argparse.Namespace) -> None:
     from asd.offline import ensemble_command
 
     ensemble_command(args.runs, args.out, args.method, args.k, args.scorer, args.percent)
+
+
+def _angles(args: argparse.Namespace) -> None:
+    from asd.angles import angles_command
+
+    angles_command(args.runs, args.checkpoint, args.out)
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -11,6 +11,8 @@ from matplotlib.image import imread
 
 from asd.figures import (
     angle_figure,
+    angles_to,
+    compared_angles,
     comparison_figure,
     confusion_figure,
     draw_clips,
@@ -121,6 +123,22 @@ def test_nothing_to_show_is_an_empty_figure():
 def test_angles_are_those_of_the_cosines():
     cosines = np.array([[1.0, 0.2], [0.1, 0.5], [0.0, -1.0000001]], dtype=np.float32)
     assert own_angles(30 * cosines, np.array([0, 1, 1]), 30.0) == pytest.approx([0.0, 60.0, 180.0])
+
+
+def test_angles_to_centres_of_any_length():
+    embedding = np.array([[2.0, 0.0], [0.0, 0.1], [-3.0, 0.0]])
+    centres = np.array([[5.0, 0.0], [1.0, 1.0]])
+    assert angles_to(embedding, centres, np.array([0, 1, 0])) == pytest.approx([0.0, 45.0, 180.0])
+
+
+def test_runs_are_compared_side_by_side_on_one_axis():
+    rng, label = np.random.default_rng(0), np.repeat([0, 1], 30)
+    runs = {f"loss {i}": (label, rng.uniform(10.0 * i, 20.0 + 10 * i, 60)) for i in range(4)}
+    panels = shown(compared_angles(runs))
+    assert [axes.get_title() for axes in panels] == list(runs)
+    for axes in panels:
+        assert axes.get_xlim() == (0.0, 50.0)
+        assert [p.get_data().values.sum() for p in axes.patches if p.get_fill()] == pytest.approx([1.0, 1.0])
 
 
 @pytest.mark.parametrize("num_types", [1, 7])

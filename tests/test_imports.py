@@ -50,7 +50,7 @@ LEVELS = [
     {"asd.system", "asd.sweep_jobs"},
     {"asd.initialise"},
     {"asd.training", "asd.offline", "asd.sweep_numbers", "asd.sweep_table"},
-    {"asd.sweep", "asd.export", "asd.watch"},
+    {"asd.sweep", "asd.export", "asd.watch", "asd.angles"},
     {"train_ddp", "eval"},
 ]  # fmt: skip
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

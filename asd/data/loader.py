@@ -42,7 +42,7 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
-    first_s: float | None = pydantic.Field(default=None, le=600)  # crops lie in the first so many seconds; None: anywhere
+    first_s: float | None = pydantic.Field(default=None, le=600)  # of clips, that crops lie in; None: anywhere
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
     window: pydantic.PositiveInt | None = None  # clips, of whole shards, that are shuffled among each other; None: all
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)

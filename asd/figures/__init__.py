@@ -1,7 +1,7 @@
 """Figures of an evaluation. Each builder returns a plain `matplotlib.figure.Figure`; a machine type without labels has
 a panel that says so."""
 
-from asd.figures.angles import angle_figure, own_angles
+from asd.figures.angles import angle_figure, angles_to, compared_angles, own_angles
 from asd.figures.comparison import comparison_figure
 from asd.figures.confusion import confusion_figure
 from asd.figures.evaluation import Figures, evaluation_figures
@@ -12,6 +12,8 @@ from asd.figures.tsne import draw_clips, tsne_figure
 __all__ = [
     "Figures",
     "angle_figure",
+    "angles_to",
+    "compared_angles",
     "comparison_figure",
     "confusion_figure",
     "draw_clips",

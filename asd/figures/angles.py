@@ -6,6 +6,7 @@ Legend: N clips, C classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +24,25 @@ def own_angles(logits: np.ndarray, class_index: np.ndarray, scale: float) -> np.
     return np.degrees(np.arccos(np.clip(own / scale, -1.0, 1.0)))
 
 
+def angles_to(embedding: np.ndarray, centres: np.ndarray, class_index: np.ndarray) -> np.ndarray:
+    """(N,) degrees between embeddings (N, D) and the own ones of the class centres (C, D), whatever their lengths."""
+    unit, own = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (embedding, centres[class_index]))
+    return np.degrees(np.arccos(np.clip((unit.astype(np.float64) * own).sum(1), -1.0, 1.0)))
+
+
+def compared_angles(runs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """A panel for each run, on one common axis: the figure of Choi & Choi 2024, over all machine types together.
+
+    runs: name → (labels (N,), degrees (N,)).
+    """
+    figure, panels = new_panels(len(runs))
+    low, high = _whole_tens(np.concatenate([angles for _, angles in runs.values()]))
+    for axes, (name, (label, angles)) in zip(panels, runs.items(), strict=True):
+        _panel(axes, name, label, angles, low, high)
+    _name_axes(figure)
+    return figure
+
+
 def angle_figure(clips: ClipScores, angles: np.ndarray) -> Figure:
     """Histograms of angles (N,) of normal and anomalous clips, a panel per machine type, on one common axis.
 
@@ -34,10 +54,14 @@ def angle_figure(clips: ClipScores, angles: np.ndarray) -> Figure:
     for axes, (machine_type, ids) in zip(panels, groups.items(), strict=True):
         own = np.concatenate(list(ids.values()))
         _panel(axes, machine_type, clips.label[own], angles[own], low, high)
+    _name_axes(figure)
+    return figure
+
+
+def _name_axes(figure: Figure) -> None:
     figure.suptitle("Angle to the own class centre", fontsize=12)
     figure.supxlabel("degrees", fontsize=10)
     figure.supylabel("share of the clips", fontsize=10)
-    return figure
 
 
 def _whole_tens(angles: np.ndarray) -> tuple[float, float]:
