@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
-from asd.evaluation_folder import read_report
-from asd.evaluations import headline, unscored_steps
+from asd.evaluation_folder import read_report, remove_evaluation
+from asd.evaluations import headline, is_scored, unscored_steps
 from asd.run_folder import RunFolder
 from asd.stop import StopSignal
 
@@ -26,17 +26,39 @@ class BackgroundScoring:
     def __init__(self, folder: RunFolder, shards: Path) -> None:
         self._folder, self._shards = folder, shards
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
-        self._jobs: list[Future[None]] = []
+        self._jobs: dict[int, Future[None]] = {}  # by step
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def submit(self, step: int) -> None:
-        self._jobs.append(self._queue.submit(self._score, step))
+        self._jobs[step] = self._queue.submit(self._score, step)
 
     def submit_unscored(self) -> None:
         """Take up again what an earlier process of this run did not finish."""
         for step in unscored_steps(self._folder):
             self.submit(step)
+
+    @property
+    def pending(self) -> int:
+        """How many of those submitted are not scored (nor have failed) yet."""
+        return sum(not job.done() for job in self._jobs.values())
+
+    def give_up(self, most: int, spare: int | None) -> list[int]:
+        """Remove the oldest unscored evaluations, until no more than `most` are left; not the one under way.
+
+        Returns their steps, spare never among them.
+        """
+        unscored = [step for step in unscored_steps(self._folder) if step in self._jobs]
+        gone: list[int] = []
+        for step in unscored:
+            job = self._jobs[step]
+            if len(unscored) - len(gone) <= most or step == spare or not (job.cancel() or job.done()):
+                continue
+            if not is_scored(self._folder, step):  # it may have been done just now
+                remove_evaluation(self._folder.evaluation(step))
+                del self._jobs[step]
+                gone.append(step)
+        return gone
 
     def wait(self, stop: StopSignal) -> None:
         """Until everything submitted is scored; a signal ends it early."""
@@ -45,7 +67,7 @@ class BackgroundScoring:
 
     def done_within(self, seconds: float) -> bool:
         """Whether everything submitted is scored (or has failed), now or so many seconds later."""
-        return not wait(self._jobs, timeout=seconds).not_done
+        return not wait(self._jobs.values(), timeout=seconds).not_done
 
     def stop(self) -> None:
         """End the running process; a resumed run scores what is left."""

@@ -6,10 +6,11 @@ Light to import: training looks here at what the scoring process, another one, h
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import torch
@@ -46,7 +47,7 @@ class Validation(pydantic.BaseModel, extra="forbid", frozen=True):
 class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     """evaluation.json: what was embedded and how it is to be scored."""
 
-    format: int = 1
+    format: Literal[1] = 1
     run: str
     run_folder: str = ""  # as training, or eval.py, was given it
     step: int
@@ -85,6 +86,12 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
     except (FileNotFoundError, pydantic.ValidationError):
         return None
+
+
+def remove_evaluation(folder: Path) -> None:
+    """Remove the folder of an evaluation; what a kill leaves of it is no evaluation any more."""
+    (folder / EVALUATION_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:

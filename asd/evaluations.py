@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from asd import checkpoint
 from asd.evaluation_folder import EVALUATION_FILE, read_evaluation, read_report
 from asd.metrics.headline import Headline, counts_ids, headline_of
 from asd.report import REPORT_FILE, percent, print_report
@@ -28,7 +29,28 @@ def is_scored(folder: RunFolder, step: int) -> bool:
 
 def unscored_steps(folder: RunFolder) -> list[int]:
     """Steps that were embedded but have no report yet."""
-    return [step for step in evaluated_steps(folder) if not is_scored(folder, step)]
+    return [step for step in evaluated_steps(folder) if not is_scored(folder, step) and _is_current(folder, step)]
+
+
+def outdated_steps(folder: RunFolder) -> list[int]:
+    """Steps that another version embedded, in a way that this one cannot score, and whose checkpoint is still there."""
+    return [
+        step
+        for step in evaluated_steps(folder)
+        if not (is_scored(folder, step) or _is_current(folder, step))
+        and checkpoint.is_complete(checkpoint.step_path(folder.checkpoints, step))
+    ]
+
+
+def _is_current(folder: RunFolder, step: int) -> bool:
+    return read_evaluation(folder.evaluation(step)) is not None
+
+
+def waiting_steps(folder: RunFolder, due: Callable[[int], bool] | None) -> list[int]:
+    """Steps without scores, ascending: embedded ones; or, where a watcher embeds, those that are due and saved."""
+    if due is None:
+        return unscored_steps(folder)
+    return [step for step in checkpoint.all_steps(folder.checkpoints) if due(step) and not is_scored(folder, step)]
 
 
 def best_step(folder: RunFolder, rule: Selection) -> int | None:

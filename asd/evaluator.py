@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from asd.distributed import Ranks
 from asd.embedding import Average, Embeddings, embed_clips
 from asd.errors import UserError
 from asd.evaluation_folder import Evaluation, Validation, read_evaluation, write_embeddings
-from asd.evaluations import Selection, best_step, is_scored, unscored_steps
+from asd.evaluations import Selection, best_step, outdated_steps, waiting_steps
 from asd.loggers import Loggers
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.run_folder import RunFolder
@@ -42,6 +43,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
 
     every_epochs: pydantic.PositiveInt = 2
     by_watcher: bool = False  # training only saves; `python eval.py watch` scores, in a process of its own
+    max_unscored: int = pydantic.Field(default=10, ge=3)  # evaluations that wait for scores; of more the oldest go
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
@@ -182,10 +184,29 @@ class TrainingEvaluator:
                 words = [f"{name.removeprefix('validation/')} {value:.4g}" for name, value in numbers.items()]
                 print(f"step {step} validation {', '.join(words)}", flush=True)
             self.background.submit(step)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Where scoring falls behind, let go of the oldest evaluations, never of the best one: disks are finite."""
+        most, best = self.evaluator.config.max_unscored, best_step(self.folder, self.evaluator.config.select)
+        for step in self.background.give_up(most, spare=best):
+            line = f"scoring falls behind: step {step} stays unscored (evaluate.max_unscored={most})"
+            print(f"warning: {line}", file=sys.stderr, flush=True)
+
+    def renew(self, task: nn.Module) -> None:
+        """Embed anew, with the weights of their checkpoints, what another version of this program left unscored."""
+        if self.by_watcher:
+            return
+        for step in self.ranks.on_main(lambda: outdated_steps(self.folder)):
+            path = checkpoint.step_path(self.folder.checkpoints, step)
+            weights, meta = self.ranks.agree(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
+            task.load_state_dict(weights)
+            self.evaluator.embed(task, step, meta["epoch"], self.folder.evaluation(step))
 
     def __enter__(self) -> TrainingEvaluator:
         if self.ranks.is_main and not self.by_watcher:
             self.background.submit_unscored()
+            self._give_up()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,12 +225,10 @@ class TrainingEvaluator:
 
     def protected_steps(self) -> set[int]:
         """Steps whose checkpoint must stay: the best one, and those still to be scored."""
-        best = best_step(self.folder, self.evaluator.config.select)
-        return {*unscored_steps(self.folder), *self.left_to_watcher(), *([] if best is None else [best])}
+        config = self.evaluator.config
+        best = best_step(self.folder, config.select)
+        return {*self.waiting()[-config.max_unscored :], *([] if best is None else [best])}
 
-    def left_to_watcher(self) -> list[int]:
-        """Steps that are due and saved, and that a watcher has not scored yet."""
-        if not self.by_watcher:
-            return []
-        steps = checkpoint.all_steps(self.folder.checkpoints)
-        return [step for step in steps if self.due(step) and not is_scored(self.folder, step)]
+    def waiting(self) -> list[int]:
+        """Steps that were embedded, or are left to a watcher, and have no scores yet."""
+        return waiting_steps(self.folder, self.due if self.by_watcher else None)

@@ -7,7 +7,8 @@ from typing import Any
 
 from asd import checkpoint
 from asd.evaluation_folder import read_report
-from asd.evaluations import Selection, best_step, evaluated_steps, primary_headline
+from asd.evaluations import best_step, evaluated_steps, primary_headline, waiting_steps
+from asd.evaluator import EvaluateConfig, Schedule
 from asd.monitor.reporter import Standing
 from asd.report import REPORT_FILE
 from asd.run_folder import RunFolder
@@ -16,8 +17,8 @@ from asd.run_folder import RunFolder
 class StandingOf:
     """Looks into a run folder; reads reports only where one has come since the last look."""
 
-    def __init__(self, folder: RunFolder, rule: Selection) -> None:
-        self._folder, self._rule = folder, rule
+    def __init__(self, folder: RunFolder, config: EvaluateConfig, schedule: Schedule) -> None:
+        self._folder, self._config, self._schedule = folder, config, schedule
         self._seen: list[tuple[Path, int]] = []
         self._scores: dict[str, Any] = {}
 
@@ -25,7 +26,14 @@ class StandingOf:
         reports = sorted((path, path.stat().st_mtime_ns) for path in self._folder.evaluations.glob(f"*/{REPORT_FILE}"))
         if reports != self._seen:
             self._seen, self._scores = reports, self._read()
-        return Standing(checkpoint_step=self._newest_checkpoint(), **self._scores)
+        waiting = waiting_steps(self._folder, self._schedule.due if self._config.by_watcher else None)
+        return Standing(
+            checkpoint_step=self._newest_checkpoint(),
+            unscored=len(waiting),
+            max_unscored=self._config.max_unscored,
+            by_watcher=self._config.by_watcher,
+            **self._scores,
+        )
 
     def _newest_checkpoint(self) -> int | None:
         root = self._folder.checkpoints
@@ -40,7 +48,7 @@ class StandingOf:
                     "scored_step": step,
                     "auc": numbers.auc,
                     "pauc": numbers.pauc,
-                    "best_step": best_step(self._folder, self._rule),
+                    "best_step": best_step(self._folder, self._config.select),
                     "warnings": tuple(report["warnings"]),
                 }
         return {}

@@ -50,7 +50,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
     if ranks.is_main:
         _introduce(config, data, task, ranks, folder)
-    standing = StandingOf(folder, config.evaluate.select)
+    standing = StandingOf(folder, config.evaluate, data.schedule(config))
     with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
         loader, eval_loader = (
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
@@ -60,6 +60,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
         evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
         task = task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
+        if resumed is not None:
+            evaluate.renew(task)  # the trainer then puts the weights back
         rate = data.manifest.sample_rate
         parts = Parts(
             task=task,
@@ -242,7 +244,7 @@ def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEv
     if outcome == "stopped":
         print(f"stopped by {stop.name or 'another rank'} at step {step}, saved; the same command goes on", flush=True)
         return
-    folder, left = evaluate.folder, evaluate.left_to_watcher()
+    folder, left = evaluate.folder, evaluate.waiting() if evaluate.by_watcher else []
     if left:
         print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
     else:

@@ -22,6 +22,8 @@ from asd.offline import Embedder, Run, load_run
 from asd.run_folder import RunFolder, WatchLock
 from asd.stop import AskedToStop, StopSignal
 
+AHEAD = 2  # evaluations that are scored, or embedded and wait for that
+
 
 @dataclass(frozen=True)
 class Options:
@@ -84,7 +86,9 @@ class Watcher:
         while True:
             self._stop.leave_if_asked()
             end, idle = self._end(), self._background.done_within(0)  # first: what comes after these is still scored
-            if step := next(iter(self._to_try()), None):
+            if self._background.pending >= AHEAD:  # embeddings take room until they are scored
+                self._background.done_within(min(self._options.poll_s, 1.0))
+            elif step := next(iter(self._to_try()), None):
                 self._try(step)
             elif not idle:
                 self._background.done_within(self._options.poll_s)
@@ -157,6 +161,8 @@ class Watcher:
                 _warn(self._pruned(step))
                 return
         self._background.submit(step)
+        for failed in self._background.give_up(self._run.config.evaluate.max_unscored, spare=None):
+            _warn(f"step {failed} could not be scored: its embeddings are removed (evaluate.max_unscored)")
 
     def _pruned(self, step: int) -> str:
         return f"{self._checkpoint(step)} was removed before it was scored (checkpoint.keep_last): passed over"

@@ -10,7 +10,7 @@ from asd.monitor.status import Alert
 
 Found = dict[str, str | None]  # name of an alert → its text; None: it is not so
 
-NAMES = ("nonfinite", "data_wait", "bad_clips", "no_learning", "stalled")
+NAMES = ("nonfinite", "data_wait", "bad_clips", "no_learning", "stalled", "unscored")
 MOST_WAIT = 20.0  # percent of the time
 # A run of that many intervals, and of that many seconds: the first batches of a run, or of a shard that is just
 # being fetched, come late without any harm.
@@ -76,6 +76,19 @@ def evaluation_rules(warnings: Iterable[Mapping[str, str]]) -> Found:
     return {"no_learning": texts.get("no_learning")}
 
 
+def backlog_rule(unscored: int, most: int | None, by_watcher: bool, holds: bool) -> Found:
+    """Whether as many evaluations wait for their scores as may; it is over when half of them are scored."""
+    if most is None or unscored < (most // 2 + 1 if holds else most):
+        return {"unscored": None}
+    remedy = (
+        "start python eval.py watch on the run"
+        if by_watcher
+        else "raise evaluate.every_epochs, name fewer evaluate.scorers, or have a watcher (evaluate.by_watcher)"
+    )
+    text = f"{unscored} evaluations wait for their scores; of more than {most} (evaluate.max_unscored) the oldest go"
+    return {"unscored": f"{text}: {remedy}"}
+
+
 @dataclass(frozen=True)
 class Change:
     """An alert that began, or ended."""
@@ -100,6 +113,9 @@ class Alerts:
     @property
     def active(self) -> tuple[Alert, ...]:
         return tuple(self._active.values())
+
+    def holds(self, name: str) -> bool:
+        return name in self._active
 
     def update(self, step: int, found: Found) -> list[Change]:
         """What began and what ended; one that goes on takes the newest text quietly, one not in `found` stays."""

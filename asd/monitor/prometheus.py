@@ -26,6 +26,7 @@ GAUGES = {  # field of the status → name, what it is, and what to divide by
     "auc": ("auc_ratio", "Mean AUC of the newest scored checkpoint", 1),
     "pauc": ("pauc_ratio", "Mean pAUC of the newest scored checkpoint", 1),
     "best_step": ("best_step", "Step of the best checkpoint", 1),
+    "unscored": ("unscored", "Evaluations that wait for their scores", 1),
     "started_unix": ("started_timestamp_seconds", "When this process began", 1),
     "updated_unix": ("updated_timestamp_seconds", "When this was written", 1),
     "progressed_unix": ("progressed_timestamp_seconds", "When rank 0 last got on", 1),

@@ -20,7 +20,7 @@ from asd.errors import describe_os_error
 from asd.files import write_whole
 from asd.loggers import JsonlLogger, Record, TensorBoardLogger, TimeLeft
 from asd.monitor import prometheus
-from asd.monitor.alerts import NAMES, Alerts, Change, Found, IntervalRules, evaluation_rules
+from asd.monitor.alerts import NAMES, Alerts, Change, Found, IntervalRules, backlog_rule, evaluation_rules
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles, blame
 from asd.monitor.status import State, Status, write_status
@@ -45,6 +45,9 @@ class Standing:
     auc: float | None = None
     pauc: float | None = None
     best_step: int | None = None
+    unscored: int = 0  # evaluations that wait for their scores
+    max_unscored: int | None = None  # of more the oldest are given up
+    by_watcher: bool = False  # whom they wait for
     warnings: tuple[dict[str, str], ...] = ()  # of the newest report
 
 
@@ -130,8 +133,11 @@ class Reporter:
         except (OSError, ValueError, KeyError, TypeError):  # a file went away just now, or was changed by hand
             return []
         found = evaluation_rules(standing.pop("warnings"))
+        limit, by_watcher = standing.pop("max_unscored"), standing.pop("by_watcher")
         self._set(**standing)
-        return self._alerts.update(self._status.scored_step or 0, found)
+        backlog = backlog_rule(self._status.unscored, limit, by_watcher, self._alerts.holds("unscored"))
+        changes = self._alerts.update(self._status.step, backlog)
+        return changes + self._alerts.update(self._status.scored_step or 0, found)
 
     def _stalled(self, own: Stall | None) -> Found:
         """The ranks that hang, once all have told where, or have had the time to."""

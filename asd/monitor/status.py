@@ -50,6 +50,7 @@ class Status(pydantic.BaseModel, frozen=True):
     auc: float | None = None
     pauc: float | None = None
     best_step: int | None = None
+    unscored: int = 0  # evaluations that wait for their scores
     alerts: tuple[Alert, ...] = ()
     started_unix: float
     updated_unix: float  # when this was written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asd.diagnosis import diagnose
-from asd.monitor.alerts import NAMES, Alerts, IntervalRules, evaluation_rules
+from asd.monitor.alerts import NAMES, Alerts, IntervalRules, backlog_rule, evaluation_rules
 
 CALM = {"nonfinite_steps": 0, "data_wait_percent": 1.0, "step_s": 1.0, "bad_clips": 0}
 
@@ -74,6 +74,16 @@ def test_no_learning_is_what_the_report_says() -> None:
     assert finding is not None and trivial is not None
     assert evaluation_rules([trivial, finding]) == {"no_learning": finding["text"]}
     assert evaluation_rules([trivial]) == {"no_learning": None}
+
+
+def test_a_backlog_is_over_when_half_of_it_is_scored() -> None:
+    alerts, lines = Alerts(), []
+    for step, unscored in enumerate((3, 4, 5, 4, 3, 2, 3)):
+        found = backlog_rule(unscored, most=4, by_watcher=True, holds=alerts.holds("unscored"))
+        lines += [change.line for change in alerts.update(step, found)]
+    assert lines[0].startswith("alert: unscored at step 1: 4 evaluations wait for their scores")
+    assert lines[0].endswith("start python eval.py watch on the run")
+    assert lines[1:] == ["alert: unscored is over at step 5 (began at step 1)"]
 
 
 def test_an_alert_that_nobody_speaks_of_stays() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import eval as evaluation
 from asd import sweep, sweep_jobs
+from asd.config import load_config
 from asd.errors import UserError
 from asd.metrics import read_scores
 from asd.sweep_jobs import DONE_FILE
@@ -40,7 +41,7 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
         assert numbers["auc"] == pytest.approx((types["fan"][0] + types["pump"][0]) / 2)
         assert 0 <= numbers["auc_oracle"] <= 1
     (run,) = (out / TINY.stem).glob("seed_0_fan_*")
-    assert json.loads((run / "run.json").read_text())["machine_types"] == ["fan"]
+    assert load_config(run / "config.yaml").data.machine_types == ("fan",)
     assert sweep.main(command) == 0
     assert "===" not in capfd.readouterr().out
     jobs = sweep.plan_jobs(sweep.parse_args(command))
