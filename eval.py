@@ -12,11 +12,11 @@ python eval.py clips --detector detector.pt recordings/today --machine fan --id 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from asd.errors import run_main
+from asd.files import user_path
 from asd.stop import AskedToStop, StopSignal, without_local_rank
 
 if TYPE_CHECKING:
@@ -29,44 +29,46 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
     )
-    score.add_argument("--run", type=Path, required=True, help="run folder, such as runs/demo")
+    score.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo")
     score.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
-    score.add_argument("--out", type=Path, help="where the report goes (default: RUN/scores/step_…)")
+    score.add_argument("--out", type=user_path, help="where the report goes (default: RUN/scores/step_…)")
     score.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as evaluate.select=oracle")
     score.set_defaults(command=_score)
     _add_watch(commands)
     ensemble = commands.add_parser(
         "ensemble", help="combine the scores of several runs, z-normalised by training clips"
     )
-    ensemble.add_argument("--runs", type=Path, nargs="+", required=True, help="run folders, or folders of evaluations")
+    ensemble.add_argument(
+        "--runs", type=user_path, nargs="+", required=True, help="run folders, or folders of evaluations"
+    )
     ensemble.add_argument("--method", choices=("mean", "median", "topk"), default="mean")
     ensemble.add_argument(
         "--k", type=int, default=3, help="topk: how many, the best on the test clips by machine type (default 3)"
     )
     ensemble.add_argument("--scorer", help="which scorer of each run (default: its primary one)")
     ensemble.add_argument("--percent", type=float, default=90.0, help="of the gamma threshold (default 90)")
-    ensemble.add_argument("--out", type=Path, required=True, help="new folder, or that of an earlier ensemble")
+    ensemble.add_argument("--out", type=user_path, required=True, help="new folder, or that of an earlier ensemble")
     ensemble.set_defaults(command=_ensemble)
     angles = commands.add_parser("angles", help="angles of test clips to their class centres, a panel for each run")
-    angles.add_argument("--runs", type=Path, nargs="+", required=True, help="run folders, in the order of the panels")
+    angles.add_argument("--runs", type=user_path, nargs="+", required=True, help="run folders, a panel for each")
     angles.add_argument("--checkpoint", default="best", help="of each: best, last or a step (default: best)")
-    angles.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, such as angles.png")
+    angles.add_argument("--out", type=user_path, required=True, metavar="FILE", help="the picture, such as angles.png")
     angles.set_defaults(command=_angles)
     report = commands.add_parser("report", help="evaluate score files of any system by the official rule of a year")
     report.add_argument("--layout", required=True, metavar="dcaseYEAR", help="dcase2020 to dcase2025")
     report.add_argument(
-        "--scores", type=Path, required=True, help="folder of anomaly_score_*.csv, decision_result_*.csv"
+        "--scores", type=user_path, required=True, help="folder of anomaly_score_*.csv, decision_result_*.csv"
     )
     report.add_argument(
         "--ground-truth", required=True, metavar="PATH",
         help="folder or file of the organisers' ground truth; `names`: the score files name development clips",
     )  # fmt: skip
-    report.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    report.add_argument("--json", type=user_path, metavar="FILE", help="write the numbers there, too")
     report.set_defaults(command=_report)
     _add_export(commands)
     _add_clips(commands)
     args, rest = parser.parse_known_args(without_local_rank(argv))  # parse_intermixed_args knows no subcommands
-    kind = {"overrides": str, "places": Path}
+    kind: dict[str, Callable[[str], object]] = {"overrides": str, "places": user_path}
     name = next((name for name in kind if name in args), "")  # of the words that may stand on both sides of an option
     if any(word.startswith("-") for word in rest) or (rest and not name):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -77,7 +79,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_watch(commands: Commands) -> None:
     watch = commands.add_parser("watch", help="score the checkpoints of a run as they appear, until it is finished")
-    watch.add_argument("--run", type=Path, required=True, help="run folder, such as runs/demo; it may come later")
+    watch.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo; it may come later")
     end = watch.add_mutually_exclusive_group()
     end.add_argument("--once", action="store_true", help="score what is there, and leave")
     end.add_argument("--forever", action="store_true", help="stay when the run is finished: it may go on")
@@ -94,23 +96,25 @@ def _seconds(text: str) -> float:
 
 def _add_export(commands: Commands) -> None:
     export = commands.add_parser("export", help="make one file of a run that scores recordings without its data")
-    export.add_argument("--run", type=Path, required=True, help="run folder, such as runs/demo")
+    export.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo")
     export.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
-    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the detector, such as detector.pt")
+    export.add_argument(
+        "--out", type=user_path, required=True, metavar="FILE", help="the detector, such as detector.pt"
+    )
     export.add_argument(
         "--scorer", action="append", default=[], help="a column of scores.csv to keep, repeatable (default: all)"
     )
-    export.add_argument("--onnx", type=Path, metavar="FILE", help="also write the network as ONNX, checked equal")
+    export.add_argument("--onnx", type=user_path, metavar="FILE", help="also write the network as ONNX, checked equal")
     export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     export.set_defaults(command=_export)
 
 
 def _add_clips(commands: Commands) -> None:
     clips = commands.add_parser("clips", help="score and decision of recordings by a detector that export made")
-    clips.add_argument("--detector", type=Path, required=True, metavar="FILE", help="what eval.py export wrote")
+    clips.add_argument("--detector", type=user_path, required=True, metavar="FILE", help="what eval.py export wrote")
     clips.add_argument(
         "places",
-        type=Path,
+        type=user_path,
         nargs="+",
         metavar="RECORDING",
         help="files, and folders of them; or a csv with the columns path, machine_type, machine_id [, label]",
@@ -124,8 +128,8 @@ def _add_clips(commands: Commands) -> None:
     clips.add_argument("--overlap", type=float, default=0.0, metavar="F", help="of windows, 0 to below 1 (default 0)")
     clips.add_argument("--channel", help="of several: a number from 0, or average (default: as the set was packed)")
     clips.add_argument("--format", choices=("table", "csv", "json"), help="default: as --out ends, else table")
-    clips.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
-    clips.add_argument("--plot", type=Path, metavar="FOLDER", help="pictures of the scores over time")
+    clips.add_argument("--out", type=user_path, metavar="FILE", help="write there, not to the terminal")
+    clips.add_argument("--plot", type=user_path, metavar="FOLDER", help="pictures of the scores over time")
     clips.set_defaults(command=_clips)
 
 

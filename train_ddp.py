@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
+from asd.files import user_path
 from asd.last_word import say_last
 from asd.quick_imports import quick_imports
 from asd.stop import StopSignal, die_with_torchrun, without_local_rank
@@ -18,7 +19,9 @@ from asd.stop import StopSignal, die_with_torchrun, without_local_rank
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml")
+    parser.add_argument(
+        "--config", type=user_path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml"
+    )
     parser.add_argument("--check", action="store_true", help="validate config, shards and devices; start nothing")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as train.epochs=30")
     return parser.parse_intermixed_args(without_local_rank(argv))

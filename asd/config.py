@@ -12,7 +12,7 @@ import yaml
 
 from asd.backbones import AutoencoderConfig, MobileFaceNetConfig, MobileNetV2Config, ResNetIRConfig
 from asd.checkpoint import CheckpointConfig
-from asd.data.loader import DataConfig
+from asd.data.loader import DataConfig, PathText
 from asd.errors import UserError
 from asd.evaluator import EvaluateConfig
 from asd.frontends import TASTConfig
@@ -40,7 +40,7 @@ MOST_WORDS = 400  # characters about one mistake: what stands in the file may ha
 class RunSection(pydantic.BaseModel, extra="forbid", frozen=True):
     """Where a run lives."""
 
-    dir: str = ""  # empty: runs/<name of the config file>
+    dir: PathText = ""  # empty: runs/<name of the config file>
 
 
 class RunConfig(System, frozen=True):
@@ -52,7 +52,7 @@ class RunConfig(System, frozen=True):
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
-    init_from: str | None = None  # a run, checkpoint folder or published file whose weights training starts from
+    init_from: PathText | None = None  # a run, checkpoint folder or published file whose weights training starts from
     init_checkpoint: Literal["best", "last"] = "best"  # of that run: best by its own evaluate.select, or the newest
     resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint
     debug: bool = False  # a few clips of everything, from the first step to the report, in a folder of its own

@@ -36,6 +36,7 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onn
     chosen = _chosen(run.config.evaluate.scorers, scorers)
     _refuse_foreign(out)
     if onnx is not None:
+        _refuse_onnx(onnx, out)
         require_onnx()
     with (
         start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks,
@@ -67,6 +68,11 @@ def _refuse_foreign(out: Path) -> None:
             read_detector(out)
         except UserError:
             raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
+
+
+def _refuse_onnx(onnx: Path, out: Path) -> None:
+    if onnx.suffix != ".onnx" or onnx.resolve() == out.resolve() or onnx.is_dir() or not onnx.parent.is_dir():
+        raise UserError(f"--onnx {onnx}: name a file that ends in .onnx, in a folder that exists")
 
 
 def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:

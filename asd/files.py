@@ -1,12 +1,45 @@
-"""Files that are whole or not there."""
+"""Paths as people write them; files that are whole or not there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from asd.errors import UserError
+
+
+def user_path(text: str) -> Path:
+    """The path that a person means: `~` is a home folder, also where no shell saw it. UserError where there is none."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text}: there is no such user; for a folder of that name write ./{text}") from None
+
+
+def user_path_text(text: str) -> str:
+    """The same of a setting, which may also be an address."""
+    return str(user_path(text)) if text.startswith("~") else text
+
+
+def refuse_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
+    """UserError where an output is one of the files or folders that are read, or a folder above one."""
+    out = out.resolve()
+    for folder, given in {path.parent: path for path in inputs}.items():  # of many files, few lie in other folders
+        if out.is_dir() and out in (folder.resolve(), *folder.resolve().parents):
+            raise UserError(f"{option} {out} holds {given}, which is read: name another place")
+    for path in inputs:
+        if path.name == out.name and path.resolve() == out:
+            raise UserError(f"{option} {out} is read itself: name another place")
+
+
+def refuse_within(option: str, out: Path, folders: Iterable[Path]) -> None:
+    """UserError where an output would become a part of a folder that is read."""
+    for folder in folders:
+        if folder.resolve() in (out.resolve(), *out.resolve().parents):
+            raise UserError(f"{option} {out} would lie in {folder}, which is read: name another place")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
+from asd.files import user_path
 from asd.monitor.status import FILE, Status, read_status
 
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of a run, or of runs")
+    parser.add_argument("folder", type=user_path, help="of a run, or of runs")
     parser.add_argument("--max-age", type=float, default=600.0, metavar="S", help="seconds (default: 600)")
     return parser.parse_args(argv)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asd.files import write_whole
+from asd.files import refuse_over, user_path, write_whole
 from asd.metrics.halves import EVALUATION
 from asd.metrics.headline import Headline, definition, headline
 from asd.metrics.official import Sections, official_numbers, rule_of
@@ -32,7 +32,11 @@ Report = dict[str, Any]
 def report_score_files(layout: str, scores: Path, ground_truth: str, json_file: Path | None) -> None:
     """Evaluate a folder of score files: print the tables, write the JSON. UserError on files that do not fit."""
     rule_of(layout)
-    found = read_submission(layout, scores, None if ground_truth == NAMES else Path(ground_truth))
+    where = None if ground_truth == NAMES else user_path(ground_truth)
+    if json_file is not None:
+        read = [path for place in (scores, where) if place is not None for path in (place, *place.rglob("*.csv"))]
+        refuse_over("--json", json_file, [path for path in read if path.is_file()])
+    found = read_submission(layout, scores, where)
     report = _numbers(layout, found.development, found.evaluation)
     if found.unlabelled:
         names = some(found.unlabelled)

@@ -18,6 +18,7 @@ from asd.errors import UserError
 from asd.evaluation_folder import DECISIONS_FILE, EVALUATION_FILE, read_report
 from asd.evaluations import best_step
 from asd.evaluator import Evaluator
+from asd.files import refuse_over, refuse_within
 from asd.identity import EVALUATION, RESUMING, differences, in_words
 from asd.metrics import read_scores
 from asd.metrics.official import LAYOUTS
@@ -122,6 +123,8 @@ def ensemble_command(
         raise UserError(f"--percent {percent:g}: give a number between 0 and 100")
     if k < 1:
         raise UserError(f"--k {k}: give 1 or more")
+    refuse_within("--out", out, runs)
+    refuse_over("--out", out, runs)
     _refuse_foreign(out, REPORT_FILE)
     if "ensemble" not in (read_report(out) or {"ensemble": {}}):
         raise UserError(f"--out {out} holds a report of something else: name a new folder")

@@ -20,6 +20,7 @@ from pathlib import Path
 from asd.config import RunConfig, dump_yaml, load_config
 from asd.ensemble import open_member, write_ensemble
 from asd.errors import UserError, run_main
+from asd.files import refuse_over, refuse_within, user_path, write_whole
 from asd.sweep_jobs import DONE_FILE, Job, run_jobs
 from asd.sweep_numbers import evaluation_of, summarise
 from asd.sweep_table import console_table, markdown
@@ -34,14 +35,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m asd.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, nargs="+", required=True)
+    parser.add_argument("--config", type=user_path, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--by-type", action="store_true", help="one model per machine type, told in one table")
     parser.add_argument("--ranks", type=int, default=1, help="ranks of one run (default 1)")
     parser.add_argument("--slots", type=int, default=1, help="runs at once, spread over the visible GPUs (default 1)")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=user_path, required=True)
     parser.add_argument(
-        "--from", dest="former", type=Path, metavar="SWEEP",
+        "--from", dest="former", type=user_path, metavar="SWEEP",
         help="--out of another sweep: each run starts from that one's run of the same seed and machine type",
     )  # fmt: skip
     parser.add_argument(
@@ -57,6 +58,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     for word in [*words, *args.then]:
         if "=" not in word or word.startswith("-"):
             raise UserError(f"{word!r} is neither an option of this command nor of the form key=value")
+    if args.former is not None:
+        refuse_within("--out", args.out, [args.former])
+        refuse_over("--out", args.out, [args.former])
     if any(k < 1 for k in args.ensembles):
         raise UserError("--ensembles takes numbers of runs, 1 or more")
     return args
@@ -81,8 +85,8 @@ def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
     run_jobs([job for job in jobs if not job.done], args.ranks, args.slots)
     table = summarise(jobs)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
-    (out / "report.md").write_text(markdown(table), encoding="utf-8")
+    write_whole(out / "report.md", markdown(table))
+    write_whole(out / "report.json", json.dumps(table, indent=1))
     open_console().print(console_table(table))
     print(f"{out / 'report.md'}, report.json")
 

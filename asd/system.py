@@ -25,6 +25,7 @@ from asd.data.splits import Splits, make_splits
 from asd.data.streams import make_streams
 from asd.errors import UserError
 from asd.evaluator import Schedule
+from asd.files import user_path
 from asd.run_folder import RunFolder
 from asd.tasks import refuse_single_class, tells_classes_apart
 from asd.words import command
@@ -71,7 +72,7 @@ def open_shards(data: DataConfig) -> Manifest:
     if "://" in data.shards:
         from asd.data.cache import open_cached  # HTTP takes a fifth of a second to import
 
-        cached = open_cached(data.shards, Path(data.cache_dir).expanduser(), data.cache_gib)
+        cached = open_cached(data.shards, user_path(data.cache_dir), data.cache_gib)
         return restrict(cached, data.machine_types, data.machine_ids)
     root = Path(data.shards)
     if not root.exists():

@@ -28,6 +28,7 @@ import torch
 
 from asd.config import load_config
 from asd.errors import UserError, run_main
+from asd.files import user_path
 from asd.loggers import read_metrics
 from benchmarks.machine import processor
 from benchmarks.results.slices import CONFIGS, SLICES
@@ -84,8 +85,8 @@ class Start:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("data/full_size"), help="folder of the set and the runs")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated part is renewed")
+    parser.add_argument("--work", type=user_path, default=Path("data/full_size"), help="folder of the set and the runs")
+    parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated part is renewed")
     parser.add_argument("--steps", type=int, default=2, help="updates of each config (default 2); the first is warm-up")
     parser.add_argument("--ranks", type=int, default=2, help="ranks of each run (default 2)")
     parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch, where memory is short (default 1)")

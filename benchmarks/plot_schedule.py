@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from asd.config import load_config
 from asd.errors import UserError, run_main
+from asd.files import user_path
 from asd.optim import lr_at
 
 
@@ -34,8 +35,8 @@ def schedule_figure(paths: Sequence[Path]) -> Figure:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("configs", type=user_path, nargs="+")
+    parser.add_argument("--out", type=user_path, required=True)
     args = parser.parse_args(argv)
     schedule_figure(args.configs).savefig(args.out, dpi=110)
     print(args.out)

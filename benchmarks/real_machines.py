@@ -21,6 +21,7 @@ import eval as evaluation
 import train_ddp
 from asd.errors import run_main
 from asd.evaluation_folder import read_report
+from asd.files import user_path
 from asd.report import percent
 from shards import pack
 
@@ -69,7 +70,7 @@ def table(reports: dict[str, dict[str, Any]]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, required=True, help="recordings in DCASE 2020 layout")
+    parser.add_argument("--source", type=user_path, required=True, help="recordings in DCASE 2020 layout")
     parser.add_argument("--epochs", type=int, default=30)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as work:

@@ -14,6 +14,7 @@ from asd.audio.decode import open_sound
 from asd.audio.header import BadFileError, Header, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, run_main
+from asd.files import refuse_over, user_path
 from asd.words import command
 from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
@@ -31,8 +32,9 @@ Timed = tuple[Path, float]  # a recording and seconds of it
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
-    check_out(options.out, overwrite=False)
     recordings = read_tables(options.source, Choices()).clips
+    refuse_over("--out", options.out, [*options.source, *(clip.path for clip in recordings)])
+    check_out(options.out, overwrite=False)
     with clean_up_on_signals(), staged(options.out, partial(refuse_taken, options.out, False)) as folder:
         headers = [_header(clip) for clip in recordings]
         short = too_short(recordings, headers, options.seconds)
@@ -56,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m shards.cut", description="Cut long recordings into clips.")
     parser.add_argument(
-        "--source", type=Path, action="append", required=True, help="csv as of --layout table; repeatable"
+        "--source", type=user_path, action="append", required=True, help="csv as of --layout table; repeatable"
     )
     parser.add_argument("--seconds", type=_seconds, default=10.0, help="length of a clip (default 10)")
     parser.add_argument(
         "--short", choices=("keep", "refuse"), default="keep", help="recordings shorter than a clip (default keep)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the clips and their clips.csv")
+    parser.add_argument("--out", type=user_path, required=True, help="new folder for the clips and their clips.csv")
     options = parser.parse_args(argv)
     options.out = options.out.resolve()
     return options

@@ -17,6 +17,7 @@ from asd.audio.recording import AVERAGE, Channel, Conversion, Target
 from asd.data.heard import MOST_VALUES, Heard
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
+from asd.files import refuse_over, refuse_within, user_path
 from shards import report
 from shards.ground_truth import join_ground_truth
 from shards.layouts import LAYOUTS, find_clips
@@ -36,10 +37,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     started = time.monotonic()
+    given = [*options.source, *(options.ground_truth or [])]
+    refuse_over("--out", options.out, given)
+    refuse_within("--out", options.out, [place for place in given if place.is_dir()])
     check_out(options.out, options.overwrite)
     target = Target(options.sample_rate, options.channel, options.codec)
     with clean_up_on_signals():
-        found = scan(find_corpus(options), target)
+        corpus = find_corpus(options)
+        refuse_over("--out", options.out, [clip.path for clip in corpus.clips])
+        found = scan(corpus, target)
         report.print_scan(found)
         refuse_unfit(found, target, options.resample, options.skip_bad)
         file, shards = write_set(options, found, target)
@@ -52,14 +58,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--layout", choices=LAYOUTS, required=True, help="how the recordings are laid out: docs/data.md"
     )
-    parser.add_argument("--source", type=Path, action="append", required=True, help="folder (table: csv); repeatable")
+    parser.add_argument(
+        "--source", type=user_path, action="append", required=True, help="folder (table: csv); repeatable"
+    )
     parser.add_argument(
         "--ground-truth",
-        type=Path,
+        type=user_path,
         action="append",
         help="labels of an evaluation set: folder or file as the official evaluator has it; repeatable",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the packed set, made by this command")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the packed set, made by this command")
     parser.add_argument("--name", help="name of the set (default: the folder's)")
     parser.add_argument("--sample-rate", type=positive, default=16_000, help="Hz (default 16000)")
     parser.add_argument("--resample", action="store_true", help="resample recordings at other rates")

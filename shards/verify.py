@@ -22,6 +22,7 @@ import soundfile
 from asd.audio.levels import level_faults
 from asd.data.manifest import MachineClass, Manifest, load_manifest, sha256_of
 from asd.errors import UserError, printable, run_main
+from asd.files import user_path
 from shards.lean import import_webdataset
 from shards.levels import ClipLevel, level_lines
 from shards.options import positive
@@ -55,7 +56,7 @@ class Checked:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m shards.verify", description="Read a packed set again, all of it.")
-    parser.add_argument("set", type=Path, metavar="DIR", help="folder of the packed set")
+    parser.add_argument("set", type=user_path, metavar="DIR", help="folder of the packed set")
     parser.add_argument("--workers", type=positive, help="processes (default: as many cores as are worth it)")
     options = parser.parse_args(argv)
     manifest = load_manifest(options.set)

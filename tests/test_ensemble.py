@@ -302,5 +302,5 @@ def test_nothing_foreign_is_written_over(runs, tmp_path):
     before = (tmp_path / "a" / "scores.csv").read_text()
     assert "holds other files" in refused(tmp_path / "mine", runs.folders("a", "b"))
     assert "is a file" in refused(tmp_path / "file", runs.folders("a", "b"))
-    assert "holds a report of something else" in refused(tmp_path / "a", runs.folders("a", "b"))
+    assert "which is read: name another place" in refused(tmp_path / "a", runs.folders("a", "b"))
     assert (tmp_path / "a" / "scores.csv").read_text() == before

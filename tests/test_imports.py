@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 # errors stands below all of them but the last word of a failed rank.
 LEVELS = [
     {"asd.last_word"},
-    {"asd.errors", "asd.files", "asd.locks", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
+    {"asd.errors", "asd.locks", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
     {
-        "asd.untrusted", "asd.walk", "asd.data.heard",
+        "asd.untrusted", "asd.files", "asd.walk", "asd.data.heard",
         "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
     },
     # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
@@ -218,6 +218,7 @@ def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alon
         "asd.data.heard",
         "asd.data.manifest",
         "asd.errors",
+        "asd.files",
         "asd.ground_truth",
         "asd.terminal",
         "asd.locks",

@@ -32,8 +32,8 @@ def load(*words: str, path: Path = CONFIG):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_path_is_the_text_that_stands_there(name):
-    config = load(f"data.shards=sets/{name}", f"run.dir={name}/x", "data.cache_dir=" + name)
-    assert (config.data.shards, config.run.dir) == (f"sets/{name}", f"{name}/x")
+    config = load(f"data.shards=sets/{name}", f"run.dir=./{name}/x", f"data.cache_dir=.{name}")
+    assert (config.data.shards, config.run.dir, config.data.cache_dir) == (f"sets/{name}", f"./{name}/x", f".{name}")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +117,7 @@ def test_files_are_read_by_the_same_rule(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_written_config_is_read_back(tmp_path, name):
-    config = load(write_word("data.machine_types", [name]), f"data.shards=x{name}", f"init_from={name}/y")
+    config = load(write_word("data.machine_types", [name]), f"data.shards=x{name}", f"init_from=./{name}/y")
     (tmp_path / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
     assert load_config(tmp_path / "config.yaml") == config
 

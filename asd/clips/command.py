@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asd.audio.listing import is_recording
 from asd.audio.recording import AVERAGE, Channel, Target
 from asd.clips.judge import Verdict, judge, make_cut
 from asd.clips.output import Format, rendered, table
@@ -21,7 +22,7 @@ from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.distributed import Precision, start_ranks
 from asd.errors import UserError, printable
-from asd.files import write_whole
+from asd.files import refuse_over, write_whole
 from asd.terminal import open_console
 
 SOME_UNREADABLE = 1
@@ -53,6 +54,8 @@ def clips_command(options: Options) -> int:
         asked, passed = of_table(file, options.places[0], options.machine, options.id), ""
     else:
         asked, passed = of_one_machine(file, options.places, options.machine, options.id)
+    if options.out is not None:
+        _prepare(options.out, [options.detector, *options.places, *(one.path for one in asked)])
     with start_ranks(_precision(file), timeout_s=60) as ranks:
         detector = Detector.open(file, options.detector, ranks, asked[0].own, chosen.label)
         with _bar(len(asked)) as progress:
@@ -70,6 +73,14 @@ def clips_command(options: Options) -> int:
     if passed:
         print(f"passed over: {passed}", file=sys.stderr)
     return _summary(verdicts)
+
+
+def _prepare(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse what cannot be written, or would be lost, before any work."""
+    refuse_over("--out", out, [path for path in inputs if not path.is_dir()])
+    if out.is_dir() or is_recording(out):
+        raise UserError(f"--out {out}: name a file for the results, such as today.csv")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _machine(verdicts: Sequence[Verdict]) -> dict[str, Any]:

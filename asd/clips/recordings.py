@@ -11,6 +11,7 @@ from asd.audio.listing import find_recordings
 from asd.data.manifest import LABELS
 from asd.detector import DetectorFile
 from asd.errors import UserError
+from asd.files import user_path
 
 COLUMNS = ("path", "machine_type", "machine_id", "label")
 
@@ -93,4 +94,4 @@ def _asked(file: DetectorFile, table: Path, where: str, row: dict[str, str]) -> 
         raise UserError(
             f"{where}: {machine or '?'}/{id_ or '?'} is not one machine of the detector: it knows {known}"
         ) from None
-    return Asked(table.parent / row["path"], own, LABELS[label] if label else None, where)
+    return Asked(table.parent / user_path(row["path"]), own, LABELS[label] if label else None, where)

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
@@ -24,10 +24,12 @@ from asd.data.manifest import Manifest
 from asd.data.plan import Plan, crop_starts, rank_slice
 from asd.data.reader import Reader
 from asd.data.streams import StreamsConfig
+from asd.files import user_path_text
 from asd.stop import StopSignal
 
 POLL_S = 0.2  # how soon a stop is noticed
 GRACE_S = 2.0  # that a batch still has to come once a stop was asked for
+PathText = Annotated[str, pydantic.AfterValidator(user_path_text)]
 AT_ONCE = 64  # steps whose crops are drawn by one call: this runs in the training thread
 CACHE_LINE, WAV_HEADER = 64, 44  # bytes; members of a tar begin at whole cache lines, their samples behind the header
 
@@ -35,7 +37,7 @@ CACHE_LINE, WAV_HEADER = 64, 44  # bytes; members of a tar begin at whole cache 
 class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Where the clips come from and how they are cut and read."""
 
-    shards: str = "data/dcase2020"  # a folder, or where to fetch it from: https://…, s3://…, any URL of fsspec
+    shards: PathText = "data/dcase2020"  # a folder, or where to fetch it: https://…, s3://…, any URL of fsspec
     cache_dir: str = "~/.cache/asd"  # where shards from elsewhere are kept on each node
     cache_gib: pydantic.PositiveFloat | None = None  # that they may take: least recently used ones make room
     machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
+from asd.files import user_path
 from benchmarks.results import domains, machines
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -23,8 +24,10 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("machines", "domains", "all"), default="all", help="of the page")
-    parser.add_argument("--work", type=Path, default=Path("data/results"), help="factory, shards, runs, report.json")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated parts are renewed")
+    parser.add_argument(
+        "--work", type=user_path, default=Path("data/results"), help="factory, shards, runs, report.json"
+    )
+    parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
     parser.add_argument("--slots", type=int, default=min(2, os.cpu_count() or 1), help="runs at once (default 2)")
     args = parser.parse_args(argv)
     if args.part != "domains":

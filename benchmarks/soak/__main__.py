@@ -26,6 +26,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from asd.errors import UserError, run_main
+from asd.files import user_path
 from benchmarks.machine import machine
 from benchmarks.soak import page
 from benchmarks.soak.faults import FAULTS, what
@@ -62,8 +63,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="so many rounds, of one fault each, instead")
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT", help=_names())
     parser.add_argument("--seed", type=int, default=0, help="of the dice (default 0)")
-    parser.add_argument("--work", type=Path, default=Path("data/soak"), help="sets, runs, figures (default data/soak)")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated part is renewed")
+    parser.add_argument(
+        "--work", type=user_path, default=Path("data/soak"), help="sets, runs, figures (default data/soak)"
+    )
+    parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated part is renewed")
     args = parser.parse_args(argv)
     if args.minutes <= 0 or (args.rounds is not None and args.rounds < 1):
         raise UserError("--minutes and --rounds must be above 0")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import UserError, run_main
+from asd.files import user_path
 from benchmarks.machine import machine
 from benchmarks.speed import page
 from benchmarks.speed.part import save
@@ -32,9 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3, help="measurements of everything (default 3)")
-    parser.add_argument("--work", type=Path, default=Path("data/speed"), help="sets and figures (default data/speed)")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page whose generated parts are renewed")
-    parser.add_argument("--public", type=Path, help="checkout of the public Noisy-ArcMix code, for part public_code")
+    parser.add_argument(
+        "--work", type=user_path, default=Path("data/speed"), help="sets and figures (default data/speed)"
+    )
+    parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
+    parser.add_argument(
+        "--public", type=user_path, help="checkout of the public Noisy-ArcMix code, for part public_code"
+    )
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UserError("--rounds must be at least 1")

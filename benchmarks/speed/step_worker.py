@@ -14,7 +14,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -25,6 +24,7 @@ from asd.checkpoint import CheckpointConfig
 from asd.data.batch import Batch
 from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
+from asd.files import user_path
 from asd.optim import OptimConfig, build_optimizer
 from asd.system import open_data
 from asd.tasks import StepOutput
@@ -37,13 +37,13 @@ BLOCKS = 6  # turns that the two loops take
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--shards", type=user_path, required=True)
     parser.add_argument("--config", default="demo")
     parser.add_argument("--batch", type=int, default=16, help="clips over all ranks")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--overhead", action="store_true")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=user_path, required=True)
     args = parser.parse_args(argv)
     with start_ranks(args.precision, 120) as ranks:
         found = overhead(args, ranks) if args.overhead else speed(args, ranks)

@@ -10,11 +10,11 @@ import errno
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import httpx2
 
 from asd.errors import UserError, run_main
+from asd.files import user_path
 from shards.download.bars import Bars, open_bars
 from shards.download.client import is_address, open_client
 from shards.download.corpora import PARTS, RECORDS, records_of
@@ -50,7 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m shards.download", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("corpus", choices=RECORDS, help="year of the challenge")
-    parser.add_argument("--out", type=Path, required=True, help="folder; parts become folders in it")
+    parser.add_argument("--out", type=user_path, required=True, help="folder; parts become folders in it")
     parser.add_argument(
         "--part", action="append", choices=PARTS, default=[], help="repeatable (default: dev, additional, eval)"
     )

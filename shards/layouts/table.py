@@ -14,6 +14,7 @@ import pydantic
 
 from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
+from asd.files import user_path
 from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, first_few, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
@@ -96,7 +97,7 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
     if None in row or None in row.values():
         raise UserError(f"{where}: the line has another number of cells than the first line")
     row = {name: cell.strip() for name, cell in row.items()}
-    path = _present(source.parent / _filled(row, "path", where), where)
+    path = _present(source.parent / user_path(_filled(row, "path", where)), where)
     machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
     split = _one_of(row, "split", SPLITS, where)
     label = LABELS[_one_of(row, "label", tuple(LABELS), where)]

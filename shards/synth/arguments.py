@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from asd.errors import UserError
+from asd.files import user_path
 from shards.synth.clip import DEFAULT_SNR_DB
 from shards.synth.domains import NUM_SECTIONS
 from shards.synth.factory import FactoryConfig
@@ -22,7 +22,7 @@ def parse_args(argv: Sequence[str] | None, description: str | None) -> argparse.
     parser = argparse.ArgumentParser(
         prog="python -m shards.synth", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the set")
+    parser.add_argument("--out", type=user_path, required=True, help="new folder for the set")
     parser.add_argument("--layout", choices=LAYOUTS, default="dcase2020", help="the year (default dcase2020)")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another factory (default 0)")
     parser.add_argument("--clip-s", type=float, default=2.0, help="seconds per clip (default 2)")
