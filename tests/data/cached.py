@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from traceback import walk_stack
 
 import numpy as np
 import pytest
@@ -44,6 +46,12 @@ def fetch(manifest: Manifest, name: str = TAR) -> Path:
     """One tar, through the same door as readers; where it lies."""
     os.close(tars(manifest).open(number_of(manifest, name)))
     return manifest.root / name
+
+
+def calls_under_way(function: str) -> int:
+    """How many threads are in a function of that name just now."""
+    tops = [*sys._current_frames().values()]
+    return sum(any(frame.f_code.co_name == function for frame, _ in walk_stack(top)) for top in tops)
 
 
 def failure(manifest: Manifest, name: str = TAR) -> str:

@@ -20,7 +20,7 @@ from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from asd.data.reader import Reader
 from asd.errors import UserError
-from tests.data.cached import TAR, failure, fetch, same_as, tars
+from tests.data.cached import TAR, calls_under_way, failure, fetch, same_as, tars
 from tests.data.site import Site
 from tests.patience import PATIENCE_S, wait_for
 
@@ -204,8 +204,7 @@ def test_who_waited_for_another_in_vain_does_not_try_as_long_again(site, opened)
     threads = [threading.Thread(target=lambda m=m: failures.append(failure(m))) for m in manifests]
     for thread in threads:
         thread.start()
-    wait_for(lambda: site.times(TAR))
-    time.sleep(0.1)
+    wait_for(lambda: site.times(TAR) and calls_under_way("_take") == 1)  # the other one waits for it
     site.files[TAR].statuses = [404] * 5
     site.files[TAR].stall_after = None
     site.released.set()

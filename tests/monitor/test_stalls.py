@@ -201,7 +201,7 @@ while dog._position.step != 1:  # until it has looked
     time.sleep(0.01)
 
 def never_gives_it_back():
-    ctypes.PyDLL(None).sleep(2)  # unlike CDLL, this keeps the interpreter's lock
+    ctypes.PyDLL(None).sleep(4)  # unlike CDLL, this keeps the interpreter's lock
 
 never_gives_it_back()
 """

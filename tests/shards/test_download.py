@@ -11,7 +11,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,11 +27,11 @@ from shards.download import client
 from shards.download.corpora import PARTS, RECORDINGS, RECORDS
 from shards.download.lock import alone_in
 from shards.download.next_step import next_lines
+from tests.patience import wait_for
 from tests.shards.zenodo import Stored, Zenodo, serve, zip_holding, zip_of
 
 ROOT = Path(__file__).parents[2]
 DEV, ADDITIONAL, EVAL, TRUTH = RECORDS["dcase2020"].values()
-DEADLINE_S = 60
 FILE = "dev_data_fan.zip"
 
 
@@ -531,13 +530,10 @@ def test_stopping_keeps_what_is_here(zenodo, out, stored, number, code):
         command(zenodo, out, "--part", "dev"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     part = out / "archives" / "dev" / f"{FILE}.{stored.md5[:8]}.part"
-    deadline = time.monotonic() + DEADLINE_S
-    while not part.exists() or not part.stat().st_size:
-        assert process.poll() is None, "the download ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: process.poll() is not None or (part.exists() and part.stat().st_size))
+    assert process.poll() is None, "the download ended before it could be stopped"
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=DEADLINE_S)
+    _, errors = process.communicate()
     assert process.returncode == code
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from asd.data.manifest import load_manifest
 from asd.errors import UserError
 from shards import pack, verify
 from shards.synth import __main__ as synth
+from tests.patience import wait_for
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60
 
 
 def command(corpus: Path, out: Path, *more: str) -> list[str]:
@@ -81,11 +80,9 @@ def start(corpus: Path, out: Path, workers: int = 2) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + DEADLINE_S
-    while not any(tar.stat().st_size for tar in out.parent.glob(f"{out.name}.partial-*/*.tar")):
-        assert process.poll() is None, "the pack ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    tars = f"{out.name}.partial-*/*.tar"
+    wait_for(lambda: process.poll() is not None or any(tar.stat().st_size for tar in out.parent.glob(tars)))
+    assert process.poll() is None, "the pack ended before it could be stopped"
     return process
 
 
@@ -109,7 +106,7 @@ def test_kill_9_leaves_no_set_and_the_next_run_works(long_corpus, tmp_path, caps
 def test_stopping_cleans_up(long_corpus, tmp_path, number, code, workers):
     process = start(long_corpus, tmp_path / "set", workers)
     os.killpg(process.pid, number)  # as Ctrl-C does: the workers get it as well
-    _, errors = process.communicate(timeout=DEADLINE_S)
+    _, errors = process.communicate()
     assert process.returncode == code
     assert "Traceback" not in errors
     assert left_beside(tmp_path / "set") == []
@@ -126,18 +123,15 @@ def start_synth(out: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + DEADLINE_S
-    while not any(out.parent.glob(f"{out.name}.partial-*/*/*/*.wav")):
-        assert process.poll() is None, "the synth ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: process.poll() is not None or any(out.parent.glob(f"{out.name}.partial-*/*/*/*.wav")))
+    assert process.poll() is None, "the synth ended before it could be stopped"
     return process
 
 
 def test_stopping_synth_cleans_up(tmp_path):
     process = start_synth(tmp_path / "factory")
     os.kill(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=DEADLINE_S)
+    _, errors = process.communicate()
     assert process.returncode == 143
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
@@ -159,12 +153,13 @@ def test_synth_after_kill_9(tmp_path, capsys):
 
 
 def group_is_gone(group: int) -> bool:
-    """Whether every process of a session has ended, waiting a little for workers to see that their parent died."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+    """Waits until every process of a session has ended: workers see that their parent died a little later."""
+
+    def gone() -> bool:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
             return True
-        time.sleep(0.05)
-    return False
+        return False
+
+    return wait_for(gone)

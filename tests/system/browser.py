@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTH, HEIGHT = 1600, 1100
-TIMEOUT_S = 60.0
 # All that is to be read in a page, also inside of the components' own trees and of frames.
 READ = """
 (function words(node) {
@@ -63,7 +64,7 @@ class Page:
 
     def wait_for(self, *words: str) -> str:
         """The page's text once all of these are in it."""
-        end = time.monotonic() + TIMEOUT_S
+        end = time.monotonic() + PATIENCE_S
         while not all(word in (text := " ".join(self.evaluate(READ).split())) for word in words):
             assert time.monotonic() < end, ([word for word in words if word not in text], text[:3000])
             time.sleep(0.1)
@@ -104,5 +105,5 @@ def browser(profile: Path) -> Iterator[Page]:
         yield Page(to_browser, from_browser)
     finally:
         os.close(to_browser)  # it ends where nobody speaks to it any more
-        process.wait(timeout=TIMEOUT_S)
+        process.wait()
         os.close(from_browser)

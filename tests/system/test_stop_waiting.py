@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from asd import checkpoint, web
 from asd.config import load_config
 from asd.data import download
 from asd.data.plan import rank_slice
-from asd.stop import WORD
+from asd.stop import WORD, StopSignal
 from asd.system import open_data
 from tests.data.site import Site, serve
 from tests.patience import wait_for
-from tests.system.hooks import no_scoring
+from tests.system.hooks import GO, no_scoring
 from tests.system.launch import TINY, Job, losses, succeed, train_words
 
 LOCAL = {"NO_PROXY": "127.0.0.1"}
@@ -27,9 +28,17 @@ WORDS = ["data.window=60", "data.run_length=16", f"train.steps={STEPS}", "data.p
 
 
 def patient() -> None:
-    """No scoring, and nobody gives a silent server up."""
+    """No scoring, nobody gives a silent server up, and a file of each rank says that it hears signals."""
     no_scoring()
     web.TIMEOUT_S = download.SLOW_S = 1e6
+    hears = StopSignal.__enter__
+
+    def entered(self: StopSignal) -> StopSignal:
+        found = hears(self)
+        Path(f"{os.environ[GO]}_{os.environ['RANK']}").touch()
+        return found
+
+    StopSignal.__enter__ = entered  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -67,10 +76,11 @@ def steps_and_tars(shards: Path) -> Iterator[tuple[int, str, list[bool]]]:
 def stopped_while_it_waits(site: Site, tmp_path: Path, name: str, saved: int, *more: str) -> list[str]:
     """A run of two ranks, asked to stop once it has done `saved` steps and waits for a tar; what the ranks said."""
     site.files[name].stall_after = 1000
-    env = LOCAL | {WORD: str(tmp_path / "word")}
+    env = LOCAL | {WORD: str(tmp_path / "word"), GO: str(tmp_path / "hears")}
     job = Job(tmp_path / "log", words(site, tmp_path, *more), ranks=2, prepare=patient, env=env)
+    wait_for(lambda: len(list(tmp_path.glob("hears_*"))) == 2)  # no signal is lost
     wait_for(lambda: max(losses(tmp_path / "run"), default=0) >= saved and site.times(name))
-    time.sleep(0.5)
+    time.sleep(0.5)  # for the rank that has its clips to go as far as it can
     assert not job.ended
     job.signal(signal.SIGTERM)
     done = job.wait()

@@ -19,9 +19,8 @@ from tests.system.launch import losses, records
 from tests.system.launching import endless, entrypoint, kill_tree
 
 # Seconds; torch's own defaults wait minutes for a node that is gone.
-PATIENCE = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1,read_timeout=20"
-GLOO_TIMEOUT = "train.timeout_s=6"
-SLOWEST_S = 120.0  # six starts of Python, two at a time
+PATIENCE = "keep_alive_interval=2,keep_alive_max_attempt=5,last_call_timeout=1,read_timeout=20"
+GLOO_TIMEOUT = "train.timeout_s=20"
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,14 @@ def test_a_node_is_killed_and_comes_back(cable: Cable, small_set: Path, tmp_path
     words = endless(small_set, folder, "checkpoint={every_steps: 2, keep_last: 2}", GLOO_TIMEOUT)
     with start(cable, 0, logs[0], words, "2") as first:
         with start(cable, 1, logs[1], words, "2") as second:
-            wait_for(lambda: len(records(folder)) >= 4, SLOWEST_S)
+            wait_for(lambda: len(records(folder)) >= 4)
             kill_tree(second)
-        wait_for(lambda: "lost its peers" in said(logs), SLOWEST_S)
+        wait_for(lambda: "lost its peers" in said(logs))
         lost = newest(folder)  # a save that was under way at the kill is done
         with start(cable, 1, logs[1], words, "2") as second:
-            wait_for(lambda: newest(folder) > lost, SLOWEST_S)
+            wait_for(lambda: newest(folder) > lost)
             second.send_signal(signal.SIGTERM)  # to one node: both are stopped
-            codes = [first.wait(SLOWEST_S), second.wait(SLOWEST_S)]
+            codes = [first.wait(), second.wait()]
     assert codes == [143, 143], said(logs)
     assert f"resuming from step {lost}\n" in said(logs)
     assert said(logs).count("2 ranks on cpu") == 2
@@ -119,17 +118,17 @@ def test_the_cable_is_cut_and_mended(cable: Cable, small_set: Path, tmp_path: Pa
     folder, logs = tmp_path / "run", [tmp_path / "log_0", tmp_path / "log_1"]
     words = endless(small_set, folder, "checkpoint={every_steps: 2, keep_last: 2}", GLOO_TIMEOUT)
     with start(cable, 0, logs[0], words, "1:2") as first, start(cable, 1, logs[1], words, "1:2") as second:
-        wait_for(lambda: "2 ranks on cpu" in said(logs) and len(records(folder)) >= 4, SLOWEST_S)
+        wait_for(lambda: "2 ranks on cpu" in said(logs) and len(records(folder)) >= 4)
         cable.cut()
-        wait_for(lambda: "saved by 2 ranks, now 1" in said(logs), SLOWEST_S)
+        wait_for(lambda: "saved by 2 ranks, now 1" in said(logs))
         alone = max(losses(folder))
-        wait_for(lambda: max(losses(folder)) > alone, SLOWEST_S)
+        wait_for(lambda: max(losses(folder)) > alone)
         cable.mend()
-        wait_for(lambda: "saved by 1 ranks, now 2" in said(logs), SLOWEST_S)
+        wait_for(lambda: "saved by 1 ranks, now 2" in said(logs))
         together = max(losses(folder))
-        wait_for(lambda: max(losses(folder)) > together, SLOWEST_S)
+        wait_for(lambda: max(losses(folder)) > together)
         second.send_signal(signal.SIGTERM)
-        codes = [first.wait(SLOWEST_S), second.wait(SLOWEST_S)]
+        codes = [first.wait(), second.wait()]
     assert codes == [143, 143], said(logs)
     assert max(losses(folder)) == newest(folder)
 
