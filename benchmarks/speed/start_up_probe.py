@@ -99,7 +99,7 @@ def _watch_stages(clock: Clock) -> None:
     clock.watch("splits", asd.system, "make_splits")
     clock.watch("streams and plan", asd.system, "make_streams", "make_plan")
     clock.watch("network", training, "build_task", "build_optimizer", "Trainer")
-    clock.watch("run folder and loggers", training, "_open_run", "_claim", "provenance", "_introduce", "_loggers")
+    clock.watch("run folder and loggers", training, "_open_run", "_claim", "provenance", "_introduce", "_open_loggers")
     start_ranks: Callable[..., AbstractContextManager[Any]] = asd.distributed.start_ranks
 
     @contextmanager
