@@ -141,7 +141,7 @@ def cut_all(
 def cut(clip: SourceClip, header: Header, folder: Path, seconds: float) -> Iterator[str]:
     """File names of the clips, as they are written; a recording that is shorter than one is written whole."""
     try:
-        with open_sound(clip.path, header) as recording:
+        with open_sound(clip.path, header.extent) as recording:
             kind = WHOLE_NUMBERS.get(recording.subtype, "float32")
             subtype = recording.subtype if recording.subtype in WHOLE_NUMBERS else "FLOAT"
             length = min(round(seconds * header.rate), header.frames)

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 
 from asd.audio.extent import Extent, Form, chunks, measured
+from asd.audio.flac import read_flac_extent
 from asd.audio.wav import Order, read_wav_extent
 
 W64_MAGIC, W64_DATA = (
@@ -143,4 +144,5 @@ READERS: dict[bytes, Callable[[int, int], Extent | None]] = {
     b"2BIT": _avr,
     b"ALawSoundFile**": _wve,
     b"OggS": _ogg,
+    b"fLaC": read_flac_extent,
 }

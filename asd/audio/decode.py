@@ -8,27 +8,29 @@ from pathlib import Path
 
 import soundfile
 
-from asd.audio.header import Header
+from asd.audio.extent import Extent
 
 
-def open_sound(path: Path, header: Header) -> soundfile.SoundFile:
-    """The samples of a recording, all that `header` speaks of. Raises what soundfile.SoundFile raises."""
-    extent = header.extent
-    if extent is None or extent.form is None:
+def open_sound(path: Path, extent: Extent | None) -> soundfile.SoundFile:
+    """A recording by soundfile; extent: of one whose header is false. Raises what soundfile.SoundFile raises."""
+    if extent is None or (extent.form is None and extent.patch is None):
         return soundfile.SoundFile(path)
+    part = _PartOfFile(path, extent)
     form = extent.form
+    if form is None:
+        return soundfile.SoundFile(part)
     return soundfile.SoundFile(
-        _PartOfFile(path, extent.offset, extent.bytes),
-        samplerate=form.rate, channels=form.channels, subtype=form.subtype, endian=form.endian, format="RAW",
-    )  # fmt: skip
+        part, samplerate=form.rate, channels=form.channels, subtype=form.subtype, endian=form.endian, format="RAW"
+    )
 
 
 class _PartOfFile(io.RawIOBase):
-    """Some bytes of a file, as a file."""
+    """The bytes of an extent as a file, some of them replaced."""
 
-    def __init__(self, path: Path, begin: int, length: int) -> None:
+    def __init__(self, path: Path, extent: Extent) -> None:
         self._file = path.open("rb", buffering=0)
-        self._begin, self._length, self._at = begin, length, 0
+        self._begin, self._length, self._at = extent.offset, extent.size, 0
+        self._patch_at, self._patch = extent.patch or (0, b"")
 
     def seekable(self) -> bool:
         return True
@@ -45,7 +47,10 @@ class _PartOfFile(io.RawIOBase):
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         wanted = max(0, min(len(buffer), self._length - self._at))
-        raw = os.pread(self._file.fileno(), wanted, self._begin + self._at)
+        raw = bytearray(os.pread(self._file.fileno(), wanted, self._begin + self._at))
+        for at, byte in enumerate(self._patch, self._patch_at - self._at):
+            if 0 <= at < len(raw):
+                raw[at] = byte
         buffer[: len(raw)] = raw
         self._at += len(raw)
         return len(raw)

@@ -38,14 +38,15 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Bytes of samples: from where, how many, and how the header differs from that."""
+    """Bytes of samples: from where (offset), how many (size), and how the header differs from that."""
 
     offset: int
-    bytes: int
+    size: int
     cut: str = ""  # why the file is taken for a copy that broke off; empty: it is whole
     lie: str = ""  # what the header says, where its size is no size
     unread: int = 0  # bytes behind the samples that nothing accounts for
     form: Form | None = None  # where the container is understood that far
+    patch: tuple[int, bytes] | None = None  # what a decoder must see at which place of the file
 
 
 def measured(

@@ -13,12 +13,12 @@ from typing import Literal
 import soundfile
 
 from asd.audio.containers import read_extent
+from asd.audio.decode import open_sound
 from asd.audio.extent import Extent, Form
 from asd.audio.listing import is_foreign
 
 PROBE_BYTES = 4096
 MOST_SAMPLES_A_BYTE = 1024  # digital silence in FLAC: 350
-ENDLESS = 2**63 - 1  # samples, in libsndfile's words for a FLAC stream of unknown length
 MOST_UNREAD = 4096  # bytes behind the samples that are not worth a word
 
 BadKind = Literal["unreadable", "truncated", "zero-length", "channels", "foreign"]
@@ -74,16 +74,17 @@ def _open_header(descriptor: int, path: Path, size: int) -> Header:
         return _decoder_header(path, _probe(descriptor, 0, size))
     if extent.cut:
         raise BadFileError("truncated", extent.cut)
-    probe = _probe(descriptor, extent.offset, extent.bytes)
+    probe = _probe(descriptor, extent.offset, extent.size)
     unread = f"{extent.unread} bytes behind its samples" if extent.unread > MOST_UNREAD else ""
     form = extent.form
     if form is not None and form.frame_bytes > 0 and (form.is_plain or (extent.lie and form.subtype)):
         return replace(_uncompressed(extent, form, probe), lie=extent.lie, unread=unread)
-    return replace(_decoder_header(path, probe, extent.lie), lie=extent.lie, unread=unread)
+    shown = extent if extent.patch else None
+    return replace(_decoder_header(path, probe, shown, extent.lie), lie=extent.lie, unread=unread, extent=shown)
 
 
 def _uncompressed(extent: Extent, form: Form, probe: int) -> Header:
-    frames = extent.bytes // form.frame_bytes
+    frames = extent.size // form.frame_bytes
     if frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
     if form.rate == 0:
@@ -92,24 +93,25 @@ def _uncompressed(extent: Extent, form: Form, probe: int) -> Header:
     return Header(form.rate, form.channels, frames, form.subtype, offset, probe, extent=shown)
 
 
-def _decoder_header(path: Path, probe: int, lie: str = "") -> Header:
+def _decoder_header(path: Path, probe: int, extent: Extent | None = None, lie: str = "") -> Header:
     try:
-        info = soundfile.info(str(path))
+        with open_sound(path, extent) as sound:
+            frames, rate, channels, subtype = sound.frames, sound.samplerate, sound.channels, sound.subtype
     except (soundfile.SoundFileError, OSError) as error:
         if is_foreign(path):
             raise BadFileError("foreign", f"libsndfile does not decode it; {_conversion(path)}") from None
         kind: BadKind = "truncated" if _starts_as_riff(path) else "unreadable"
         reason = str(error).split(": ", 1)[-1]
         raise BadFileError(kind, f"the audio header cannot be read ({reason})") from None
-    if info.frames == ENDLESS or (info.frames == 0 and lie):  # compressed, by a writer that could not go back
+    if frames == 0 and lie:  # compressed, by a writer that could not go back
         copy = shlex.quote(str(path.with_suffix(f".whole{path.suffix}")))
         how = f"write it anew: ffmpeg -i {shlex.quote(str(path))} {copy}"
         raise BadFileError("unreadable", f"its header does not tell how many samples it holds; {how}")
-    if info.frames == 0:
+    if frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
-    if info.frames * info.channels > MOST_SAMPLES_A_BYTE * path.stat().st_size:
-        raise BadFileError("truncated", f"its header says {info.frames} samples, which so small a file cannot hold")
-    return Header(info.samplerate, info.channels, info.frames, info.subtype, -1, probe)
+    if frames * channels > MOST_SAMPLES_A_BYTE * path.stat().st_size:
+        raise BadFileError("truncated", f"its header says {frames} samples, which so small a file cannot hold")
+    return Header(rate, channels, frames, subtype, -1, probe)
 
 
 def _conversion(path: Path) -> str:

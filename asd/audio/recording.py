@@ -131,7 +131,7 @@ def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndar
     """Samples (N, K) int16 of a part of anything soundfile reads."""
     exact = header.subtype in PCM16_SUBTYPES
     try:
-        with open_sound(path, header) as sound:
+        with open_sound(path, header.extent) as sound:
             if part.begin:
                 sound.seek(part.begin)
             samples = sound.read(part.frames, dtype="int16" if exact else "float32", always_2d=True)

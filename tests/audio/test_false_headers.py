@@ -148,17 +148,36 @@ def test_what_lies_behind_the_samples_is_said(tmp_path: Path) -> None:
     assert (len(samples), header.unread) == (1_000, "30000 bytes behind its samples")
 
 
-@pytest.mark.parametrize("name", ["a.flac", "b.wav"])
-def test_compressed_streams_of_unknown_length_name_the_way_on(tmp_path: Path, name: str) -> None:
-    if name == "a.flac":
-        content = put(sound_file("FLAC"), 22, ">I", 0)
-        content[21] &= 0xF0
-    else:
-        content = sound_file("WAV", "IMA_ADPCM")
-        put(put(content, content.index(b"data") + 4, "<I", 0), 4, "<I", 0)
-    kind, detail = refusal(tmp_path / name, content)
+def test_a_compressed_wav_of_unknown_length_names_the_way_on(tmp_path: Path) -> None:
+    content = sound_file("WAV", "IMA_ADPCM")
+    put(put(content, content.index(b"data") + 4, "<I", 0), 4, "<I", 0)
+    kind, detail = refusal(tmp_path / "b.wav", content)
     assert (kind, "does not tell how many samples" in detail) == ("unreadable", True)
-    assert f"ffmpeg -i {tmp_path / name} " in detail
+    assert f"ffmpeg -i {tmp_path / 'b.wav'} " in detail
+
+
+def lengthless(sound: np.ndarray, subtype: str = "PCM_16") -> bytearray:
+    content = sound_file("FLAC", subtype, sound)
+    content[21] &= 0xF0
+    return put(content, 22, ">I", 0)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("samples", [1, 4095, 4096, 4097, 16_000, 700_000])
+def test_a_flac_stream_of_unknown_length_is_read_to_its_last_frame(tmp_path: Path, samples: int, subtype: str) -> None:
+    sound = np.random.default_rng(samples).integers(-9000, 9000, samples, dtype=np.int16)
+    header, heard_samples = heard(tmp_path / "a.flac", lengthless(sound, subtype))
+    np.testing.assert_array_equal(heard_samples, sound)
+    assert header.lie == f"its header tells no length, its last frame ends with sample {samples}"
+    end, _ = read_pcm16(tmp_path / "a.flac", header, Target(RATE), Part(samples // 2, samples - samples // 2))
+    np.testing.assert_array_equal(end, sound[samples // 2 :])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
+def test_a_flac_stream_of_unknown_length_that_broke_off_is_refused(tmp_path: Path, share: float) -> None:
+    content = lengthless(SOUND)
+    said = ("truncated", "its header tells no length, and its last frame is not whole")
+    assert refusal(tmp_path / "a.flac", content[: round(len(content) * share)]) == said
 
 
 def test_packing_and_cutting_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
