@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.results.domain_slices import ENSEMBLES, FACTORY, MEMBERS, SLICES, TYPES
-from benchmarks.results.page import cost_line, pair, slices_table, verdict
+from benchmarks.results.page import cost_line, pair, published_table, slices_table, verdict
 from benchmarks.results.runs import factory_words
 from benchmarks.sections import markdown_table
 from shards.synth.domains import shifted_kind
@@ -132,16 +132,3 @@ def pairs_table(report: Report) -> str:
 def _difference(report: Report, what: Row, over: Row) -> list[str]:
     values = differences(report, what, over)
     return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), verdict(values)]
-
-
-def published_table(own: Mapping[str, Any]) -> str:
-    """One report's figures as printed there, under what they are."""
-    lines = f"**{own['title']}.** {' '.join(own['note'].split())}."
-    if not own["rows"]:
-        return lines
-    rows = [[name, *(_printed(value) for value in values)] for name, values in own["rows"].items()]
-    return f"{lines}\n\n{markdown_table(['', *map(str, own['head'])], rows)}"
-
-
-def _printed(value: float | str) -> str:
-    return value.replace("/", " / ") if isinstance(value, str) else f"{value:.2f}"

@@ -51,6 +51,7 @@ def sections(report: Report, published: Mapping[str, Any]) -> dict[str, str]:
         "factory": factory_line(report),
         "scores": "\n\n".join(f"### {family}\n\n{scores_table(report, published, family)}" for family in FAMILIES),
         "metrics": "\n".join(f"- {name}: {' '.join(text.split())}." for name, text in published["metrics"].items()),
+        "published": "\n\n".join(published_table(own) for own in published["tables"]),
         "differences": differences_table(report),
         "slices": f"{slices_table(report)}\n\n{cost_line(report)}",
     }
@@ -197,3 +198,16 @@ def cost_line(report: Report) -> str:
         f"that other work shared; trained by commit {', '.join(report['commits'])}. "
         "A run that is done is not done again."
     )
+
+
+def published_table(own: Mapping[str, Any]) -> str:
+    """One report's figures as printed there, under what they are."""
+    lines = f"**{own['title']}.** {' '.join(own['note'].split())}."
+    if not own["rows"]:
+        return lines
+    rows = [[name, *(_printed(value) for value in values)] for name, values in own["rows"].items()]
+    return f"{lines}\n\n{markdown_table(['', *map(str, own['head'])], rows)}"
+
+
+def _printed(value: float | str) -> str:
+    return value.replace("/", " / ") if isinstance(value, str) else f"{value:.2f}"
