@@ -17,6 +17,7 @@ from asd.errors import UserError
 from asd.evaluation_folder import CALIBRATION_FILE, read_report
 from asd.metrics import ClipScores, read_scores
 from asd.metrics.clip_scores import concatenate
+from asd.metrics.evidence import evidence_warnings
 from asd.metrics.headline import headline_of
 from asd.metrics.official import LAYOUTS
 from asd.metrics.sections import Machine, decide_clips, machines_of
@@ -143,7 +144,7 @@ def write_ensemble(
         "primary": NAME,
         "ensemble": made_of,
         "selection": {"rule": method, "oracle": method == "topk" or any(member.oracle for member in members)},
-        "warnings": _flipped(members, made_of["runs"]),
+        "warnings": [*_flipped(members, made_of["runs"]), *evidence_warnings(decided.by_name, threshold.percent)],
     }
     report = write_report(out, test, header, decided.decision)
     if layout in LAYOUTS:  # also of clips whose labels are hidden

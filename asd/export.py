@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from asd.distributed import start_ranks
 from asd.errors import UserError
 from asd.evaluation_folder import Evaluation, open_embedded
 from asd.metrics import ClipScores
+from asd.metrics.evidence import evidence_warnings, rule_in_words
 from asd.metrics.sections import decide_clips
 from asd.offline import Embedder, Run, choose_step
 from asd.onnx_export import export_onnx, require_onnx
@@ -26,6 +28,7 @@ from asd.scoring import fitted, scores_by
 from asd.tasks import System
 from asd.words import command, option
 
+MOST_SHOWN = 10  # thresholds, one a line
 LONGEST_S = 3600.0  # that is heard at once, however long the clips of the set are
 
 
@@ -99,7 +102,7 @@ def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerC
             FittedScorer(
                 config=scorer_config,
                 state=state_of(scorer),
-                thresholds=_thresholds(manifest, calibration, scorer_label(scorer_config), evaluation),
+                **_thresholds(manifest, calibration, scorer_label(scorer_config), evaluation),
             )
             for scorer_config, scorer in scorers
         ),
@@ -112,11 +115,18 @@ def _lengths(manifest: Manifest, fit_clips: np.ndarray) -> tuple[int, int]:
     return int(np.median(manifest.frames[fit_clips])), int(manifest.frames[clips].max())
 
 
-def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluation: Evaluation) -> dict[int, float]:
-    """Class → threshold, for classes with normal clips to find it by: the same as in the run's report."""
+def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluation: Evaluation) -> dict[str, Any]:
+    """Thresholds of classes with normal clips to find them by, the same as in the run's report, and doubts of them."""
     found = decide_clips(calibration, calibration, label, evaluation.threshold).thresholds
     machines = [(own.machine_type, own.machine_id) for own in manifest.classes]
-    return {machines.index(machine): threshold.value for machine, threshold in found.items()}
+    classes = {machines.index(machine): threshold for machine, threshold in found.items()}
+    percent = evaluation.threshold.percent
+    doubts = {own: evidence_warnings({str(manifest.classes[own]): found}, percent) for own, found in classes.items()}
+    return {
+        "thresholds": {own: threshold.value for own, threshold in classes.items()},
+        "rules": {own: rule_in_words(threshold, percent) for own, threshold in classes.items()},
+        "doubts": {own: said[0]["text"] for own, said in doubts.items() if said},
+    }
 
 
 def _provenance(run: Run, step: int, evaluation: Evaluation, manifest: Manifest) -> Provenance:
@@ -132,6 +142,19 @@ def _provenance(run: Run, step: int, evaluation: Evaluation, manifest: Manifest)
     )
 
 
+def _say_thresholds(file: DetectorFile) -> None:
+    """Of the primary scorer: how they were found, for a few machines; what is to be doubted, for all."""
+    primary = file.scorers[0]
+    for index, own in enumerate(file.classes[:MOST_SHOWN]):
+        if index in primary.thresholds:
+            print(f"{own}: {primary.label} above {primary.thresholds[index]:.5g} is an anomaly, {primary.rules[index]}")
+    for index, own in enumerate(file.classes):
+        if index not in primary.thresholds:
+            print(f"warning: {own} has no threshold: more of its normal clips are needed", flush=True)
+        if index in primary.doubts:
+            print(f"warning: {primary.doubts[index]}", flush=True)
+
+
 def _say(out: Path) -> None:
     """What was written, read back."""
     file = read_detector(out)
@@ -142,9 +165,7 @@ def _say(out: Path) -> None:
         f"{out}: {size:.1f} MiB, {machines}, {words} {', '.join(labels)}; clips of {file.clip_s:g} s at "
         f"{file.sample_rate} Hz, {file.heard.channel_in_words() if file.heard else 'of an older set'}"
     )
-    for index, own in enumerate(file.classes):
-        if index not in file.scorers[0].thresholds:
-            print(f"warning: {own} has no threshold: more of its normal clips are needed", flush=True)
+    _say_thresholds(file)
     own = file.classes[0]
     machine = (*option("--machine", own.machine_type), *option("--id", own.machine_id))
     print(command("python", "eval.py", "clips", *option("--detector", out), "RECORDINGS", *machine))

@@ -32,6 +32,7 @@ from asd.evaluation_folder import (
 from asd.files import write_whole
 from asd.loggers import TensorBoardLogger
 from asd.metrics import scores_csv
+from asd.metrics.evidence import evidence_warnings
 from asd.metrics.sections import decide_clips
 from asd.report import ClipScores, build_report, flip_warning, markdown, save_report, scalars
 from asd.scorers import Embedded, Scorer, ScorerConfig, build_scorer, scorer_label
@@ -55,7 +56,8 @@ def score_folder(
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
     decided = decide_clips(clips, calibration, header["primary"], evaluation.threshold)
     write_whole(folder / DECISIONS_FILE, scores_csv(replace(clips, scores={"decision": decided.decision})))
-    header["thresholds"] = {"/".join(machine): asdict(found) for machine, found in decided.thresholds.items()}
+    header["thresholds"] = {machine: asdict(found) for machine, found in decided.by_name.items()}
+    header["warnings"] += evidence_warnings(decided.by_name, evaluation.threshold.percent)
     report = build_report(clips, header, decided.decision)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
     pictures = figures.evaluation_figures(clips, report, classes, validation, test, evaluation.logit_scale, tsne)

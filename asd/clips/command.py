@@ -70,6 +70,9 @@ def clips_command(options: Options) -> int:
         "trained_on": None if file.heard is None else file.heard.model_dump(mode="json"),
     }
     _show(options, verdicts, about, how)
+    for own in dict.fromkeys(one.own for one in asked):
+        if own in chosen.doubts:
+            _warn(chosen.doubts[own])
     if passed:
         print(f"passed over: {passed}", file=sys.stderr)
     return _summary(verdicts)

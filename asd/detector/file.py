@@ -59,6 +59,8 @@ class FittedScorer(pydantic.BaseModel, extra="forbid", frozen=True):
     config: ScorerConfig
     state: dict[int, Any]  # see asd.scorers.state
     thresholds: dict[int, pydantic.FiniteFloat]  # none for a class without a normal clip to find it by
+    rules: dict[int, str] = {}  # how each of these was found, in words
+    doubts: dict[int, str] = {}  # what whoever uses a class's threshold should know, a sentence; none as a rule
 
     @property
     def label(self) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from asd.metrics.thresholds import Threshold
 
 ONE_RECORDING, FEW_RECORDINGS = "one_recording", "few_recordings"  # codes of warnings
-Warnings = list[dict[str, str]]
 
 
 def recordings_needed(percent: float) -> int:
@@ -16,22 +15,30 @@ def recordings_needed(percent: float) -> int:
     return math.ceil(100.0 / (100.0 - percent) - 1e-9)
 
 
-def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> Warnings:
-    """Warnings of a report (`code`, `text`) on machines (`fan/00`) whose thresholds rest on too few recordings."""
+def rule_in_words(threshold: Threshold, percent: float) -> str:
+    """How a threshold was found."""
+    clips = f"{threshold.clips} normal clips of {threshold.recordings} recordings"
+    if threshold.rule == "gamma":
+        return f"{percent:g} % point of a gamma distribution fitted to the scores of {clips}"
+    return f"{percent:g} % point of the scores of {clips}" + (threshold.reason and f": {threshold.reason}")
+
+
+def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> list[dict[str, str]]:
+    """Warnings of a report (`code`, `text`) on machines (`fan/00`) whose thresholds go by too few recordings."""
     needed = recordings_needed(percent)
-    found: Warnings = []
-    if alone := {machine: own for machine, own in thresholds.items() if own.recordings == 1}:
-        names = ", ".join(f"{machine} ({own.clips} clip{'s' * (own.clips != 1)})" for machine, own in alone.items())
+    alone = [f"{machine} ({own.clips} clips)" for machine, own in thresholds.items() if own.recordings == 1]
+    few = [f"{name} ({x.recordings} recordings)" for name, x in thresholds.items() if 1 < x.recordings < needed]
+    found = []
+    if alone:
         text = (
-            f"the thresholds of {names} go by a single recording each: new recordings will often lie above them, "
-            f"normal or not; record these machines at {needed} times or more"
+            f"{', '.join(alone)}: threshold and held-out clips come from a single recording, so new recordings will "
+            f"often lie above the threshold, normal or not; record the machine at {needed} times or more"
         )
         found.append({"code": ONE_RECORDING, "text": text})
-    if few := {machine: own for machine, own in thresholds.items() if 1 < own.recordings < needed}:
-        names = ", ".join(f"{machine} ({own.recordings} recordings)" for machine, own in few.items())
+    if few:
         text = (
-            f"the thresholds of {names} go by few recordings: for {100 - percent:g} % of normal clips above, {needed} "
-            "or more are needed; record these machines at more times"
+            f"{', '.join(few)}: the threshold goes by few recordings, where {needed} or more are needed to have "
+            f"{100 - percent:g} % of normal clips above it; record the machine at more times"
         )
         found.append({"code": FEW_RECORDINGS, "text": text})
     return found

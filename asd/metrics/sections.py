@@ -22,6 +22,11 @@ class Decisions:
     decision: np.ndarray
     thresholds: Mapping[Machine, Threshold]
 
+    @property
+    def by_name(self) -> dict[str, Threshold]:
+        """The thresholds by `fan/00`."""
+        return {"/".join(machine): threshold for machine, threshold in self.thresholds.items()}
+
 
 def machines_of(clips: ClipScores) -> list[Machine]:
     """The machine of every clip."""

@@ -87,3 +87,16 @@ def test_groups_are_sorted_and_complete():
         "fan": {"00": [0], "01": [1]},
         "valve": {"00": [2]},
     }
+
+
+def test_recordings_of_clips_stand_after_the_label(tmp_path):
+    path, named = tmp_path / "calibration.csv", dataclasses.replace(clips(), recording=["mon", "mon", "ü, 1"])
+    path.write_text(scores_csv(named), encoding="utf-8", newline="")
+    assert path.read_text(encoding="utf-8").splitlines()[0].endswith("label,recording,knn,softmax")
+    read = read_scores(path)
+    assert read.recording == named.recording
+    np.testing.assert_equal(read.scores, named.scores)
+    assert read.select(np.array([2, 0])).recording == ["ü, 1", "mon"]
+    assert (read.recordings(np.array([0, 1])), clips().recordings(np.array([0, 1]))) == (1, 2)
+    with pytest.raises(ValueError, match="cannot be called recording"):
+        dataclasses.replace(clips(), scores={"recording": np.zeros(3)})
