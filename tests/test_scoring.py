@@ -181,6 +181,7 @@ def test_decisions_are_those_of_the_primary_scorers_thresholds(scored):
         assert thresholds[f"fan/{section}"] == {
             "value": pytest.approx(expected), "rule": "percentile", "reason": "", "clips": 10, "recordings": 10,
         }  # fmt: skip
+        assert f"| fan/{section} | {expected:.5g} | percentile | 10 | 10 |" in (scored() / "report.md").read_text()
         for key, own, score in zip(test.key, test.machine_id, test.scores["knn_k2"], strict=True):
             assert own != section or decided[key] == float(score > expected)
     assert set(decided.values()) == {0.0, 1.0}
@@ -295,3 +296,19 @@ def test_the_warnings_of_an_older_report_are_read_as_they_are_now(scored, tmp_pa
     found = read_report(tmp_path)
     assert found is not None
     assert found["warnings"] == [{"code": "older", "text": "the network does not learn"}]
+
+
+def test_thresholds_of_few_recordings_are_doubted_in_the_report(fans, monkeypatch, tmp_path):
+    """Section 00 has one recording, 01 two: too few for a share of 40 % above."""
+    sections = fans.strings("machine_id")
+    names = [f"day {clip % 2 if own == '01' else 0}" for clip, own in enumerate(sections)]
+    manifest = with_recordings(fans, names)
+    fit, validation, test = parts_of(fans)
+    fit, validation = in_recordings(manifest, fit, validation)
+    monkeypatch.setattr("asd.scoring.open_embedded", lambda *_: (evaluation_of(fans), manifest, fit, validation, test))
+    report = score_folder(tmp_path)
+    assert {machine: own["recordings"] for machine, own in report["thresholds"].items()} == {"fan/00": 1, "fan/01": 2}
+    assert [warning["code"] for warning in report["warnings"]] == ["one_recording", "few_recordings"]
+    assert report["warnings"][0]["text"].startswith("fan/00 (10 clips): ")
+    assert report["warnings"][1]["text"].startswith("fan/01 (2 recordings): ")
+    assert "Warning: fan/00" in (tmp_path / "report.md").read_text()

@@ -41,6 +41,7 @@ POOLED = {
     "auc_mean": "AUC, mean over IDs", "pauc_mean": "pAUC, mean over IDs", "auc_pooled": "AUC, IDs pooled",
     "pauc_pooled": "pAUC, IDs pooled", "auc_min": "mAUC, lowest ID",
 }  # fmt: skip
+THRESHOLD_COLUMNS = {"clips": "normal clips", "recordings": "recordings", "reason": "why no gamma"}
 SECTION_TITLES = {
     "auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC", "pauc_source": "pAUC source",
     "pauc_target": "pAUC target",
@@ -52,6 +53,7 @@ def markdown(report: Report) -> str:
     parts = [f"# Evaluation {escaped(title_of(report))}".rstrip(), *_warnings(report), _facts(report)]
     if report["scorers"]:
         parts += [*_halves(report), *_by_type(report), *_pooled(report), *_means(report), *_decisions(report)]
+        parts += _thresholds(report)
         parts += [f"## {report['primary']} by {_unit(report)}", _id_table(report)]
     notes = [definition(report.get("layout", ""))]
     notes += [POOLED_NOTE] if counts_ids(report.get("layout", "")) else []
@@ -159,6 +161,16 @@ def _decisions(report: Report) -> list[str]:
         f"## Decisions of {report['primary']} at its thresholds",
         markdown_table(["machine", *DECISION_COLUMNS], rows),
     ]
+
+
+def _thresholds(report: Report) -> list[str]:
+    """What each threshold is, how it was found and what it rests on."""
+    rows = [
+        [escaped(machine), f"{own['value']:.5g}", own["rule"], *(str(own.get(name, "")) for name in THRESHOLD_COLUMNS)]
+        for machine, own in report.get("thresholds", {}).items()
+    ]
+    head = ["machine", "threshold", "rule", *THRESHOLD_COLUMNS.values()]
+    return [f"## Thresholds of {report['primary']}", markdown_table(head, rows)] if rows else []
 
 
 def _unit(report: Report) -> str:
