@@ -33,7 +33,7 @@ EVALUATION_FILE = "evaluation.json"
 
 
 class Validation(pydantic.BaseModel, extra="forbid", frozen=True):
-    """The clean numbers: held-out normal clips, no margin, no mixing, no smoothing. None where a task has no such."""
+    """Of held-out normal clips: no mixing, no smoothing (ClassificationLoss.held_out). None where there is none."""
 
     loss: float | None
     accuracy: float | None
