@@ -102,8 +102,12 @@ def _write_files(folder: Path, payload: Payload) -> None:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """A safetensors file; OSError where it cannot be written."""
-    with _one_kind_of_error(path.parent):
-        save_file(tensors, path)
+    try:
+        with _one_kind_of_error(path.parent):
+            save_file(tensors, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

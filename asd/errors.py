@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from asd.last_word import say_last
 
@@ -39,8 +40,8 @@ def run_main(main: Callable[[], int | None]) -> None:
         traceback.print_exc()
         say_last(_failed(error))
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        _flush()
     if one_of_many:
         # All is closed by now, or lost. To take the interpreter down while a native thread of the process group asks
         # for its lock ends in std::terminate (seen once, after a complete run), which torchrun reports as a failure;
@@ -51,7 +52,9 @@ def run_main(main: Callable[[], int | None]) -> None:
 
 def _exit_code(main: Callable[[], int | None]) -> int:
     try:
-        return main() or 0
+        code = main() or 0
+        _flush()
+        return code
     except UserError as error:
         return _complain(str(error), error.every_rank)
     except OSError as error:
@@ -63,6 +66,17 @@ def _exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _flush() -> None:
+    """All that was printed; OSError where it cannot be, once: the interpreter would try again, and say so twice."""
+    for stream, name in ((sys.stdout, "standard output"), (sys.stderr, "standard error")):
+        try:
+            stream.flush()
+        except OSError as error:
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            raise OSError(error.errno, error.strerror, name) from None
 
 
 def _failed(error: Exception) -> str:

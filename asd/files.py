@@ -43,11 +43,22 @@ def refuse_within(option: str, out: Path, folders: Iterable[Path]) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put into a failed write which file or folder it was about: the system names those alone that cannot be opened."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears by rename, complete or not at all; one of that name stays until then."""
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as handle:
+        with naming(path), partial.open("wb") as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

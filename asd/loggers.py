@@ -7,8 +7,8 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from asd.files import naming
 from asd.terminal import open_console
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class JsonlLogger:
 
     def log(self, step: int, record: Record) -> None:
         finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
-        with _naming(Path(self._file.name)), self._lock:
+        with naming(Path(self._file.name)), self._lock:
             self._file.write(json.dumps({"step": step, **finite}) + "\n")
             self._file.flush()
 
@@ -70,25 +71,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put into a failed write which file or folder it was about."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
 class TensorBoardLogger:
     """Scalars, figures and text under one folder of the run; steps after a resume replace the former ones."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         self._folder = folder
-        with _naming(folder):
+        with naming(folder):
             self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def log(self, step: int, record: Record) -> None:
-        with _naming(self._folder):
+        with naming(self._folder):
             for name, value in record.items():
                 self._writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
 
@@ -99,7 +91,7 @@ class TensorBoardLogger:
         self, step: int, name: str, vectors: Tensor, columns: list[str], rows: Sequence[Sequence[str]]
     ) -> None:
         """Vectors (N, D) for the projector, with N rows of metadata; those of an earlier step are removed."""
-        with _naming(self._folder):
+        with naming(self._folder):
             for earlier in self._folder.glob(f"[0-9]*/{name}"):
                 shutil.rmtree(earlier.parent)
             self._writer.add_embedding(vectors, list(rows), global_step=step, tag=name, metadata_header=columns)
@@ -108,11 +100,11 @@ class TensorBoardLogger:
         self._writer.add_text(name, markdown, step)
 
     def flush(self) -> None:
-        with _naming(self._folder):
+        with naming(self._folder):
             self._writer.flush()
 
     def close(self) -> None:
-        with _naming(self._folder):
+        with naming(self._folder):
             self._writer.close()
 
 

@@ -29,7 +29,7 @@ from asd.evaluation_folder import (
     Evaluation,
     open_embedded,
 )
-from asd.files import write_whole
+from asd.files import whole, write_whole
 from asd.loggers import TensorBoardLogger
 from asd.metrics import scores_csv
 from asd.metrics.evidence import evidence_warnings
@@ -159,7 +159,8 @@ def _save(folder: Path, pictures: figures.Figures) -> None:
     folder.mkdir(exist_ok=True)
     for name, figure in pictures.items():
         # Level 1 of 9 packs all but as well, in less than half the time.
-        figure.savefig(folder / f"{name}.png", pil_kwargs={"compress_level": 1})
+        with whole(folder / f"{name}.png") as file:
+            figure.savefig(file, format="png", pil_kwargs={"compress_level": 1})
 
 
 def _show(

@@ -18,6 +18,7 @@ import torch
 from asd.config import RunConfig
 from asd.errors import UserError
 from asd.evaluations import best_step
+from asd.files import write_whole
 from asd.run_folder import RunFolder
 from asd.sweep_output import environment, labelled
 
@@ -51,7 +52,7 @@ class Job:
         return json.loads(self._mark.read_text(encoding="utf-8") or "{}").get("seconds") if self.done else None
 
     def mark_done(self, seconds: float) -> None:
-        self._mark.write_text(json.dumps({"seconds": round(seconds, 1)}), encoding="utf-8")
+        write_whole(self._mark, json.dumps({"seconds": round(seconds, 1)}))
 
     @property
     def _mark(self) -> Path:

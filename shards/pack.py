@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-from asd.data.heard import MOST_VALUES, Heard
 
 from asd.audio.recording import AVERAGE, Channel, Conversion, Target
+from asd.data.heard import MOST_VALUES, Heard
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
 from asd.files import refuse_over, refuse_within, user_path

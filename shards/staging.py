@@ -13,6 +13,7 @@ from pathlib import Path
 
 from asd.data.manifest import MANIFEST_FILE
 from asd.errors import UserError
+from asd.files import naming
 from asd.locks import Lock, lock, warn_of_no_locks
 
 LOCK_FILE = ".lock"
@@ -47,7 +48,7 @@ def staged(out: Path, refuse: Callable[[], None]) -> Iterator[Path]:
     folder = out.with_name(f"{out.name}.partial-{secrets.token_hex(4)}")
     folder.mkdir()
     try:
-        with (folder / LOCK_FILE).open("wb") as file:
+        with naming(out), (folder / LOCK_FILE).open("wb") as file:
             if lock(file.fileno()) == "none":
                 warn_of_no_locks(out.parent, "writers of one folder")
             yield folder

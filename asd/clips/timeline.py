@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asd.clips.judge import Verdict
+from asd.files import whole
 
 NORMAL, ANOMALY = "#4477aa", "#cc3311"
 OVERVIEW = "overview"
@@ -102,5 +103,6 @@ def _free(verdict: Verdict, taken: set[str]) -> str:
 
 
 def _saved(figure: Figure, path: Path) -> Path:
-    figure.savefig(path)
+    with whole(path) as file:
+        figure.savefig(file, format="png")
     return path

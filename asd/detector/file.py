@@ -5,6 +5,7 @@ The file is torch's own format with tensors and plain values only, so `torch.loa
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -136,8 +137,10 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
 
 def write_detector(path: Path, file: DetectorFile) -> None:
     """Write a detector that appears by rename, complete or not at all."""
+    buffer = io.BytesIO()  # torch has words of its own for a full disk
+    torch.save(_plain(file.model_dump(), {}), buffer)
     with whole(path) as handle:
-        torch.save(_plain(file.model_dump(), {}), handle)
+        handle.write(buffer.getbuffer())
 
 
 def _plain(value: Any, known: dict[bytes, Tensor]) -> Any:
