@@ -39,7 +39,7 @@ class CheckpointConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """When to save beside the evaluations, and what to keep beside the newest, the best and the unscored."""
 
     every_steps: pydantic.PositiveInt | None = None  # None: at the end of every epoch
-    keep_last: pydantic.PositiveInt = 2
+    keep_last: pydantic.PositiveInt = 2  # checkpoints, the newest ones
     keep_every_steps: pydantic.PositiveInt | None = None  # also keep every N-th step for good
 
 

@@ -41,7 +41,7 @@ DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
 class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """When and how checkpoints are scored, and which of them is the best one."""
 
-    every_epochs: pydantic.PositiveInt = 2
+    every_epochs: pydantic.PositiveInt = 2  # between evaluations; the last step is always evaluated
     by_watcher: bool = False  # training only saves; `python eval.py watch` scores, in a process of its own
     max_unscored: int = pydantic.Field(default=10, ge=3)  # evaluations that wait for scores; of more the oldest go
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one

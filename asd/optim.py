@@ -18,14 +18,14 @@ class ConstantConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     """The same learning rate throughout, after a linear warm-up."""
 
     name: Literal["constant"] = "constant"
-    warmup_epochs: pydantic.NonNegativeFloat = 0.0
+    warmup_epochs: pydantic.NonNegativeFloat = 0.0  # over which the rate rises to its peak
 
 
 class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Linear warm-up, then half a cosine down to lr·floor at the last step."""
 
     name: Literal["cosine"] = "cosine"
-    warmup_epochs: pydantic.NonNegativeFloat = 0.0
+    warmup_epochs: pydantic.NonNegativeFloat = 0.0  # over which the rate rises to its peak
     floor: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak learning rate
 
 
@@ -37,9 +37,9 @@ class WarmRestartsConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_
 
     name: Literal["warm_restarts"] = "warm_restarts"
     t_0: float = pydantic.Field(10.0, ge=0.01)  # epochs
-    t_mult: float = pydantic.Field(2.0, ge=1)
-    t_up: pydantic.NonNegativeFloat = 2.0
-    floor: float = pydantic.Field(0.0, ge=0, le=1)
+    t_mult: float = pydantic.Field(2.0, ge=1)  # by which each cycle is longer than the one before
+    t_up: pydantic.NonNegativeFloat = 2.0  # epochs of rise at the beginning of each cycle
+    floor: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak learning rate
 
     @pydantic.model_validator(mode="after")
     def _rises_before_it_falls(self) -> WarmRestartsConfig:
@@ -52,8 +52,8 @@ class HoldLinearConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_in
     """The peak for hold_epochs, then a straight line down to lr·floor over fall_epochs, then lr·floor (S3)."""
 
     name: Literal["hold_linear"] = "hold_linear"
-    hold_epochs: pydantic.NonNegativeFloat = 30.0
-    fall_epochs: pydantic.PositiveFloat = 60.0
+    hold_epochs: pydantic.NonNegativeFloat = 30.0  # at the peak
+    fall_epochs: pydantic.PositiveFloat = 60.0  # from the peak to the floor
     floor: float = pydantic.Field(0.0, ge=0, le=1)  # S3's code has 1e-5, also as a share of the peak
 
 
@@ -64,9 +64,9 @@ ScheduleConfig = ConstantConfig | CosineConfig | WarmRestartsConfig | HoldLinear
 class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Optimiser, peak learning rate and schedule."""
 
-    name: Literal["adam", "adamw", "sgd", "lars"] = "adam"
-    lr: pydantic.PositiveFloat = 2e-4
-    weight_decay: pydantic.NonNegativeFloat = 0.0
+    name: Literal["adam", "adamw", "sgd", "lars"] = "adam"  # the optimiser
+    lr: pydantic.PositiveFloat = 2e-4  # the peak learning rate
+    weight_decay: pydantic.NonNegativeFloat = 0.0  # adamw: decoupled; the others: added to the gradient
     betas: tuple[Decay, Decay] = (0.9, 0.999)  # adam, adamw
     momentum: Decay = 0.9  # sgd, lars
     trust: pydantic.PositiveFloat = 0.001  # lars

@@ -47,7 +47,7 @@ LEVELS = [
     {"asd.evaluator", "asd.detector"},
     {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
     # the parts put together
-    {"asd.system", "asd.sweep_jobs"},
+    {"asd.system", "asd.sweep_jobs", "asd.config_reference"},
     {"asd.initialise"},
     {"asd.training", "asd.offline", "asd.sweep_numbers", "asd.sweep_table"},
     {"asd.sweep", "asd.export", "asd.watch", "asd.angles"},
@@ -79,7 +79,16 @@ NEVER = {
 # What only these may import.
 ONLY = {
     "accelerate": {"asd.distributed"},
-    "asd.config": {"asd.system", "asd.training", "asd.offline", "asd.sweep", "asd.sweep_jobs", "train_ddp", "eval"},
+    "asd.config": {
+        "asd.config_reference",
+        "asd.system",
+        "asd.training",
+        "asd.offline",
+        "asd.sweep",
+        "asd.sweep_jobs",
+        "train_ddp",
+        "eval",
+    },
     "tensorboard": set(),
     "torch.utils.tensorboard": {"asd.loggers"},
     "matplotlib": {"asd.figures", "asd.loggers", "asd.clips"},

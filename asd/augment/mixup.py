@@ -18,10 +18,10 @@ from torch import Tensor
 class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Weight ~ Beta(alpha, alpha), partners by a random cyclic shift within each group."""
 
-    alpha: pydantic.PositiveFloat = 1.0
+    alpha: pydantic.PositiveFloat = 1.0  # of the Beta distribution of the weights
     uniform: tuple[float, float] | None = None  # instead: weight of the own clip, uniform between these (S4: 0.5 to 1)
-    group_size: int = pydantic.Field(8, ge=2)
-    weight_per: Literal["group", "batch"] = "group"
+    group_size: int = pydantic.Field(8, ge=2)  # clips within which partners are found; divides a rank's batch
+    weight_per: Literal["group", "batch"] = "group"  # one weight for each group, or for the whole batch
     partner: Literal["any", "other_class"] = "any"  # other_class: a clip without such a partner stays as it is
     # waveform: the spectrogram of the mixture. spectrogram: the mixture of the decibels, as TASTgram-MFN was published
     # (learned features still see mixed waveforms).

@@ -19,9 +19,10 @@ class AutoencoderConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_i
 
     name: Literal["autoencoder"] = "autoencoder"
     frames: pydantic.PositiveInt = 5  # of every window
+    # units of each layer on both sides of the bottleneck
     hidden: Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)] = (128, 128, 128, 128)
-    bottleneck: pydantic.PositiveInt = 8
-    norm: NormKind = "batch"
+    bottleneck: pydantic.PositiveInt = 8  # units of the narrowest layer
+    norm: NormKind = "batch"  # of every layer; sync: statistics of the global batch
 
 
 class Autoencoder(nn.Module):

@@ -27,8 +27,9 @@ class CPResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     rho_f: int = pydantic.Field(12, ge=0, le=RHO_MOST)  # along frequency
     rho_t: int = pydantic.Field(12, ge=0, le=RHO_MOST)  # along time
     width: pydantic.PositiveInt = 128  # channels of the first stage; the others have two and four times as many
+    # of the spectrogram: by batch normalisation of its one channel (batch) or of each mel band (mel)
     input_norm: InputNorm = "batch"
-    norm: NormKind = "batch"
+    norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
     @pydantic.model_validator(mode="after")
     def _bins_need_batch_statistics(self) -> CPResNetConfig:

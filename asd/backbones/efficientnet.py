@@ -24,6 +24,7 @@ class EfficientNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_
     """B0 by default: 4,007,548 parameters for three channels, without a classifier."""
 
     name: Literal["efficientnet_b0"] = "efficientnet_b0"
+    # rows of (expansion, channels, repeats, first stride, kernel)
     bottlenecks: Annotated[tuple[KernelRow, ...], pydantic.Field(min_length=1)] = (
         (1, 16, 1, 1, 3),
         (6, 24, 2, 2, 3),
@@ -36,7 +37,7 @@ class EfficientNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_
     width: pydantic.PositiveFloat = 1.0  # factor on every channel count
     drop_connect: float = pydantic.Field(0.2, ge=0, lt=1)  # chance to skip the last block; earlier ones less, in line
     embedding: pydantic.PositiveInt | None = None  # null: the pooled map itself, 1280 values at full width
-    norm: NormKind = "batch"
+    norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
 class EfficientNet(nn.Module):

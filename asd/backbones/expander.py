@@ -17,6 +17,7 @@ class ExpanderConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     last one has neither, as VICReg (Bardes et al. 2022).
     """
 
+    # units of each layer
     widths: Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)] = (1280, 1280, 1280)
     output: Literal["norm_relu", "linear"] = "norm_relu"
     norm: NormKind = "batch"  # sync: statistics of the global batch

@@ -19,16 +19,17 @@ class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow
     """Bottlenecks are (expansion, channels, repeats, first stride); S2's by default."""
 
     name: Literal["mobilefacenet"] = "mobilefacenet"
+    # rows of (expansion, channels, repeats, first stride)
     bottlenecks: Annotated[tuple[Row, ...], pydantic.Field(min_length=1)] = (
         (2, 128, 2, 2),
         (4, 128, 2, 2),
         (4, 128, 2, 2),
     )
     width: pydantic.PositiveFloat = 1.0  # factor on every channel count but the embedding's
-    embedding: pydantic.PositiveInt = 128
+    embedding: pydantic.PositiveInt = 128  # values of an embedding
     pool: Literal["time_mean", "conv"] = "time_mean"  # conv: the published global convolution, one clip length
     conv_frames: pydantic.PositiveInt = 313  # frames of every clip where pool is conv
-    norm: NormKind = "batch"
+    norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
 class MobileFaceNet(nn.Module):

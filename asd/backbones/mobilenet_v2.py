@@ -22,6 +22,7 @@ class MobileNetV2Config(pydantic.BaseModel, extra="forbid", frozen=True, allow_i
 
     name: Literal["mobilenet_v2"] = "mobilenet_v2"
     width: pydantic.PositiveFloat = 0.5  # factor on the channels of stem and bottlenecks
+    # rows of (expansion, channels, repeats, first stride)
     bottlenecks: Annotated[tuple[Row, ...], pydantic.Field(min_length=1)] = (
         (1, 16, 1, 1),
         (6, 24, 2, 2),
@@ -35,8 +36,8 @@ class MobileNetV2Config(pydantic.BaseModel, extra="forbid", frozen=True, allow_i
     pool: Literal["mean", "conv"] = (
         "mean"  # conv: one convolution over the map of conv_frames frames, then a linear 1x1
     )
-    conv_frames: pydantic.PositiveInt = 64
-    norm: NormKind = "batch"
+    conv_frames: pydantic.PositiveInt = 64  # frames of every window where pool is conv
+    norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
 class MobileNetV2(nn.Module):

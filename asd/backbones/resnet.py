@@ -22,10 +22,11 @@ class ResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
     """ResNet-50 by default; its embedding has 32 times `width` values, 2048 of them."""
 
     name: Literal["resnet50"] = "resnet50"
+    # blocks of each stage
     depths: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (3, 4, 6, 3)
     width: pydantic.PositiveInt = 64  # channels inside the first stage's blocks
     embedding: pydantic.PositiveInt | None = None  # null: the pooled map itself
-    norm: NormKind = "batch"
+    norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
 class ResNet(nn.Module):

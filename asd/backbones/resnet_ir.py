@@ -24,13 +24,14 @@ class ResNetIRConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     """ResNet-50 depth by default; (3, 4, 14, 3) is the ArcFace paper's own 50-layer version."""
 
     name: Literal["resnet50_ir"] = "resnet50_ir"
+    # blocks of each stage
     depths: tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt] = (3, 4, 6, 3)
     width: pydantic.PositiveInt = 64  # channels of the first stage; later stages double it
     pool: Literal["time_mean", "flatten"] = "time_mean"  # flatten: the literal fixed-length version
     flatten_frames: pydantic.PositiveInt = 313  # frames of every clip where pool is flatten
-    embedding: pydantic.PositiveInt = 2048
+    embedding: pydantic.PositiveInt = 2048  # values of an embedding
     dropout: float = pydantic.Field(0.4, ge=0, lt=1)  # the ArcFace paper's; S1's source gives none
-    norm: NormKind = "batch"
+    norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
 class ResNetIR(nn.Module):

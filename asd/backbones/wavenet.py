@@ -21,11 +21,11 @@ Dilations = Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_lengt
 class CausalConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Stacks of gated convolutions of growing dilation; no normalisation, which would look at the future."""
 
-    channels: pydantic.PositiveInt = 64
+    channels: pydantic.PositiveInt = 64  # channels of the residual path
     skip: pydantic.PositiveInt = 128  # channels of the sum over all layers
-    kernel: int = pydantic.Field(2, ge=2)
-    dilations: Dilations = (1, 2, 4, 8, 16)
-    stacks: pydantic.PositiveInt = 2
+    kernel: int = pydantic.Field(2, ge=2)  # inputs that a layer sees, each a dilation apart
+    dilations: Dilations = (1, 2, 4, 8, 16)  # of a stack's layers, one after the other
+    stacks: pydantic.PositiveInt = 2  # how often these layers are repeated
 
     @property
     def receptive_field(self) -> int:
@@ -38,7 +38,7 @@ class WaveNetConfig(CausalConfig, extra="forbid", frozen=True, allow_inf_nan=Fal
 
     name: Literal["wavenet"] = "wavenet"
     centre_db: float = -40.0  # inputs and outputs are shifted and scaled by these, fixed: gates saturate on decibels
-    spread_db: pydantic.PositiveFloat = 20.0
+    spread_db: pydantic.PositiveFloat = 20.0  # see centre_db
 
 
 class SampleWaveNetConfig(CausalConfig, extra="forbid", frozen=True, allow_inf_nan=False):

@@ -47,9 +47,10 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     first_s: float | None = pydantic.Field(default=None, le=600)  # of clips, that crops lie in; None: anywhere
     run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
     window: pydantic.PositiveInt | None = None  # clips, of whole shards, that are shuffled among each other; None: all
+    # of the training recordings, held out to choose a checkpoint by
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
     max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run
-    threads: pydantic.PositiveInt = 2
+    threads: pydantic.PositiveInt = 2  # that read, on each rank
     prefetch: pydantic.PositiveInt = 4  # batches read ahead
 
     @pydantic.model_validator(mode="after")

@@ -29,10 +29,10 @@ class StreamsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 
     domains: tuple[Domain, ...] = ()
     target: Literal["none", "rows", "pairs", "one_section"] = "none"
-    target_rows: pydantic.NonNegativeInt = 0
-    pair_target: float = pydantic.Field(default=0.5, gt=0, le=1)
+    target_rows: pydantic.NonNegativeInt = 0  # of every batch, where target is rows
+    pair_target: float = pydantic.Field(default=0.5, gt=0, le=1)  # chance of the target domain, where target is pairs
     outliers: Literal["none", "other_machines", "other_sections"] = "none"
-    outlier_rows: pydantic.NonNegativeInt = 0
+    outlier_rows: pydantic.NonNegativeInt = 0  # of every batch, where there are outliers
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -21,10 +21,10 @@ class LogMelConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=Fa
     """Short-time spectra, mel bands, decibels."""
 
     name: Literal["log_mel"] = "log_mel"
-    n_mels: pydantic.PositiveInt = 128
-    f_min: pydantic.NonNegativeFloat = 0.0
+    n_mels: pydantic.PositiveInt = 128  # mel bands
+    f_min: pydantic.NonNegativeFloat = 0.0  # Hz; lower edge of the lowest band
     f_max: pydantic.PositiveFloat | None = None  # None: half the sample rate
-    mel_scale: Literal["htk", "slaney"] = "htk"
+    mel_scale: Literal["htk", "slaney"] = "htk"  # formula of the mel scale
     area_norm: bool = False  # Slaney's: bands of equal area
     eps: pydantic.PositiveFloat = 1e-10  # added to the power before the logarithm
 

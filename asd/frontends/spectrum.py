@@ -17,8 +17,8 @@ MOST_OVERLAP = 64  # frames that see one sample
 class SpectrumConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Short-time spectra, and what is done to the waveform before."""
 
-    n_fft: int = pydantic.Field(1024, ge=64, le=65_536)
-    hop: pydantic.PositiveInt = 512
+    n_fft: int = pydantic.Field(1024, ge=64, le=65_536)  # samples of a window
+    hop: pydantic.PositiveInt = 512  # samples from the beginning of a frame to that of the next
     center: bool = True  # the clip goes on beyond its ends, so that the first frame lies on its first sample
     pad_mode: Literal["constant", "reflect"] = "constant"  # with center: by zeros; or mirrored, torchaudio's default
     zero_mean: bool = False  # the clip's mean is subtracted first

@@ -21,7 +21,7 @@ class STFTConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=Fals
     name: Literal["stft"] = "stft"
     n_fft: int = pydantic.Field(2046, ge=64, le=65_536)
     bins_together: pydantic.PositiveInt = 1  # neighbouring bins whose mean power is one bin
-    scale: Literal["db", "magnitude"] = "db"
+    scale: Literal["db", "magnitude"] = "db"  # decibels, or the magnitudes as they are
     eps: pydantic.PositiveFloat = 1e-10  # added to the power before the logarithm
 
     @pydantic.model_validator(mode="after")

@@ -19,7 +19,7 @@ LEAST_DEVIATION = 1e-5  # what a window of silence is divided by
 class WindowsConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """S4: frames 32, hop 32, normalise piece. S5: frames 64, hop 8, copies 3. Autoencoder: frames 5, hop 1."""
 
-    frames: pydantic.PositiveInt
+    frames: pydantic.PositiveInt  # frames of a window
     hop: pydantic.PositiveInt  # frames from the beginning of a window to that of the next
     normalise: Literal["none", "piece"] = "none"  # piece: each window gets zero mean and unit variance
     copies: pydantic.PositiveInt = 1  # of every channel, for networks that were made for colour images

@@ -23,7 +23,7 @@ class ArcFaceConfig(CosineConfig, frozen=True):
     """Scale and margin (radians) of cosine logits."""
 
     name: Literal["arcface"] = "arcface"
-    margin: float = pydantic.Field(0.05, ge=0, le=math.pi / 2)
+    margin: float = pydantic.Field(0.05, ge=0, le=math.pi / 2)  # radians
 
 
 class ArcFace(CosineLoss):

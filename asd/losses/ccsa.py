@@ -22,7 +22,7 @@ class CCSAConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
 
     margin: pydantic.PositiveFloat = 0.5  # distance from which different classes leave each other alone
     compare: Literal["pooled", "maps"] = "pooled"  # maps: un-pooled, position by position, as the published code
-    da_lambda: float = pydantic.Field(0.9, ge=0, le=1)
+    da_lambda: float = pydantic.Field(0.9, ge=0, le=1)  # weight of the task's own loss
     # what both sums are divided by. all: the number of pairs of both kinds together, as the published code; pairs: each
     # by that of its own kind, a mean, which of six balanced classes is 6 (semantic) and 1.2 (contrastive) times that
     divisor: Divisor = "all"

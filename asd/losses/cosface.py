@@ -14,7 +14,7 @@ class CosFaceConfig(CosineConfig, frozen=True):
     """Scale and margin (of the cosine) of cosine logits."""
 
     name: Literal["cosface"] = "cosface"
-    margin: float = pydantic.Field(0.05, ge=0, le=2)
+    margin: float = pydantic.Field(0.05, ge=0, le=2)  # taken from the cosine
 
 
 class CosFace(CosineLoss):

@@ -16,8 +16,8 @@ from asd.losses.base import ClassificationLoss, Mixing
 class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """What the margin losses share."""
 
-    scale: pydantic.PositiveFloat = 30.0
-    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    scale: pydantic.PositiveFloat = 30.0  # what cosines are multiplied by
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)  # share of the target that is spread over all classes
     sub_centres: pydantic.PositiveInt = 1  # K; the nearest centre of a class counts (Deng et al. 2020)
     mixing: Mixing = "arcmix"  # which margins the two targets of a mixture meet: see ClassificationLoss.mixed_logits
     validation_margin: bool = False  # the loss of held-out clips, by which checkpoints are chosen, has the margin, too

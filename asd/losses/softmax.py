@@ -16,7 +16,7 @@ class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Linear classifier with label smoothing."""
 
     name: Literal["softmax"] = "softmax"
-    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)  # share of the target that is spread over all classes
     hidden: pydantic.PositiveInt | None = None  # a layer in between, with ReLU (S5: 128)
     norm: Literal["batch", "sync"] | None = None  # of the classes' maps, before their mean over positions (S3)
 
@@ -69,9 +69,9 @@ class FocalConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Linear classifier; clips that are already told apart count less."""
 
     name: Literal["focal"] = "focal"
-    alpha: pydantic.PositiveFloat = 1.0
-    gamma: pydantic.NonNegativeFloat = 1.0
-    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    alpha: pydantic.PositiveFloat = 1.0  # factor of the whole loss
+    gamma: pydantic.NonNegativeFloat = 1.0  # how fast clips that are told apart lose weight; 0: not at all
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)  # share of the target that is spread over all classes
 
 
 class Focal(Softmax):

@@ -23,6 +23,7 @@ class GammaConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """The point that `percent` of a gamma distribution fitted to the scores lies below."""
 
     name: Literal["gamma"] = "gamma"
+    # of normal clips that are to score below the threshold
     percent: float = pydantic.Field(default=90.0, gt=0.0, lt=100.0)
 
 
@@ -30,6 +31,7 @@ class PercentileConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """The point that `percent` of the scores lie below, interpolated between neighbours."""
 
     name: Literal["percentile"] = "percentile"
+    # of normal clips that are to score below the threshold
     percent: float = pydantic.Field(default=90.0, gt=0.0, lt=100.0)
 
 

@@ -26,8 +26,8 @@ class InterpolationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow
     needs_whole_batch: ClassVar[bool] = True  # a pair's clips stand half a batch apart
 
     name: Literal["interpolation"] = "interpolation"
-    alpha: pydantic.PositiveFloat = 0.5
-    geometric: pydantic.NonNegativeFloat = 1.0
+    alpha: pydantic.PositiveFloat = 0.5  # of the Beta distribution of the weights
+    geometric: pydantic.NonNegativeFloat = 1.0  # factor of the geometric term; 0 leaves it out
     reduction: Reduction = "mean"  # of its squared error over the embedding; sum: the norm of eq. 1 to the letter
     of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
 

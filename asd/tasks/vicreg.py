@@ -28,7 +28,7 @@ class VICRegTaskConfig(VICRegConfig, frozen=True):
     needs_whole_batch: ClassVar[bool] = True  # variances and covariances over it
 
     name: Literal["vicreg"] = "vicreg"
-    alpha: pydantic.PositiveFloat = 0.5
+    alpha: pydantic.PositiveFloat = 0.5  # of the Beta distribution of the weights
     of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
     expander: ExpanderConfig = ExpanderConfig()
 
