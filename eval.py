@@ -55,13 +55,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     angles.add_argument("--out", type=user_path, required=True, metavar="FILE", help="the picture, such as angles.png")
     angles.set_defaults(command=_angles)
     report = commands.add_parser("report", help="evaluate score files of any system by the official rule of a year")
-    report.add_argument("--layout", required=True, metavar="dcaseYEAR", help="dcase2020 to dcase2025")
     report.add_argument(
-        "--scores", type=user_path, required=True, help="folder of anomaly_score_*.csv, decision_result_*.csv"
+        "--layout", required=True, metavar="LAYOUT", help="dcase2020 to dcase2026; table, mimii: of a scores.csv"
     )
     report.add_argument(
-        "--ground-truth", required=True, metavar="PATH",
-        help="folder or file of the organisers' ground truth; `names`: the score files name development clips",
+        "--scores", type=user_path, required=True,
+        help="folder of anomaly_score_*.csv, decision_result_*.csv; table, mimii: of a scores.csv",
+    )  # fmt: skip
+    report.add_argument(
+        "--ground-truth", metavar="PATH",
+        help="folder or file of the organisers' ground truth; `names`: the score files name development clips; "
+        "table, mimii: a csv with other labels than those of scores.csv, may be left out",
     )  # fmt: skip
     report.add_argument("--json", type=user_path, metavar="FILE", help="write the numbers there, too")
     report.set_defaults(command=_report)
@@ -162,9 +166,11 @@ def _angles(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
+    from asd import scores_report
     from asd.official_report import report_score_files
 
-    report_score_files(args.layout, args.scores, args.ground_truth, args.json)
+    own = args.layout in scores_report.LAYOUTS
+    (scores_report.report_scores if own else report_score_files)(args.layout, args.scores, args.ground_truth, args.json)
 
 
 def _export(args: argparse.Namespace) -> None:

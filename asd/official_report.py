@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from asd.errors import UserError
 from asd.files import refuse_over, user_path, write_whole
 from asd.metrics.halves import EVALUATION
 from asd.metrics.headline import Headline, definition, headline
@@ -29,9 +32,13 @@ TITLES = {"auc": "AUC", "pauc": "pAUC", "f1": "F1"}
 Report = dict[str, Any]
 
 
-def report_score_files(layout: str, scores: Path, ground_truth: str, json_file: Path | None) -> None:
+def report_score_files(layout: str, scores: Path, ground_truth: str | None, json_file: Path | None) -> None:
     """Evaluate a folder of score files: print the tables, write the JSON. UserError on files that do not fit."""
     rule_of(layout)
+    if ground_truth is None:
+        raise UserError(
+            "--ground-truth is needed: the organisers' list or folder, or names where file names carry labels"
+        )
     where = None if ground_truth == NAMES else user_path(ground_truth)
     if json_file is not None:
         read = [path for place in (scores, where) if place is not None for path in (place, *place.rglob("*.csv"))]
@@ -42,6 +49,20 @@ def report_score_files(layout: str, scores: Path, ground_truth: str, json_file: 
         names = some(found.unlabelled)
         report["notes"].append(f"no label in the names of {names}: left out; --ground-truth takes the organisers' list")
     console = open_console()
+    if all(_headline(part).quality is None for part in _halves_of(report).values()):
+        count = sum(len(machine["sections"]) for machine in report["machines"].values())
+        console.print(
+            f"no AUC: none of {count} sections has normal and anomalous clips ({report['notes'][0]})", soft_wrap=True
+        )
+    else:
+        _print(console, layout, report)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(json_file, json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _print(console: Console, layout: str, report: Report) -> None:
+    """The sections of each half, then the table that publications print."""
     for half, part in _halves_of(report).items():
         if half:
             console.print(f"{half}:")
@@ -49,9 +70,6 @@ def report_score_files(layout: str, scores: Path, ground_truth: str, json_file: 
         console.print(closing_lines(part))
     console.print(type_table(layout, {half: _headline(part) for half, part in _halves_of(report).items()}))
     console.print(plain(definition(layout), "dim"))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(json_file, json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _numbers(layout: str, development: Sections, evaluation: Sections) -> Report:

@@ -52,7 +52,10 @@ def _say(console: Console, line: str) -> None:
 def _counts_table(clips: Sequence[SourceClip]) -> Table:
     by_class = len({clip.machine_class for clip in clips}) <= MAX_CLASS_ROWS
     counts = Counter((_row(clip, by_class), clip.split, clip.label) for clip in clips)
-    table = Table("machine", "train", "test normal", "test anomaly", "test unlabelled", title="recordings found")
+    table = Table(title="recordings found")
+    table.add_column("machine", overflow="fold")
+    for title in ("train", "test\nnormal", "test\nanomaly", "test\nunlabelled"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in sorted({_row(clip, by_class) for clip in clips}):
         table.add_row(plain(row), *(str(counts[row, split, label] or "-") for split, label in COLUMNS))
     table.add_section()

@@ -41,7 +41,10 @@ LEVELS = [
     },
     {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor", "asd.evaluation_folder"},
     # batches; what a step means; embeddings file → scores and report
-    {"asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report", "asd.health"},
+    {
+        "asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report", "asd.scores_report",
+        "asd.health",
+    },
     {"asd.trainer", "asd.embedding", "asd.ensemble", "asd.evaluations"},
     {"asd.background"},
     {"asd.evaluator", "asd.detector"},
@@ -133,6 +136,7 @@ WITHOUT_TORCH = {
     "asd.ground_truth",
     "asd.score_files",
     "asd.official_report",
+    "asd.scores_report",
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from asd.errors import UserError
+from asd.terminal import open_console
+from shards import report as shards_report
 from shards.layouts import Choices, find_clips
 from shards.layouts.clip import SourceClip, make_key
 
@@ -292,3 +294,24 @@ def test_folders_of_several_lists(tmp_path: Path, write_wav):
         write_wav(tmp_path / name / "a.wav")
         (tmp_path / name / "c.csv").write_text(HEADER + f"a.wav,{name},00,train,normal,,\n")
     assert {c.machine_type for c in table([tmp_path / "one" / "c.csv", tmp_path / "two" / "c.csv"])} == {"one", "two"}
+
+
+def test_the_table_of_recordings_keeps_long_names_and_every_number(capsys):
+    """A terminal of 80 columns: names are folded, nothing is cut."""
+    long = "a_machine_with_a_name_that_is_longer_than_half_of_a_line_of_any_terminal"
+    clips = [
+        SourceClip(Path("x.wav"), f"{machine_id}-{n}", long, machine_id, split, label, "x.wav")
+        for machine_id in ("00", "01")
+        for split, label, count in (("train", 0, 1234), ("test", 0, 1001), ("test", 1, 987), ("test", -1, 10))
+        for n in range(count)
+    ]
+    console = open_console(width=80)
+    console.print(shards_report._counts_table(clips))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    cells = [line.replace("│", " ").split() for line in lines]
+    assert sum(row[-4:] == ["1234", "1001", "987", "10"] for row in cells) == 2
+    assert ["all", "2468", "2002", "1974", "20"] in cells
+    names = "".join(row[0] for row in cells if row and row[0] in f"{long}/00{long}/01")
+    assert names == f"{long}/00{long}/01"
