@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from asd.errors import UserError
 from asd.walk import Walk, walk
@@ -63,3 +65,25 @@ def find_recordings(places: Sequence[Path]) -> Walk:
         together.add(found)
     together.files = list(dict.fromkeys(together.files))
     return together
+
+
+def on_disk(path: Path) -> Path | None:
+    """The file of that name, also where the disk writes accents in the other of Unicode's two ways, as Macs do."""
+    if os.path.lexists(path):
+        return path
+    same = [other for other in _beside(path) if normalize("NFC", other.name) == normalize("NFC", path.name)]
+    return same[0] if len(same) == 1 else None
+
+
+def names_alike(path: Path) -> list[str]:
+    """Names in the same folder that differ from this one in case or accents alone."""
+    return [other.name for other in _beside(path) if _folded(other.name) == _folded(path.name)]
+
+
+def _beside(path: Path) -> list[Path]:
+    folder = on_disk(path.parent) if path.parent != path else None
+    return sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", name).casefold()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asd.audio.listing import find_recordings
+from asd.audio.listing import find_recordings, on_disk
 from asd.data.manifest import LABELS
 from asd.detector import DetectorFile
 from asd.errors import UserError
@@ -62,6 +62,8 @@ def of_table(file: DetectorFile, table: Path, machine: str | None, id_: str | No
 
 def _rows(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """(where, the columns that are looked at) of each line."""
+    if table.exists() and not table.is_file():
+        raise UserError(f"{table} is no regular file: name a csv")  # to open a pipe would wait for its writer
     try:
         with table.open(newline="", encoding="utf-8-sig") as handle:  # Excel puts a byte order mark first
             reader = csv.DictReader(handle, strict=True)
@@ -94,4 +96,5 @@ def _asked(file: DetectorFile, table: Path, where: str, row: dict[str, str]) -> 
         raise UserError(
             f"{where}: {machine or '?'}/{id_ or '?'} is not one machine of the detector: it knows {known}"
         ) from None
-    return Asked(table.parent / user_path(row["path"]), own, LABELS[label] if label else None, where)
+    path = table.parent / user_path(row["path"])
+    return Asked(on_disk(path) or path, own, LABELS[label] if label else None, where)

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from unicodedata import normalize
 
 import pydantic
 
+from asd.audio.listing import names_alike, on_disk
 from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
 from asd.files import user_path
@@ -109,20 +109,13 @@ def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
 
 
 def _present(path: Path, where: str) -> Path:
-    """The file itself, also where the disk writes accents in the other of Unicode's two ways, as Macs do."""
-    if os.path.lexists(path):
-        return path
-    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
-    same = [other for other in beside if normalize("NFC", other.name) == normalize("NFC", path.name)]
-    if len(same) == 1:
-        return same[0]
-    like = [other.name for other in beside if _folded(other.name) == _folded(path.name)]
-    hint = f"; {' and '.join(like)} is there: names are case-sensitive" if like else ""
-    raise UserError(f"{where}: there is no file {path}{hint}")
-
-
-def _folded(name: str) -> str:
-    return normalize("NFC", name).casefold()
+    """Raises UserError where there is no file of that name, with the names that are alike."""
+    found = on_disk(path)
+    if found is None:
+        like = names_alike(path)
+        hint = f"; {' and '.join(like)} is there: names are case-sensitive" if like else ""
+        raise UserError(f"{where}: there is no file {path}{hint}")
+    return found
 
 
 def _filled(row: dict[str, str], name: str, where: str) -> str:

@@ -11,7 +11,10 @@ import pytest
 import soundfile
 
 from asd.audio.header import BadFileError, read_header
+from asd.clips.recordings import of_table
 from asd.errors import UserError
+from asd.rows import read_rows
+from asd.score_files import read_submission
 from shards import cut, pack
 
 
@@ -55,3 +58,15 @@ def test_packing_and_cutting_say_it_in_one_line(tmp_path: Path) -> None:
         pack.main(["--layout", "table", "--source", str(table), "--out", str(tmp_path / "set")])
     with pytest.raises(UserError, match="it is no regular file"):
         cut.main(["--source", str(table), "--seconds", "1", "--out", str(tmp_path / "cut")])
+
+
+@pytest.mark.timeout(60)
+def test_csv_files_that_are_pipes_do_not_wait(tmp_path: Path) -> None:
+    for name in ("anomaly_score_fan_section_00_test.csv", "ground_truth_fan_section_00_test.csv"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UserError, match="is no regular file"):
+            read_rows(tmp_path / name)
+        with pytest.raises(UserError, match="is no regular file"):
+            of_table(None, tmp_path / name, None, None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is no regular file"):
+        read_submission("dcase2023", tmp_path, None)

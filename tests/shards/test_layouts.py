@@ -229,12 +229,12 @@ def test_table_errors_name_the_line(tmp_path, write_wav, line, message):
 
 
 def test_table_takes_accents_as_the_disk_writes_them_and_says_what_is_alike(tmp_path, write_wav):
-    on_disk = write_wav(tmp_path / "Lu\u0308fter.wav")  # as a Mac writes it: u and two dots
+    on_disk = write_wav(tmp_path / "Ma\u0308rz" / "Lu\u0308fter.wav")  # as a Mac writes it: letter and two dots
     csv = tmp_path / "clips.csv"
-    csv.write_text(HEADER + "L\u00fcfter.wav,fan,00,train,normal,,\n", encoding="utf-8")
+    csv.write_text(HEADER + "M\u00e4rz/L\u00fcfter.wav,fan,00,train,normal,,\n", encoding="utf-8")
     (clip,) = table([csv])
-    assert (clip.path, clip.file_name) == (on_disk, "L\u00fcfter.wav")
-    csv.write_text(HEADER + "l\u00fcfter.WAV,fan,00,train,normal,,\n", encoding="utf-8")
+    assert (clip.path, clip.file_name) == (on_disk, "M\u00e4rz/L\u00fcfter.wav")
+    csv.write_text(HEADER + "M\u00e4rz/l\u00fcfter.WAV,fan,00,train,normal,,\n", encoding="utf-8")
     with pytest.raises(UserError, match="is there: names are case-sensitive"):
         table([csv])
 
