@@ -13,7 +13,7 @@ import soundfile
 from asd.audio.decode import open_sound
 from asd.audio.header import BadFileError, Header, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
-from asd.errors import UserError, run_main
+from asd.errors import UserError, printable, run_main
 from asd.files import refuse_over, user_path
 from asd.words import command
 from shards.layouts.clip import Choices, SourceClip
@@ -32,7 +32,8 @@ Timed = tuple[Path, float]  # a recording and seconds of it
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
-    recordings = read_tables(options.source, Choices()).clips
+    corpus = read_tables(options.source, Choices())
+    recordings = corpus.clips
     refuse_over("--out", options.out, [*options.source, *(clip.path for clip in recordings)])
     check_out(options.out, overwrite=False)
     with clean_up_on_signals(), staged(options.out, partial(refuse_taken, options.out, False)) as folder:
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         short = too_short(recordings, headers, options.seconds)
         refuse_short(short, len(recordings), options)
         pieces, rests = cut_all(recordings, headers, folder, options.seconds)
+    for line in corpus.listed:
+        print(printable(line))
     hours = (pieces - len(short)) * options.seconds / 3600
     print(f"{options.out / TABLE_FILE}: {pieces - len(short)} clips of {options.seconds:g} s ({hours:.2f} h)")
     if short:
@@ -105,7 +108,7 @@ def refuse_short(short: Sequence[Timed], total: int, options: argparse.Namespace
 
 
 def _named(item: Timed) -> str:
-    return f"{item[0]} ({item[1]:.1f} s)"
+    return printable(f"{item[0]} ({item[1]:.1f} s)")
 
 
 def cut_all(

@@ -94,9 +94,9 @@ def chunks(
             position += align - odd
 
 
-def unaccounted(descriptor: int, position: int, size: int) -> int:
+def unaccounted(descriptor: int, position: int, size: int, big: bool) -> int:
     """Bytes from `position` to the end of a RIFF file that no chunk accounts for."""
-    for tag, begin, length in chunks(descriptor, position, size):
+    for tag, begin, length in chunks(descriptor, position, size, big=big):
         if not all(32 <= byte < 127 for byte in tag) or begin + length > size + 1:
             return size - begin + 8
         position = begin + length

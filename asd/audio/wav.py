@@ -44,7 +44,7 @@ def read_wav_extent(descriptor: int, size: int) -> Extent | None:
 
 def _extent(descriptor: int, begin: int, length: int, size: int, form: Form, whole: bool) -> Extent:
     """With 32 bits. No samples, or some that other bytes follow, are so if what follows are chunks."""
-    unread = unaccounted(descriptor, begin + length + length % 2, size)
+    unread = unaccounted(descriptor, begin + length + length % 2, size, big=form.endian == "BIG")
     if length == 0 and unread == 0:
         return Extent(begin, 0, form=form)
     extent = measured(begin, length, size, form, whole=whole)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pydantic
 
-from asd.audio.listing import names_alike, on_disk
+from asd.audio.listing import is_recording, names_alike, on_disk
 from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
 from asd.files import user_path
@@ -39,7 +40,22 @@ def read_tables(sources: Sequence[Path], choices: Choices) -> Corpus:
             raise UserError(f"{source} lists no clip")
     root = os.path.commonpath([path.parent for path in clips]) if clips else ""
     corpus = Corpus([replace(clip, key=_key(clip, path.relative_to(root))) for path, clip in clips.items()])
+    corpus.listed.append(f"{first_few(map(str, sources))}: {len(clips)} recordings{_beside(clips)}")
     return _say_shared(corpus)
+
+
+def _beside(clips: Mapping[Path, SourceClip]) -> str:
+    """Recordings in the folders of those that are listed which no table lists: meant, or forgotten."""
+    found = []
+    for folder in sorted({path.parent for path in clips}):
+        with suppress(OSError):  # whose files can be opened need not let itself be listed
+            names = os.scandir(folder)
+            found += [path for entry in names if (path := Path(entry.path)) not in clips and _is_forgotten(entry, path)]
+    return f"; {len(found)} in the same folders are not listed, first: {min(found)}" if found else ""
+
+
+def _is_forgotten(entry: os.DirEntry[str], path: Path) -> bool:
+    return is_recording(path) and not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
 
 
 def _say_shared(corpus: Corpus) -> Corpus:

@@ -143,6 +143,15 @@ def test_chunks_that_are_not_filled_up_and_no_samples_at_all(tmp_path: Path) -> 
     assert (len(samples), header.lie, header.unread) == (15_999, "", "")
 
 
+def test_big_endian_waves_with_chunks_behind_their_samples(tmp_path: Path) -> None:
+    form = struct.pack(">4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    listed = struct.pack(">4sI", b"LIST", 6000) + bytes(6000)
+    body = b"WAVE" + form + struct.pack(">4sI", b"data", 32_000) + SOUND.astype(">i2").tobytes() + listed
+    header, samples = heard(tmp_path / "a.wav", b"RIFX" + struct.pack(">I", len(body)) + body)
+    np.testing.assert_array_equal(samples, SOUND)
+    assert (header.lie, header.unread) == ("", "")
+
+
 def test_what_lies_behind_the_samples_is_said(tmp_path: Path) -> None:
     header, samples = heard(tmp_path / "a.wav", canonical_header(2_000, RATE) + SOUND.tobytes())
     assert (len(samples), header.unread) == (1_000, "30000 bytes behind its samples")

@@ -289,6 +289,18 @@ def test_table_refuses_a_recording_listed_twice(tmp_path, write_wav):
         table([tmp_path / "c.csv"])
 
 
+def test_a_table_says_what_it_does_not_list(tmp_path: Path, write_wav):
+    for name in ("a.wav", "b.wav", "c.FLAC", "sub/d.wav", "._a.wav"):
+        write_wav((tmp_path / name).with_suffix(".wav")).rename(tmp_path / name)
+    (tmp_path / "again.wav").symlink_to("a.wav")
+    csv = tmp_path / "clips.csv"
+    csv.write_text(HEADER + "a.wav,fan,00,train,normal,,\n")
+    said = f"{csv}: 1 recordings; 2 in the same folders are not listed, first: {tmp_path / 'b.wav'}"
+    assert find_clips("table", [csv]).listed == [said]
+    csv.write_text(HEADER + "".join(f"{name},fan,00,train,normal,,\n" for name in ("a.wav", "b.wav", "c.FLAC")))
+    assert find_clips("table", [csv]).listed == [f"{csv}: 3 recordings"]
+
+
 def test_folders_of_several_lists(tmp_path: Path, write_wav):
     for name in ("one", "two"):
         write_wav(tmp_path / name / "a.wav")
