@@ -34,7 +34,9 @@ def build_report(clips: ClipScores, header: Mapping[str, Any], decision: np.ndar
         raise ValueError(f"the primary scorer {primary} is none of {list(clips.scores)}")
     layout, rows = header.get("layout", ""), half_rows(header.get("layout", ""), clips)
     halves = {
-        half: _numbers(layout, clips.select(own), primary, None if decision is None else decision[own])
+        half: _numbers(
+            layout, clips if len(rows) == 1 else clips.select(own), primary, None if decision is None else decision[own]
+        )
         for half, own in rows.items()
     }
     body = halves.pop(next(iter(halves))) | halves

@@ -6,6 +6,7 @@ Development IDs have labels in their file names, those of the evaluation half co
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 import eval as evaluation
 import train_ddp
+from asd.detector import read_detector
 from asd.evaluations import best_step, show_best
 from asd.metrics import ClipScores, read_scores
 from asd.run_folder import RunFolder
@@ -147,3 +149,20 @@ def test_the_oracle_chooses_by_development_labels(halves: Halves) -> None:
     assert len(sums) == 3
     assert best is not None
     assert sums[best] == pytest.approx(max(sums.values()))
+
+
+def test_the_command_that_a_report_names_exports_the_better_scorer(
+    halves: Halves, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two is lower here is made the primary one."""
+    report: dict[str, Any] = json.loads((halves.scored / "report.json").read_text())
+    means = {name: numbers["mean"]["auc"] + numbers["mean"]["pauc"] for name, numbers in report["scorers"].items()}
+    low, high = sorted(means, key=lambda name: means[name])
+    words = [f"evaluate.scorers=[{{name: {low}}}, {{name: {high}}}]"]
+    again = json.loads((score_run(halves.run, tmp_path / "scored", *words) / "report.json").read_text())
+    assert (again["primary"], again["better"]["scorer"]) == (low, high)
+    command = shlex.split(again["better"]["export"])
+    assert command[:2] == ["python", "eval.py"]
+    monkeypatch.chdir(tmp_path)
+    assert evaluation.main(command[2:]) == 0
+    assert [scorer.label for scorer in read_detector(tmp_path / "detector.pt").scorers] == [high]
