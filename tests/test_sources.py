@@ -70,11 +70,13 @@ def test_the_published_score_leaves_the_margin_on() -> None:
 
 
 def test_pretraining_is_as_long_as_the_source_counts_it() -> None:
-    """100 epochs over all 32 windows of every clip, 10 of them with a rising rate: here an epoch sees one window."""
+    """100 epochs over all 32 windows of 6000 clips, 10 of them with a rising rate, in batches of 1024 pairs."""
     config = load_config(CONFIGS / "vicreg_pretrain.yaml")
     assert config.windows is not None
     windows = config.windows.windows_of(config.frontend.frames_of(160_000))
-    assert (config.train.epochs, config.optim.schedule.warmup_epochs) == (100 * windows, 10 * windows)  # type: ignore[union-attr]
+    clips, batch = 6 * 1000, config.train.global_batch
+    assert config.train.total_steps(clips // batch) == pytest.approx(100 * windows * clips / batch, rel=0.01)
+    assert config.optim.schedule.warmup_epochs == config.train.epochs / 10  # type: ignore[union-attr, operator]
 
 
 def test_the_first_seconds_must_hold_a_crop() -> None:
