@@ -60,5 +60,6 @@ def angles_of(run: Run, wanted: str) -> Angles:
     if task.logit_scale is not None:
         angles = own_angles(test.logits.numpy(), own, task.logit_scale)
     else:
+        assert isinstance(classifier, nn.Linear)
         angles = angles_to(test.embedding.numpy(), classifier.weight.detach().cpu().numpy(), own)
     return label[label >= 0], angles[label >= 0]

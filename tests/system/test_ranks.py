@@ -69,7 +69,7 @@ SYSTEMS = {
     ],
     "vicreg on windows, group": [
         "task={name: vicreg, expander: {widths: [32, 16], norm: group}}",
-        "windows={frames: 8, hop: 4}",
+        "windows={frames: 8, hop: 4, drawn: 1}",
         "loss=null",
         "mixup=null",
         "evaluate={select: last, scorers: [{name: knn}]}",
@@ -77,6 +77,16 @@ SYSTEMS = {
     "ccsa of maps with outliers": [
         "task={name: ccsa, compare: maps, da_lambda: 0.3, margin: 2}",
         MAPS,
+        "mixup=null",
+        FANS,
+        SOURCE,
+        *TARGET_ROWS,
+        *OUTLIERS,
+    ],
+    "ccsa with class maps, pooled": [
+        "task={name: ccsa, da_lambda: 0.3, margin: 2}",
+        MAPS,
+        "loss={name: softmax, norm: sync}",
         "mixup=null",
         FANS,
         SOURCE,
@@ -92,6 +102,7 @@ SYSTEMS = {
     ],
     "interpolation": [
         "task.name=interpolation",
+        "windows={frames: 8, hop: 4, drawn: 2}",
         "backbone.norm=sync",
         "mixup=null",
         SOURCE,

@@ -271,3 +271,18 @@ def test_class_maps_need_a_backbone_that_shows_its_maps() -> None:
         task_of(backbone=FACE, loss=SoftmaxConfig(norm="batch"))
     with pytest.raises(pydantic.ValidationError, match="hidden and norm are two different heads"):
         SoftmaxConfig(norm="batch", hidden=8)
+
+
+def test_drawn_windows_alone_are_learnt_from() -> None:
+    task, batch = task_of(windows=WINDOWS.model_copy(update={"drawn": 2})), batch_of([0, 1, 2, 1])
+    spectrogram = task.encoder.frontend(batch.waveform / 32768)
+    places = task.encoder.places(spectrogram, batch)
+    losses = []
+    for clip, own in enumerate(batch.class_index.tolist()):
+        for place in places[clip].tolist():
+            begin = place * WINDOWS.hop
+            piece = spectrogram[clip : clip + 1, ..., begin : begin + WINDOWS.frames]
+            losses.append(-task.loss.classifier(task.encoder.backbone(piece)).log_softmax(1)[0, own].item())
+    assert len(losses) == 8
+    assert task(batch).loss.item() == pytest.approx(np.mean(losses), rel=1e-4)
+    assert task.embed(batch).embedding.shape[1] == 3  # evaluation sees all of them

@@ -37,6 +37,19 @@ def clips(**options: object) -> Batch:
     return batch_of([0, 0, 0, 0], **options)
 
 
+def test_drawn_windows_alone_are_learnt_from() -> None:
+    config = {"name": "reconstruction", "network": AUTOENCODER}
+    windows = BY_FIVE.model_copy(update={"drawn": 3})
+    task, batch = task_of(1, task=config, windows=windows, backbone=None, loss=None), clips()
+    spectrogram = task.frontend(batch.waveform / 32768)
+    places = task.windows.places(spectrogram.shape[-1], batch.clip_index, batch.epoch, batch.step)
+    assert places.shape == (4, 3)
+    errors, _ = by_hand(task, "autoencoder", batch)
+    expected = np.mean([[errors[clip][place] for place in places[clip]] for clip in range(4)])
+    assert task(batch).loss.item() == pytest.approx(expected, rel=1e-4)
+    assert task.embed(batch).errors[:, 0].tolist() == pytest.approx([np.mean(own) for own in errors], rel=1e-4)
+
+
 def by_hand(task: Task, kind: str, batch: Batch) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Of every clip: the error of each part, and the residual vectors (R, M) of its parts' frames."""
     errors, residuals = [], []
