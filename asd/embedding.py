@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from asd.data.batch import Batch
 from asd.data.loader import Loader, whole_clip_requests
+from asd.data.manifest import Manifest
 from asd.data.plan import equal_length_batches
+from asd.data.recordings import left_out_with
 from asd.distributed import Ranks
 from asd.scorers import Embedded
 from asd.scorers.embedded import mean_by
+from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
 from asd.stop import StoppedError
 from asd.tasks import Embedding
@@ -65,7 +68,7 @@ def embed_clips(
     parts: list[tuple[Tensor, ...]] = []
     stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
     console = open_console(stderr=True)
-    residuals = Residuals(ranks, len(loader.manifest.classes), fit_clips)
+    residuals = Residuals(ranks, loader.manifest, fit_clips)
 
     def own_share() -> bool:
         for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
@@ -84,20 +87,27 @@ def embed_clips(
 
 
 class Residuals:
-    """Counts the residuals of training clips as they come by, where a task has any."""
+    """Counts the residuals of training clips as they come by, where a task has any, apart by folds of recordings."""
 
-    def __init__(self, ranks: Ranks, classes: int, clips: np.ndarray | None) -> None:
-        self._ranks, self._classes = ranks, classes
-        self._clips = torch.from_numpy(np.empty(0, np.int64) if clips is None else clips.astype(np.int64))
+    def __init__(self, ranks: Ranks, manifest: Manifest, clips: np.ndarray | None) -> None:
+        self._ranks, self._classes = ranks, len(manifest.classes)
+        clips = np.empty(0, np.int64) if clips is None else clips.astype(np.int64)
+        recording = torch.from_numpy(left_out_with(manifest)[clips])
+        fold = fold_of(torch.from_numpy(manifest.class_index[clips].astype(np.int64)), recording)
+        order = recording.argsort(stable=True)
+        self._recording, self._fold = recording[order], fold[order]
+        self._fold_of_clip = torch.full((len(manifest),), -1).index_copy_(0, torch.from_numpy(clips), fold)
+        self._counts = len(clips) > 0
         self._moments: ResidualMoments | None = None
 
     def add(self, batch: Batch, out: Embedding) -> None:
-        if out.residuals is None or not len(self._clips):
+        if out.residuals is None or not self._counts:
             return
         if self._moments is None:
             self._moments = ResidualMoments.zeros(self._classes, out.residuals.shape[2], self._ranks.device)
-        counted = batch.valid & torch.isin(batch.clip_index, self._clips.to(batch.clip_index.device))
-        self._moments.add(out.residuals, group_of(batch.class_index, batch.domain), counted)
+        fold = self._fold_of_clip[batch.clip_index.cpu()].to(batch.valid.device)
+        group = group_of(batch.class_index, batch.domain) + fold.clamp_min(0) * (len(self._moments.count) // FOLDS)
+        self._moments.add(out.residuals, group, batch.valid & (fold >= 0))
 
     def gathered(self) -> ResidualMoments | None:
         """The sums of all ranks on rank 0; None where no rank has any."""
@@ -105,7 +115,8 @@ class Residuals:
         found = [m for m in self._ranks.gather_objects(None if own is None else _on_cpu(own)) if m is not None]
         if not found:
             return None
-        return ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True)))
+        sums = (torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True))
+        return ResidualMoments(*sums, self._recording, self._fold)
 
 
 def _parts(moments: ResidualMoments) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from asd.checkpoint import save_tensors
 from asd.data.manifest import Manifest, load_manifest
-from asd.data.recordings import evidence_of
+from asd.data.recordings import left_out_with
 from asd.data.restrict import restrict
 from asd.errors import UserError
 from asd.files import write_whole
@@ -131,8 +131,6 @@ def open_embedded(
 
 def in_recordings(manifest: Manifest, *parts: Embedded) -> Iterator[Embedded]:
     """The same training clips, each to be left out with all clips of its recording."""
-    clips = torch.cat([part.clip_index for part in parts]).unique().numpy()
-    evidence = torch.from_numpy(evidence_of(manifest, clips))
+    recording = torch.from_numpy(left_out_with(manifest))
     for part in parts:
-        place = torch.searchsorted(torch.from_numpy(clips), part.clip_index)
-        yield replace(part, recording=evidence[place])
+        yield replace(part, recording=recording[part.clip_index])

@@ -19,6 +19,7 @@ from asd.embedding import Embeddings, embed_clips
 from asd.errors import UserError
 from asd.frontends import WindowsConfig
 from asd.scorers import Embedded
+from asd.scorers.folds import FOLDS
 from asd.tasks import Task
 from tests.data.tars import sounds_of
 from tests.patience import PATIENCE_S
@@ -143,6 +144,22 @@ def damaged(flac_set: Path, folder: Path) -> tuple[Manifest, int]:
     return manifest, lost
 
 
+def test_moments_of_residuals_are_kept_apart_by_recordings(uneven_manifest) -> None:
+    """Without a fold they are those of a pass without its recordings."""
+    clips = uneven_manifest.select("train")[:24]
+    found = embed(uneven_manifest.root, "reconstruction", clips, fit=clips).clips.residuals
+    assert found is not None
+    assert found.recording.tolist() == sorted(clips.tolist())  # each is a recording of its own
+    own = clips[uneven_manifest.class_index[clips] == uneven_manifest.class_index[clips[0]]]
+    folds = found.fold_of(torch.from_numpy(own))
+    assert np.ptp(np.bincount(folds, minlength=FOLDS)) <= 1
+    assert found.fold_of(torch.tensor([10**6])).tolist() == [-1]
+    others = embed(uneven_manifest.root, "reconstruction", clips, fit=own[folds != 1]).clips.residuals
+    index = int(uneven_manifest.class_index[own[0]])
+    np.testing.assert_allclose(found.covariance(index, 0, without=1), others.covariance(index, 0), rtol=1e-6)
+    assert not np.allclose(found.covariance(index, 0), others.covariance(index, 0), rtol=1e-3)
+
+
 def test_moments_of_residuals_are_those_of_the_clips_that_fit(uneven_manifest, sounds) -> None:
     clips = np.concatenate([uneven_manifest.select("train")[:12], uneven_manifest.select("test")])
     found = embed(uneven_manifest.root, "reconstruction", clips, fit=clips[:12]).clips
@@ -159,8 +176,9 @@ def test_moments_of_residuals_are_those_of_the_clips_that_fit(uneven_manifest, s
     assert found.residuals is not None
     assert len(vectors) > 1
     for index, own in vectors.items():
-        assert found.residuals.count[3 * index].item() == len(own)  # of the first domain, which is none
-        np.testing.assert_allclose(found.residuals.total[3 * index].numpy(), np.sum(own, 0), rtol=1e-3, atol=1e-2)
+        count, total = (x.unflatten(0, (FOLDS, -1)).sum(0) for x in (found.residuals.count, found.residuals.total))
+        assert count[3 * index].item() == len(own)  # of the first domain, which is none
+        np.testing.assert_allclose(total[3 * index].numpy(), np.sum(own, 0), rtol=1e-3, atol=1e-2)
         expected = np.cov(np.array(own), rowvar=False)
         covariance = found.residuals.covariance(index, 0)
         np.testing.assert_allclose(covariance.numpy(), expected, rtol=1e-3, atol=1e-2)
@@ -205,7 +223,7 @@ def same(first: Embedded, second: Embedded) -> None:
         torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=1e-5, atol=1e-6)
     assert (first.residuals is None) == (second.residuals is None)
     if first.residuals is not None:
-        for name in ("count", "total", "square"):
+        for name in ("count", "total", "square", "recording", "fold"):
             torch.testing.assert_close(getattr(first.residuals, name), getattr(second.residuals, name))
 
 

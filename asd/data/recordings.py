@@ -36,3 +36,10 @@ def evidence_of(manifest: Manifest, clips: np.ndarray) -> np.ndarray:
     pairs = np.unique(np.stack([own, recording]), axis=1)
     classes, recordings = np.unique(pairs[0], return_counts=True)
     return np.where(np.isin(own, classes[recordings == 1]), clips, recording)
+
+
+def left_out_with(manifest: Manifest) -> np.ndarray:
+    """(clips,) int64: the evidence that each training clip of a set is of; other clips have their own index."""
+    found, train = np.arange(len(manifest)), manifest.select("train")
+    found[train] = evidence_of(manifest, train)
+    return found

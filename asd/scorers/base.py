@@ -16,9 +16,9 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scorers.embedded import Embedded, all_finite
+from asd.scorers.folds import FOLDS, fold_of
 
 Model = TypeVar("Model")
-FOLDS = 5  # of the recordings of a class, at most: a model of all its clips is fitted so many times more
 Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
 
 
@@ -84,13 +84,12 @@ class PerClassScorer(ABC, Generic[Model]):
     def _score_folds(self, own: int, normal: Embedded, train: Embedded) -> Tensor:
         """(n,) of one class: recordings that were trained on by models of the other folds', the rest by the model."""
         scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
-        recordings = train.recording.unique()
-        new = ~torch.isin(normal.recording, recordings)
+        new = ~torch.isin(normal.recording, train.recording)
         if new.any():
             scores[new] = self.score_class(self.models[own], normal.select(new))
-        for fold in range(min(FOLDS, len(recordings))):
-            held_out = recordings[fold::FOLDS]
-            rows, others = torch.isin(normal.recording, held_out), ~torch.isin(train.recording, held_out)
+        folds = fold_of(train.class_index, train.recording)
+        for fold in range(FOLDS):
+            rows, others = torch.isin(normal.recording, train.recording[folds == fold]), folds != fold
             if rows.any() and others.any():
                 scores[rows] = self.score_class(self.fit_class(train.select(others)), normal.select(rows))
         return scores

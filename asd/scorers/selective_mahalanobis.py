@@ -14,7 +14,7 @@ from torch import Tensor
 from asd.errors import UserError
 from asd.scorers.base import PerClassScorer
 from asd.scorers.embedded import Embedded
-from asd.scorers.residuals import DOMAINS
+from asd.scorers.residuals import DOMAINS, ResidualMoments
 
 
 class SelectiveMahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -48,11 +48,26 @@ class SelectiveMahalanobis(PerClassScorer[list[Tensor]]):
         if train.residuals is None:
             raise UserError("selective_mahalanobis needs the residuals of a network that reconstructs spectrograms")
         own = int(train.class_index[0])
-        found = [train.residuals.whitening(own, domain) for domain in range(DOMAINS)]
-        if not (known := [whitening for whitening in found if whitening is not None]):
+        if not (known := _whitenings(train.residuals, own)):
             raise UserError(f"selective_mahalanobis: class {own} has fewer than two frames of training clips")
         return known
+
+    def _score_folds(self, own: int, normal: Embedded, train: Embedded) -> Tensor:
+        """As that of the others, from sums that were kept by fold: the vectors themselves are gone."""
+        assert train.residuals is not None
+        scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
+        folds = train.residuals.fold_of(normal.recording)
+        for fold in folds.unique().tolist():
+            if known := _whitenings(train.residuals, own, without=fold):
+                scores[folds == fold] = self.score_class(known, normal.select(folds == fold))
+        return scores
 
     def score_class(self, model: list[Tensor], test: Embedded) -> Tensor:
         mean = test.embedding.double()
         return torch.stack([(mean @ whitening).square().sum(1) for whitening in model]).amin(0)
+
+
+def _whitenings(residuals: ResidualMoments, own: int, without: int = -1) -> list[Tensor]:
+    """Of the class's domains, as far as there are any; without the recordings of a fold."""
+    found = [residuals.whitening(own, domain, without) for domain in range(DOMAINS)]
+    return [whitening for whitening in found if whitening is not None]

@@ -18,12 +18,14 @@ from asd.scorers import (
     LofConfig,
     MahalanobisConfig,
     ScorerConfig,
+    SelectiveMahalanobisConfig,
     SoftmaxConfig,
     UntrainedKnnConfig,
     build_scorer,
     scorer_label,
 )
-from asd.scorers.base import FOLDS
+from asd.scorers.folds import FOLDS, fold_of
+from asd.scorers.residuals import ResidualMoments, group_of
 from tests.embedded import embedded_of
 
 BANKS = [KnnConfig(), KnnConfig(k=3, metric="euclidean"), UntrainedKnnConfig(), UntrainedKnnConfig(level="normalised")]
@@ -106,3 +108,34 @@ def test_many_recordings_take_few_fits(config, monkeypatch):
     assert np.isfinite(scorer.score_normal(train, train)).all()
     assert len(sizes) == 2 * FOLDS
     assert min(sizes) >= len(train) / 2 * (1 - 1 / FOLDS)
+
+
+def test_residuals_of_a_recording_are_left_out_of_the_covariance():
+    """Each clip has one residual vector, its embedding."""
+    train = recorded(4, 6, seed=9, windows=1)
+
+    def moments(clips: Embedded) -> ResidualMoments:
+        found, fold = ResidualMoments.zeros(2, 5, torch.device("cpu")), fold_of(train.class_index, train.recording)
+        kept = torch.isin(train.clip_index, clips.clip_index)
+        group = group_of(clips.class_index, clips.domain) + fold[kept] * (len(found.count) // FOLDS)
+        found.add(clips.embedding[:, None], group, torch.ones(len(clips), dtype=torch.bool))
+        order = clips.recording.argsort()
+        return dataclasses.replace(found, recording=clips.recording[order], fold=fold[kept][order])
+
+    config = SelectiveMahalanobisConfig()
+    all_of_them = dataclasses.replace(train, residuals=moments(train))
+    scores = normal_scores(config, all_of_them, all_of_them)
+    for own in train.recording.unique():
+        its = train.recording == own
+        others = train.select(~its)
+        expected = fitted_scores(config, dataclasses.replace(others, residuals=moments(others)), train.select(its))
+        np.testing.assert_allclose(scores[its], expected, rtol=1e-6)
+    new = recorded(1, 3, seed=10, first=1000, windows=1)
+    np.testing.assert_allclose(normal_scores(config, all_of_them, new), fitted_scores(config, all_of_them, new))
+    assert np.median(scores) > 2 * np.median(fitted_scores(config, all_of_them, train))
+
+
+def test_recordings_of_a_class_take_turns():
+    own = torch.tensor([1, 0, 1, 1, 0, 1, 1, 1, 1])
+    recording = torch.tensor([70, 9, 30, 70, 2, 50, 60, 40, 80])
+    assert fold_of(own, recording).tolist() == [4, 1, 0, 4, 0, 2, 3, 1, 0]
