@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -115,8 +115,8 @@ class Residuals:
         found = [m for m in self._ranks.gather_objects(None if own is None else _on_cpu(own)) if m is not None]
         if not found:
             return None
-        sums = (torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True))
-        return ResidualMoments(*sums, self._recording, self._fold)
+        summed = ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True)))
+        return replace(summed, recording=self._recording, fold=self._fold)
 
 
 def _parts(moments: ResidualMoments) -> tuple[Tensor, Tensor, Tensor]:
