@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from types import TracebackType
 
 import torch
 
@@ -19,7 +23,10 @@ from asd.config import RunConfig
 from asd.errors import UserError
 from asd.evaluations import best_step
 from asd.files import write_whole
+from asd.monitor.status import FILE as STATUS_FILE
+from asd.monitor.status import read_status
 from asd.run_folder import RunFolder
+from asd.stop import AskedToStop, StopSignal
 from asd.sweep_output import environment, labelled
 
 ENTRY = Path(__file__).resolve().parents[1] / "train_ddp.py"
@@ -67,16 +74,82 @@ class Slot:
     cores: frozenset[int]
 
 
-def run_jobs(jobs: Sequence[Job], ranks: int, slots: int) -> None:
-    """Run jobs, `slots` of them at once, each on GPUs and cores of its own; the first failure ends the sweep."""
+def run_jobs(jobs: Sequence[Job], ranks: int, slots: int, keep_going: bool = False) -> None:
+    """Run jobs, `slots` of them at once, each on GPUs and cores of its own.
+
+    The first failure (UserError) leaves what has not started undone, unless keep_going. SIGTERM or SIGINT has those
+    under way save, and ends this process with 143 or 130 and one line.
+    """
     free: SimpleQueue[Slot] = SimpleQueue()
     for slot in range(slots):
         free.put(Slot(_devices_of(slot, ranks, slots), _cores_of(slot, slots)))
-    with ThreadPoolExecutor(slots) as pool:
-        for job, code in zip(jobs, pool.map(lambda job: _run(job, ranks, free), jobs), strict=True):
-            if code:
-                pool.shutdown(cancel_futures=True)
-                raise UserError(f"{job.config.run.dir} failed with exit code {code}: see what it printed above")
+    trainings = Trainings(keep_going)
+    with StopSignal(at_once=True) as stop:
+        try:
+            with ThreadPoolExecutor(slots) as pool, trainings:
+                for run in [pool.submit(_run, job, ranks, free, trainings) for job in jobs]:
+                    run.result()
+        except AskedToStop as asked:
+            how = "; ".join(trainings.failed) or "what was under way has saved"
+            print(f"sweep {asked}: {how}; the same command goes on", file=sys.stderr, flush=True)
+            raise SystemExit(128 + signal.Signals[stop.name or "SIGTERM"]) from None
+    if trainings.failed:
+        raise UserError(f"{'; '.join(trainings.failed)}: see above; the same command does what is left")
+
+
+class Trainings:
+    """The processes under way; each heads a process group, so that the terminal's Ctrl-C asks it to stop but once."""
+
+    def __init__(self, keep_going: bool) -> None:
+        self.failed: list[str] = []
+        self.closed = self.stopping = False  # no more are started; all are asked to end
+        self._keep_going, self._lock = keep_going, threading.Lock()
+        self._under_way: set[subprocess.Popen[bytes]] = set()
+
+    def run(self, command: Sequence[str], env: Mapping[str, str], output: int) -> int | None:
+        """The exit code of a command, once it has ended; None where it was not started any more."""
+        with self._lock:
+            if self.stopping:
+                return None
+            child = subprocess.Popen(command, env=env, stdout=output, stderr=output, process_group=0)
+            self._under_way.add(child)
+        code = child.wait()
+        with self._lock:
+            self._under_way.remove(child)
+        return code
+
+    def fail(self, problem: str) -> None:
+        """A training failed."""
+        self.failed.append(problem)
+        self.closed |= not self._keep_going
+        if not self.stopping:
+            print(f"warning: {problem}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Trainings:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        """Where the sweep ends before them, ask all to save and end, but once, and wait for that."""
+        if error is None:
+            return
+        with self._lock:
+            self.closed = self.stopping = True
+            left = list(self._under_way)
+        for pid in [pid for child in left for pid in _ranks_of(child.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        for child in left:
+            child.wait()
+
+
+def _ranks_of(pid: int) -> list[int]:
+    """The ranks of a torchrun, which calls itself failed where it gets the signal; a training without it."""
+    with suppress(OSError):
+        tasks = Path(f"/proc/{pid}/task").glob("*/children")
+        children = [int(child) for task in tasks for child in task.read_text(encoding="utf-8").split()]
+        if b"torch.distributed.run" in Path(f"/proc/{pid}/cmdline").read_bytes() and children:
+            return children
+    return [pid]
 
 
 def _devices_of(slot: int, ranks: int, slots: int) -> str | None:
@@ -96,20 +169,34 @@ def _cores_of(slot: int, slots: int) -> frozenset[int]:
     return frozenset(cores[slot::slots] or [cores[slot % len(cores)]])
 
 
-def _run(job: Job, ranks: int, free: SimpleQueue[Slot]) -> int:
+def _run(job: Job, ranks: int, free: SimpleQueue[Slot], trainings: Trainings) -> None:
+    """Train a job in a free slot, unless the sweep has come to its end."""
     slot = free.get()
+    try:
+        if not trainings.closed:
+            _train(job, ranks, slot, trainings)
+    finally:
+        free.put(slot)
+
+
+def _train(job: Job, ranks: int, slot: Slot, trainings: Trainings) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [*(launcher if ranks > 1 else [sys.executable]), str(ENTRY), "--config", str(job.path), *job.words]
     env = dict(os.environ) | ({} if slot.devices is None else {"CUDA_VISIBLE_DEVICES": slot.devices})
-    os.sched_setaffinity(0, slot.cores)  # of this thread alone; what it starts inherits them
-    print(f"=== {job.config.run.dir}", flush=True)
-    begin = time.monotonic()
     env |= {"OMP_NUM_THREADS": "1", **environment(job.label)}
-    try:
-        with labelled(job.label) as output:
-            code = subprocess.run(command, env=env, stdout=output, stderr=output, check=False).returncode
-    finally:
-        free.put(slot)
-    if code == 0 and best_step(RunFolder(Path(job.config.run.dir)), job.config.evaluate.select) is not None:
+    os.sched_setaffinity(0, slot.cores)  # of this thread alone; what it starts inherits them
+    folder = Path(job.config.run.dir)
+    print(f"=== {folder}", flush=True)
+    begin = time.monotonic()
+    with labelled(job.label) as output:
+        code = trainings.run(command, env, output)
+    if code is None:
+        return
+    if code:
+        trainings.fail(f"{folder} failed with exit code {code}")
+    elif (state := read_status(folder / STATUS_FILE).state) == "stopped" and trainings.stopping:
+        return
+    elif state != "finished":
+        trainings.fail(f"{folder} was {state} before its end")
+    elif best_step(RunFolder(folder), job.config.evaluate.select) is not None:
         job.mark_done(time.monotonic() - begin)
-    return code

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -44,12 +45,12 @@ def sweep_inline(patch: pytest.MonkeyPatch) -> list[list[str]]:
     score_inline(patch)
     started: list[list[str]] = []
 
-    def run(command: list[str], **_: object) -> SimpleNamespace:
+    def run(_: sweep_jobs.Trainings, command: list[str], *__: object) -> int:
         words = command[2:]  # after python train_ddp.py
         started.append(words)
-        return SimpleNamespace(returncode=train_ddp.main(words))
+        return train_ddp.main(words)
 
-    patch.setattr(sweep_jobs, "subprocess", SimpleNamespace(run=run))
+    patch.setattr(sweep_jobs.Trainings, "run", run)
     patch.setattr(sweep_jobs, "ThreadPoolExecutor", Inline)  # signals are the main thread's
     return started
 
@@ -66,8 +67,7 @@ class Inline:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def map(self, work: Callable[..., int], jobs: Iterable[object]) -> Iterator[int]:
-        return map(work, jobs)
-
-    def shutdown(self, cancel_futures: bool) -> None:
-        pass
+    def submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments))
+        return done

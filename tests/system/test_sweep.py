@@ -77,6 +77,7 @@ def test_slots_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- runs that start from others, and ensembles of them ------------------------------------------------------------
 
 TYPES = ("fan", "valve")
+BRIEFLY = ("train.steps=1", "optim.lr=1e-30")
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +101,10 @@ def words_2022(two_types_2022: Path) -> list[str]:
 def phases(words_2022: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """OUT of a sweep over two seeds with a second phase and two submissions, not to be written to; its command.
 
-    The second phase is a single step, which the warm-up makes one of length 0.
+    The second phase is a single step, so short that it changes no weight.
     """
     out = tmp_path_factory.mktemp("phases") / "sweep"
-    command = [*words_2022, "--seeds", "0", "1", "--out", str(out), "--ensembles", "1", "2", "--then", "train.steps=1"]
+    command = [*words_2022, "--seeds", "0", "1", "--out", str(out), "--ensembles", "1", "2", "--then", *BRIEFLY]
     with pytest.MonkeyPatch.context() as patch:
         assert len(sweep_inline(patch)) == 0
         assert sweep.main(command) == 0
@@ -187,7 +188,7 @@ def test_a_sweep_starts_from_the_runs_of_another_one(
 ) -> None:
     former, _ = phases
     started = sweep_inline(monkeypatch)
-    command = [*words_2022, "--seeds", "1", "--from", str(former), "--out", str(tmp_path), "train.steps=1"]
+    command = [*words_2022, "--seeds", "1", "--from", str(former), "--out", str(tmp_path), *BRIEFLY]
     assert sweep.main(command) == 0
     assert len(started) == 2
     for machine_type in TYPES:
@@ -247,7 +248,7 @@ def test_another_change_before_the_second_phase_is_another_run(phases: tuple[Pat
     args = sweep.parse_args(command)
     jobs = sweep.plan_jobs(args)
     assert all(job.done for job in [*jobs, *sweep.plan_then(args, jobs)])
-    changed = sweep.parse_args([*command[:-1], "train.steps=2"])
+    changed = sweep.parse_args([*command[: -len(BRIEFLY)], "train.steps=2"])
     assert not any(job.done for job in sweep.plan_then(changed, jobs))
     assert all(Path(job.config.run.dir).parents[1] == out / "then" for job in sweep.plan_then(changed, jobs))
 
