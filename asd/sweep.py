@@ -16,13 +16,14 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from asd.config import RunConfig, dump_yaml, load_config
 from asd.ensemble import open_member, write_ensemble
 from asd.errors import UserError, run_main
 from asd.files import refuse_over, refuse_within, user_path, write_whole
 from asd.sweep_jobs import DONE_FILE, Job, run_jobs
-from asd.sweep_numbers import evaluation_of, summarise
+from asd.sweep_numbers import evaluation_of, of_report, summarise
 from asd.sweep_table import console_table, markdown
 from asd.system import open_shards
 from asd.terminal import open_console
@@ -76,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.then:
         jobs = plan_then(args, jobs)
         sweep(jobs, args, args.out / "then")
-    for number, k in enumerate(args.ensembles, 1):
-        submit(jobs, args.out / f"submission_{number}", k)
+    if args.ensembles:
+        submit_all(jobs, args.out, args.ensembles)
     return 0
 
 
@@ -153,12 +154,24 @@ def runs_of(folder: Path) -> Former:
     return find
 
 
-def submit(jobs: Sequence[Job], out: Path, k: int) -> None:
-    """The mean scores of the k best runs of each machine type, as a report and as score files."""
+def submit_all(jobs: Sequence[Job], out: Path, ensembles: Sequence[int]) -> None:
+    """A submission for each number of runs, and one table of all of them."""
+    reports = {
+        f"submission_{number}": submit(jobs, out / f"submission_{number}", k) for number, k in enumerate(ensembles, 1)
+    }
+    table = {name: of_report(report) for name, report in reports.items()}
+    write_whole(out / "submissions.md", markdown(table))
+    open_console().print(console_table(table))
+    print(out / "submissions.md")
+
+
+def submit(jobs: Sequence[Job], out: Path, k: int) -> dict[str, Any]:
+    """The mean scores of the k best runs of each machine type, as a report and as score files; the report."""
     folders = {job.config.run.dir: evaluation_of(job, job.config.evaluate.select) for job in jobs}
     members = [open_member(folder, name) for name, folder in folders.items() if folder is not None]
-    write_ensemble(members, out, "topk", k, jobs[0].config.evaluate.threshold)
+    report = write_ensemble(members, out, "topk", k, jobs[0].config.evaluate.threshold)
     print(f"{out / 'report.md'}: the {k} best of {len(members)} runs for each machine type, chosen on the test clips")
+    return report
 
 
 if __name__ == "__main__":

@@ -45,6 +45,13 @@ def summarise(jobs: Sequence[Job]) -> dict[str, Any]:
     return table
 
 
+def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """scorer → the same numbers of a single report: of an ensemble, say, as a row of such a table."""
+    parts = {DEVELOPMENT: report} | ({EVALUATION: report[EVALUATION]} if EVALUATION in report else {})
+    halves = {half: {"layout": report["layout"], **_merged([part])} for half, part in parts.items()}
+    return {scorer: _numbers(scorer, [halves], [halves]) for scorer in report["scorers"]}
+
+
 def _numbers(scorer: str, chosen: Sequence[Mapping[str, Part]], oracle: Sequence[Mapping[str, Part]]) -> dict[str, Any]:
     parts = [halves[DEVELOPMENT] for halves in chosen]
     found = {half: [_headline(halves[half], scorer) for halves in chosen] for half in chosen[0]}

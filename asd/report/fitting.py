@@ -36,7 +36,9 @@ class FittingTable:
         self.lines_after.add(len(self.rows) - 1)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        names = min(max(len(name) for name, _ in [*self.rows, (Text(self.corner), [])]), max(options.max_width // 3, 8))
+        names = min(
+            max(name.cell_len for name, _ in [*self.rows, (Text(self.corner), [])]), max(options.max_width // 3, 8)
+        )
         widths = [self._width(at) for at in range(len(self.titles))]
         for group in _groups(widths, options.max_width - names):
             yield self._part(group, names, widths)

@@ -66,7 +66,8 @@ def _score_files(layout: str, folder: Path) -> tuple[dict[FileKey, Path], dict[F
         raise UserError(f"--scores {folder} is no folder: name the one that holds the {SCORES}_….csv files")
     files, decisions = (find_files(kind, layout, folder) for kind in (SCORES, DECISIONS))
     if not files:
-        raise UserError(f"--scores {folder} holds no {SCORES}_….csv")
+        own = "; it holds a scores.csv, which --layout table takes" if (folder / "scores.csv").is_file() else ""
+        raise UserError(f"--scores {folder} holds no {SCORES}_….csv{own}")
     if alone := sorted(decisions.keys() - files.keys()):
         raise UserError(f"{folder} holds decisions without scores: {some(decisions[key].name for key in alone)}")
     return files, decisions

@@ -163,6 +163,19 @@ def test_submissions_are_made_of_the_best_runs_of_the_last_phase(phases: tuple[P
         assert len(read_scores(folder / "scores.csv")) == 2 * 2 * 2 * 4
 
 
+def test_all_submissions_stand_in_one_table_by_machine_type(phases: tuple[Path, list[str]]) -> None:
+    """As the report of S4 prints them: a row a submission, a column a machine type."""
+    out, _ = phases
+    text = (out / "submissions.md").read_text()
+    lines = text[text.index("## By machine type: AUC source / AUC target / pAUC") :].split("\n\n")[1].splitlines()
+    assert lines[0] == "| config | scorer | fan | valve | harmonic mean |"
+    for number in (1, 2):
+        own = report_in(out / f"submission_{number}")["official"]["ensemble"]
+        means = [*(own["machines"][t]["harmonic_mean"] for t in TYPES), own["harmonic_mean"]]
+        cells = ["/".join(f"{100 * m[key]:.2f}" for key in ("auc_source", "auc_target", "pauc")) for m in means]
+        assert f"| submission_{number} | ensemble | {' | '.join(cells)} |" in lines
+
+
 def test_the_single_best_run_of_a_type_keeps_its_order_of_clips(phases: tuple[Path, list[str]]) -> None:
     """A z-normalised score is the run's own, up to a scale for each machine: its AUC stays."""
     out, _ = phases
