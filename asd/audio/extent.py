@@ -17,6 +17,7 @@ PLACEHOLDERS, AROUND = (0x7F000000, 1 << 31, 1 << 32), 8192
 MOST_OF_64 = 1 << 48
 WRAP, TAIL = 1 << 32, 1 << 20  # bytes of other chunks that may follow samples whose size went round
 UNPADDED = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"SSND", b"COMM")
+MOST_UNREAD = 4096  # bytes behind the samples that are not worth a word
 MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 
 
@@ -50,12 +51,23 @@ class Extent:
 
 
 def measured(
-    offset: int, declared: int, size: int, form: Form | None = None, *, bits: int = 32, whole: bool = False
+    offset: int,
+    declared: int,
+    size: int,
+    form: Form | None = None,
+    *,
+    bits: int = 32,
+    whole: bool = False,
+    stale: bool = False,
 ) -> Extent:
-    """The extent of samples in a file of `size` bytes. whole: the header's size of the whole file fits the file."""
+    """The extent of samples in a file of `size` bytes.
+
+    whole: the header's size of the whole file fits the file. stale: it counts bytes that belong to no chunk, as where
+    a recorder brought it up to date and not that of the samples.
+    """
     there = max(size - offset, 0)
     says = f"its header says {declared} bytes of samples, {there} are there"
-    if there and ((declared > there and whole) or _is_placeholder(declared, there, bits)):
+    if there and (stale or (declared > there and whole) or _is_placeholder(declared, there, bits)):
         frame_bytes = max(form.frame_bytes if form else 1, 1)
         return Extent(offset, there - there % frame_bytes, lie=says, form=form)
     more = (there - declared) // WRAP * WRAP

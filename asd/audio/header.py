@@ -14,12 +14,11 @@ import soundfile
 
 from asd.audio.containers import read_extent
 from asd.audio.decode import open_sound
-from asd.audio.extent import Extent, Form
+from asd.audio.extent import MOST_UNREAD, Extent, Form
 from asd.audio.listing import is_foreign
 
 PROBE_BYTES = 4096
 MOST_SAMPLES_A_BYTE = 1024  # digital silence in FLAC: 350
-MOST_UNREAD = 4096  # bytes behind the samples that are not worth a word
 
 BadKind = Literal["unreadable", "truncated", "zero-length", "channels", "foreign"]
 

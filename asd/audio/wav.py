@@ -7,7 +7,7 @@ import struct
 from dataclasses import replace
 from typing import Literal
 
-from asd.audio.extent import Extent, Form, chunks, measured, unaccounted
+from asd.audio.extent import MOST_UNREAD, Extent, Form, chunks, measured, unaccounted
 
 HEADER_BYTES = 44
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
@@ -35,19 +35,19 @@ def read_wav_extent(descriptor: int, size: int) -> Extent | None:
         elif tag == b"data":
             if form is None:
                 return None
-            whole = 0 < riff <= size - 8
             if long_size is not None and length == 0xFFFFFFFF:
-                return measured(begin, long_size, size, form, bits=64, whole=whole)
-            return _extent(descriptor, begin, length, size, form, whole)
+                return measured(begin, long_size, size, form, bits=64, whole=0 < riff <= size - 8)
+            return _extent(descriptor, begin, length, size, form, riff)
     return None
 
 
-def _extent(descriptor: int, begin: int, length: int, size: int, form: Form, whole: bool) -> Extent:
+def _extent(descriptor: int, begin: int, length: int, size: int, form: Form, riff: int) -> Extent:
     """With 32 bits. No samples, or some that other bytes follow, are so if what follows are chunks."""
     unread = unaccounted(descriptor, begin + length + length % 2, size, big=form.endian == "BIG")
     if length == 0 and unread == 0:
         return Extent(begin, 0, form=form)
-    extent = measured(begin, length, size, form, whole=whole)
+    stale = unread > MOST_UNREAD and riff in (size - 8, size - 9)
+    extent = measured(begin, length, size, form, whole=0 < riff <= size - 8, stale=stale)
     return extent if extent.lie else replace(extent, unread=unread)
 
 

@@ -64,6 +64,11 @@ def test_a_size_that_exceeds_a_file_which_the_header_calls_whole(tmp_path: Path)
     assert (len(samples), header.lie) == (16_000, "its header says 123456 bytes of samples, 32000 are there")
 
 
+def test_a_size_that_was_not_brought_up_to_date(tmp_path: Path) -> None:
+    header, samples = heard(tmp_path / "a.wav", put(sound_file("WAV"), 40, "<I", 1_000))
+    assert (len(samples), header.lie) == (16_000, "its header says 1000 bytes of samples, 32000 are there")
+
+
 @pytest.mark.parametrize("size", PLACEHOLDERS)
 @pytest.mark.parametrize("form", ["AIFF", "AU"])
 def test_aiff_and_au_without_a_size(tmp_path: Path, form: str, size: int) -> None:
