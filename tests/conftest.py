@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 from asd.data.manifest import Manifest, load_manifest
 from shards import pack
 from shards.synth import __main__ as synth
+from tests import leftovers
 from tests.awake import sitecustomize
 from tests.sets import make_domain_set, make_set
 
@@ -18,6 +20,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(sitecustomize.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 soundfile.SoundFile.flush = lambda self: None  # it syncs every file that it closes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """An error of the session's last test where tests left processes, or files in the working tree."""
+    before = leftovers.files()
+    yield
+    assert leftovers.files() - before == set()
+    assert leftovers.processes() == []
 
 
 @pytest.fixture(scope="session")
