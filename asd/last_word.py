@@ -26,6 +26,8 @@ def say_last(line: str) -> None:
     restarts, most = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
     if restarts is None or restarts != most or sys.platform != "linux":
         return
+    if "RANK" not in os.environ:  # a rank's scoring process, whose parent is no torchrun
+        return
     first = socket.socket(socket.AF_UNIX)
     try:
         first.bind(f"\0asd/{os.environ.get('TORCHELASTIC_RUN_ID')}/{os.getppid()}")  # one word a torchrun

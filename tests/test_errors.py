@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from asd import last_word
+
 FAILS = """
 import threading, time
 from asd.errors import UserError, run_main
@@ -35,3 +37,17 @@ def test_a_mistake_that_all_ranks_see_is_one_line_of_rank_0(rank):
     done = run("UserError('of the user')", ranks=2, rank=rank)
     assert done.returncode == 2
     assert done.stderr == ("error: of the user\n" if rank == 0 else "")
+
+
+@pytest.mark.parametrize("rank", [True, False])
+def test_only_a_rank_has_the_last_word(monkeypatch: pytest.MonkeyPatch, rank: bool) -> None:
+    """Not its scoring process, whose parent is no torchrun."""
+    for name in ("RESTART_COUNT", "MAX_RESTARTS"):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", "0")
+    monkeypatch.delenv("RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("RANK", "0")
+    started: list[object] = []
+    monkeypatch.setattr(last_word.subprocess, "Popen", lambda *words, **_: started.append(words))
+    last_word.say_last("error: x")
+    assert len(started) == rank
