@@ -45,7 +45,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     by_watcher: bool = False  # training only saves; `python eval.py watch` scores, in a process of its own
     max_unscored: int = pydantic.Field(default=10, ge=3)  # evaluations that wait for scores; of more the oldest go
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
-    select: Selection = "clean"  # oracle: by AUC and pAUC on the test clips, marked as such in every report
+    select: Selection = "clean"  # oracle: by the year's numbers on labelled development clips, and every report says so
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
     test_clips_per_class: pydantic.PositiveInt | None = None  # (and held-out ones) by domain, for a look; None: all
     average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
