@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in level_lines(found.levels):
         print(printable(line))
     for problem in problems[:MAX_PROBLEMS]:
-        print(f"bad: {problem}")
+        print(printable(f"bad: {problem}"))
     if problems:
         more = f" (the first {MAX_PROBLEMS} are shown)" if len(problems) > MAX_PROBLEMS else ""
         raise UserError(f"{options.set}: {len(problems)} problems{more}: copy the set again, or pack it again")

@@ -16,9 +16,12 @@ import pytest
 import soundfile
 
 from asd.errors import UserError, printable
+from asd.figures.panels import new_panels, short, style
 from asd.markdown import escaped, markdown_table
 from asd.report import build_report, console_table, markdown
 from asd.terminal import open_console
+from shards.layouts.clip import Choices
+from shards.layouts.table import read_tables
 from tests.test_report import HEADER, clips
 
 ROOT = Path(__file__).parents[1]
@@ -165,3 +168,51 @@ def test_markdown_names_are_names():
     assert escaped("id_00") == "id_00"
     assert escaped("*a* [b](c) `d` <e> x|y\n") == "\\*a\\* \\[b\\](c) \\`d\\` \\<e\\> x\\|y\\\\n"
     assert markdown_table(["a", "b"], [["c", "1"]]) == "| a | b |\n| :-- | --: |\n| c | 1 |"
+
+
+# ---- pictures and tables -------------------------------------------------------------------------------------------
+
+
+def test_figures_draw_every_name():
+    """Formulas, hidden legend entries and missing glyphs are warnings or errors of matplotlib."""
+    for name in (*NAMES, "_hidden", "$\\frac{", "a$", "x" * 40, "\x1b"):
+        figure, (axes,) = new_panels(1)
+        axes.plot([0, 1], label=short(name))
+        style(axes, name, "")
+        assert [text.get_text() for text in axes.legend().get_texts()] == [short(name)]
+        figure.canvas.draw()
+    assert short("水泵") == "\\u6c34\\u6cf5"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "told"),
+    [
+        ("utf-8-sig", ",", None),
+        ("utf-8", ";", "separated by commas"),
+        ("latin-1", ",", "is not UTF-8 text: save it as UTF-8 csv"),
+        ("utf-16", ",", "is not UTF-8 text: save it as UTF-8 csv"),
+        ("utf-8", "\t", "separated by commas"),
+    ],
+)
+def test_tables_of_other_programs_are_read_or_explained(table, encoding, delimiter, told):
+    text = table.read_text(encoding="utf-8").replace(",", delimiter).replace("水泵", "Lüfter")
+    table.write_bytes(text.replace("\n", "\r\n").replace("\r\r", "\r").encode(encoding))
+    if told is None:
+        assert len(read_tables([table], Choices()).clips) == len(NAMES)
+        return
+    with pytest.raises(UserError, match=told) as caught:
+        read_tables([table], Choices())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_name_that_is_no_text_is_refused_in_one_line(tmp_path):
+    folder = tmp_path / "in" / "fan" / "train"
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(-3000, 3000, 16_000).astype("<i2")
+    for name in (b"normal_id_00_00000000.wav", b"normal_id_00_\xff0000001.wav"):
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:  # noqa: PTH123
+            soundfile.write(file, noise, 16_000, format="WAV")
+    done = command("-m", "shards.pack", "--layout", "dcase2020", "--source", tmp_path / "in", "--out", tmp_path / "set")
+    assert (done.returncode, done.stderr.count("Traceback")) == (2, 0), done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "set").exists()

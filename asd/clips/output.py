@@ -123,7 +123,9 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _name(verdict: Verdict) -> str:
-    return printable(str(verdict.path))
+    """The same place by a name that no spreadsheet takes for a formula."""
+    name = printable(str(verdict.path))
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def _row(verdict: Verdict) -> dict[str, Any]:

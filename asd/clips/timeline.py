@@ -94,7 +94,7 @@ def _shown(name: str, most: int = 80) -> str:
 
 def _free(verdict: Verdict, taken: set[str]) -> str:
     """A file name that no other picture of this call has."""
-    stem, number = verdict.path.stem, 2
+    stem, number = verdict.path.stem.encode(errors="replace")[:200].decode(errors="ignore"), 2
     name = stem
     while name in taken:
         name, number = f"{stem}-{number}", number + 1

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 LABELS = ((-1, "unlabelled", "#999999"), (0, "normal", "#4477aa"), (1, "anomaly", "#cc3311"))
 Groups = Mapping[str, np.ndarray]
@@ -41,5 +43,12 @@ def style(axes: Axes, title: str, subtitle: str) -> None:
 
 
 def short(name: str, length: int = 22) -> str:
-    name = name.replace("$", r"\$")  # else matplotlib reads mathematics
-    return name if len(name) <= length else name[: length - 1] + "…"
+    """A name as it is drawn: `$` begins no formula, `_` hides nothing from a legend, a missing glyph is a number."""
+    name = "".join(sign if _is_drawn(sign) else sign.encode("unicode_escape").decode("ascii") for sign in name)
+    name = name if len(name) <= length else name[: length - 1] + "…"
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+@cache
+def _is_drawn(sign: str) -> bool:
+    return sign.isprintable() and get_font(findfont("DejaVu Sans")).get_char_index(ord(sign)) != 0
