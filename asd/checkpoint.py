@@ -250,12 +250,17 @@ def _load_plain(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> None:
-    """Remove complete checkpoints that nothing asks for, and what dead saves left."""
-    steps = complete_steps(root)
+    """Remove complete checkpoints but the last ones, every N-th, and those that are protected (the best, the unscored).
+
+    An incomplete one is left alone: it may be arriving. What dead saves left goes when training starts.
+    """
+    steps = [step for step in all_steps(root) if is_complete(step_path(root, step))]
     keep = set(steps[-config.keep_last :]) | set(protected)
     for step in steps:
         if step not in keep and not (config.keep_every_steps and step % config.keep_every_steps == 0):
             _remove(step_path(root, step))
+    for removed in root.glob(".partial_removed_*"):  # by a process that was killed meanwhile
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def set_aside(folder: Path) -> None:

@@ -122,9 +122,23 @@ def _combine_type(members: Sequence[Member], machine_type: str, kind: str, how: 
             raise UserError(
                 f"{member.name} and {members[0].name} scored different {machine_type} clips, such as {other}"
             )
+        _refuse_contradictions(members[0].name, first, member.name, clips)
         columns.append([place[key] for key in keys])
     reduce = np.nanmedian if how == "median" else np.nanmean
     return first.select(rows, {NAME: np.asarray(reduce(np.array(columns), axis=0))})
+
+
+def _refuse_contradictions(name: str, clips: ClipScores, other_name: str, others: ClipScores) -> None:
+    """UserError where two runs say different things of one clip: they were scored on different sets."""
+    facts = {"ID": "machine_id", "domain": "domain", "label": "label"}
+    known = {key: row for row, key in enumerate(clips.key)}
+    for row, key in enumerate(others.key):
+        for what, field in facts.items() if key in known else ():
+            own, other = getattr(clips, field)[known[key]], getattr(others, field)[row]
+            if own != other:
+                raise UserError(
+                    f"clip {key} has {what} {own} in {name} and {other} in {other_name}: score one set by both"
+                )
 
 
 def write_ensemble(

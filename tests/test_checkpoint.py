@@ -161,6 +161,18 @@ def test_what_dead_saves_left_is_removed(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
 
 
+def test_what_a_dead_removal_left_is_removed_but_no_save_that_may_be_under_way(tmp_path, capsys):
+    for name in ("step_00000001", "step_00000002", "step_00000003"):
+        checkpoint.save(tmp_path, int(name[-1]), payload(size=2))
+    (tmp_path / "step_00000003" / "COMPLETE").unlink()
+    shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_removed_step_00000000")
+    (tmp_path / ".partial_step_00000004_77").mkdir()
+    checkpoint.prune(tmp_path, CheckpointConfig(keep_last=1), ())
+    left = [".partial_step_00000004_77", "step_00000002", "step_00000003"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == left
+    assert capsys.readouterr().err == ""
+
+
 # Full disks
 
 

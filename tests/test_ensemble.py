@@ -334,3 +334,23 @@ def test_nothing_foreign_is_written_over(runs, tmp_path):
     assert "is a file" in refused(tmp_path / "file", runs.folders("a", "b"))
     assert "which is read: name another place" in refused(tmp_path / "a", runs.folders("a", "b"))
     assert (tmp_path / "a" / "scores.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("label", -1, "has label 0 in {a} and -1 in {b}"),
+        ("domain", "target", "has domain source in {a} and target in {b}"),
+    ],
+)
+def test_runs_that_say_different_things_of_a_clip_are_refused(runs, tmp_path, field, value, said):
+    """Else the labels of whichever run is named first would count."""
+    (b,) = runs.folders("b")
+    clips = runs.test["b"]
+    row = clips.key.index("fan-section_00_source_test_normal_0000")
+    getattr(clips, field)[row] = value
+    (runs.root / "b" / "scores.csv").write_text(scores_csv(clips), encoding="utf-8")
+    said = said.format(a=runs.folders("a")[0], b=b)
+    with pytest.raises(UserError, match=f"clip {clips.key[row]} {said}"):
+        ensemble(tmp_path / "out", runs.folders("a", "b"))
+    assert not (tmp_path / "out").exists()
