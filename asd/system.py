@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from asd import checkpoint, tasks
 from asd.config import RunConfig, check_frames, load_config
 from asd.data.loader import DataConfig
 from asd.data.manifest import SOUNDLESS, Manifest, load_manifest
-from asd.data.plan import Plan, make_plan
+from asd.data.plan import Plan, Stream, make_plan
 from asd.data.reader import Reader
 from asd.data.restrict import restrict
 from asd.data.room import windows_of
@@ -53,8 +53,18 @@ def open_data(config: RunConfig) -> Data:
         refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
+    if config.debug:
+        streams[0] = _filled(streams[0])
     windows = windows_of(manifest, config.data.window)
     return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
+
+
+def _filled(stream: Stream) -> Stream:
+    """Of a set that is smaller than a batch, clips come more than once: a debug run only goes through."""
+    count = len(stream.clips)
+    rows = np.resize(np.arange(count), max(count, stream.batch)) if count else np.arange(0)
+    classes, parts = (None if column is None else column[rows] for column in (stream.classes, stream.parts))
+    return replace(stream, clips=stream.clips[rows], classes=classes, parts=parts)
 
 
 def refuse_soundless(manifest: Manifest) -> None:

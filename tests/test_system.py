@@ -9,7 +9,7 @@ import pytest
 from asd.config import RunConfig, load_config
 from asd.data.restrict import restrict
 from asd.errors import UserError
-from asd.system import build_task
+from asd.system import build_task, open_data
 
 TINY = Path(__file__).parent / "system" / "tiny.yaml"
 WINDOWS = ["windows.frames=18", "windows.hop=9", "data.crop_s=0.7", "mixup=null"]
@@ -47,3 +47,14 @@ def test_compiling_without_a_compiler_is_refused(small_set, small_manifest, monk
     build_task(config_of(small_set), small_manifest)
     with pytest.raises(UserError, match=r"train\.compile=true needs gcc or clang, which is not on the path"):
         build_task(config_of(small_set, "train.compile=true"), small_manifest)
+
+
+def test_a_debug_run_goes_through_a_set_that_is_smaller_than_a_batch(small_set):
+    words = ["train.global_batch=512", "mixup=null"]
+    with pytest.raises(UserError, match="cannot fill a global batch of 512"):
+        open_data(config_of(small_set, *words))
+    plan = open_data(config_of(small_set, *words, "debug=true")).plan
+    assert plan.steps_per_epoch == 1
+    (batch,) = plan.epoch(0)[plan.streams[0].name]
+    assert len(batch) == 512
+    assert set(batch) == set(open_data(config_of(small_set)).splits.train)
