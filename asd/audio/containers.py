@@ -34,13 +34,13 @@ PAGE, LONGEST_PAGE, END_OF_STREAM = 27, 65307, 4
 def read_extent(descriptor: int, size: int) -> Extent | None:
     """The extent of an open file's samples; None where its container tells no size, or is not known here."""
     magic = os.pread(descriptor, 16, 0)
-    for begin, read in READERS.items():
-        if magic.startswith(begin):
-            try:
-                return read(descriptor, size)
-            except struct.error:  # it ends within its header, as the decoder will say
-                return None
-    return None
+    read = next((read for begin, read in READERS.items() if magic.startswith(begin)), None)
+    if read is None:
+        return None
+    try:
+        return read(descriptor, size)
+    except struct.error:  # it ends within its header, as the decoder will say
+        return None
 
 
 def _w64(descriptor: int, size: int) -> Extent | None:

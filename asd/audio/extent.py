@@ -79,10 +79,10 @@ def measured(
 
 
 def _is_placeholder(declared: int, there: int, bits: int) -> bool:
-    if declared == 0:
-        return True
+    if 0 < declared <= there:
+        return False
     near = any(abs(declared - number) <= AROUND for number in PLACEHOLDERS)
-    return declared > there and (near or (bits == 64 and declared > MOST_OF_64))
+    return declared == 0 or near or (bits == 64 and declared > MOST_OF_64)
 
 
 def chunks(

@@ -77,19 +77,19 @@ def _open_header(descriptor: int, path: Path, size: int) -> Header:
     unread = f"{extent.unread} bytes behind its samples" if extent.unread > MOST_UNREAD else ""
     form = extent.form
     if form is not None and form.frame_bytes > 0 and (form.is_plain or (extent.lie and form.subtype)):
-        return replace(_uncompressed(extent, form, probe), lie=extent.lie, unread=unread)
+        return _uncompressed(extent, form, probe, unread)
     shown = extent if extent.patch else None
     return replace(_decoder_header(path, probe, shown, extent.lie), lie=extent.lie, unread=unread, extent=shown)
 
 
-def _uncompressed(extent: Extent, form: Form, probe: int) -> Header:
+def _uncompressed(extent: Extent, form: Form, probe: int, unread: str) -> Header:
     frames = extent.size // form.frame_bytes
     if frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
     if form.rate == 0:
         raise BadFileError("unreadable", "its header gives a sample rate of 0")
     offset, shown = extent.offset if form.is_plain else -1, extent if extent.lie else None
-    return Header(form.rate, form.channels, frames, form.subtype, offset, probe, extent=shown)
+    return Header(form.rate, form.channels, frames, form.subtype, offset, probe, extent.lie, unread, shown)
 
 
 def _decoder_header(path: Path, probe: int, extent: Extent | None = None, lie: str = "") -> Header:

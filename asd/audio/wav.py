@@ -48,7 +48,7 @@ def _extent(descriptor: int, begin: int, length: int, size: int, form: Form, rif
         return Extent(begin, 0, form=form)
     stale = unread > MOST_UNREAD and riff in (size - 8, size - 9)
     extent = measured(begin, length, size, form, whole=0 < riff <= size - 8, stale=stale)
-    return extent if extent.lie else replace(extent, unread=unread)
+    return replace(extent, unread=unread) if unread and not extent.lie else extent
 
 
 def _form(chunk: bytes, order: Order) -> Form:
