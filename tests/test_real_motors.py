@@ -22,7 +22,7 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def motors() -> tuple[Embedded, np.ndarray]:
-    """Motors 01 and 02: time-mean log-mels, recordings of the training clips; label -1 of training clips, else 0 or 1."""
+    """Motors 01 and 02: time-mean log-mels and recordings; the label of training clips is -1, else 0 or 1."""
     if not (MOTORS / "manifest.csv").is_file():
         pytest.skip("the real recordings ../shared/data/real_machines are not here")
     with (MOTORS / "manifest.csv").open(newline="", encoding="utf-8") as file:
@@ -33,7 +33,7 @@ def motors() -> tuple[Embedded, np.ndarray]:
         features = frontend(torch.from_numpy(sound)).mean(-1).flatten(1)
     label = np.array([-1 if row["split"] == "train" else int(row["label"] == "anomaly") for row in rows])
     names = [row["source_path"] for row in rows]
-    recording = torch.tensor([names.index(name) if own < 0 else n for n, (name, own) in enumerate(zip(names, label))])
+    recording = torch.tensor([names.index(name) if label[n] < 0 else n for n, name in enumerate(names)])
     clips = embedded_of(features, class_index=torch.tensor([int(row["id"]) for row in rows]), features=features)
     return replace(clips, recording=recording), label
 
@@ -42,9 +42,8 @@ def rates(motors: tuple[Embedded, np.ndarray], own: int, by_recording: bool) -> 
     """(hit rate, false-alarm rate) of one motor's test clips at its threshold."""
     clips, label = motors
     clips = clips if by_recording else replace(clips, recording=clips.clip_index)
-    train, test = (
-        clips.select(torch.from_numpy(part) & (clips.class_index == own)) for part in (label < 0, label >= 0)
-    )
+    parts = (torch.from_numpy(part) & (clips.class_index == own) for part in (label < 0, label >= 0))
+    train, test = map(clips.select, parts)
     scorer = build_scorer(UntrainedKnnConfig())
     scorer.fit(train)
     threshold = fit_threshold(scorer.score_normal(train, train), GammaConfig())

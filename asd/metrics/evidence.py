@@ -17,7 +17,7 @@ def recordings_needed(percent: float) -> int:
 
 def rule_in_words(threshold: Threshold, percent: float) -> str:
     """How a threshold was found."""
-    clips = f"{threshold.clips} normal clips of {threshold.recordings} recordings"
+    clips = f"{_counted(threshold.clips, 'normal clip')} of {_counted(threshold.recordings, 'recording')}"
     if threshold.rule == "gamma":
         return f"{percent:g} % point of a gamma distribution fitted to the scores of {clips}"
     return f"{percent:g} % point of the scores of {clips}" + (threshold.reason and f": {threshold.reason}")
@@ -26,7 +26,7 @@ def rule_in_words(threshold: Threshold, percent: float) -> str:
 def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> list[dict[str, str]]:
     """Warnings of a report (`code`, `text`) on machines (`fan/00`) whose thresholds go by too few recordings."""
     needed = recordings_needed(percent)
-    alone = [f"{machine} ({own.clips} clips)" for machine, own in thresholds.items() if own.recordings == 1]
+    alone = [f"{machine} ({_counted(own.clips, 'clip')})" for machine, own in thresholds.items() if own.recordings == 1]
     few = [f"{name} ({x.recordings} recordings)" for name, x in thresholds.items() if 1 < x.recordings < needed]
     found = []
     if alone:
@@ -42,3 +42,7 @@ def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> li
         )
         found.append({"code": FEW_RECORDINGS, "text": text})
     return found
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
