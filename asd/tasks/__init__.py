@@ -11,6 +11,7 @@ from torch import nn
 from asd.augment.mixup import MixupConfig
 from asd.backbones import BACKBONES, BackboneConfig, build_backbone, build_reconstructor
 from asd.backbones.norms import norm2d
+from asd.backbones.strides import subsample_narrow_strides
 from asd.errors import UserError
 from asd.frontends import FrontendConfig, Windows, WindowsConfig, build_frontend
 from asd.losses import LossConfig, build_loss
@@ -110,6 +111,12 @@ def refuse_single_class(num_classes: int) -> None:
 
 def build_task(system: System, seed: int, sample_rate: int, num_classes: int, outliers: bool = False) -> Task:
     """The network and loss of a system; UserError where there is nothing to tell apart."""
+    task = _parts_together(system, seed, sample_rate, num_classes, outliers)
+    subsample_narrow_strides(task)
+    return task
+
+
+def _parts_together(system: System, seed: int, sample_rate: int, num_classes: int, outliers: bool) -> Task:
     frontend = build_frontend(system.frontend, sample_rate)
     windows = _build_windows(system, sample_rate, seed)
     channels = int(frontend.channels) * (system.windows.copies if system.windows else 1)  # type: ignore[arg-type]

@@ -133,10 +133,11 @@ def test_two_ranks_learn_what_one_does(domain_set: Path, tmp_path: Path, system:
         learned.append(weights(folder, STEPS))
     assert list(found[0]) == list(range(1, STEPS + 1))
     assert len(set(found[0].values())) == STEPS
-    # The first step agrees to rounding; later ones drift apart where a ReLU switches. A gradient that is doubled, or of
-    # the own rows alone, is off by as much as it is long.
+    # The first loss agrees to rounding. One ReLU of 199,000 that switches by rounding, 5e-7 from 0, moves the gradient
+    # by 0.3 % (ccsa of maps, with another processor's sums). A gradient that is doubled, or of the own rows alone, is
+    # off by as much as it is long.
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-5)
-    assert gradients[1][0] == pytest.approx(gradients[0][0], rel=1e-3)
+    assert gradients[1][0] == pytest.approx(gradients[0][0], rel=1e-2)
     assert found[1] == pytest.approx(found[0], rel=2e-3)
     assert gradients[1] == pytest.approx(gradients[0], rel=5e-2)
     first = weights(tmp_path / "run1", 1)
