@@ -174,7 +174,7 @@ def test_training_clips_are_scored_like_others(config):
 
 
 def test_a_training_clip_is_at_distance_zero_of_its_equals_only():
-    copies = dataclasses.replace(TRAIN, clip_index=TRAIN.clip_index + 1_000)
+    copies = dataclasses.replace(TRAIN, clip_index=TRAIN.clip_index + 1_000, recording=TRAIN.recording + 1_000)
     for config, tolerance in (
         (KnnConfig(), 1e-15),
         (KnnConfig(metric="euclidean"), 1e-6),
