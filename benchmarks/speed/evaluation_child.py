@@ -25,7 +25,7 @@ STAGES = {
     "open_embedded": "read the set and the embeddings",
     "score_clips": "fit and score",
     "spectrum_accuracy": "diagnosis",
-    "_decided": "thresholds, decisions, official numbers",
+    "decide_clips": "thresholds and decisions",
     "build_report": "AUC, pAUC and their means",
     "_save": "figures",
     "_show": "TensorBoard",
