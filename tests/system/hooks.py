@@ -15,8 +15,8 @@ from asd import checkpoint
 from asd.background import BackgroundScoring
 from asd.data.reader import Reader
 from asd.frontends import Mixing
+from asd.frontends.log_mel import LogMel
 from asd.monitor import reporter, watchdog
-from asd.tasks.encoder import Encoder
 from tests.system.inline import score_inline, without_figures
 
 GO = "ASD_TEST_GO"
@@ -61,13 +61,13 @@ def nan_from_then_on() -> None:
 
 def _spoil(when: Callable[[int], bool]) -> None:
     no_scoring()
-    sound, calls = Encoder.forward, [0]
+    sound, calls = LogMel.forward, [0]
 
-    def forward(self: Encoder, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
+    def forward(self: LogMel, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
         calls[0] += 1
         return sound(self, waveform * float("nan") if when(calls[0]) else waveform, mix)
 
-    Encoder.forward = forward  # type: ignore[method-assign]
+    LogMel.forward = forward  # type: ignore[method-assign]
 
 
 def impatient() -> None:

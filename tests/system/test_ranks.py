@@ -66,6 +66,7 @@ SYSTEMS = {
         "loss=null",
         "mixup=null",
         "evaluate={select: last, scorers: [{name: knn}]}",
+        "optim.lr=1.0e-6",  # gradients of 700: at 1e-5 a ReLU that switches moves the fourth loss by 1 %
     ],
     "vicreg on windows, group": [
         "task={name: vicreg, expander: {widths: [32, 16], norm: group}}",
@@ -121,7 +122,7 @@ SYSTEMS = {
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_two_ranks_learn_what_one_does(domain_set: Path, tmp_path: Path, system: str) -> None:
     """The losses and gradients of every step, and the weights that they lead to."""
-    words = [*SYSTEMS[system], *PLAIN_SGD]
+    words = [*PLAIN_SGD, *SYSTEMS[system]]
     found, gradients, learned = [], [], []
     for ranks in (1, 2):
         folder = tmp_path / f"run{ranks}"
