@@ -120,7 +120,5 @@ def printable(text: str) -> str:
 
 def _complain(message: str, every_rank: bool) -> int:
     if os.environ.get("RANK", "0") == "0" or not every_rank:
-        line = f"error: {printable(message)}"
-        print(line, file=sys.stderr, flush=True)
-        say_last(line)
+        print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     return EXIT_USER_ERROR

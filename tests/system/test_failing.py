@@ -94,13 +94,6 @@ def test_a_lost_rank_has_the_last_word(small_set: Path, tmp_path: Path, restarts
     assert log.read_text(encoding="utf-8").count(said) == 1
 
 
-def test_so_has_a_mistake_in_the_config(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with torchrun(log, train_words(tmp_path / "nowhere", tmp_path / "run")) as agent:
-        assert agent.wait() == 1
-    wait_for(lambda: last_line(log).startswith(f"error: no shards at {tmp_path / 'nowhere'}: make them with"))
-
-
 def test_check_knows_the_number_of_ranks(small_set: Path, tmp_path: Path) -> None:
     words = ["--check", *train_words(small_set, tmp_path / "run", "mixup=null")]
     line = refused(run(tmp_path / "log", words, ranks=3))
