@@ -20,8 +20,8 @@ from asd.terminal import open_console
 
 Format = Literal["table", "csv", "json"]
 COLUMNS = (
-    "file", "machine_type", "machine_id", "label", "seconds", "score", "threshold", "decision", "windows",
-    "windows_above", "remarks", "error",
+    "file", "seconds", "score", "threshold", "decision", "windows", "windows_above", "remarks", "error",
+    "machine_type", "machine_id", "label",
 )  # fmt: skip
 LABEL_WORDS = {LABEL_NORMAL: "normal", LABEL_ANOMALY: "anomaly"}
 LEAST_WIDTH = 24  # of a column that folds what is longer
@@ -132,9 +132,6 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     heard = verdict.error is None
     return {
         "file": _name(verdict),
-        "machine_type": verdict.machine.machine_type,
-        "machine_id": verdict.machine.machine_id,
-        "label": _label(verdict) or None,
         "seconds": verdict.seconds,
         "score": verdict.score,
         "threshold": verdict.threshold,
@@ -143,6 +140,9 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "windows_above": verdict.windows_above if heard else None,
         "remarks": "; ".join(verdict.remarks),
         "error": verdict.error,
+        "machine_type": verdict.machine.machine_type,
+        "machine_id": verdict.machine.machine_id,
+        "label": _label(verdict) or None,
     }
 
 
