@@ -51,8 +51,7 @@ def test_the_published_line_without_shards(tmp_path: Path) -> None:
     assert ours[0] == "warning: CUDA_VISIBLE_DEVICES=6,7, but no GPU is here: using the CPU"
     assert ours[1].startswith("error: no shards at data/dcase2020: make them with `python -m shards.pack")
     assert "`python -m shards.synth" in ours[1]
-    assert ours[2:] == [ours[1]]
-    assert done.stderr.splitlines()[-1] == ours[1], "once more behind torchrun's report"
+    assert len(ours) == 2
     assert 'train_ddp.py", line' not in done.stderr, "no traceback of ours"
     assert not (tmp_path / "runs").exists()
 
