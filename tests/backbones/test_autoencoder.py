@@ -60,7 +60,7 @@ def test_learns_what_is_there():
     network = build_reconstructor(SMALL_AUTOENCODER, 1, 16)
     windows = -40 + 10 * torch.randn(256, 1, 1, 1) * torch.randn(1, 1, 16, 5)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    for _ in range(300):
+    for _ in range(600):
         optimiser.zero_grad()
         (network(windows) - windows).square().mean().backward()
         optimiser.step()
