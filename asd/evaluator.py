@@ -115,8 +115,8 @@ class Evaluator:
         assert found is not None
         if not (all_finite(found.clips.embedding) and all_finite(found.clips.logits)):
             raise UserError(
-                f"step {step}: the network gives embeddings that are not finite: lower optim.lr, use "
-                "train.precision=fp32, or go back to an earlier checkpoint"
+                f"step {step}: the network gives embeddings that are not finite: use "
+                "train.precision=fp32, go back to an earlier checkpoint, or lower optim.lr in another run.dir"
             )
         manifest = self.loader.manifest
         evaluation = Evaluation(

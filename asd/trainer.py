@@ -247,7 +247,7 @@ class Trainer:
             if self.state.nonfinite_streak >= self.train.max_nonfinite:
                 raise UserError(
                     f"loss or gradient was not finite for {self.state.nonfinite_streak} steps in a row up to step "
-                    f"{seen.step}: lower optim.lr or use train.precision=fp32"
+                    f"{seen.step}: use train.precision=fp32, or a lower optim.lr in another run.dir"
                 )
 
     def _take_back(self) -> None:
