@@ -257,3 +257,7 @@ def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
     closing.join(PATIENCE_S)
     assert not closing.is_alive()
     assert not site.released.is_set()
+    site.released.set()
+    for thread in threading.enumerate():  # it would write into a folder that is gone by then
+        if thread.name == "prefetch":
+            thread.join(PATIENCE_S)
