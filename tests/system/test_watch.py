@@ -68,11 +68,12 @@ def scored(folder: Path) -> list[int]:
 
 
 def numbers(folder: Path, step: int) -> tuple[dict[str, Any], str]:
-    """Report and scores of a step, without the seconds that it took."""
+    """Report and scores of a step, without the seconds that it took and the place that it lies at."""
     place = RunFolder(folder).evaluation(step)
     report = read_report(place)
     assert report is not None
-    return {name: value for name, value in report.items() if name != "embed_s"}, (place / "scores.csv").read_text()
+    anywhere = json.loads(json.dumps(report).replace(str(folder), "RUN"))
+    return {name: value for name, value in anywhere.items() if name != "embed_s"}, (place / "scores.csv").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_the_watcher_tells_what_training_would_have_told(watched: tuple[Path, Do
     assert best is not None
     text = done.out[0]
     assert re.search(r"^step 10 scored in \d+ s: mean AUC centroid \d", text, re.MULTILINE)
-    assert "AUC/pAUC" in text
+    assert "pAUC" in text
     where = RunFolder(folder).evaluation(best) / "report.md"
     assert f"best checkpoint by the clean rule: {where}" in text
     assert "the oracle rule would choose" in text
