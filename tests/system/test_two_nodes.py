@@ -18,8 +18,9 @@ from tests.patience import wait_for
 from tests.system.launch import losses, records
 from tests.system.launching import endless, entrypoint, kill_tree
 
-# Seconds; torch's own defaults wait minutes for a node that is gone.
-PATIENCE = "keep_alive_interval=2,keep_alive_max_attempt=5,last_call_timeout=1,read_timeout=20"
+# Seconds; torch's own defaults wait minutes for a node that is gone. A node that is cut off may wait longer for its
+# store than the other one needs to go on alone: gloo's time limit, a start and a few steps.
+PATIENCE = "keep_alive_interval=2,keep_alive_max_attempt=5,last_call_timeout=1,read_timeout=200"
 GLOO_TIMEOUT = "train.timeout_s=20"
 
 
