@@ -109,9 +109,7 @@ def masked_optimizer(build: Build, parameters: list[nn.Parameter]) -> MaskedOpti
     optimizer, device = build(parameters), parameters[0].device
     try:
         alike = _same(_after(build, (1, 0, 1, 1, 0, 1), device), _after(build, (0, 0), device))
-    except (
-        Exception
-    ):  # some refuse a flag, others dense gradients, weights that are no matrices, a step without closure
+    except Exception:  # some refuse the flag, dense gradients, weights that are no matrices, a step without closure
         alike = False
     if not alike:
         raise UserError(

@@ -62,7 +62,10 @@ def make_streams(config: StreamsConfig, manifest: Manifest, splits: Splits, glob
         target = splits.train[domain[splits.train] == DOMAINS.index("target")]
         _refuse_empty(target, "no training clip is of the target domain", manifest)
         if config.target == "pairs":
-            _refuse_unpaired(manifest, own, target)
+            for missing in np.setdiff1d(manifest.class_index[own], manifest.class_index[target]).tolist():
+                raise UserError(
+                    f"class {manifest.classes[missing]} has no training clip of the target domain to pair with"
+                )
             streams.append(_partners(config, manifest, splits, rows["target"]))
         else:
             draw: Literal["shuffle", "one_class"] = "shuffle" if config.target == "rows" else "one_class"
@@ -90,11 +93,6 @@ def _outliers(config: StreamsConfig, manifest: Manifest) -> np.ndarray:
     why = f"there are no other {which} to take outliers from: name the trained ones in data.{key}"
     _refuse_empty(found, why, manifest)
     return found
-
-
-def _refuse_unpaired(manifest: Manifest, own: np.ndarray, target: np.ndarray) -> None:
-    for missing in sorted(set(manifest.class_index[own].tolist()) - set(manifest.class_index[target].tolist())):
-        raise UserError(f"class {manifest.classes[missing]} has no training clip of the target domain to pair with")
 
 
 def _refuse_empty(clips: np.ndarray, what: str, manifest: Manifest) -> None:

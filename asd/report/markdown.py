@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from asd.markdown import escaped, markdown_table
@@ -37,6 +37,7 @@ MEANS = {
     "auc": "AUC", "pauc": "pAUC", "auc_harmonic": "AUC harmonic", "pauc_harmonic": "pAUC harmonic", "mauc": "mAUC",
     "auc_pooled": "AUC pooled", "pauc_pooled": "pAUC pooled",
 }  # fmt: skip
+COUNTS = ("normals", "anomalies", "unlabelled")  # of test clips
 POOLED = {
     "auc_mean": "AUC, mean over IDs", "pauc_mean": "pAUC, mean over IDs", "auc_pooled": "AUC, IDs pooled",
     "pauc_pooled": "pAUC, IDs pooled", "auc_min": "mAUC, lowest ID",
@@ -182,14 +183,7 @@ def _id_table(report: Report) -> str:
     keys = {"auc": "AUC", "pauc": "pAUC"}
     if not counts_ids(layout):
         keys = {key: SECTION_TITLES[key] for key in RULES[layout].official}
-    head = [
-        "machine type",
-        _unit(report).removeprefix("machine "),
-        *keys.values(),
-        "normals",
-        "anomalies",
-        "unlabelled",
-    ]
+    head = ["machine type", _unit(report).removeprefix("machine "), *keys.values(), *COUNTS]
     rows = []
     for part in halves_of(report).values():
         types = part["scorers"][report["primary"]]["types"]
@@ -197,11 +191,6 @@ def _id_table(report: Report) -> str:
         for name, numbers in types.items():
             for machine_id, own in numbers["ids"].items():
                 by_year = own if counts_ids(layout) else machines.get(name, {}).get("sections", {}).get(machine_id, {})
-                rows.append(
-                    [escaped(name), escaped(machine_id), *(percent(by_year.get(key)) for key in keys), *_counts(own)]
-                )
+                counts = [str(own[key]) for key in COUNTS]
+                rows.append([escaped(name), escaped(machine_id), *(percent(by_year.get(key)) for key in keys), *counts])
     return markdown_table(head, rows)
-
-
-def _counts(own: Mapping[str, Any]) -> list[str]:
-    return [str(own[name]) for name in ("normals", "anomalies", "unlabelled")]

@@ -50,7 +50,10 @@ class Figures:
         good = [outcome for outcome in done if outcome.recovered]
         share = f"{len(good)} of {len(done)}" if len(good) == len(done) else f"**{len(good)} of {len(done)}**"
         waits = [outcome.again_s for outcome in good if outcome.again_s is not None]
-        return [self.what, share, _span([o.lost_steps for o in good]), _span(waits), _codes(done), _shown(done[-1])]
+        newest = done[-1]
+        said = newest.said if newest.recovered else f"**{newest.problem}**"
+        shown = said.replace("|", "\\|") or "nothing"
+        return [self.what, share, _span([o.lost_steps for o in good]), _span(waits), _codes(done), shown]
 
 
 HEAD = ["fault", "recovered", "steps done twice", "s to the next step", "exit codes", "what the user sees"]
@@ -66,11 +69,6 @@ def _short(value: float) -> str:
 
 def _codes(rounds: Sequence[Outcome]) -> str:
     return "; ".join(sorted({", ".join(map(str, outcome.codes)) for outcome in rounds}))
-
-
-def _shown(outcome: Outcome) -> str:
-    text = outcome.said if outcome.recovered else f"**{outcome.problem}**"
-    return text.replace("|", "\\|") or "nothing"
 
 
 def save(figures: Figures, work: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def test_torchrun_finishes_and_says_where_everything_is(finished_run: FinishedRu
     assert "2 ranks on cpu in fp32, global batch 16, 5 steps an epoch, 10 steps" in said
     assert f"tensorboard --logdir {folder / 'tensorboard'}" in said
     assert str(folder / "evaluations" / "step_00000010" / "report.md") in said
-    assert "pAUC" in said
+    assert re.search(r"^mean +\d+\.\d\d/\d+\.\d\d ", said, re.MULTILINE), "AUC/pAUC"
     assert "Traceback" not in said
     assert "Warning" not in said
     assert len(losses(folder)) == 10

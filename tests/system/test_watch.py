@@ -140,7 +140,7 @@ def test_the_watcher_tells_what_training_would_have_told(watched: tuple[Path, Do
     assert best is not None
     text = done.out[0]
     assert re.search(r"^step 10 scored in \d+ s: mean AUC centroid \d", text, re.MULTILINE)
-    assert "pAUC" in text
+    assert re.search(r"^mean +\d+\.\d\d/\d+\.\d\d ", text, re.MULTILINE), "AUC/pAUC"
     where = RunFolder(folder).evaluation(best) / "report.md"
     assert f"best checkpoint by the clean rule: {where}" in text
     assert "the oracle rule would choose" in text
