@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from asd.data.manifest import LABELS
 from asd.errors import UserError
 from asd.files import refuse_over, user_path, write_whole
 from asd.metrics import ClipScores, read_scores
-from asd.metrics.clip_scores import ANOMALY, NORMAL, UNKNOWN
 from asd.report import REPORT_FILE, SCORES_FILE, Report, build_report, percent, print_report
 from asd.rows import some
+from asd.tables import one_of, read_table
 from asd.terminal import open_console
 
 LAYOUTS = ("table", "mimii")  # sets whose numbers are those of 2020's rule, and whose score files no evaluator reads
 DECISIONS_FILE = "decisions.csv"
 NAMES = "names"  # --ground-truth names: nothing but what the clips say themselves
 COLUMNS = ("path", "machine_type", "machine_id", "label")
-LABELS = {"normal": NORMAL, "0": NORMAL, "anomaly": ANOMALY, "1": ANOMALY, "unknown": UNKNOWN, "-1": UNKNOWN}
 
 
 def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file: Path | None) -> None:
@@ -88,24 +87,11 @@ def _decision(folder: Path, clips: ClipScores) -> np.ndarray | None:
 
 def _labels(path: Path, clips: ClipScores) -> np.ndarray:
     """The labels of a table, by machine type, ID and file."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--ground-truth {path} cannot be read as a csv: {error}") from None
-    if missing := [name for name in COLUMNS if not rows or name not in rows[0]]:
-        raise UserError(
-            f"--ground-truth {path} has no column {missing[0]}: its first line must name {','.join(COLUMNS)}"
-        )
-    known = {(row["machine_type"], row["machine_id"], row["path"]): _label(path, row["label"]) for row in rows}
+    known = {
+        (row["machine_type"], row["machine_id"], row["path"]): LABELS[one_of(row, "label", tuple(LABELS), where)]
+        for where, row in read_table(path, COLUMNS, others=True)
+    }
     places = list(zip(clips.machine_type, clips.machine_id, clips.file_name, strict=True))
     if absent := sorted("/".join(place) for place in places if place not in known):
         raise UserError(f"--ground-truth {path} does not list {len(absent)} of {len(places)} clips: {some(absent)}")
     return np.array([known[place] for place in places], dtype=np.int64)
-
-
-def _label(path: Path, word: str | None) -> int:
-    found = LABELS.get((word or "").strip().lower())
-    if found is None:
-        raise UserError(f"--ground-truth {path}: the label {word!r} is none of {', '.join(LABELS)}")
-    return found

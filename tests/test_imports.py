@@ -30,7 +30,7 @@ LEVELS = [
         "asd.distributed", "asd.run_folder", "asd.identity", "asd.checkpoint", "asd.optim", "asd.loggers",
         "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
         "asd.sweep_output", "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
-        "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.audio", "asd.published",
+        "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.tables", "asd.audio", "asd.published",
     },
     {"asd.data.recordings"},
     {
@@ -132,6 +132,7 @@ WITHOUT_TORCH = {
     "asd.report",
     "asd.metrics.official",
     "asd.rows",
+    "asd.tables",
     "asd.walk",
     "asd.ground_truth",
     "asd.score_files",
@@ -235,6 +236,7 @@ def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alon
         "asd.ground_truth",
         "asd.terminal",
         "asd.locks",
+        "asd.tables",
         "asd.web",
         "asd.words",
     }

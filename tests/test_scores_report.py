@@ -129,5 +129,7 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
         report("--scores", tmp_path, layout="dcase2023")
     folder = scored(tmp_path / "step_7", clips_of())
     (tmp_path / "t.csv").write_text("path,label\n")
-    with pytest.raises(UserError, match=r"t\.csv has no column "):
+    with pytest.raises(
+        UserError, match=r"t\.csv:1: the first line must name the columns path,machine_type,machine_id,label"
+    ):
         report("--scores", folder, "--ground-truth", tmp_path / "t.csv")

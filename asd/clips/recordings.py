@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from asd.data.manifest import LABELS
 from asd.detector import DetectorFile
 from asd.errors import UserError
 from asd.files import user_path
+from asd.tables import Row, read_table
 
 COLUMNS = ("path", "machine_type", "machine_id", "label")
 
@@ -54,35 +54,13 @@ def of_table(file: DetectorFile, table: Path, machine: str | None, id_: str | No
     """
     if machine is not None or id_ is not None:
         raise UserError(f"--machine and --id are for files and folders: {table} names the machine of each recording")
-    asked = [_asked(file, table, where, row) for where, row in _rows(table)]
+    asked = [_asked(file, table, where, row) for where, row in read_table(table, COLUMNS[:1], COLUMNS[1:], others=True)]
     if not asked:
         raise UserError(f"{table} lists no recording")
     return asked
 
 
-def _rows(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, the columns that are looked at) of each line."""
-    if table.exists() and not table.is_file():
-        raise UserError(f"{table} is no regular file: name a csv")  # to open a pipe would wait for its writer
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as handle:  # Excel puts a byte order mark first
-            reader = csv.DictReader(handle, strict=True)
-            if "path" not in (reader.fieldnames or ()):
-                raise UserError(
-                    f"{table}: its first line must name the columns {', '.join(COLUMNS)}, of which it needs path"
-                )
-            for row in reader:
-                where = f"{table}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise UserError(f"{where}: it has another number of cells than the first line")
-                yield where, {name: row[name].strip() for name in COLUMNS if name in row}
-    except FileNotFoundError:
-        raise UserError(f"there is no file or folder {table}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{table} is not a csv file in UTF-8: {error}") from None
-
-
-def _asked(file: DetectorFile, table: Path, where: str, row: dict[str, str]) -> Asked:
+def _asked(file: DetectorFile, table: Path, where: str, row: Row) -> Asked:
     if not row["path"]:
         raise UserError(f"{where}: it names no path")
     label = row.get("label", "")

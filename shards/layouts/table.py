@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from asd.audio.listing import is_recording, names_alike, on_disk
 from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
 from asd.files import user_path
+from asd.tables import Row, one_of, read_table
 from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, first_few, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
@@ -31,7 +31,8 @@ def read_tables(sources: Sequence[Path], choices: Choices) -> Corpus:
         if not source.is_file():
             raise UserError(f"--source {source} is not a file: the layout table takes a csv")
         before = len(clips)
-        for where, clip in _clips(source):
+        for where, row in read_table(source, REQUIRED, OPTIONAL):
+            clip = _clip(source, where, row)
             path = clip.path.resolve()
             if path in clips:
                 raise UserError(f"{where}: {clip.path} is listed twice, first in {lines[path]}")
@@ -84,42 +85,15 @@ def _key(clip: SourceClip, place: Path) -> str:
     return f"{name[: MAX_KEY - 1 - HASH_DIGITS]}-{digest}"
 
 
-def _clips(source: Path) -> Iterator[tuple[str, SourceClip]]:
-    """(file:line, clip); the clips have no key yet."""
-    with source.open(newline="", encoding="utf-8-sig") as file:  # Excel puts a byte order mark first
-        reader = csv.DictReader(file, strict=True)
-        try:
-            _check_columns(source, reader.fieldnames or ())
-            for row in reader:
-                where = f"{source}:{reader.line_num}"
-                yield where, _clip(source, where, row)
-        except csv.Error as error:
-            raise UserError(f"{source}:{reader.line_num}: {error}") from None
-        except UnicodeDecodeError:
-            raise UserError(f"{source} is not UTF-8 text: save it as UTF-8 csv") from None
-
-
-def _check_columns(source: Path, names: Sequence[str]) -> None:
-    missing = [name for name in REQUIRED if name not in names]
-    unknown = [name for name in names if name not in REQUIRED + OPTIONAL]
-    if missing or unknown or len(set(names)) < len(names):
-        raise UserError(
-            f"{source}:1: the first line must name the columns {','.join(REQUIRED)} and may name {','.join(OPTIONAL)}, "
-            f"separated by commas; it is {','.join(names)!r}"
-        )
-
-
-def _clip(source: Path, where: str, row: dict[str, str]) -> SourceClip:
-    if None in row or None in row.values():
-        raise UserError(f"{where}: the line has another number of cells than the first line")
-    row = {name: cell.strip() for name, cell in row.items()}
+def _clip(source: Path, where: str, row: Row) -> SourceClip:
+    """A line's clip, which has no key yet."""
     path = _present(source.parent / user_path(_filled(row, "path", where)), where)
     machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
-    split = _one_of(row, "split", SPLITS, where)
-    label = LABELS[_one_of(row, "label", tuple(LABELS), where)]
+    split = one_of(row, "split", SPLITS, where)
+    label = LABELS[one_of(row, "label", tuple(LABELS), where)]
     if split == "train" and label != LABEL_NORMAL:
         raise UserError(f"{where}: training is on normal sounds only, the label is {row['label']!r}: put it into test")
-    domain = _one_of(row, "domain", DOMAINS, where) if "domain" in row else ""
+    domain = one_of(row, "domain", DOMAINS, where) if "domain" in row else ""
     attributes, recording = row.get("attributes", ""), row.get("recording", "")
     return SourceClip(path, "", machine_type, machine_id, split, label, row["path"], domain, attributes, recording)
 
@@ -134,13 +108,13 @@ def _present(path: Path, where: str) -> Path:
     return found
 
 
-def _filled(row: dict[str, str], name: str, where: str) -> str:
+def _filled(row: Row, name: str, where: str) -> str:
     if not row[name]:
         raise UserError(f"{where}: {name} is empty")
     return row[name]
 
 
-def _name(row: dict[str, str], name: str, where: str) -> str:
+def _name(row: Row, name: str, where: str) -> str:
     """What folders and files will be called after."""
     found = _filled(row, name, where)
     try:
@@ -150,11 +124,3 @@ def _name(row: dict[str, str], name: str, where: str) -> str:
             f"{where}: {name} is {found!r}: no slash, no dot at its beginning, nothing unprintable"
         ) from None
     return found
-
-
-def _one_of(row: dict[str, str], name: str, words: Sequence[str], where: str) -> str:
-    word = row[name].lower()
-    if word not in words:
-        allowed = ", ".join(word or "(empty)" for word in words)
-        raise UserError(f"{where}: {name} is {row[name]!r}, not one of {allowed}")
-    return word

@@ -385,24 +385,27 @@ def test_a_row_that_cannot_be_read_is_named(detector: Path, of_two_machines: Pat
     assert clips("--detector", detector, of_two_machines) == 1
     said = capfd.readouterr().err
     assert "warning: 1 of 8 recordings have no score, first: " in said
-    assert f"fan_normal_0.wav ({of_two_machines}, line 3): No such file" in said
+    assert f"fan_normal_0.wav ({of_two_machines}:3): No such file" in said
 
 
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("machine_type,machine_id\npump,00\n", "its first line must name the columns path"),
+        (
+            "machine_type,machine_id\npump,00\n",
+            "csv:1: the first line must name the columns path and may name machine_type",
+        ),
         ("path,machine_type,machine_id\n", "lists no recording"),
         (
             "path,machine_type,machine_id\na.wav,pump,00\nb.wav,lathe,00\n",
-            "line 3: lathe/00 is not one machine of the detector: it knows fan/00, fan/02",
+            "csv:3: lathe/00 is not one machine of the detector: it knows fan/00, fan/02",
         ),
-        ("path,machine_type\na.wav,fan\n", "line 2: fan/? is not one machine of the detector"),
-        ("path,machine_type,machine_id\na.wav,pump\n", "line 2: it has another number of cells"),
-        ("path,machine_type,machine_id\n,pump,00\n", "line 2: it names no path"),
+        ("path,machine_type\na.wav,fan\n", "csv:2: fan/? is not one machine of the detector"),
+        ("path,machine_type,machine_id\na.wav,pump\n", "csv:2: the line has another number of cells"),
+        ("path,machine_type,machine_id\n,pump,00\n", "csv:2: it names no path"),
         (
             "path,machine_type,machine_id,label\na.wav,pump,00,broken\n",
-            "line 2: the label is 'broken': give normal, anomaly",
+            "csv:2: the label is 'broken': give normal, anomaly",
         ),
     ],
 )
