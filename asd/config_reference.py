@@ -24,6 +24,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from asd.config import RunConfig
+from asd.words import models_of
 
 Model = type[pydantic.BaseModel]
 ENDINGS = {
@@ -44,7 +45,7 @@ part comes in several kinds, its `name` chooses one, and only that one's keys ma
 
 def page() -> str:
     """The whole page."""
-    parts = {name: field for name, field in RunConfig.model_fields.items() if models_of(field.annotation)}
+    parts = {name: field for name, field in RunConfig.model_fields.items() if any(models_of(field.annotation))}
     alone = {name: field for name, field in RunConfig.model_fields.items() if name not in parts}
     lines = [HEAD, "## At the top", "", *_table(RunConfig, alone, "")]
     for name, field in parts.items():
@@ -52,16 +53,9 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def models_of(annotation: Any) -> list[Model]:
-    """The config classes that a key may hold, the kinds of a union in their order."""
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return [annotation]
-    return [model for inner in typing.get_args(annotation) for model in models_of(inner)]
-
-
 def _part(owner: Model, name: str, field: FieldInfo, path: str) -> Iterator[str]:
     """Lines on a key that holds a part: its one class, or a heading for each kind."""
-    kinds, default = models_of(field.annotation), None if field.is_required() else field.get_default()
+    kinds, default = list(models_of(field.annotation)), None if field.is_required() else field.get_default()
     if meaning := meaning_of(owner, name):
         yield from (f"{_sentence(meaning)}.", "")
     if len(kinds) == 1:
@@ -90,7 +84,7 @@ def _class(model: Model, path: str, default: Any = None) -> Iterator[str]:
     default: what the key that holds it has where nothing is said, whose values are then the defaults.
     """
     own = {name: field for name, field in model.model_fields.items() if not _is_kind(name, field)}
-    alone = {name: field for name, field in own.items() if not models_of(field.annotation)}
+    alone = {name: field for name, field in own.items() if not any(models_of(field.annotation))}
     if said := _about(model)[0]:
         yield from (said, *([""] if own else []))
     if alone:
