@@ -28,8 +28,8 @@ def angles_command(runs: Sequence[Path], wanted: str, out: Path) -> None:
     names = [run.name for run in runs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"--runs names two runs that are called {twice}: rename one")
-    if out.is_dir() or not out.resolve().parent.is_dir():
-        raise UserError(f"--out {out}: name a file in a folder that is there, such as angles.png")
+    if out.suffix.lower() != ".png" or out.is_dir() or not out.resolve().parent.is_dir():
+        raise UserError(f"--out {out}: name a file that ends in .png, in a folder that is there")
     found = {run.name: angles_of(load_run(run, [FEW]), wanted) for run in runs}
     with whole(out) as file:
         compared_angles(found).savefig(file, format="png")

@@ -24,21 +24,26 @@ def user_path_text(text: str) -> str:
     return str(user_path(text)) if text.startswith("~") else text
 
 
+def real_path(path: Path) -> Path:
+    """Without links; one that leads round in a circle, where `resolve` raises, stays: to open it says what it is."""
+    return Path(os.path.realpath(path))
+
+
 def refuse_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
     """UserError where an output is one of the files or folders that are read, or a folder above one."""
-    out = out.resolve()
+    out = real_path(out)
     for folder, given in {path.parent: path for path in inputs}.items():  # of many files, few lie in other folders
-        if out.is_dir() and out in (folder.resolve(), *folder.resolve().parents):
+        if out.is_dir() and out in (real_path(folder), *real_path(folder).parents):
             raise UserError(f"{option} {out} holds {given}, which is read: name another place")
     for path in inputs:
-        if path.name == out.name and path.resolve() == out:
+        if path.name == out.name and real_path(path) == out:
             raise UserError(f"{option} {out} is read itself: name another place")
 
 
 def refuse_within(option: str, out: Path, folders: Iterable[Path]) -> None:
     """UserError where an output would become a part of a folder that is read."""
     for folder in folders:
-        if folder.resolve() in (out.resolve(), *out.resolve().parents):
+        if real_path(folder) in (real_path(out), *real_path(out).parents):
             raise UserError(f"{option} {out} would lie in {folder}, which is read: name another place")
 
 

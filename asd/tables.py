@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asd.errors import UserError
+from asd.files import user_path
 
 Row = dict[str, str]  # column → cell, without blanks around it
 
@@ -31,7 +33,8 @@ def read_table(
                 where = f"{path}:{reader.line_num}"
                 if None in cells or None in cells.values():
                     raise UserError(f"{where}: the line has another number of cells than the first line")
-                yield where, {name: cells[name].strip() for name in (*required, *optional) if name in cells}
+                if any(map(str.strip, cells.values())):  # spreadsheets leave `,,,,` behind their last line
+                    yield where, {name: cells[name].strip() for name in (*required, *optional) if name in cells}
         except csv.Error as error:
             raise UserError(f"{path}:{reader.line_num}: {error}") from None
         except UnicodeDecodeError:
@@ -49,6 +52,12 @@ def _check_columns(
             f"{path}:1: the first line must name the columns {','.join(required)}{may}, separated by commas; "
             f"it is {','.join(names)!r}"
         )
+
+
+def path_in(table: Path, text: str) -> Path:
+    """The path that a cell names, relative to its table: in UTF-8, as the table is, or else as the locale has it."""
+    as_table = table.parent / user_path(os.fsdecode(text.encode()))
+    return as_table if os.path.lexists(as_table) else table.parent / user_path(text)
 
 
 def one_of(row: Row, name: str, words: Sequence[str], where: str) -> str:

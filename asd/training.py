@@ -21,6 +21,7 @@ from asd.distributed import Ranks, choose_device, choose_precision
 from asd.errors import UserError
 from asd.evaluations import show_best, steps_in_words
 from asd.evaluator import Evaluator, TrainingEvaluator
+from asd.files import refuse_within
 from asd.identity import RESUMING, differences, in_words
 from asd.initialise import initialise_from
 from asd.loggers import ConsoleLogger, JsonlLogger, Loggers, TensorBoardLogger, TimeLeft
@@ -131,6 +132,7 @@ def check_run(folder: RunFolder, config: RunConfig, manifest: Manifest, task: nn
 
     Raises UserError where its settings, set or network are others.
     """
+    refuse_within("run.dir", folder.root, [manifest.root])
     former = config_of(folder)
     if former is not None and (found := differences(former, config, RESUMING)):
         raise UserError(

@@ -14,7 +14,7 @@ from asd.audio.decode import open_sound
 from asd.audio.header import BadFileError, Header, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, printable, run_main
-from asd.files import refuse_over, user_path
+from asd.files import real_path, refuse_over, user_path
 from asd.words import command
 from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
@@ -69,7 +69,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=user_path, required=True, help="new folder for the clips and their clips.csv")
     options = parser.parse_args(argv)
-    options.out = options.out.resolve()
+    options.out = real_path(options.out)
     return options
 
 

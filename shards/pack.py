@@ -17,7 +17,7 @@ from asd.audio.recording import AVERAGE, Channel, Conversion, Target
 from asd.data.heard import MOST_VALUES, Heard
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
-from asd.files import refuse_over, refuse_within, user_path
+from asd.files import real_path, refuse_over, refuse_within, user_path
 from shards import report
 from shards.ground_truth import join_ground_truth
 from shards.layouts import LAYOUTS, find_clips
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read or has other channels")
     parser.add_argument("--overwrite", action="store_true", help="replace a set at --out once the new one is complete")
     options = parser.parse_args(argv)
-    options.out = options.out.resolve()
+    options.out = real_path(options.out)
     return options
 
 

@@ -16,6 +16,7 @@ import soundfile
 import eval as evaluation
 import train_ddp
 from asd import sweep
+from asd.angles import angles_command
 from asd.clips.command import _prepare
 from asd.config import load_config
 from asd.errors import UserError
@@ -150,6 +151,34 @@ def test_an_ensemble_is_not_written_over_its_members(tmp_path):
 def test_a_sweep_is_not_written_over_the_one_that_it_starts_from(tmp_path):
     with pytest.raises(UserError, match="name another place"):
         sweep.parse_args(["--config", str(CONFIG), "--from", str(tmp_path), "--out", str(tmp_path)])
+
+
+def test_a_run_is_not_trained_within_its_packed_set(home, table):
+    """Where `pack --overwrite` would remove it."""
+    with table.open("a", encoding="utf-8") as file:
+        for number in range(4):
+            sound = np.random.default_rng(9 + number).integers(-900, 900, 16_000, np.int16)
+            soundfile.write(home / f"{number}.wav", sound, 16_000)
+            file.write(f"../{number}.wav,fan,1,train,normal\n")
+    assert pack.main(["--layout", "table", "--source", str(table), "--out", str(home / "set"), "--workers", "1"]) == 0
+    words = f"--check data.shards={home}/set run.dir={home}/set/run data.crop_s=1 train.global_batch=2".split()
+    refused(train_ddp.main, "--config", CONFIG, *words)
+
+
+def test_a_picture_is_not_written_under_the_name_of_another_kind(tmp_path):
+    with pytest.raises(UserError, match=r"ends in \.png"):
+        angles_command([tmp_path / "a"], "best", tmp_path / "angles.pdf")
+
+
+def test_a_circle_of_links_is_a_place_of_its_own(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    refuse_over("--out", tmp_path / "a", [tmp_path / "in"])
+    refuse_within("--out", tmp_path / "in", [tmp_path / "a"])
+    for main in (pack.main, cut.main):
+        words = ["--layout", "table"] if main is pack.main else []
+        with pytest.raises(UserError, match=r"is not a file|there is no file"):
+            main([*words, "--source", str(tmp_path / "a"), "--out", str(tmp_path / "b")])
 
 
 def test_what_lies_beside_is_no_input(tmp_path):

@@ -102,16 +102,17 @@ def table(tmp_path: Path) -> Path:
         writer.writerow(("path", "machine_type", "machine_id", "split", "label"))
         for number, name in enumerate(NAMES):
             noise = np.random.default_rng(number).integers(-3000, 3000, 16_000).astype("<i2")
-            soundfile.write(tmp_path / f"{number}.wav", noise, 16_000)
-            writer.writerow((f"{number}.wav", name, "1", "train", "normal"))
+            soundfile.write(tmp_path / f"L\xfcfter{number}.wav", noise, 16_000)
+            writer.writerow((f"L\xfcfter{number}.wav", name, "1", "train", "normal"))
     return tmp_path / "t.csv"
 
 
 def command(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"} | variables
     env = {name: value for name, value in env.items() if name != "PYTHONIOENCODING" or name in variables}
+    words = (sys.executable, *map(str, words))
     return subprocess.run(
-        [sys.executable, *map(str, words)], cwd=ROOT, env=env, capture_output=True, encoding="utf-8", check=False
+        words, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
 
 

@@ -8,6 +8,7 @@ bits that was written into 32 (the same).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ PLACEHOLDERS, AROUND = (0x7F000000, 1 << 31, 1 << 32), 8192
 MOST_OF_64 = 1 << 48
 WRAP, TAIL = 1 << 32, 1 << 20  # bytes of other chunks that may follow samples whose size went round
 UNPADDED = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"SSND", b"COMM")
+BEHIND = rb"LIST|id3 |ID3 |bext|iXML|cue |smpl|fact|PEAK|_PMX|afsp|JUNK|PAD "  # chunks behind samples
 MOST_UNREAD = 4096  # bytes behind the samples that are not worth a word
 MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 
@@ -106,10 +108,24 @@ def chunks(
             position += align - odd
 
 
+def end_of_samples(descriptor: int, begin: int, size: int, big: bool) -> int:
+    """Where the chunks begin that a writer without true sizes put behind its samples; `size` where there are none.
+
+    They are told from sound by reaching exactly to the end of the file.
+    """
+    first = max(begin, size - TAIL)
+    raw, end = os.pread(descriptor, size - first, first), size - first
+    for found in reversed(list(re.finditer(BEHIND, raw))):
+        at, length = found.start(), int.from_bytes(raw[found.end() : found.end() + 4], "big" if big else "little")
+        if at + 8 + length in (end, end - 1):  # an odd one may be filled up
+            end = at
+    return first + end
+
+
 def unaccounted(descriptor: int, position: int, size: int, big: bool) -> int:
-    """Bytes from `position` to the end of a RIFF file that no chunk accounts for."""
+    """Bytes from `position` to the end of a RIFF file, from what is no chunk or a second one of samples on."""
     for tag, begin, length in chunks(descriptor, position, size, big=big):
-        if not all(32 <= byte < 127 for byte in tag) or begin + length > size + 1:
+        if tag == b"data" or not all(32 <= byte < 127 for byte in tag) or begin + length > size + 1:
             return size - begin + 8
         position = begin + length
     return 0

@@ -10,8 +10,7 @@ from asd.audio.listing import find_recordings, on_disk
 from asd.data.manifest import LABELS
 from asd.detector import DetectorFile
 from asd.errors import UserError
-from asd.files import user_path
-from asd.tables import Row, read_table
+from asd.tables import Row, one_of, path_in, read_table
 
 COLUMNS = ("path", "machine_type", "machine_id", "label")
 
@@ -63,9 +62,7 @@ def of_table(file: DetectorFile, table: Path, machine: str | None, id_: str | No
 def _asked(file: DetectorFile, table: Path, where: str, row: Row) -> Asked:
     if not row["path"]:
         raise UserError(f"{where}: it names no path")
-    label = row.get("label", "")
-    if label and label not in LABELS:
-        raise UserError(f"{where}: the label is {label!r}: give {', '.join(LABELS)} or nothing")
+    label = one_of(row, "label", ("", *LABELS), where) if "label" in row else ""
     machine, id_ = row.get("machine_type") or None, row.get("machine_id") or None
     try:
         own = file.class_index(machine, id_)
@@ -74,5 +71,5 @@ def _asked(file: DetectorFile, table: Path, where: str, row: Row) -> Asked:
         raise UserError(
             f"{where}: {machine or '?'}/{id_ or '?'} is not one machine of the detector: it knows {known}"
         ) from None
-    path = table.parent / user_path(row["path"])
+    path = path_in(table, row["path"])
     return Asked(on_disk(path) or path, own, LABELS[label] if label else None, where)

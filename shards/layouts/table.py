@@ -14,8 +14,8 @@ import pydantic
 from asd.audio.listing import is_recording, names_alike, on_disk
 from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
-from asd.files import user_path
-from asd.tables import Row, one_of, read_table
+from asd.files import real_path
+from asd.tables import Row, one_of, path_in, read_table
 from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, first_few, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")
@@ -33,7 +33,7 @@ def read_tables(sources: Sequence[Path], choices: Choices) -> Corpus:
         before = len(clips)
         for where, row in read_table(source, REQUIRED, OPTIONAL):
             clip = _clip(source, where, row)
-            path = clip.path.resolve()
+            path = real_path(clip.path)
             if path in clips:
                 raise UserError(f"{where}: {clip.path} is listed twice, first in {lines[path]}")
             clips[path], lines[path] = clip, where
@@ -87,7 +87,7 @@ def _key(clip: SourceClip, place: Path) -> str:
 
 def _clip(source: Path, where: str, row: Row) -> SourceClip:
     """A line's clip, which has no key yet."""
-    path = _present(source.parent / user_path(_filled(row, "path", where)), where)
+    path = _present(path_in(source, _filled(row, "path", where)), where)
     machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
     split = one_of(row, "split", SPLITS, where)
     label = LABELS[one_of(row, "label", tuple(LABELS), where)]
@@ -121,6 +121,6 @@ def _name(row: Row, name: str, where: str) -> str:
         MachineClass(machine_type=found, machine_id=found)
     except pydantic.ValidationError:
         raise UserError(
-            f"{where}: {name} is {found!r}: no slash, no dot at its beginning, nothing unprintable"
+            f"{where}: {name} is {found!r}: no slash of either kind, no dot at its beginning, nothing unprintable"
         ) from None
     return found

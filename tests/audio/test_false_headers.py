@@ -162,6 +162,32 @@ def test_what_lies_behind_the_samples_is_said(tmp_path: Path) -> None:
     assert (len(samples), header.unread) == (1_000, "30000 bytes behind its samples")
 
 
+LISTED = struct.pack("<4sI", b"LIST", 26) + b"INFOISFT\x0e\0\0\0Lavf58.29.100\0"
+TAGGED = struct.pack("<4sI", b"id3 ", 11) + b"x" * 11
+
+
+@pytest.mark.parametrize("behind", [LISTED, LISTED + TAGGED, LISTED + TAGGED + b"\0"], ids=("one", "odd", "even"))
+def test_chunks_behind_samples_without_a_size_are_no_sound(tmp_path: Path, behind: bytes) -> None:
+    long = sound_file("RF64")
+    put(long, long.index(b"ds64") + 8, "<QQ", 0, 0)
+    for content in [put(put(sound_file("WAV"), 4, "<I", size), 40, "<I", size) for size in PLACEHOLDERS] + [long]:
+        header, samples = heard(tmp_path / "a.wav", content + behind)
+        np.testing.assert_array_equal(samples, SOUND)
+        assert header.lie.endswith("32000 are there")
+
+
+@pytest.mark.parametrize("between", [b"", LISTED], ids=("behind the first", "behind another"))
+def test_a_second_chunk_of_samples_is_said_and_not_taken_for_the_first(tmp_path: Path, between: bytes) -> None:
+    plain = sound_file("WAV")
+    second = struct.pack("<4sI", b"data", 32_000) + SOUND.tobytes()
+    put(plain, 4, "<I", len(plain) - 8 + len(between + second))
+    header, samples = heard(tmp_path / "a.wav", plain + between + second)
+    np.testing.assert_array_equal(samples, SOUND)
+    assert (header.lie, header.unread) == ("", "32008 bytes behind its samples")
+    empty = plain[:36] + struct.pack("<4sI", b"data", 0) + between + second
+    assert refusal(tmp_path / "a.wav", empty) == ("zero-length", "it holds no samples")
+
+
 def test_a_compressed_wav_of_unknown_length_names_the_way_on(tmp_path: Path) -> None:
     content = sound_file("WAV", "IMA_ADPCM")
     put(put(content, content.index(b"data") + 4, "<I", 0), 4, "<I", 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from asd.audio.header import BadFileError, read_header
 from asd.errors import UserError
 from asd.terminal import open_console
 from shards import report as shards_report
@@ -237,6 +238,22 @@ def test_table_takes_accents_as_the_disk_writes_them_and_says_what_is_alike(tmp_
     csv.write_text(HEADER + "M\u00e4rz/l\u00fcfter.WAV,fan,00,train,normal,,\n", encoding="utf-8")
     with pytest.raises(UserError, match="is there: names are case-sensitive"):
         table([csv])
+
+
+def test_table_passes_over_lines_of_empty_cells(tmp_path, write_wav):
+    write_wav(tmp_path / "a.wav")
+    csv = tmp_path / "clips.csv"
+    csv.write_text(f"{HEADER},,,,,,\na.wav,fan,00,train,normal,,\n , ,,,,,\n,,,,,,\n")
+    assert [clip.path for clip in table([csv])] == [tmp_path / "a.wav"]
+
+
+def test_table_says_what_leads_round_in_a_circle(tmp_path):
+    (tmp_path / "a.wav").symlink_to("b.wav")
+    (tmp_path / "b.wav").symlink_to("a.wav")
+    (tmp_path / "clips.csv").write_text(f"{HEADER}a.wav,fan,00,train,normal,,\n")
+    (clip,) = table([tmp_path / "clips.csv"])
+    with pytest.raises(BadFileError, match="symbolic links"):
+        read_header(clip.path)
 
 
 def test_table_columns_and_encoding(tmp_path):
