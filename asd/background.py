@@ -1,4 +1,4 @@
-"""Scoring beside other work: a niced process that goes when its parent goes."""
+"""Scoring beside other work: a process that yields to it, and goes when its parent goes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -21,7 +22,7 @@ POLL_S = 0.2
 
 
 class BackgroundScoring:
-    """One niced scoring process at a time, in the order of the steps."""
+    """One scoring process at a time, in the order of the steps; it yields to training while there is any."""
 
     def __init__(self, folder: RunFolder, shards: Path) -> None:
         self._folder, self._shards = folder, shards
@@ -29,6 +30,7 @@ class BackgroundScoring:
         self._jobs: dict[int, Future[None]] = {}  # by step
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
+        self._yields, self._priority = True, threading.Lock()
 
     def submit(self, step: int) -> None:
         self._jobs[step] = self._queue.submit(self._score, step)
@@ -69,6 +71,16 @@ class BackgroundScoring:
         """Whether everything submitted is scored (or has failed), now or so many seconds later."""
         return not wait(self._jobs.values(), timeout=seconds).not_done
 
+    def hurry(self) -> None:
+        """Nobody trains any more: on a machine that others keep busy, what is left over may be nothing for hours.
+
+        A process that has yielded cannot take that back without privileges, so the one under way is started anew.
+        """
+        with self._priority:
+            if self._yields and self._child is not None:
+                self._child.terminate()
+            self._yields = False
+
     def stop(self) -> None:
         """End the running process; a resumed run scores what is left."""
         self._stopped = True
@@ -97,6 +109,7 @@ class BackgroundScoring:
         """Score an evaluation in a process of its own; its exit code."""
         places = (folder, self._folder.tensorboard("eval"), self._shards)
         command = [sys.executable, "-m", "asd.scoring", *map(str, places)]
+        yields = self._yields
         # stdin closes with this process, however that ends, and takes the child along.
         with (
             (folder / LOG_FILE).open("wb") as log,
@@ -109,10 +122,14 @@ class BackgroundScoring:
                 process_group=0,  # out of reach of the terminal's Ctrl-C; a session would be an autogroup of its own
             ) as self._child,
         ):
-            _yield_to_training(self._child.pid)
+            with self._priority:
+                if self._yields:
+                    _yield_to_training(self._child.pid)
             if self._stopped:  # while it was starting
                 self._child.terminate()
-            return self._child.wait()
+            code = self._child.wait()
+        hurried = yields and not self._yields and not self._stopped
+        return self._run(folder) if hurried and code == -signal.SIGTERM else code
 
 
 def _yield_to_training(pid: int) -> None:

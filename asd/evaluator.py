@@ -183,6 +183,8 @@ class TrainingEvaluator:
                 self.loggers.log(step, numbers)
                 words = [f"{name.removeprefix('validation/')} {value:.4g}" for name, value in numbers.items()]
                 print(f"step {step} validation {', '.join(words)}", flush=True)
+            if step == self.schedule.last:
+                self.background.hurry()
             self.background.submit(step)
             self._give_up()
 
@@ -213,7 +215,8 @@ class TrainingEvaluator:
         self.background.stop()
 
     def wait(self, stop: StopSignal) -> None:
-        """Until all that was embedded is scored, or a signal says to leave."""
+        """Until all that was embedded is scored, or a signal says to leave. Training has ended."""
+        self.background.hurry()
         self.background.wait(stop)
 
     def due(self, step: int) -> bool:

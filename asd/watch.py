@@ -86,6 +86,8 @@ class Watcher:
         while True:
             self._stop.leave_if_asked()
             end, idle = self._end(), self._background.done_within(0)  # first: what comes after these is still scored
+            if self._is_finished():
+                self._background.hurry()
             if self._background.pending >= AHEAD:  # embeddings take room until they are scored
                 self._background.done_within(min(self._options.poll_s, 1.0))
             elif step := next(iter(self._to_try()), None):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,29 @@ def test_scoring_takes_only_what_training_leaves(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "sched_setscheduler", lambda pid, policy, _: asked.append((pid, policy)))
     background._yield_to_training(123)
     assert asked == [(os.PRIO_PROCESS, 123, 19), (123, os.SCHED_IDLE)]
+
+
+def test_what_yields_is_started_anew_when_nobody_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A starved process, here one that sleeps, cannot take back without privileges that it yields."""
+    yielded: list[int] = []
+    monkeypatch.setattr(background, "_yield_to_training", yielded.append)
+    monkeypatch.setattr(background, "headline", lambda folder: "mean AUC")
+    starts, python = tmp_path / "starts", tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncd {tmp_path}\necho >> starts\n[ $(wc -l < starts) -ge 2 ] || exec sleep 600\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path)
+    for step in (3, 6):
+        (tmp_path / "evaluations" / f"step_{step:08d}").mkdir(parents=True)
+        scoring.submit(step)
+    while not (starts.exists() and yielded):
+        time.sleep(0.01)
+    scoring.hurry()
+    assert scoring.done_within(PATIENCE_S)
+    scoring.hurry()
+    scoring.stop()
+    assert starts.read_text().count("\n") == 3
+    assert len(yielded) == 1
 
 
 def test_the_scoring_process_sees_the_users_modules(monkeypatch: pytest.MonkeyPatch) -> None:
