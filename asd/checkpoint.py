@@ -146,7 +146,7 @@ def complete_steps(root: Path) -> list[int]:
 
 
 def all_steps(root: Path) -> list[int]:
-    """Steps of all checkpoints, ascending, complete or not."""
+    """Steps of all checkpoints (or evaluations) in a folder, ascending, complete or not."""
     return sorted(int(match[1]) for path in root.glob("step_*") if (match := STEP_NAME.fullmatch(path.name)))
 
 
@@ -210,6 +210,15 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     with _one_refusal(folder):
         _check_sums(folder)
         return load_file(folder / "model.safetensors")
+
+
+def is_sound(folder: Path) -> bool:
+    """Whether a checkpoint is complete and as it was saved."""
+    try:
+        load_weights(folder)
+    except UserError:
+        return False
+    return True
 
 
 def load_network(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -277,7 +286,13 @@ def remove_partial(root: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint; it stops being one (by rename) before its files go. A watcher may do so as well."""
+    """Remove a checkpoint; it stops being one (by rename) before its files go. A watcher may do so as well.
+
+    Of a link, such as to a disk with more room, the link goes alone.
+    """
+    if folder.is_symlink():
+        folder.unlink(missing_ok=True)
+        return
     doomed = folder.with_name(f".partial_removed_{folder.name}")
     with suppress(FileNotFoundError):
         folder.rename(doomed)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from asd.errors import UserError, describe_os_error
 
 T = TypeVar("T")
-LOST_BY_GLOO = re.compile(r"\[\S*gloo/transport/\S+:\d+\] ")
+LOST_BY_GLOO = re.compile(r"(Gloo \w+ failed with )?\[\S*gloo/transport/\S+:\d+\] ")
 LOST_BY_NCCL = re.compile(
     r"ncclRemoteError|timed? ?out|abort|connection (closed|refused|reset)|closed by", re.IGNORECASE
 )
@@ -229,7 +229,7 @@ def is_lost_peer(error: RuntimeError) -> bool:
     """
     if isinstance(error, dist.DistBackendError):
         return LOST_BY_NCCL.search(str(error)) is not None
-    return isinstance(error, dist.DistNetworkError | dist.DistStoreError) or LOST_BY_GLOO.search(str(error)) is not None
+    return isinstance(error, dist.DistNetworkError | dist.DistStoreError) or LOST_BY_GLOO.match(str(error)) is not None
 
 
 def choose_device(local_rank: int, local_ranks: int) -> torch.device:

@@ -17,9 +17,8 @@ Selection = Literal["clean", "oracle", "last"]
 
 def evaluated_steps(folder: RunFolder) -> list[int]:
     """Steps that were embedded, ascending."""
-    return sorted(
-        int(p.parent.name.removeprefix("step_")) for p in folder.evaluations.glob(f"step_*/{EVALUATION_FILE}")
-    )
+    steps = checkpoint.all_steps(folder.evaluations)  # of folders by this very name: no copies of somebody's
+    return [step for step in steps if (folder.evaluation(step) / EVALUATION_FILE).is_file()]
 
 
 def is_scored(folder: RunFolder, step: int) -> bool:

@@ -46,9 +46,11 @@ class Run:
 def load_run(root: Path, overrides: Sequence[str] = ()) -> Run:
     """Open a run folder; UserError where it is none, or where words change more than its evaluation."""
     folder = RunFolder(root)
-    if not folder.config.is_file():
+    kept = (checkpoint.step_path(folder.checkpoints, step) for step in checkpoint.all_steps(folder.checkpoints)[::-1])
+    configs = (folder.config, *(path / "config.yaml" for path in kept))
+    if (config := next(filter(Path.is_file, configs), None)) is None:
         raise UserError(f"{root} is no run folder: it holds no config.yaml")
-    return Run(folder, _evaluated(folder.config, overrides), overrides)
+    return Run(folder, _evaluated(config, overrides), overrides)
 
 
 def _evaluated(path: Path, words: Sequence[str]) -> RunConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,12 +150,15 @@ def _refuse_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
 def config_of(folder: RunFolder) -> RunConfig | None:
     """The config of a run's newest checkpoint; None where a run has none yet, and so nothing that would be lost.
 
-    Raises UserError where none can be read: one of another version of this program, or changed by hand.
+    Raises UserError where it cannot be read: another version of this program left it, or somebody changed it.
     """
     saved = (checkpoint.step_path(folder.checkpoints, step) for step in checkpoint.all_steps(folder.checkpoints)[::-1])
     for path in filter(checkpoint.is_complete, saved):
-        with suppress(UserError):  # a damaged one: the one before says the same
+        try:
             return saved_config(path / "config.yaml")
+        except UserError:
+            if checkpoint.is_sound(path):
+                raise  # of a damaged one the one before says the same
     return saved_config(folder.config) if folder.evaluations.is_dir() and folder.config.is_file() else None
 
 

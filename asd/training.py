@@ -29,7 +29,7 @@ from asd.monitor.monitor import Monitor
 from asd.monitor.reporter import Views
 from asd.monitor.stages import Position, Stage
 from asd.optim import build_optimizer
-from asd.run_folder import RunFolder, RunLock, provenance
+from asd.run_folder import RunFolder, RunLock, check_identity, provenance
 from asd.standing import StandingOf
 from asd.stop import StopSignal
 from asd.system import Data, build_task, config_of, network_signature, open_data
@@ -82,6 +82,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
                 **provenance(),
                 "world_size": ranks.world_size,
                 "precision": ranks.precision,
+                "global_batch": config.train.global_batch,
+                "seed": config.train.seed,
             },
             config_yaml=dump_yaml(config),
         )
@@ -140,6 +142,8 @@ def check_run(folder: RunFolder, config: RunConfig, manifest: Manifest, task: nn
             f"run.dir (init_from={folder.root} begins with its weights)"
         )
     folder.check(identity(manifest, task))
+    if config.resume == "never" and checkpoint.complete_steps(folder.checkpoints):
+        raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
     return former
 
 
@@ -150,18 +154,18 @@ def _open_run(
 
     def complete_steps() -> list[int]:
         check_run(folder, config, manifest, task)
-        steps = checkpoint.complete_steps(folder.checkpoints)
-        if steps and config.resume == "never":
-            raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
-        return steps
+        return checkpoint.complete_steps(folder.checkpoints)
 
     for step in reversed(ranks.on_main(complete_steps)):
         path = checkpoint.step_path(folder.checkpoints, step)
         try:
-            return ranks.agree(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
+            found = ranks.agree(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
         except UserError as error:
             ranks.on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
             _say(ranks, f"warning: {error}: set aside, going back to the one before")
+            continue
+        ranks.on_main(lambda path=path: check_identity(path / "meta.json", identity(manifest, task)))  # type: ignore[misc]
+        return found
     return None
 
 

@@ -173,6 +173,17 @@ def test_what_a_dead_removal_left_is_removed_but_no_save_that_may_be_under_way(t
     assert capsys.readouterr().err == ""
 
 
+def test_of_a_checkpoint_that_was_moved_to_another_disk_the_link_is_removed(tmp_path):
+    root, elsewhere = tmp_path / "checkpoints", tmp_path / "elsewhere"
+    for step in (1, 2):
+        checkpoint.save(root, step, payload(size=2))
+    (root / "step_00000001").rename(elsewhere)
+    (root / "step_00000001").symlink_to(elsewhere)
+    checkpoint.prune(root, CheckpointConfig(keep_last=1), ())
+    assert [path.name for path in root.iterdir()] == ["step_00000002"]
+    assert checkpoint.is_complete(elsewhere)
+
+
 # Full disks
 
 

@@ -31,6 +31,7 @@ def test_a_lost_peer(error: RuntimeError) -> None:
     "error",
     [
         RuntimeError("my igloo is cold"),
+        RuntimeError(f"no clip of fan/00 (as after [{SOURCE}/transport/tcp/pair.cc:547] Connection closed by peer)"),
         RuntimeError("ProcessGroupGloo::allreduce: invalid tensor type"),
         RuntimeError(f"[enforce fail at {SOURCE}/transport/tcp/device.cc:83] rv == 0. Unable to resolve hostname"),
         RuntimeError(f"[enforce fail at {SOURCE}/allreduce.cc:12] 1 == 2"),

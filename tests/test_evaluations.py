@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from asd.evaluation_folder import EVALUATION_FILE, Evaluation, Validation
-from asd.evaluations import best_step, headline
+from asd.evaluations import best_step, evaluated_steps, headline
 from asd.metrics import ClipScores
 from asd.report import write_report
 from asd.run_folder import RunFolder
@@ -125,3 +126,12 @@ def test_the_clean_rule_looks_at_no_test_clip(run: RunFolder) -> None:
     for step, scores, loss in ((1, BETTER, 2.0), (2, WORSE, 1.0)):
         scored(run, step, clips_of("dcase2020", {("fan", "00", True, ""): scores}), "dcase2020", loss)
     assert (best_step(run, "clean"), best_step(run, "oracle"), best_step(run, "last")) == (2, 1, 2)
+
+
+def test_copies_that_somebody_keeps_beside_are_no_evaluations(run: RunFolder) -> None:
+    """step_3_0 would be step 30 to int()."""
+    scored(run, 3, clips_of("dcase2020", {("fan", "00", True, ""): BETTER}), "dcase2020")
+    for name in ("step_00000003 (copy)", "step_00000003.bak", "step_3_0"):
+        shutil.copytree(run.evaluation(3), run.evaluations / name)
+    assert evaluated_steps(run) == [3]
+    assert best_step(run, "oracle") == 3

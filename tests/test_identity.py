@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pydantic
 import pytest
+import torch
 
+from asd import checkpoint
+from asd.checkpoint import Payload
 from asd.config import RunConfig, dump_yaml, load_config
 from asd.errors import UserError
 from asd.identity import EVALUATION, RESUMING, differences, in_words
 from asd.offline import load_run
+from asd.run_folder import RunFolder
+from asd.system import config_of
 from tests.system.launch import TINY
 
 WORDS = ("data.shards=set", "run.dir=run")
@@ -99,3 +104,35 @@ def test_a_config_of_another_version_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "telepathy: 1\n")
     with pytest.raises(UserError, match=r"config.yaml: .*telepathy.*\(saved by another version of this program"):
         load_run(tmp_path)
+
+
+def save(folder: RunFolder, step: int, config_yaml: str) -> Path:
+    meta = {"step": step, "epoch": 1.0, "world_size": 1}
+    return checkpoint.save(folder.checkpoints, step, Payload({"w": torch.zeros(1)}, {}, None, {}, meta, config_yaml))
+
+
+def test_a_checkpoint_of_another_version_lets_no_other_run_go_on(tmp_path: Path) -> None:
+    """Its settings cannot be compared; before the first evaluation, too."""
+    folder, own = RunFolder(tmp_path), dump_yaml(load_config(TINY, WORDS))
+    save(folder, 1, own)
+    newest = save(folder, 2, own + "telepathy: 1\n")
+    with pytest.raises(UserError, match=rf"{newest}/config.yaml: .*telepathy.*\(saved by another version"):
+        config_of(folder)
+
+
+def test_instead_of_a_damaged_checkpoint_the_one_before_says_whose_the_run_is(tmp_path: Path) -> None:
+    folder, config = RunFolder(tmp_path), load_config(TINY, WORDS)
+    save(folder, 1, dump_yaml(config))
+    damaged = save(folder, 2, dump_yaml(config)) / "config.yaml"
+    damaged.write_bytes(b"\xff" * damaged.stat().st_size)
+    assert config_of(folder) == config
+    (checkpoint.step_path(folder.checkpoints, 1) / "config.yaml").unlink()
+    assert config_of(folder) is None
+
+
+def test_without_the_runs_own_config_that_of_the_newest_checkpoint_counts(tmp_path: Path) -> None:
+    folder, config = RunFolder(tmp_path), load_config(TINY, WORDS)
+    with pytest.raises(UserError, match="is no run folder: it holds no config"):
+        load_run(tmp_path)
+    save(folder, 1, dump_yaml(config))
+    assert load_run(tmp_path).config == config

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from asd import checkpoint
+from asd import checkpoint, training
+from asd.config import load_config
+from asd.errors import UserError
 from tests.system.hooks import no_scoring
-from tests.system.launch import losses, run, succeed, train_words
+from tests.system.launch import TINY, losses, run, succeed, train_words
 from tests.system.resumable import STEPS, cut, last_weights, train, words
 from tests.system.test_bad_input import refused
 
@@ -119,6 +122,25 @@ def test_another_system_does_not_go_on(small_set: Path, unbroken: Path, tmp_path
     assert said in refused(run(tmp_path / "log", words(small_set, folder, word), ranks=2))
     assert (folder / "config.yaml").read_text() == kept
     assert len(losses(folder)) == STEPS
+
+
+def test_a_checkpoint_knows_its_set_by_itself(
+    small_set: Path, uneven_set: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    """Where run.json is lost."""
+    folder = tmp_path / "run"
+    cut(unbroken, folder, 5)
+    (folder / "run.json").unlink()
+    said = refused(run(tmp_path / "log", words(uneven_set, folder), ranks=2))
+    assert "step_00000005 belongs to a run with another fingerprint" in said
+    meta = json.loads((folder / "checkpoints" / "step_00000005" / "meta.json").read_text(encoding="utf-8"))
+    assert (meta["global_batch"], meta["seed"]) == (16, 0)
+
+
+def test_check_knows_that_nothing_may_go_on(small_set: Path, unbroken: Path) -> None:
+    config = load_config(TINY, words(small_set, unbroken, "resume=never")[2:])
+    with pytest.raises(UserError, match="holds checkpoints and resume=never"):
+        training.check(config, 1)
 
 
 def test_a_run_that_has_saved_nothing_may_begin_anew(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
