@@ -32,7 +32,7 @@ def found(small_manifest: Manifest) -> dict[str, Any]:
 def test_each_threshold_says_how_it_was_found_and_on_how_little(found):
     assert found["rules"] == {
         own: f"90 % point of a gamma distribution fitted to the scores of 30 normal clips of {count}"
-        for own, count in enumerate(("30 recordings", "5 recordings", "1 recording"))
+        for own, count in enumerate(("30 recordings, at most the largest of them", "5 recordings", "1 recording"))
     }
     assert set(found["thresholds"]) == {0, 1, 2}
     assert found["doubts"][1].startswith("fan/02 (5 recordings): the threshold goes by few recordings")

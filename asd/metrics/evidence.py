@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from asd.metrics.thresholds import Threshold
+from asd.metrics.thresholds import Threshold, recordings_needed
 
 ONE_RECORDING, FEW_RECORDINGS = "one_recording", "few_recordings"  # codes of warnings
-
-
-def recordings_needed(percent: float) -> int:
-    """So many that one recording is expected above the point that `percent` of them lie below."""
-    return math.ceil(100.0 / (100.0 - percent) - 1e-9)
 
 
 def rule_in_words(threshold: Threshold, percent: float) -> str:
     """How a threshold was found."""
     clips = f"{_counted(threshold.clips, 'normal clip')} of {_counted(threshold.recordings, 'recording')}"
     if threshold.rule == "gamma":
-        return f"{percent:g} % point of a gamma distribution fitted to the scores of {clips}"
+        most = ", at most the largest of them" if threshold.recordings >= recordings_needed(percent) else ""
+        return f"{percent:g} % point of a gamma distribution fitted to the scores of {clips}{most}"
     return f"{percent:g} % point of the scores of {clips}" + (threshold.reason and f": {threshold.reason}")
 
 

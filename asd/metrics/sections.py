@@ -48,8 +48,9 @@ def decide_clips(
     for machine, rows in tested.items():
         if machine in normal:
             own = normal[machine]
-            found = fit_threshold(calibration.scores[scorer][own], config)
-            thresholds[machine] = replace(found, clips=len(own), recordings=calibration.recordings(own))
+            recordings = calibration.recordings(own)
+            found = fit_threshold(calibration.scores[scorer][own], config, recordings)
+            thresholds[machine] = replace(found, clips=len(own), recordings=recordings)
             decision[rows] = decide(scores[rows], thresholds[machine].value)
     return Decisions(decision, thresholds)
 

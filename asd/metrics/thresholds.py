@@ -5,6 +5,7 @@ N normal clips of one machine. A clip is anomalous where score > threshold, as i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -53,13 +54,23 @@ class Threshold:
     recordings: int = 0
 
 
-def fit_threshold(normal_scores: ArrayLike, config: GammaConfig | PercentileConfig) -> Threshold:
+def recordings_needed(percent: float) -> int:
+    """So many that one recording is expected above the point that `percent` of them lie below."""
+    return math.ceil(100.0 / (100.0 - percent) - 1e-9)
+
+
+def fit_threshold(
+    normal_scores: ArrayLike, config: GammaConfig | PercentileConfig, recordings: int | None = None
+) -> Threshold:
     """The threshold of normal clips' scores (N,), higher = more anomalous, of any sign and on any scale.
 
     `gamma` is fitted by maximum likelihood with shape, location and scale free, as the official baselines of 2021 and
     2023 do, but to scores of spread 1: scipy's search stops at absolute tolerances, and on scores of 1e-3 it stopped
     anywhere. So a·scores + b have the threshold a·threshold + b, a > 0. Where the scores are too few, do not differ, or
     lie around the fit as no sample of it would (heavy tails, 1 - p near 0), the percentile of the scores stands in.
+    recordings: that the clips are of; None: each is one of its own. Where so many are given that one is expected above
+    the point, a fit's point is at most the largest score: of scores next to their bound (1 - p near 1) it may lie where
+    no clip can ever come.
     Raises UserError where there is no score or one is not finite.
     """
     scores = np.asarray(normal_scores, dtype=np.float64).ravel()
@@ -70,7 +81,8 @@ def fit_threshold(normal_scores: ArrayLike, config: GammaConfig | PercentileConf
     if config.name == "gamma":
         fitted = _gamma_point(scores, config.percent)
         if isinstance(fitted, float):
-            return Threshold(fitted, "gamma")
+            enough = (scores.size if recordings is None else recordings) >= recordings_needed(config.percent)
+            return Threshold(min(fitted, float(scores.max())) if enough else fitted, "gamma")
         reason = fitted
     return Threshold(float(np.percentile(scores, config.percent)), "percentile", reason)
 

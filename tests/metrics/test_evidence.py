@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from asd.metrics import ClipScores
-from asd.metrics.evidence import evidence_warnings, recordings_needed, rule_in_words
+from asd.metrics.evidence import evidence_warnings, rule_in_words
 from asd.metrics.sections import decide_clips
-from asd.metrics.thresholds import GammaConfig, Threshold
+from asd.metrics.thresholds import GammaConfig, Threshold, recordings_needed
 
 
 def resting_on(clips: int, recordings: int, reason: str = "") -> Threshold:
@@ -40,6 +40,11 @@ def test_few_recordings_are_counted_and_a_single_one_is_something_else():
         (
             resting_on(40, 8),
             "90 % point of a gamma distribution fitted to the scores of 40 normal clips of 8 recordings",
+        ),
+        (
+            resting_on(40, 10),
+            "90 % point of a gamma distribution fitted to the scores of 40 normal clips of 10 recordings, at most the "
+            "largest of them",
         ),
         (Threshold(1.0, "percentile", "", 4, 4), "90 % point of the scores of 4 normal clips of 4 recordings"),
         (resting_on(5, 5, "why"), "90 % point of the scores of 5 normal clips of 5 recordings: why"),

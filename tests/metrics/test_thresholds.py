@@ -125,6 +125,22 @@ def test_a_tail_too_heavy_for_a_gamma_takes_the_percentile():
     assert (found.value, found.rule) == (np.quantile(scores, 0.9), "percentile")
 
 
+@pytest.mark.parametrize("count", [10, 20, 30])
+def test_scores_next_to_their_bound_have_a_threshold_below_it(count):
+    random = np.random.default_rng(1)
+    for _ in range(10):
+        scores = random.beta(20.0, 0.5, count)  # 1 - p of a network that does not tell the machines apart
+        assert fit_threshold(scores, GammaConfig()).value <= scores.max() < 1
+
+
+def test_few_recordings_leave_a_gamma_its_point_above_all_scores():
+    scores = np.repeat([0.90, 0.93, 0.95, 0.97, 0.98], 4) + np.linspace(0, 0.01, 20)
+    beyond = fit_threshold(scores, GammaConfig(), recordings=5)
+    assert beyond.rule == "gamma"
+    assert beyond.value > scores.max()
+    assert fit_threshold(scores, GammaConfig(), recordings=10).value == scores.max()
+
+
 @pytest.mark.parametrize("scores", [[], [1.0, float("nan")], [1.0, float("inf")]])
 @pytest.mark.parametrize("config", [GammaConfig(), PercentileConfig()])
 def test_scores_must_be_there_and_finite(scores, config):
