@@ -148,7 +148,7 @@ def write_ensemble(
     k: int,
     threshold: GammaConfig | PercentileConfig,
 ) -> dict[str, Any]:
-    """Combine, decide and lay down scores.csv, report.json, report.md and, where the layout has them, score files."""
+    """Combine, decide and lay down the files of an evaluation and, where the layout has them, score files."""
     test, calibration, made_of = combine(members, method, k)
     layout = members[0].layout
     decided = decide_clips(test, calibration, NAME, threshold)
@@ -159,6 +159,7 @@ def write_ensemble(
         "ensemble": made_of,
         "selection": {"rule": method, "oracle": method == "topk" or any(member.oracle for member in members)},
         "warnings": [*_flipped(members, made_of["runs"]), *evidence_warnings(decided.by_name, threshold.percent)],
+        "thresholds": decided.as_tree,
     }
     report = write_report(out, test, header, decided.decision)
     if layout in LAYOUTS:  # also of clips whose labels are hidden

@@ -28,7 +28,7 @@ from asd.scorers import Embedded, ScorerConfig
 from asd.scorers.residuals import ResidualMoments
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
-CALIBRATION_FILE, DECISIONS_FILE = "calibration.csv", "decisions.csv"
+CALIBRATION_FILE = "calibration.csv"
 EVALUATION_FILE = "evaluation.json"
 
 

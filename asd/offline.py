@@ -15,14 +15,14 @@ from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
 from asd.ensemble import Method, ensemble_runs
 from asd.errors import UserError
-from asd.evaluation_folder import DECISIONS_FILE, EVALUATION_FILE, read_report
+from asd.evaluation_folder import EVALUATION_FILE, read_report
 from asd.evaluations import best_step
 from asd.evaluator import Evaluator
 from asd.files import refuse_over, refuse_within
 from asd.identity import EVALUATION, RESUMING, differences, in_words
 from asd.metrics import read_scores
 from asd.metrics.official import LAYOUTS
-from asd.report import REPORT_FILE, SCORES_FILE, print_report
+from asd.report import DECISIONS_FILE, REPORT_FILE, SCORES_FILE, print_report
 from asd.run_folder import RunFolder, check_identity
 from asd.score_files import write_submission
 from asd.scoring import score_folder

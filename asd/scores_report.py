@@ -14,13 +14,12 @@ from asd.data.manifest import LABELS
 from asd.errors import UserError
 from asd.files import refuse_over, user_path, write_whole
 from asd.metrics import ClipScores, read_scores
-from asd.report import REPORT_FILE, SCORES_FILE, Report, build_report, percent, print_report
+from asd.report import DECISIONS_FILE, REPORT_FILE, SCORES_FILE, Report, build_report, percent, print_report
 from asd.rows import some
 from asd.tables import one_of, read_table
 from asd.terminal import open_console
 
 LAYOUTS = ("table", "mimii")  # sets whose numbers are those of 2020's rule, and whose score files no evaluator reads
-DECISIONS_FILE = "decisions.csv"
 NAMES = "names"  # --ground-truth names: nothing but what the clips say themselves
 COLUMNS = ("path", "machine_type", "machine_id", "label")
 

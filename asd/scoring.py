@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from asd.diagnosis import diagnose, spectrum_accuracy
 from asd.errors import run_main
 from asd.evaluation_folder import (
     CALIBRATION_FILE,
-    DECISIONS_FILE,
     EMBEDDINGS_FILE,
     Evaluation,
     open_embedded,
@@ -55,8 +54,7 @@ def score_folder(
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
     decided = decide_clips(clips, calibration, header["primary"], evaluation.threshold)
-    write_whole(folder / DECISIONS_FILE, scores_csv(replace(clips, scores={"decision": decided.decision})))
-    header["thresholds"] = {machine: asdict(found) for machine, found in decided.by_name.items()}
+    header["thresholds"] = decided.as_tree
     header["warnings"] += evidence_warnings(decided.by_name, evaluation.threshold.percent)
     report = build_report(clips, header, decided.decision)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
@@ -65,7 +63,7 @@ def score_folder(
     write_whole(folder / CALIBRATION_FILE, scores_csv(calibration))
     if tensorboard is not None:
         _show(tensorboard, evaluation, clips, report, pictures, test)
-    save_report(folder, clips, report)  # last: what has no report.json is scored again on resume
+    save_report(folder, clips, report, decided.decision)  # last: what has no report.json is scored again on resume
     (folder / EMBEDDINGS_FILE).unlink(missing_ok=True)  # a watcher and a training that begins again may both be here
     return report
 

@@ -221,6 +221,20 @@ def test_normal_clips_of_the_ensemble_itself_give_the_threshold(runs, tmp_path):
     assert 0.2 < alarms[50] < 0.8
 
 
+def test_decisions_and_how_their_thresholds_were_found_lie_beside_the_scores(runs, tmp_path):
+    report = ensemble(tmp_path / "out", runs.folders("a", "b"))
+    scores, decided = (read_scores(tmp_path / "out" / name) for name in ("scores.csv", "decisions.csv"))
+    assert decided.key == scores.key
+    assert {(t, i) for t, i in MACHINES} == {tuple(name.split("/")) for name in report["thresholds"]}
+    for machine, score, decision in zip(
+        machines_of(scores), scores.scores["ensemble"], decided.scores["decision"], strict=True
+    ):
+        found = report["thresholds"]["/".join(machine)]
+        assert decision == (score > found["value"])
+        assert (found["clips"], found["recordings"]) == (24, 24)
+    assert "## Thresholds of ensemble" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_calibration_clips_need_not_be_the_same(runs, tmp_path):
     """Each run has a validation split of its own; what the first one has is averaged over those that have it, too."""
     fewer = runs.calibration["b"].select(np.arange(0, len(runs.calibration["b"]), 2))

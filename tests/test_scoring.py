@@ -16,7 +16,6 @@ from asd.data.manifest import Manifest, load_manifest
 from asd.data.restrict import restrict
 from asd.evaluation_folder import (
     CALIBRATION_FILE,
-    DECISIONS_FILE,
     Evaluation,
     in_recordings,
     read_report,
@@ -25,7 +24,7 @@ from asd.evaluation_folder import (
 from asd.metrics import read_scores
 from asd.metrics.official import SectionClips, official_numbers
 from asd.metrics.thresholds import PercentileConfig
-from asd.report import SCORES_FILE, build_report, console_table, markdown
+from asd.report import DECISIONS_FILE, SCORES_FILE, build_report, console_table, markdown
 from asd.scorers import Embedded, KnnConfig, SoftmaxConfig
 from asd.scoring import CALIBRATION_CLIPS, principal_components, score_clips, score_folder
 from tests.sets import with_recordings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,11 @@ class Decisions:
     def by_name(self) -> dict[str, Threshold]:
         """The thresholds by `fan/00`."""
         return {"/".join(machine): threshold for machine, threshold in self.thresholds.items()}
+
+    @property
+    def as_tree(self) -> dict[str, dict[str, Any]]:
+        """The same as report.json holds them."""
+        return {name: asdict(threshold) for name, threshold in self.by_name.items()}
 
 
 def machines_of(clips: ClipScores) -> list[Machine]:
