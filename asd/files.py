@@ -29,8 +29,15 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def refuse_special(what: str, out: Path) -> None:
+    """UserError where an output has the name of a pipe or device, as /dev/stdout: a rename would take its place."""
+    if out.exists() and not (out.is_file() or out.is_dir()):
+        raise UserError(f"{what} {out} is a pipe or device: name another place")
+
+
 def refuse_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
-    """UserError where an output is one of the files or folders that are read, or a folder above one."""
+    """UserError where an output is a pipe, device, one of the files or folders that are read, or a folder above one."""
+    refuse_special(option, out)
     out = real_path(out)
     for folder, given in {path.parent: path for path in inputs}.items():  # of many files, few lie in other folders
         if out.is_dir() and out in (real_path(folder), *real_path(folder).parents):
@@ -61,6 +68,7 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears by rename, complete or not at all; one of that name stays until then."""
+    refuse_special("the output", path)
     partial = path.with_name(path.name + ".partial")
     try:
         with naming(path), partial.open("wb") as handle:

@@ -31,6 +31,8 @@ def load_plain(path: Path, what: str, advice: str) -> object:
 
 def check_archive(path: Path, what: str, advice: str) -> None:
     """torch trusts an archive's own words on sizes and does not look at checksums: this does both. Raises UserError."""
+    if path.exists() and not path.is_file():  # to read a pipe would wait for its writer, a device may have no end
+        raise UserError(f"{path} is no {what} but a folder, pipe or device: {advice}")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

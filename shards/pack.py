@@ -128,7 +128,7 @@ def _check_space(folder: Path, needed: int, target: Target) -> None:
 
 
 def _no_space(place: Path, needed: int) -> UserError:
-    return UserError(f"no space left for {place}: it needs {needed / 2**30:.2f} GiB; free some, or change --out")
+    return UserError(f"no space left for {place}: it needs {needed / 2**20:,.1f} MiB; free some, or change --out")
 
 
 def _write_shards(jobs: Sequence[ShardJob], workers: int, target: Target) -> list[PackedShard]:

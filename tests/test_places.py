@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from asd.angles import angles_command
 from asd.clips.command import _prepare
 from asd.config import load_config
 from asd.errors import UserError
-from asd.files import refuse_over, refuse_within, user_path
+from asd.files import refuse_over, refuse_within, user_path, write_whole
 from asd.official_report import report_score_files
 from asd.offline import ensemble_command
 from shards import cut, pack
@@ -131,6 +132,19 @@ def test_results_are_not_written_over_what_is_judged(tmp_path):
             _prepare(out, [])
     _prepare(tmp_path / "new" / "today.csv", [recording])
     assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "pipe"])
+def test_no_file_takes_the_place_of_a_pipe_or_device(tmp_path, monkeypatch, name):
+    """Which would vanish: of /dev/stdout, for all programs of the machine."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    renamed = []
+    monkeypatch.setattr(Path, "rename", lambda *words: renamed.append(words))
+    for write in (lambda: _prepare(Path(name), []), lambda: write_whole(Path(name), "text")):
+        with pytest.raises(UserError, match=f"{name} is a pipe or device"):
+            write()
+    assert renamed == []
 
 
 def test_numbers_are_not_written_over_score_files(tmp_path):

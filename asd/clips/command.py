@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from asd.audio.listing import is_recording
 from asd.audio.recording import AVERAGE, Channel, Target
 from asd.clips.judge import Verdict, judge, make_cut
-from asd.clips.output import Format, rendered, table
+from asd.clips.output import Format, rendered, show
 from asd.clips.recordings import is_table, of_one_machine, of_table
 from asd.clips.timeline import draw
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
@@ -138,7 +138,7 @@ def _show(options: Options, verdicts: Sequence[Verdict], about: dict[str, Any], 
         write_whole(options.out, rendered(verdicts, about, how))
         print(f"{options.out}: {len(verdicts)} recordings")
     elif how == "table":
-        open_console().print(table(verdicts, about))
+        show(open_console(), verdicts, about)
     else:
         sys.stdout.write(rendered(verdicts, about, how))
     if options.plot is not None:

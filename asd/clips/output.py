@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +26,7 @@ COLUMNS = (
     "machine_type", "machine_id", "label",
 )  # fmt: skip
 LABEL_WORDS = {LABEL_NORMAL: "normal", LABEL_ANOMALY: "anomaly"}
-LEAST_WIDTH = 24  # of a column that folds what is longer
+LEAST_WIDTH = 16  # of a column that folds what is longer
 STYLES = {"anomaly": "bold red", "normal": "green"}
 
 
@@ -36,11 +38,16 @@ def rendered(verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) ->
         body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _timeline(v) for v in verdicts]}
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
-    open_console(file=text, width=200).print(table(verdicts, about))
+    show(open_console(file=text, width=200), verdicts, about)
     return text.getvalue()
 
 
-def table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
+def show(console: Console, verdicts: Sequence[Verdict], about: dict[str, Any]) -> None:
+    """Print the table: as wide as the console, or wider where numbers and words would be cut."""
+    console.print(_table(verdicts, about), crop=False)
+
+
+def _table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
     """A row a recording; columns that would be empty are left out."""
     several = about["machine_type"] is None
     title = about["scorer"] if several else f"{about['machine_type']}/{about['machine_id']}, {about['scorer']}"
@@ -50,7 +57,7 @@ def table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
     found = Table(title=Text(title), title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     columns = [column for column in _columns(verdicts, several) if any(map(column.cell, verdicts))]
     for column in columns:
-        widest = max(map(len, [column.name, *map(column.cell, verdicts)]))
+        widest = max(map(cell_len, [*column.name.split(), *map(column.cell, verdicts)]))
         width = min(widest, LEAST_WIDTH) if column.folds else widest
         found.add_column(column.name, justify=column.justify, overflow="fold", min_width=width)
     for verdict in verdicts:
@@ -87,7 +94,7 @@ def _columns(verdicts: Sequence[Verdict], several: bool) -> list[Column]:
         Column("threshold", lambda v: _number(v.threshold, ".5g") if several else "", "right"),
         Column("label", _label),
         Column("decision", _decision, style=lambda v: STYLES.get(_decision(v), "yellow")),
-        Column("windows above", _windows_above, "right"),
+        Column("windows\nabove", _windows_above, "right"),
         Column("", _remarks, folds=True, style=lambda v: "red" if v.error else "dim"),
     ]
 
