@@ -19,6 +19,8 @@ from asd.words import command
 from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
 from shards.progress import clip_bar
+from shards.report import false_headers
+from shards.scan import ScannedClip
 from shards.staging import check_out, refuse_taken, staged
 from shards.wav_file import write_wav
 from shards.workers import clean_up_on_signals
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         short = too_short(recordings, headers, options.seconds)
         refuse_short(short, len(recordings), options)
         pieces, rests = cut_all(recordings, headers, folder, options.seconds)
-    for line in corpus.listed:
+    scanned = [ScannedClip(clip, header) for clip, header in zip(recordings, headers, strict=True)]
+    for line in (*corpus.listed, *corpus.remarks, *false_headers(scanned)):  # the clips' own headers are true
         print(printable(line))
     hours = (pieces - len(short)) * options.seconds / 3600
     print(f"{options.out / TABLE_FILE}: {pieces - len(short)} clips of {options.seconds:g} s ({hours:.2f} h)")

@@ -91,7 +91,7 @@ def _oddities(found: Scan) -> Iterator[str]:
         first = next(bad for bad in found.bad if bad.error.kind == kind)
         what = BAD_KINDS.get(kind, f"are {kind}")
         yield f"odd: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
-    yield from _false_headers(found.clips)
+    yield from false_headers(found.clips)
     yield from _repeats("odd: {} recordings repeat another one", found.duplicates)
     yield from _repeats("ODD: {} of these are in training and test at once, or carry two labels", found.leaking)
     short = [item for item in found.clips if item.header.frames < SHORT_S * item.header.rate]
@@ -102,7 +102,7 @@ def _oddities(found: Scan) -> Iterator[str]:
     yield from _one_sided([item.clip for item in found.clips])
 
 
-def _false_headers(clips: Sequence[ScannedClip]) -> Iterator[str]:
+def false_headers(clips: Sequence[ScannedClip]) -> Iterator[str]:
     """What a pipe, a recorder that lost its power or a size beyond 32 bits leaves."""
     lies = [item for item in clips if item.header.lie]
     if lies:

@@ -405,7 +405,7 @@ def test_a_row_that_cannot_be_read_is_named(detector: Path, of_two_machines: Pat
         ("path,machine_type,machine_id\n,pump,00\n", "csv:2: it names no path"),
         (
             "path,machine_type,machine_id,label\na.wav,pump,00,broken\n",
-            "csv:2: the label is 'broken': give normal, anomaly",
+            "csv:2: label is 'broken', not one of (empty), normal, anomaly, unknown",
         ),
     ],
 )
