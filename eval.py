@@ -12,6 +12,7 @@ python eval.py clips --detector detector.pt recordings/today --machine fan --id 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -189,7 +190,12 @@ def _clips(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    return args.command(args) or 0
+    try:
+        with StopSignal(at_once=True) as stop:  # what is half made goes, and the terminal's cursor comes back
+            return args.command(args) or 0
+    except AskedToStop as stopped:
+        print(stopped, file=sys.stderr, flush=True)
+        return stop.exit_code
 
 
 if __name__ == "__main__":

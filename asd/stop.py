@@ -45,6 +45,11 @@ class StopSignal:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
+    @property
+    def exit_code(self) -> int:
+        """That of a shell for what the signal ended: 143 or 130."""
+        return 128 + signal.Signals[self.name or "SIGTERM"]
+
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self.name == "SIGINT" and number == signal.SIGINT:
             raise KeyboardInterrupt

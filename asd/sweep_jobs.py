@@ -92,7 +92,7 @@ def run_jobs(jobs: Sequence[Job], ranks: int, slots: int, keep_going: bool = Fal
         except AskedToStop as asked:
             how = "; ".join(trainings.failed) or "what was under way has saved"
             print(f"sweep {asked}: {how}; the same command goes on", file=sys.stderr, flush=True)
-            raise SystemExit(128 + signal.Signals[stop.name or "SIGTERM"]) from None
+            raise SystemExit(stop.exit_code) from None
     if trainings.failed:
         raise UserError(f"{'; '.join(trainings.failed)}: see above; the same command does what is left")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import eval as evaluation
+from asd.offline import Embedder
 from tests.patience import wait_for
 from tests.system.hooks import no_scoring
 from tests.system.launch import Job, children, losses, records, torchrun
@@ -67,3 +69,15 @@ def test_torchrun_ends_with_zero_when_its_workers_are_stopped(small_set: Path, t
     said = (tmp_path / "log").read_text()
     assert code == 0, said
     assert f"stopped by SIGTERM at step {max(losses(folder))}, saved; the same command goes on" in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_export_that_is_stopped_leaves_nothing_half_made(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    number: signal.Signals, code: int,
+) -> None:  # fmt: skip
+    out = tmp_path / "detector.pt"
+    monkeypatch.setattr(Embedder, "embed", lambda *_: os.kill(os.getpid(), number))
+    assert evaluation.main(["export", "--run", str(unbroken), "--checkpoint", "last", "--out", str(out)]) == code
+    assert capsys.readouterr().err == f"stopped by {number.name}\n"
+    assert not list(tmp_path.iterdir())
