@@ -95,11 +95,11 @@ def remove_evaluation(folder: Path) -> None:
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
-    """report.json of a scored evaluation, None where there is none yet."""
-    path = folder / REPORT_FILE
-    if not path.exists():
+    """report.json of a scored evaluation; None where there is none yet, or one that a failing disk left."""
+    try:
+        report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
     return report
 

@@ -15,7 +15,7 @@ from asd.data.loader import Loader
 from asd.distributed import Ranks, start_ranks
 from asd.ensemble import Method, ensemble_runs
 from asd.errors import UserError
-from asd.evaluation_folder import EVALUATION_FILE, read_report
+from asd.evaluation_folder import EMBEDDINGS_FILE, EVALUATION_FILE, read_report
 from asd.evaluations import best_step
 from asd.evaluator import Evaluator
 from asd.files import refuse_over, refuse_within
@@ -148,7 +148,8 @@ def _refuse_foreign(out: Path, ours: str) -> None:
     """Refuse, before any work, to write over what is no evaluation."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / ours).is_file():
+    left = {EMBEDDINGS_FILE}  # by a command that was killed
+    if out.is_dir() and not (out / ours).is_file() and any(path.name not in left for path in out.iterdir()):
         raise UserError(f"--out {out} holds other files: name a new or empty folder")
 
 

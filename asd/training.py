@@ -36,7 +36,8 @@ from asd.system import Data, build_task, config_of, network_signature, open_data
 from asd.trainer import Parts, Trainer
 from asd.words import command
 
-UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "train.precision"}  # of what may change
+# Of what may change; the evaluation is told: numbers before and after it may not be comparable.
+UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "train.precision", "evaluate"}
 
 
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd.evaluation_folder import EVALUATION_FILE, Evaluation, Validation
+from asd import offline
+from asd.errors import UserError
+from asd.evaluation_folder import EMBEDDINGS_FILE, EVALUATION_FILE, Evaluation, Validation
 from asd.evaluations import best_step, evaluated_steps, headline
 from asd.metrics import ClipScores
-from asd.report import write_report
+from asd.report import REPORT_FILE, write_report
 from asd.run_folder import RunFolder
 from asd.scorers import KnnConfig, SoftmaxConfig
 
@@ -135,3 +137,20 @@ def test_copies_that_somebody_keeps_beside_are_no_evaluations(run: RunFolder) ->
         shutil.copytree(run.evaluation(3), run.evaluations / name)
     assert evaluated_steps(run) == [3]
     assert best_step(run, "oracle") == 3
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 100, b'{"run": "a'])
+def test_a_report_that_a_failing_disk_left_does_not_count(run: RunFolder, left: bytes) -> None:
+    for step, count in ((1, BETTER), (2, WORSE)):
+        scored(run, step, clips_of("dcase2020", {("fan", "00", True, ""): count}), "dcase2020")
+    (run.evaluation(1) / REPORT_FILE).write_bytes(left)
+    assert best_step(run, "oracle") == 2
+
+
+def test_what_a_killed_scoring_left_is_no_reason_to_refuse_the_same_command(tmp_path: Path) -> None:
+    """A kill came between embeddings.safetensors and evaluation.json."""
+    (tmp_path / EMBEDDINGS_FILE).touch()
+    offline._refuse_foreign(tmp_path, EVALUATION_FILE)
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(UserError, match="holds other files"):
+        offline._refuse_foreign(tmp_path, EVALUATION_FILE)

@@ -154,6 +154,7 @@ def test_a_run_that_has_saved_nothing_may_begin_anew(small_set: Path, unbroken: 
 def test_what_changed_is_said(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     cut(unbroken, folder, 29)
-    said = train(small_set, folder, "train.epochs=7", "train.steps=null")
-    assert "resuming from step 29\nchanged since then: train.epochs (6, now 7)\n" in said
+    said = train(small_set, folder, "train.epochs=7", "train.steps=null", "evaluate.first_s=0.7")
+    changed = "train.epochs (6, now 7), evaluate.first_s (None, now 0.7)"
+    assert f"resuming from step 29\nchanged since then: {changed}\n" in said
     assert max(losses(folder)) == 35
