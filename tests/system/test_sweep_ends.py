@@ -58,8 +58,11 @@ def jobs(tmp_path: Path) -> list[Job]:
     return made
 
 
-def end(folder: str, state: str) -> None:
-    Path(folder).mkdir()
+def end(folder: str, state: str, scored: bool = True) -> None:
+    evaluation = Path(folder) / "evaluations" / "step_00000003"
+    evaluation.mkdir(parents=True)
+    for file in ("evaluation.json", "report.json")[: 1 + scored]:
+        (evaluation / file).touch()
     status = {"run": "run", "host": "h", "pid": 1, "world_size": 1, "device": "cpu", "state": state}
     times = {"started_unix": 0, "updated_unix": 0, "progressed_unix": 0}
     (Path(folder) / "status.json").write_text(json.dumps(status | times), encoding="utf-8")
@@ -105,3 +108,22 @@ def test_a_run_that_somebody_stopped_is_not_done(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=f"{tmp_path / '0'} was stopped before its end"):
         run_jobs([job], ranks=1, slots=1)
     assert not job.done
+
+
+def test_a_run_without_scores_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its scoring was killed, say; started again it makes up for that."""
+    (job, *_) = jobs(tmp_path)
+
+    def run(*_: object) -> int:
+        if not Path(job.config.run.dir).exists():
+            end(job.config.run.dir, "finished", scored=False)
+        else:
+            (Path(job.config.run.dir) / "evaluations" / "step_00000003" / "report.json").touch()
+        return 0
+
+    monkeypatch.setattr(Trainings, "run", run)
+    with pytest.raises(UserError, match=f"{tmp_path / '0'} has no scores of its best checkpoint: see above"):
+        run_jobs([job], ranks=1, slots=1)
+    assert not job.done
+    run_jobs([job], ranks=1, slots=1)
+    assert job.done
