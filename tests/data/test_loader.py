@@ -153,7 +153,7 @@ def test_waiting_is_counted_once(loader, small_manifest, monkeypatch):
     begin = time.perf_counter()
     list(loader.stream(islice(requests(small_manifest), 4)))
     whole = time.perf_counter() - begin
-    assert 0.05 < loader.pop_wait_s() < whole
+    assert 0 < loader.pop_wait_s() < whole
     assert loader.pop_wait_s() == 0.0
 
 

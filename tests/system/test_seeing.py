@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.patience import wait_for
+from tests.patience import PATIENCE_S, wait_for
 from tests.system.conftest import FinishedRun
 from tests.system.launch import free_port, records
 
@@ -92,7 +92,7 @@ def test_projector(server: str) -> None:
     (shown,) = ask(f"{server}/projector/info?run=eval")["embeddings"]
     assert shown["tensorName"] == "test:00010"
     assert shown["tensorShape"][0] == 32
-    with urllib.request.urlopen(f"{server}/projector/metadata?run=eval&name=test:00010", timeout=10) as answer:
+    with urllib.request.urlopen(f"{server}/projector/metadata?run=eval&name=test:00010", timeout=PATIENCE_S) as answer:
         head, *rows = answer.read().decode().splitlines()
     assert head == "machine\tid\tlabel\tkey"
     assert len(rows) == 32
@@ -101,7 +101,7 @@ def test_projector(server: str) -> None:
 def ask(address: str) -> Any:
     """The JSON that the server answers; None while it is starting."""
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
             return json.load(answer)
     except OSError:
         return None

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from asd.loggers import TensorBoardLogger
-from tests.patience import wait_for
+from tests.patience import PATIENCE_S, wait_for
 from tests.system.browser import CHROMIUM, Page, browser
 from tests.system.conftest import FinishedRun
 from tests.system.launch import free_port
@@ -40,7 +40,7 @@ class Board:
     def ask(self, path: str, **query: str) -> bytes:
         """What its server answers."""
         words = urllib.parse.urlencode(query)
-        with urllib.request.urlopen(f"{self.address}/data/plugin/{path}?{words}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.address}/data/plugin/{path}?{words}", timeout=PATIENCE_S) as answer:
             return answer.read()
 
     def tags(self, plugin: str, run: str) -> set[str]:
@@ -83,7 +83,7 @@ def serve(logs: Path) -> Iterator[str]:
 def has_begun(address: str) -> bool:
     """Whether it serves what both writers wrote."""
     try:
-        with urllib.request.urlopen(f"{address}/data/runs", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}/data/runs", timeout=PATIENCE_S) as answer:
             return {"train", "eval"} <= set(json.load(answer))
     except OSError:
         return False
