@@ -176,7 +176,9 @@ class Watcher:
         return "scored what is there" if self._options.once else ""
 
     def _is_finished(self) -> bool:
-        return max(checkpoint.all_steps(self._folder.checkpoints), default=0) >= self._schedule.last
+        """Whether the last checkpoint is there, and whole: where a folder is copied over, it may be arriving."""
+        steps = checkpoint.all_steps(self._folder.checkpoints)
+        return any(step >= self._schedule.last and checkpoint.is_complete(self._checkpoint(step)) for step in steps)
 
     def _sum_up(self, end: str) -> None:
         scored = sum(is_scored(self._folder, step) for step in self._tried)

@@ -26,6 +26,7 @@ from asd.evaluations import Selection, best_step
 from asd.offline import Embedder, load_run
 from asd.run_folder import RunFolder, WatchLock
 from asd.stop import AskedToStop
+from asd.watch import Watcher
 from tests.data.site import Site, serve
 from tests.patience import wait_for
 from tests.system.hooks import no_scoring
@@ -192,6 +193,18 @@ def test_a_run_that_goes_on_is_watched_on(small_set: Path, left: Path, tmp_path:
     assert job.wait().codes == [0]
     embedded = json.loads((RunFolder(left).evaluation(15) / "evaluation.json").read_text())
     assert [scorer["name"] for scorer in embedded["scorers"]] == ["centroid"]
+
+
+def test_a_last_checkpoint_that_is_being_copied_is_waited_for(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To where the watcher is."""
+    complete, arriving = checkpoint.step_path(left / "checkpoints", 10) / checkpoint.COMPLETE, tmp_path / "arriving"
+    complete.rename(arriving)
+    monkeypatch.setattr(Watcher, "_wait", lambda self: arriving.rename(complete))
+    watch_inline(left)
+    assert scored(left) == DUE
+    assert f"warning: {complete.parent} is not complete: passed over" in capsys.readouterr().err
 
 
 # ---- what is its own
