@@ -71,7 +71,7 @@ def save(root: Path, step: int, payload: Payload) -> Path:
     partial = root / f".partial_{final.name}_{os.getpid()}"
     try:
         _write_files(partial, payload)
-        shutil.rmtree(final, ignore_errors=True)  # only ever an incomplete one
+        _discard(final)  # only ever an incomplete one
         partial.rename(final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -214,11 +214,10 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 def is_sound(folder: Path) -> bool:
     """Whether a checkpoint is complete and as it was saved."""
-    try:
+    with suppress(UserError):
         load_weights(folder)
-    except UserError:
-        return False
-    return True
+        return True
+    return False
 
 
 def load_network(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -269,7 +268,7 @@ def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> N
         if step not in keep and not (config.keep_every_steps and step % config.keep_every_steps == 0):
             _remove(step_path(root, step))
     for removed in root.glob(".partial_removed_*"):  # by a process that was killed meanwhile
-        shutil.rmtree(removed, ignore_errors=True)
+        _discard(removed)
 
 
 def set_aside(folder: Path) -> None:
@@ -282,18 +281,19 @@ def set_aside(folder: Path) -> None:
 def remove_partial(root: Path) -> None:
     """Remove what saves that never finished left behind (rank 0, before training starts)."""
     for path in root.glob(".partial_*"):
-        shutil.rmtree(path, ignore_errors=True)
+        _discard(path)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint; it stops being one (by rename) before its files go. A watcher may do so as well.
-
-    Of a link, such as to a disk with more room, the link goes alone.
-    """
-    if folder.is_symlink():
-        folder.unlink(missing_ok=True)
-        return
+    """Remove a checkpoint; it stops being one (by rename) before its files go. A watcher may do so as well."""
     doomed = folder.with_name(f".partial_removed_{folder.name}")
     with suppress(FileNotFoundError):
         folder.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    _discard(doomed)
+
+
+def _discard(path: Path) -> None:
+    """Remove a folder; where it is a link, such as to a disk with more room, the link alone."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()  # what is no folder

@@ -21,7 +21,7 @@ import torch
 
 from asd.config import RunConfig
 from asd.errors import UserError
-from asd.evaluations import best_step
+from asd.evaluations import Selection, best_step, is_scored
 from asd.files import write_whole
 from asd.monitor.status import FILE as STATUS_FILE
 from asd.monitor.status import read_status
@@ -198,5 +198,13 @@ def _train(job: Job, ranks: int, slot: Slot, trainings: Trainings) -> None:
         return
     elif state != "finished":
         trainings.fail(f"{folder} was {state} before its end")
-    elif best_step(RunFolder(folder), job.config.evaluate.select) is not None:
+    elif not _has_scores(RunFolder(folder), job.config.evaluate.select):
+        trainings.fail(f"{folder} has no scores of its best checkpoint")
+    else:
         job.mark_done(time.monotonic() - begin)
+
+
+def _has_scores(folder: RunFolder, rule: Selection) -> bool:
+    """Whether the table can be made; what its training could not score, it scores when it is started again."""
+    best = best_step(folder, rule)
+    return best is not None and is_scored(folder, best)

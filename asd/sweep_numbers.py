@@ -15,7 +15,7 @@ from asd.metrics.halves import DEVELOPMENT, EVALUATION
 from asd.metrics.headline import Headline, Values, headline_of
 from asd.metrics.official import Summary, over_runs, rule_of
 from asd.run_folder import RunFolder
-from asd.sweep_jobs import Job
+from asd.sweep_jobs import DONE_FILE, Job
 
 Part = dict[str, Any]  # layout, scorers and official numbers of one seed's runs, as in a report
 
@@ -83,7 +83,10 @@ def _merge(jobs: Sequence[Job], rule: Selection) -> dict[str, Part]:
         folder = evaluation_of(job, rule)
         report = None if folder is None else read_report(folder)
         if report is None:
-            raise UserError(f"{job.config.run.dir} holds no scored checkpoint: remove the folder and run again")
+            raise UserError(
+                f"{job.config.run.dir} has no scores of its best checkpoint: remove its {DONE_FILE}, and the same "
+                "command makes them"
+            )
         reports.append(report)
     halves = {DEVELOPMENT: reports}
     if all(EVALUATION in report for report in reports):

@@ -184,6 +184,12 @@ def test_of_a_checkpoint_that_was_moved_to_another_disk_the_link_is_removed(tmp_
     assert checkpoint.is_complete(elsewhere)
 
 
+def test_a_step_whose_link_leads_nowhere_is_saved_again(tmp_path):
+    (tmp_path / "step_00000001").symlink_to(tmp_path / "unmounted")
+    checkpoint.save(tmp_path, 1, payload())
+    assert_same(checkpoint.load(tmp_path / "step_00000001", CPU), payload())
+
+
 # Full disks
 
 
