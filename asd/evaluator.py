@@ -201,7 +201,12 @@ class TrainingEvaluator:
             return
         for step in self.ranks.on_main(lambda: outdated_steps(self.folder)):
             path = checkpoint.step_path(self.folder.checkpoints, step)
-            weights, meta = self.ranks.agree(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
+            try:
+                weights, meta = self.ranks.agree(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
+            except UserError as error:
+                if self.ranks.is_main:
+                    print(f"warning: {error}: step {step} stays unscored", file=sys.stderr, flush=True)
+                continue
             task.load_state_dict(weights)
             self.evaluator.embed(task, step, meta["epoch"], self.folder.evaluation(step))
 

@@ -15,6 +15,7 @@ from asd.background import BackgroundScoring
 from asd.evaluations import best_step, unscored_steps
 from asd.run_folder import RunFolder
 from tests.patience import wait_for
+from tests.system.hooks import no_scoring
 from tests.system.launch import Job, records, succeed, train_words
 from tests.system.resumable import STEPS, words
 
@@ -81,12 +82,16 @@ def test_a_watcher_embeds_no_more_than_it_can_score(small_set: Path, tmp_path: P
     assert job.wait().codes == [0]
 
 
+def outdate(folder: Path, step: int) -> None:
+    path = RunFolder(folder).evaluation(step) / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"format": 0}), encoding="utf-8")
+
+
 def test_an_evaluation_of_another_version_is_scored_again_once(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
     """One that has its checkpoint; the other one is no reason to keep a checkpoint, or to try at every start."""
     folder = shutil.copytree(unbroken, tmp_path / "run")
     for step in (10, 20):
-        path = RunFolder(folder).evaluation(step) / "evaluation.json"
-        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"format": 0}), encoding="utf-8")
+        outdate(folder, step)
     shutil.rmtree(checkpoint.step_path(folder / "checkpoints", 10))
     said = [succeed(tmp_path / "log", words(small_set, folder), ranks=2) for _ in "12"]
     scored = [[f"step {step} scored in" in done.out[0] for step in (10, 20, STEPS)] for done in said]
@@ -94,6 +99,16 @@ def test_an_evaluation_of_another_version_is_scored_again_once(small_set: Path, 
     assert not said[0].err[0] and not said[1].err[0]
     weights = checkpoint.step_path(Path("checkpoints"), STEPS) / "model.safetensors"
     assert (folder / weights).read_bytes() == (unbroken / weights).read_bytes()
+
+
+def test_one_whose_checkpoint_is_damaged_holds_no_training_up(small_set: Path, unbroken: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(unbroken, tmp_path / "run")
+    outdate(folder, 20)
+    damaged = checkpoint.step_path(folder / "checkpoints", 20) / "model.safetensors"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    done = succeed(tmp_path / "log", words(small_set, folder), prepare=no_scoring)
+    assert done.err[0].startswith(f"warning: {damaged.parent} cannot be read (")
+    assert done.err[0].endswith("its sha256 differs): step 20 stays unscored\n")
 
 
 @pytest.mark.parametrize(("under_way", "left"), [(True, [1, 4, 5]), (False, [3, 4, 5])])
