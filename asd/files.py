@@ -24,6 +24,11 @@ def user_path_text(text: str) -> str:
     return str(user_path(text)) if text.startswith("~") else text
 
 
+def path_text(path: Path) -> str:
+    """A path for a file that is UTF-8, also where the locale would write names otherwise."""
+    return os.fsencode(path).decode(errors="surrogateescape")
+
+
 def real_path(path: Path) -> Path:
     """Without links; one that leads round in a circle, where `resolve` raises, stays: to open it says what it is."""
     return Path(os.path.realpath(path))

@@ -146,6 +146,14 @@ def test_a_name_that_the_locale_has_no_character_for_is_one_line(tmp_path):
     assert done.stderr.startswith("error: \\u6c34.txt: the locale's encoding, ascii, has no such character: set PYTHON")
 
 
+def test_a_file_holds_names_as_they_are_whatever_the_locale(tmp_path):
+    (tmp_path / "L\xfcfter.wav").touch()
+    code = "import sys; from pathlib import Path; from asd.files import path_text; "
+    code += "print(ascii([path_text(path) for path in Path(sys.argv[1]).iterdir()]))"
+    done = command("-c", code, tmp_path, **ASCII)
+    assert ast.literal_eval(done.stdout) == [str(tmp_path / "L\xfcfter.wav")], done.stderr
+
+
 def test_control_characters_are_shown_as_numbers():
     assert printable("a\x1b[31m\u202e\udcff b\n") == "a\\x1b[31m\\u202e\\udcff b\\n"
     assert str(UserError("the file \x1b]0;title\x07 is\n  odd")) == "the file \\x1b]0;title\\x07 is odd"

@@ -130,7 +130,10 @@ def _ogg(descriptor: int, size: int) -> Extent:
     page = raw[max(raw.rfind(b"OggS\0"), 0) :]
     lengths = page[PAGE : PAGE + page[PAGE - 1]] if len(page) >= PAGE else b""
     is_last = len(page) >= PAGE + len(lengths) + sum(lengths) and bool(page[5] & END_OF_STREAM)
-    return Extent(0, size, cut="" if is_last else "it ends before the last page of its stream")
+    if not is_last:
+        return Extent(0, size, cut="it ends before the last page of its stream")
+    joined = page[14:18] != os.pread(descriptor, 4, 14)  # serial numbers: of files that were joined, as by cat
+    return Extent(0, size, cut="it holds several streams, of which the first alone would be heard" if joined else "")
 
 
 READERS: dict[bytes, Callable[[int, int], Extent | None]] = {

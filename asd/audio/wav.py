@@ -26,18 +26,24 @@ def read_wav_extent(descriptor: int, size: int) -> Extent | None:
         return None
     order: Order = "big" if magic[:4] == b"RIFX" else "little"
     riff, long_size = int.from_bytes(magic[4:8], order), None
+    bits_at, in_four_bytes = 0, False
     form: Form | None = None
     for tag, begin, length in chunks(descriptor, 12, size, big=order == "big"):
         if tag == b"ds64" and length >= 16:
             riff, long_size = struct.unpack("<QQ", os.pread(descriptor, 16, begin))
         elif tag == b"fmt " and length >= 16:
-            form = _form(os.pread(descriptor, min(length, 40), begin), order)
+            form, bits_at = _form(os.pread(descriptor, min(length, 40), begin), order), begin + 14
+            in_four_bytes = form.subtype == "PCM_32" and os.pread(descriptor, 2, bits_at) == (24).to_bytes(2, order)
         elif tag == b"data":
             if form is None:
                 return None
             if long_size is not None and length == 0xFFFFFFFF:
-                return _before_chunks(descriptor, begin, long_size, size, form, 64, riff)
-            return _extent(descriptor, begin, length, size, form, riff)
+                extent = _before_chunks(descriptor, begin, long_size, size, form, 64, riff)
+            else:
+                extent = _extent(descriptor, begin, length, size, form, riff)
+            if in_four_bytes and not extent.lie and not extent.cut:  # a decoder would take them for 3
+                return Extent(0, size, unread=extent.unread, patch=(bits_at, (32).to_bytes(2, order)))
+            return extent
     return None
 
 
@@ -67,6 +73,8 @@ def _form(chunk: bytes, order: Order) -> Form:
     code, channels, rate, _, frame_bytes, bits = struct.unpack((">" if order == "big" else "<") + "HHIIHH", chunk[:16])
     if code == EXTENSIBLE and chunk[26:40] == GUID_TAIL:
         code = int.from_bytes(chunk[24:26], order)
+    if code == PCM and bits == 24 and frame_bytes == 4 * channels:  # the upper three bytes of each four
+        bits = 32
     fits = channels > 0 and frame_bytes * 8 == channels * bits
     return Form(SUBTYPES.get((code, bits), "") if fits else "", order.upper(), rate, channels, frame_bytes)
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from asd.clips.judge import Verdict
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.errors import printable
+from asd.files import path_text
 from asd.terminal import open_console
 
 Format = Literal["table", "csv", "json"]
@@ -131,7 +132,7 @@ def _number(value: float | None, form: str) -> str:
 
 def _name(verdict: Verdict) -> str:
     """The same place by a name that no spreadsheet takes for a formula."""
-    name = printable(str(verdict.path))
+    name = printable(path_text(verdict.path))
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 

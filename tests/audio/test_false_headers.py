@@ -188,6 +188,29 @@ def test_a_second_chunk_of_samples_is_said_and_not_taken_for_the_first(tmp_path:
     assert refusal(tmp_path / "a.wav", empty) == ("zero-length", "it holds no samples")
 
 
+@pytest.mark.parametrize("extensible", [False, True])
+def test_samples_of_24_bits_in_four_bytes(tmp_path: Path, extensible: bool) -> None:
+    form = struct.pack("<HHIIHH", 0xFFFE if extensible else 1, 2, RATE, 8 * RATE, 8, 24)
+    if extensible:
+        form += struct.pack("<HHIH", 22, 24, 3, 1) + bytes.fromhex("000000001000800000aa00389b71")
+    body = b"WAVE" + struct.pack("<4sI", b"fmt ", len(form)) + form + struct.pack("<4sI", b"data", 128_000)
+    body += np.repeat(SOUND.astype("<i4") << 16, 2).tobytes()
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    header = read_header(path)
+    assert (header.frames, header.channels, header.subtype, header.lie) == (16_000, 2, "PCM_32", "")
+    for channel in (0, 1):
+        np.testing.assert_array_equal(read_pcm16(path, header, Target(RATE, channel))[0], SOUND)
+    assert refusal(path, path.read_bytes()[:-60_000])[0] == "truncated"
+
+
+def test_ogg_files_that_were_joined_are_not_taken_for_the_first_of_them(tmp_path: Path) -> None:
+    first, second = (bytes(sound_file("OGG", "VORBIS")) for _ in range(2))
+    assert first[14:18] != second[14:18]  # serial numbers of their streams
+    kind, detail = refusal(tmp_path / "a.ogg", first + second)
+    assert (kind, "several streams" in detail) == ("truncated", True)
+
+
 def test_a_compressed_wav_of_unknown_length_names_the_way_on(tmp_path: Path) -> None:
     content = sound_file("WAV", "IMA_ADPCM")
     put(put(content, content.index(b"data") + 4, "<I", 0), 4, "<I", 0)
