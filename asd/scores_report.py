@@ -37,7 +37,8 @@ def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file
         )
     table = None if ground_truth in (None, NAMES) else user_path(str(ground_truth))
     if json_file is not None:
-        refuse_over("--json", json_file, [path, *([] if table is None else [table])])
+        beside = [path.parent / name for name in (REPORT_FILE, DECISIONS_FILE)]
+        refuse_over("--json", json_file, [path, *beside, *([] if table is None else [table])])
     clips = read_scores(path)
     if table is not None:
         clips = replace(clips, label=_labels(table, clips))

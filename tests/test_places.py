@@ -24,6 +24,7 @@ from asd.errors import UserError
 from asd.files import refuse_over, refuse_within, user_path, write_whole
 from asd.official_report import report_score_files
 from asd.offline import ensemble_command
+from asd.scores_report import report_scores
 from shards import cut, pack
 from tests.test_text import ROOT, SOURCES, calls
 
@@ -152,6 +153,13 @@ def test_numbers_are_not_written_over_score_files(tmp_path):
     scores.write_text("section_00_source_test_normal_0000_x.wav,1\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"--json .* is read itself"):
         report_score_files("dcase2023", tmp_path, "names", scores)
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "report.json", "decisions.csv"])
+def test_numbers_are_not_written_over_the_evaluation_that_they_come_from(tmp_path, name):
+    (tmp_path / "scores.csv").touch()
+    with pytest.raises(UserError, match=r"--json .* is read itself"):
+        report_scores("table", tmp_path, None, tmp_path / name)
 
 
 def test_an_ensemble_is_not_written_over_its_members(tmp_path):
