@@ -55,7 +55,7 @@ def test_what_has_no_class_centres_is_refused(small_set: Path, tmp_path: Path, m
     for run in (["a/x", "b/x"], ["x", "x"]):
         with pytest.raises(UserError, match="--runs names two runs that are called x"):
             evaluation.main(["angles", "--runs", *run, "--out", "angles.png"])
-    with pytest.raises(UserError, match="name a file in a folder that is there"):
+    with pytest.raises(UserError, match=r"name a file that ends in \.png, in a folder that is there"):
         evaluation.main(["angles", "--runs", "a", "--out", str(tmp_path)])
     run = train(tmp_path / "hidden", small_set, "loss={name: softmax, hidden: 8}")
     with pytest.raises(UserError, match="hidden: its network has no class centres"):
