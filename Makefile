@@ -1,6 +1,6 @@
 # demo: the main job, end to end, on a machine with nothing but Python.   check: lint and types.
 # test: the tests, in WORKERS processes at a time.
-# bench: docs/performance.md, half an hour on two cores; PUBLIC=checkout of the public Noisy-ArcMix code.
+# bench: docs/performance.md, half an hour on two cores.
 # results: docs/results.md, an hour or less on two cores, resumes.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.
 # soak: faults, again and again for an hour, and docs/reliability.md.
@@ -39,7 +39,7 @@ check: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.ready
-	$(BIN)/python -m benchmarks.speed $(if $(PUBLIC),--public $(PUBLIC))
+	$(BIN)/python -m benchmarks.speed
 
 results: .venv/.ready
 	$(BIN)/python -m benchmarks.results

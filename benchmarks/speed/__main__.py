@@ -1,6 +1,6 @@
 """How fast the parts are, beside floors and peers: docs/performance.md.
 
-python -m benchmarks.speed --public CHECKOUT      (make bench PUBLIC=CHECKOUT)
+python -m benchmarks.speed                        (make bench)
 python -m benchmarks.speed --parts loader packing
 
 Each part runs in a process of its own, measures all its contenders in the same rounds, and leaves its figures in
@@ -25,8 +25,7 @@ from benchmarks.speed import page
 from benchmarks.speed.part import save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-# scale reads what the others found
-PARTS = ("loader", "training", "public_code", "evaluation", "start_up", "packing", "gpu", "scale")
+PARTS = ("loader", "training", "evaluation", "start_up", "packing", "gpu")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,9 +36,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--work", type=user_path, default=Path("data/speed"), help="sets and figures (default data/speed)"
     )
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
-    parser.add_argument(
-        "--public", type=user_path, help="checkout of the public Noisy-ArcMix code, for part public_code"
-    )
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UserError("--rounds must be at least 1")

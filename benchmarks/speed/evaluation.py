@@ -20,7 +20,7 @@ from benchmarks.speed import evaluation_child as child
 from benchmarks.speed import evaluation_scorers as scorers
 from benchmarks.speed import evaluation_training as training
 from benchmarks.speed.evaluation_set import SCALE, Clips, clips_of, make_clips
-from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
+from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
 NARROW = 128
@@ -72,7 +72,6 @@ def measured(work: Path, rounds: int, size: Size) -> Part:
         tables=[table for part in parts for table in part.tables],
         goals=[goal for part in parts for goal in part.goals],
         remarks=[remark for part in parts for remark in part.remarks],
-        figures={name: value for part in parts for name, value in part.figures.items()},
     )
 
 
@@ -141,7 +140,7 @@ def _aucs(clips: Clips, rounds: int) -> Part:
     title = f"AUC and pAUC of {len(ours)} classes; seconds"
     rows = [["AUC + pAUC", *(spread(found[who], 4) for who in ("ours", "scikit-learn"))]]
     table = Table(title, ["", "ours", "scikit-learn"], rows)
-    return Part([table], goals, figures={"evaluation.metrics_s": median(found["ours"])})
+    return Part([table], goals)
 
 
 def _whole(work: Path, clips: Clips, rounds: int) -> Part:
@@ -160,8 +159,7 @@ def _whole(work: Path, clips: Clips, rounds: int) -> Part:
         f"The scoring process of one evaluation, {_what(clips)}, the {len(DEFAULT_SCORERS)} scorers of the default "
         f"config, one thread; seconds. Peak memory {spread(peak)} MiB"
     )
-    figures = {"evaluation.score_20000_s": median(total), "evaluation.score_20000_peak_mib": median(peak)}
-    return Part([Table(title, ["stage", "seconds"], rows)], figures=figures)
+    return Part([Table(title, ["stage", "seconds"], rows)])
 
 
 def _training(work: Path, rounds: int, size: Size) -> Part:
@@ -192,9 +190,7 @@ def _training(work: Path, rounds: int, size: Size) -> Part:
         f"waits for (one rank), and the one that runs beside it ({size.ranks} ranks, all cores busy)"
     )
     goals = [Goal("update beside the scoring process by update alone", rise, 1.02, at_least=False)]
-    return Part(
-        [Table(title, ["", "found"], rows)], goals, [GPU_REMARK], {"evaluation.embed_clips_per_s": one.clips_per_s}
-    )
+    return Part([Table(title, ["", "found"], rows)], goals, [GPU_REMARK])
 
 
 def _lay_down(folder: Path, clips: Clips, step: int) -> None:

@@ -84,9 +84,7 @@ def measure(args: argparse.Namespace, sizes: Sizes, device: torch.device) -> Par
         ),
         Table("An Adam step over all parameters, ms", ["config", *FLAVOURS], [f.optimiser_row for f in found]),
     ]
-    return Part(
-        tables, [goal for f in found for goal in f.goals], [], {k: v for f in found for k, v in f.figures.items()}
-    )
+    return Part(tables, [goal for f in found for goal in f.goals])
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,6 @@ class Found:
     share_row: list[str]
     optimiser_row: list[str]
     goals: list[Goal]
-    figures: dict[str, float]
 
 
 def _measure_config(
@@ -121,12 +118,6 @@ def _measure_config(
         [name, *found.share_cells, f"{found.step.launches:,}", found.step.words()],
         [name, *(f"{found.optimiser[flavour]:.2f}" for flavour in FLAVOURS)],
         _goals(name, speeds, roofline, found.waits, found.features, sizes.eager_goals[name]),
-        {
-            f"gpu.{name}.clips_per_s": median(speeds["eager"]),
-            f"gpu.{name}.best_clips_per_s": max(best.clips_per_s, *map(median, speeds.values())),
-            f"gpu.{name}.best_batch": float(best.batch),
-            f"gpu.{name}.roofline_clips_per_s": roofline,
-        },
     )
 
 

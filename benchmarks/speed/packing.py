@@ -114,12 +114,6 @@ def _part(found: Measured, clip_s: float) -> Part:
             *(Goal(f"the same until the disk has it, {clips:,} clips", synced[clips], 0.5) for clips in packs),
             Goal(f"`cp` / `shards.pack`, a clip more of {largest:,}", ratios(a_copy, a_clip), 0.5),
         ],
-        figures={
-            "packing.clips_per_s": largest / median(packs[largest].returned),
-            "packing.cp_ratio": median(ratio[largest]),
-            "packing.verify_clips_per_s": largest / median(checks["verify"]),
-            "packing.synth_clips_per_s": found.synthesised,
-        },
     )
 
 

@@ -1,4 +1,4 @@
-"""What a part of the suite found: tables, goals reached or missed, and figures that other parts reckon with."""
+"""What a part of the suite found: tables, and goals reached or missed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ class Part:
     tables: list[Table]
     goals: list[Goal] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)  # what was skipped, and why; what a reader must know
-    figures: dict[str, float] = field(default_factory=dict)  # by name, for the page on scale
 
     def markdown(self) -> str:
         goals = [markdown_table(GOALS_HEAD, [goal.cells() for goal in self.goals])] if self.goals else []
@@ -81,5 +80,4 @@ def load(path: Path) -> tuple[Part, dict[str, Any]]:
         tables=[Table(**table) for table in found["tables"]],
         goals=[Goal(**goal) for goal in found["goals"]],
         remarks=found["remarks"],
-        figures=found["figures"],
     ), found["machine"]

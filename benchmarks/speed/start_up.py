@@ -178,12 +178,6 @@ def _part(starts: dict[int, Starts], plans: dict[int, PlanCosts], torch_mib: Rou
             f"{alone_mib:,.0f} MiB. A run of {smallest:,} clips needs {np.median(memory[smallest]):.2f} GiB "
             "beyond that."
         ],
-        figures={
-            **{f"start_up.{size}_s": float(np.median(own[size])) for size in starts},
-            f"start_up.manifest_{largest}_s": float(np.median(opening["seconds"])),
-            f"start_up.manifest_{largest}_mb": float(np.median(opening["peak"])) * 2**20 / 1e6,
-            "start_up.memory_gib": float(np.median(memory[largest])),
-        },
     )
 
 

@@ -22,7 +22,6 @@ from benchmarks.speed.step_costs import FLAVOURS, costs, optimiser_ms
 from benchmarks.speed.steps import PARTS, Session, Setting, make_set, sessions
 
 CONSOLE = Console()
-MEGABYTE = 1e6
 FP32 = "fp32"  # the setting that all others are compared with: eager, channels_last, with the loader
 
 
@@ -60,15 +59,13 @@ def measure(args: argparse.Namespace, sizes: Sizes) -> Part:
     _keep_freed_memory()
     shards = make_set(args.work, sizes.clips, sizes.clip_s)
     speeds, shares, optimisers, goals = [], [], [], []
-    figures: dict[str, float] = {}
     for name, base in sizes.configs.items():
         found = _measure_config(name, base, shards, args.rounds, sizes)
         speeds += found.speed_rows(name)
         shares += found.share_rows(name)
         optimisers.append(found.optimiser_row(name))
         goals += found.goals(name)
-        figures |= found.figures(name)
-    ranks, rank_goals, rank_figures = _measure_ranks(args, sizes, shards)
+    ranks, rank_goals = _measure_ranks(args, sizes, shards)
     cores = len(os.sched_getaffinity(0))
     tables = [
         Table(
@@ -86,7 +83,7 @@ def measure(args: argparse.Namespace, sizes: Sizes) -> Part:
         Table("An Adam step over all parameters by implementation, ms", ["config", *FLAVOURS], optimisers),
         ranks,
     ]
-    return Part(tables, [*goals, *rank_goals], [], figures | rank_figures)
+    return Part(tables, [*goals, *rank_goals])
 
 
 @dataclass(frozen=True)
@@ -122,14 +119,6 @@ class Found:
             Goal(f"{name}: with the loader / first batch reused", with_loader, 0.97),
             Goal(f"{name}: data wait, of a step", [100 * wait for wait in self.waits], 2, False, "%"),
         ]
-
-    def figures(self, name: str) -> dict[str, float]:
-        return {
-            f"train.{name}.clips_per_s": median(self.speeds[FP32]),
-            f"train.{name}.best_clips_per_s": max(map(median, self.speeds.values())),
-            f"train.{name}.parameters": float(self.parameters),
-            f"train.{name}.gradient_mb": 4 * self.parameters / MEGABYTE,
-        }
 
 
 def _measure_config(name: str, base: Setting, shards: Path, rounds: int, sizes: Sizes) -> Found:
@@ -177,9 +166,8 @@ def share_cells(session: Session) -> list[str]:
 # One rank with all cores, two ranks that divide them
 
 
-def _measure_ranks(args: argparse.Namespace, sizes: Sizes, shards: Path) -> tuple[Table, list[Goal], dict[str, float]]:
+def _measure_ranks(args: argparse.Namespace, sizes: Sizes, shards: Path) -> tuple[Table, list[Goal]]:
     rows, goals = [], []
-    figures: dict[str, float] = {}
     for name in sizes.ranked:
         setting = sizes.configs[name]
         reduces: Rounds = []
@@ -199,15 +187,11 @@ def _measure_ranks(args: argparse.Namespace, sizes: Sizes, shards: Path) -> tupl
         shares = [reduce_ms * speed / (10 * batch) for reduce_ms, speed in zip(reduces, found["two"], strict=True)]
         rows[-1] += [spread(reduces, 1), f"{spread(shares, 1)} %"]
         goals.append(Goal(f"{name}: two ranks / one rank with all cores", ratio, 0.9))
-        figures[f"train.{name}.two_ranks_ratio"] = median(ratio)
-        figures[f"train.{name}.all_reduce_ms"] = median(reduces)
-    figures["train.two_ranks_ratio"] = min(value for name, value in figures.items() if name.endswith("two_ranks_ratio"))
     added = [_added_ms(args.work, shards, sizes.overhead_steps) for _ in range(args.rounds)]
     goals.append(Goal("loop overhead over bare DDP, a tiny network, two gloo ranks, a step", added, 0.2, False, "ms"))
-    figures["train.loop_overhead_ms"] = median(added)
     head = ["config and global batch", "one rank, clips/s", "two ranks, clips/s", "×", "all-reduce, ms", "of a step"]
     title = "One rank with all cores, and two ranks (gloo) that divide them, fp32; all-reduce: of all gradients, alone"
-    return Table(title, head, rows), goals, figures
+    return Table(title, head, rows), goals
 
 
 def _added_ms(work: Path, shards: Path, steps: int) -> float:

@@ -85,8 +85,6 @@ def test_the_part_end_to_end(tmp_path: Path) -> None:
         threads=(1,),
     )  # fmt: skip
     part = evaluation.measured(tmp_path, 1, size)
-    assert {"evaluation.embed_clips_per_s", "evaluation.score_20000_s", "evaluation.metrics_s"} <= part.figures.keys()
-    assert all(value > 0 for value in part.figures.values())
     rows = [row[0] for table in part.tables for row in table.rows]
     assert {f"{scorer_label(own)}, one thread" for own in evaluation_scorers.SCORERS} <= set(rows)
     goals = {goal.what: goal for goal in part.goals}

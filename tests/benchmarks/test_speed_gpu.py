@@ -25,8 +25,6 @@ def test_the_part_runs_end_to_end_on_a_cpu(tmp_path: Path) -> None:
     assert [row[2] for row in speeds.rows] == ["eager", "eager, first batch reused", "best batch"]
     assert len(shares.rows[0]) == len(shares.head) and len(optimiser.rows[0]) == len(optimiser.head)
     assert all(len(goal.found) == 2 for goal in part.goals)
-    assert min(part.figures.values()) > 0
-    assert part.figures["gpu.small.best_batch"] in (8, 16)
     assert (tmp_path / "trace_small.json").stat().st_size > 1000
 
 

@@ -38,12 +38,9 @@ def test_a_run_of_the_part(factory, tmp_path, monkeypatch):
     beside_cp, others = part.tables
     assert [row[0] for row in beside_cp.rows] == ["6", "12"]
     goals = {goal.what: goal for goal in part.goals}
-    copied, packed = (float(cell.split()[0]) for cell in beside_cp.rows[1][1:3])
+    packed = float(beside_cp.rows[1][2].split()[0])
     assert packed > 0.1  # a Python process was started
     assert goals["`cp` / `shards.pack`, 12 clips"].found[0] < 1
-    assert part.figures["packing.cp_ratio"] == pytest.approx(copied / packed, abs=0.05)
-    assert part.figures["packing.clips_per_s"] == pytest.approx(12 / packed, rel=0.1)
-    assert part.figures["packing.synth_clips_per_s"] == 2
     assert len(others.rows) == 7
     assert not (tmp_path / "packed").exists()
     assert not (tmp_path / "copy").exists()

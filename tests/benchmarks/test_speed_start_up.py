@@ -100,6 +100,4 @@ def test_a_run_of_the_part(tmp_path, monkeypatch):
     goals = {goal.what: goal for goal in part.goals}
     beyond = goals["first step, beyond imports, 1,000 clips"].found[0]
     assert beyond == pytest.approx(whole - seconds["of which imports"], abs=0.02)
-    assert part.figures["start_up.1000_s"] == beyond
-    assert 0 < part.figures["start_up.memory_gib"] < 4
     assert not (tmp_path / "run").exists()

@@ -69,9 +69,6 @@ def test_the_part_runs_end_to_end(work: Path, shards: Path) -> None:
     rows = found.speed_rows("small")
     assert [row[1] for row in rows] == ["fp32", "first batch reused", "without channels_last", "bf16"]
     assert rows[0][3] == "1.00 (1.00 – 1.00)"
-    figures = found.figures("small")
-    assert figures["train.small.gradient_mb"] == pytest.approx(4e-6 * figures["train.small.parameters"])
-    assert figures["train.small.best_clips_per_s"] >= figures["train.small.clips_per_s"] > 0
     assert [goal.unit for goal in found.goals("small")] == ["×", "%"]
 
 

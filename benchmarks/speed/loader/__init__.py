@@ -20,7 +20,7 @@ from benchmarks.speed.loader.contender import Contender, check_equal, measure
 from benchmarks.speed.loader.feeder import beside
 from benchmarks.speed.loader.launch import launch_rates
 from benchmarks.speed.loader.sets import Sets, make_sets
-from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
+from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
 CLIPS, CLIP_S = 1024, 10.0
@@ -114,10 +114,8 @@ def part(
     clips: int,
     clip_s: float,
 ) -> Part:
-    """Tables, goals and figures of what was measured."""
+    """Tables and goals of what was measured."""
     own, own_flac = named(pcm, OURS)[0], named(flac, OURS_FLAC)[0]
-    webdataset = named(pcm, "webdataset")
-    best = max(webdataset, key=lambda c: median(c.clips_per_s))
     size = f"{clips:,} clips of {clip_s:g} s"
     busy = launches[given(RATES[-1])][0]
     rate_16000 = ratios(busy, launches[IDLE][0])
@@ -137,20 +135,7 @@ def part(
             Goal("FLAC: the bare codec on all cores", against(own_flac, named(flac, "floor")), 0.9),
             Goal("launch rate of the training thread at 16,000 clips/s / idle", rate_16000, 0.97),
         ],
-        remarks=remarks(
-            against(own, named(pcm, BARE)),
-            ratios(busy, launches[ELSEWHERE][0]),
-            median(own_flac.cpu_us) / median(own.cpu_us),
-        ),
-        figures={
-            "loader.clips_per_s": median(own.clips_per_s),
-            "loader.cpu_us_per_clip": median(own.cpu_us),
-            "loader.flac_clips_per_s": median(own_flac.clips_per_s),
-            "loader.flac_cpu_us_per_clip": median(own_flac.cpu_us),
-            "webdataset.clips_per_s": median(best.clips_per_s),
-            "webdataset.cpu_us_per_clip": median(best.cpu_us),
-            "loader.launch_rate_16000": median(rate_16000),
-        },
+        remarks=remarks(against(own, named(pcm, BARE)), ratios(busy, launches[ELSEWHERE][0])),
     )
 
 
