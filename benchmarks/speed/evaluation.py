@@ -1,37 +1,39 @@
-"""What an evaluation costs: scorers and metrics beside peers, the whole scoring process, and training beside it."""
+"""What an evaluation costs: scorers and metrics beside peers, the whole scoring process, and training beside it.
+
+python -m benchmarks.speed.evaluation 1000000      (the scoring process alone, of that many clips)
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from asd.data.manifest import Manifest, load_manifest
+from asd.data.manifest import load_manifest
+from asd.errors import UserError
 from asd.evaluation_folder import Evaluation, Validation, write_embeddings
 from asd.evaluator import DEFAULT_SCORERS
 from asd.run_folder import RunFolder
-from asd.scorers import SoftmaxConfig, scorer_label
+from asd.scorers import KnnConfig, SoftmaxConfig, scorer_label
 from benchmarks.results.runs import make_factory
-from benchmarks.speed import evaluation_child as child
 from benchmarks.speed import evaluation_scorers as scorers
 from benchmarks.speed import evaluation_training as training
 from benchmarks.speed.evaluation_set import SCALE, Clips, clips_of, make_clips
-from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
+from benchmarks.speed.measure import Rounds, interleaved, memory_mib, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
-NARROW = 128
 CONFIG = training.ROOT / "configs" / "demo.yaml"
-GPU_REMARK = (
-    "The goal of an evaluation in at most 1 % of the training time is one for a GPU, and none was here. On paper the "
-    "pass costs a third of a training step per clip (forward alone), so with all of DCASE 2020's 20,119 training and "
-    "10,868 test clips embedded every 2 epochs it is (20,119 + 10,868) / (3 · 2 · 20,119) = 26 % of the time, with the "
-    "test clips alone 9 %, and the 1 % is out of reach of any implementation: it takes `evaluate.every_epochs` of 50, "
-    "or fewer clips through `evaluate.fit_clips_per_class` and `evaluate.test_clips_per_class`."
-)
+AGREE = 1e-5  # kNN distances, faiss's in float32
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,11 @@ class Size:
     """How much is measured; tests take less."""
 
     clips: int = 20_000  # for training and as many for tests
-    dims: tuple[int, ...] = (NARROW, 512, 2048)  # the first one for all scorers, the others for kNN
+    dim: int = 128
     factory: dict[str, int] = field(
         default_factory=lambda: {"seed": 1, "clip_s": 2, "train_clips": 60, "test_clips": 30}
     )
     words: tuple[str, ...] = ()  # overrides of the demo's config
-    every_epochs: int = 2
     ranks: int = 2
     windows: int = 4
     threads: tuple[int, ...] = (1, 2)
@@ -54,16 +55,15 @@ console = Console()
 
 
 def run(args: argparse.Namespace) -> Part:
-    """All of it, in about ten minutes on two cores."""
+    """All of it, in some minutes on two cores."""
     return measured(args.work / "evaluation", args.rounds, Size())
 
 
 def measured(work: Path, rounds: int, size: Size) -> Part:
     console.print(f"embeddings of {size.clips} clips")
-    clips = make_clips(work / f"set_{size.clips}", size.clips, size.dims[0])
+    clips = make_clips(work / f"set_{size.clips}", size.clips, size.dim)
     parts = [
         _scorers(clips, rounds, size),
-        _wide(work, rounds, size),
         _aucs(clips, rounds),
         _whole(work, clips, rounds),
         _training(work, rounds, size),
@@ -76,124 +76,114 @@ def measured(work: Path, rounds: int, size: Size) -> Part:
 
 
 def _scorers(clips: Clips, rounds: int, size: Size) -> Part:
-    """Every scorer on one thread, as the scoring process runs them, and all of them on two."""
+    """Every scorer on one thread, as the scoring process runs them, and on two; kNN beside faiss."""
     rows: list[list[str]] = []
     goals: list[Goal] = []
     sums: dict[int, Rounds] = {threads: [0.0] * rounds for threads in size.threads}
     for config in scorers.SCORERS:
-        name = scorer_label(config)
-        peers = scorers.peers(config, clips)
-        for threads in size.threads if config.name not in scorers.SLOW else size.threads[:1]:
+        name, slow = scorer_label(config), config.name in scorers.SLOW
+        contenders = {"ours": partial(scorers.ours, config, clips)}
+        if isinstance(config, KnnConfig) and scorers.has_peer(config):
+            contenders["faiss"] = partial(scorers.by_faiss, config, clips)
+            _check_agreement(name, clips, config)
+        for threads in size.threads[:1] if slow else size.threads:
             console.print(f"  {name}, {_threads(threads)}")
-            contenders = {"ours": lambda own=config: scorers.ours(own, clips)} | peers
-            found = interleaved(
-                {who: lambda f=f, n=threads: scorers.seconds(f, n) for who, f in contenders.items()}, rounds
-            )
-            rows += [_row(f"{name}, {_threads(threads)}", found)]
-            if config.name not in scorers.SLOW:
+            timed = {who: partial(scorers.seconds, score, threads) for who, score in contenders.items()}
+            found = interleaved(timed, rounds)
+            rows.append([f"{name}, {_threads(threads)}", spread(found["ours"], 3)])
+            rows[-1].append(spread(found["faiss"], 3) if "faiss" in found else "–")
+            if not slow:
                 sums[threads] = [total + own for total, own in zip(sums[threads], found["ours"], strict=True)]
             if "faiss" in found:
-                goals.append(_faiss_goal(name, clips, threads, found))
-    remarks = [_agreement(clips)] + ([] if scorers.FAISS else ["faiss is not installed: kNN has no such peer here."])
+                what = f"{name} by faiss's time, {size.dim}-d, {_threads(threads)}"
+                goals.append(Goal(what, ratios(found["ours"], found["faiss"]), 1.35, at_least=False))
     for threads, total in sums.items():
-        goals.append(
-            Goal(
-                f"all scorers but LOF and GMM, fit and score, {_threads(threads)}", total, 2.0, at_least=False, unit="s"
-            )
-        )
+        what = f"all scorers but LOF and GMM, fit and score, {_threads(threads)}"
+        goals.append(Goal(what, total, 2.0, at_least=False, unit="s"))
     title = f"Fit and score: {_what(clips)}; seconds"
-    return Part([Table(title, ["scorer", "ours", "faiss", "scikit-learn"], rows)], goals, remarks)
+    remarks = [] if scorers.FAISS else ["faiss is not installed: kNN has no peer here."]
+    return Part([Table(title, ["scorer", "ours", "faiss"], rows)], goals, remarks)
 
 
-def _wide(work: Path, rounds: int, size: Size) -> Part:
-    """kNN where embeddings are wider; one thread."""
-    rows: list[list[str]] = []
-    for dim in size.dims[1:]:
-        clips = make_clips(work / f"set_{size.clips}", size.clips, dim)
-        for config in scorers.NEIGHBOURS:
-            console.print(f"  {scorer_label(config)}, {dim}-d")
-            contenders = {"ours": lambda own=config, c=clips: scorers.ours(own, c)} | scorers.peers(config, clips)
-            found = interleaved({who: lambda f=f: scorers.seconds(f, 1) for who, f in contenders.items()}, rounds)
-            rows.append(_row(f"{scorer_label(config)}, {dim}-d", found))
-    title = "kNN of wider embeddings, one thread; seconds. Ours are distances in float64, the others in float32"
-    return Part([Table(title, ["scorer", "ours", "faiss", "scikit-learn"], rows)] if rows else [])
+def _check_agreement(name: str, clips: Clips, config: KnnConfig) -> None:
+    apart = float(np.abs(scorers.ours(config, clips) - scorers.by_faiss(config, clips)).max())
+    if apart > AGREE:
+        raise UserError(f"{name}: faiss finds other distances, {apart:.1e} apart")
 
 
 def _aucs(clips: Clips, rounds: int) -> Part:
     console.print("  AUC and pAUC")
     scores = scorers.ours(SoftmaxConfig(), clips)
-    ours, theirs = scorers.our_aucs(clips, scores), scorers.sklearn_aucs(clips, scores)
-    apart = float(np.abs(np.array(ours) - np.array(theirs)).max())
-    found = interleaved(
-        {
-            "ours": lambda: scorers.seconds(lambda: scorers.our_aucs(clips, scores), 1),
-            "scikit-learn": lambda: scorers.seconds(lambda: scorers.sklearn_aucs(clips, scores), 1),
-        },
-        rounds,
-    )
+    sides = {"ours": partial(scorers.our_aucs, clips, scores), "sklearn": partial(scorers.sklearn_aucs, clips, scores)}
+    apart = float(np.abs(np.array(sides["ours"]()) - np.array(sides["sklearn"]())).max())
+    found = interleaved({who: partial(scorers.seconds, aucs, 1) for who, aucs in sides.items()}, rounds)
+    ratio = ratios(found["sklearn"], found["ours"])
+    title = f"AUC and pAUC of {len(clips.manifest.classes)} classes; seconds"
+    rows = [["AUC + pAUC", *(spread(found[who], 4) for who in sides)]]
     goals = [
-        Goal(
-            "AUC + pAUC of every class: scikit-learn's time by ours", ratios(found["scikit-learn"], found["ours"]), 20
-        ),
+        Goal("AUC + pAUC of every class: scikit-learn's time by ours", ratio, 20),
         Goal("AUC + pAUC: largest difference to scikit-learn's", [apart], 1e-12, at_least=False, unit=""),
     ]
-    title = f"AUC and pAUC of {len(ours)} classes; seconds"
-    rows = [["AUC + pAUC", *(spread(found[who], 4) for who in ("ours", "scikit-learn"))]]
-    table = Table(title, ["", "ours", "scikit-learn"], rows)
-    return Part([table], goals)
+    return Part([Table(title, ["", "ours", "scikit-learn"], rows)], goals)
 
 
 def _whole(work: Path, clips: Clips, rounds: int) -> Part:
     """The scoring process as training starts it, on idle cores."""
-    found: list[dict[str, float]] = []
+    found = []
     for number in range(rounds):
         console.print(f"  scoring process, {number + 1} of {rounds}")
-        folder = work / "scored"
-        _lay_down(folder, clips, step=1)
-        found.append(child.scored(folder, work / "scored_tensorboard"))
-    columns = {stage: [one[stage] for one in found] for stage in found[0]}
-    peak, total = columns.pop("peak_mib"), columns.pop("total")
-    rows = [[stage, spread(seconds, 2)] for stage, seconds in columns.items()]
-    rows.append(["**all**", spread(total, 2)])
+        found.append(scored(work / "scored", clips))
+    seconds, peaks = ([one[column] for one in found] for column in (0, 1))
     title = (
         f"The scoring process of one evaluation, {_what(clips)}, the {len(DEFAULT_SCORERS)} scorers of the default "
-        f"config, one thread; seconds. Peak memory {spread(peak)} MiB"
+        "config, one thread, its start included"
     )
-    return Part([Table(title, ["stage", "seconds"], rows)])
+    return Part([Table(title, ["seconds", "peak memory, MiB"], [[spread(seconds, 2), spread(peaks)]])])
+
+
+def scored(folder: Path, clips: Clips) -> tuple[float, float]:
+    """Seconds of a scoring process, and MiB that it took at most."""
+    lay_down(folder, clips, step=1)
+    begin, peak = time.perf_counter(), 0.0
+    places = (folder, folder.with_name("tensorboard"), clips.manifest.root)
+    words, log = [sys.executable, "-m", "asd.scoring", *map(str, places)], folder.with_name("scored.log")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # as asd.background starts it
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment) as job,
+    ):
+        while job.poll() is None:
+            with suppress(KeyError, OSError):  # it has just ended
+                peak = max(peak, memory_mib(job.pid)["peak"])
+            time.sleep(0.01)
+    if job.returncode:
+        raise UserError(f"scoring failed, see {log}")
+    return time.perf_counter() - begin, peak
 
 
 def _training(work: Path, rounds: int, size: Size) -> Part:
-    """A real run: the pass over all clips, and its updates beside the scoring process."""
+    """Updates of a real run beside its scoring process."""
     shards = make_factory(work / "factory", size.factory)
-    words = ["--config", str(CONFIG), *size.words]
-    console.print("  a run with an evaluation")
-    run = work / "evaluated"
-    shutil.rmtree(run, ignore_errors=True)
-    one = training.evaluated_run(shards, run, words, size.every_epochs, _used(load_manifest(shards)))
     console.print(f"  updates beside the scoring process, {size.ranks} ranks")
     run = work / "beside"
     shutil.rmtree(run, ignore_errors=True)
-    own = clips_of(load_manifest(shards), size.dims[0])
+    own = clips_of(load_manifest(shards), size.dim)
     for step in range(1, 1 + training.ATTEMPTS * rounds):
-        _lay_down(RunFolder(run).evaluation(step), own, step)
+        lay_down(RunFolder(run).evaluation(step), own, step)
+    words = ["--config", str(CONFIG), *size.words]
     steps = training.steps_beside_scoring(shards, run, words, size.ranks, rounds, size.windows)
-    rise = ratios(steps.beside, steps.alone)
     rows = [
-        ["embedding pass, clips/s", f"{one.clips_per_s:,.0f}"],
-        [f"share of the training time, every {size.every_epochs} epochs, %", f"{one.percent:.1f}"],
         ["update without the scoring process, ms", spread([1e3 * s for s in steps.alone], 1)],
         ["update beside it, ms", spread([1e3 * s for s in steps.beside], 1)],
         ["what the scoring process gets of a core meanwhile, %", spread(steps.child_percent, 1)],
     ]
-    title = (
-        f"`configs/demo.yaml` on a factory of {_used(load_manifest(shards)):,} clips: the evaluation that training "
-        f"waits for (one rank), and the one that runs beside it ({size.ranks} ranks, all cores busy)"
-    )
-    goals = [Goal("update beside the scoring process by update alone", rise, 1.02, at_least=False)]
-    return Part([Table(title, ["", "found"], rows)], goals, [GPU_REMARK])
+    title = f"`configs/demo.yaml`, {size.ranks} ranks on all cores, and the scoring of an evaluation beside it"
+    rise = ratios(steps.beside, steps.alone)
+    goals = [Goal("update beside the scoring process by update alone", rise, 1.05, at_least=False)]
+    return Part([Table(title, ["", "found"], rows)], goals)
 
 
-def _lay_down(folder: Path, clips: Clips, step: int) -> None:
+def lay_down(folder: Path, clips: Clips, step: int) -> None:
     """An evaluation as training leaves it, to be scored."""
     evaluation = Evaluation(
         run="made up",
@@ -213,30 +203,6 @@ def _lay_down(folder: Path, clips: Clips, step: int) -> None:
     write_embeddings(folder, evaluation, clips.fit, clips.validation, clips.test)
 
 
-def _used(manifest: Manifest) -> int:
-    """Clips of a set that an evaluation embeds."""
-    return sum(len(manifest.select(split)) for split in ("train", "test"))
-
-
-def _agreement(clips: Clips) -> str:
-    """How far kNN is from its peers' numbers."""
-    apart = [
-        float(np.abs(scorers.ours(config, clips) - scores()).max())
-        for config in scorers.NEIGHBOURS
-        for scores in scorers.peers(config, clips).values()
-    ]
-    return f"kNN distances differ from the peers' by at most {max(apart):.1e}: their float32."
-
-
-def _faiss_goal(name: str, clips: Clips, threads: int, found: dict[str, Rounds]) -> Goal:
-    what = f"{name} by faiss's time, {clips.fit.embedding.shape[1]}-d, {_threads(threads)}"
-    return Goal(what, ratios(found["ours"], found["faiss"]), 1.35, at_least=False)
-
-
-def _row(name: str, found: dict[str, Rounds]) -> list[str]:
-    return [name, *(spread(found[who], 3) if who in found else "–" for who in ("ours", "faiss", "scikit-learn"))]
-
-
 def _threads(count: int) -> str:
     return "one thread" if count == 1 else f"{count} threads"
 
@@ -244,3 +210,9 @@ def _threads(count: int) -> str:
 def _what(clips: Clips) -> str:
     classes, dim = len(clips.manifest.classes), clips.fit.embedding.shape[1]
     return f"{len(clips.fit):,} training and {len(clips.test):,} test clips of {classes} classes, {dim}-d"
+
+
+if __name__ == "__main__":
+    count = int(sys.argv[1])
+    place = Path("data/speed/evaluation")
+    console.print(_whole(place, make_clips(place / f"set_{count}", count // 2, 128), 1).markdown())

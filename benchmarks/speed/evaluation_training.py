@@ -1,4 +1,4 @@
-"""What evaluations cost a training run: the pass that embeds, which training waits for, and the scoring beside it."""
+"""What scoring costs the training run that it goes on beside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pathlib import Path
 from rich.console import Console
 
 from asd.errors import UserError
-from asd.evaluation_folder import read_evaluation
 from asd.loggers import read_metrics
 from asd.run_folder import RunFolder
 from benchmarks.speed.measure import Rounds
@@ -29,36 +28,6 @@ ATTEMPTS = 3  # evaluations for each round
 POLL_S = 0.05
 
 console = Console()
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One evaluation of a run."""
-
-    clips: int
-    embed_s: float
-    training_s: float  # of the epochs since the evaluation before
-
-    @property
-    def clips_per_s(self) -> float:
-        return self.clips / self.embed_s
-
-    @property
-    def percent(self) -> float:
-        return 100.0 * self.embed_s / self.training_s
-
-
-def evaluated_run(shards: Path, run: Path, words: Sequence[str], every_epochs: int, clips: int) -> Pass:
-    """Train for the epochs between two evaluations, then evaluate all the set's clips, by the real command."""
-    own = [f"train.epochs={every_epochs}", f"evaluate.every_epochs={every_epochs}", f"train.log_every={LOG_EVERY}"]
-    with _training(shards, run, [*words, *own], ranks=1) as agent:
-        if agent.wait():
-            raise UserError(f"training failed, see {run}.log")
-    records = [record for record in read_metrics(RunFolder(run).metrics) if "step_s" in record]
-    evaluation = read_evaluation(next(RunFolder(run).evaluations.iterdir()))
-    assert evaluation is not None
-    step_s = statistics.median(record["step_s"] for record in records)  # the first ones are slower
-    return Pass(clips, evaluation.embed_s, step_s * evaluation.step)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Training steps on one GPU: clips/s beside the eager roofline, memory, waits, and where the time goes."""
+"""Training steps on one GPU: clips/s beside the eager roofline, data waits, the best batch and its memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from rich.console import Console
 
 from asd.distributed import choose_precision
 from asd.metrics.throughput import peak_memory_gib
-from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
+from benchmarks.speed.measure import interleaved, median, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import FLAVOURS, Costs, Peaks, costs, count_work, measure_peaks, optimiser_ms
-from benchmarks.speed.steps import PARTS, Setting, make_set, sessions
-from benchmarks.speed.training import ALL_TYPES, share_cells
+from benchmarks.speed.step_costs import Peaks, count_work, launches, measure_peaks
+from benchmarks.speed.steps import Setting, make_set, sessions
+from benchmarks.speed.training import ALL_TYPES
 
 CONSOLE = Console()
 GAIN = 1.03  # a batch of twice the size must be so much faster to be the better one
-LOG_MEL_PERCENT = 5
 
 
 @dataclass(frozen=True)
@@ -65,110 +64,50 @@ def measure(args: argparse.Namespace, sizes: Sizes, device: torch.device) -> Par
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     peaks = measure_peaks(device, dtype, sizes.matrix)
     CONSOLE.print(f"{peaks.flops / 1e12:.3g} TFLOP/s in {precision}, {peaks.bytes / 1e12:.3g} TB/s")
-    found = [
-        _measure_config(name, base.with_(precision=precision), shards, args, sizes, peaks)
-        for name, base in sizes.configs.items()
-    ]
-    tables = [
-        Table(
-            f"Training steps of real configs in {precision}, clips of {sizes.clip_s:g} s, one card. Eager roofline: "
-            "every operator's bytes and arithmetic at the speed of this card's large copies "
-            f"({peaks.bytes / 1e12:.2f} TB/s) and matmuls ({peaks.flops / 1e12:.0f} TFLOP/s)",
-            ["config", "batch", "setting", "clips/s", "of the roofline", "peak memory, GiB"],
-            [row for f in found for row in f.speed_rows],
-        ),
-        Table(
-            "Where the time of an eager step goes, by events on the stream; kernels a step; the three that cost most",
-            ["config", *PARTS, "kernels", "largest"],
-            [f.share_row for f in found],
-        ),
-        Table("An Adam step over all parameters, ms", ["config", *FLAVOURS], [f.optimiser_row for f in found]),
-    ]
-    return Part(tables, [goal for f in found for goal in f.goals])
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the tables and goals take from one config."""
-
-    speed_rows: list[list[str]]
-    share_row: list[str]
-    optimiser_row: list[str]
-    goals: list[Goal]
+    rows, goals = [], []
+    for name, base in sizes.configs.items():
+        more_rows, more_goals = _measure_config(name, base.with_(precision=precision), shards, args, sizes, peaks)
+        rows += more_rows
+        goals += more_goals
+    title = (
+        f"Training steps of real configs in {precision}, clips of {sizes.clip_s:g} s, one card. Eager roofline: every "
+        "operator's bytes and arithmetic at the speed of this card's large copies "
+        f"({peaks.bytes / 1e12:.2f} TB/s) and matmuls ({peaks.flops / 1e12:.0f} TFLOP/s)"
+    )
+    head = ["config", "batch", "setting", "clips/s", "of the roofline", "kernels a step", "peak memory, GiB"]
+    return Part([Table(title, head, rows)], goals)
 
 
 def _measure_config(
     name: str, base: Setting, shards: Path, args: argparse.Namespace, sizes: Sizes, peaks: Peaks
-) -> Found:
+) -> tuple[list[list[str]], list[Goal]]:
     settings = {"eager": base, "eager, first batch reused": base.with_(reuse=True)}
     if sizes.compiled:
         settings["compiled"] = base.with_(compile=True)
     CONSOLE.print(f"{name}: opening {len(settings)} settings of batch {base.batch}")
-    found = _side_by_side(settings, shards, sizes, args.rounds, args.work / f"trace_{name}.json", peaks)
-    speeds, roofline = found.speeds, base.batch / found.roofline_s
-    memory = {setting: alone_gib(s, shards, sizes.warm_up) for setting, s in settings.items()}
-    best = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
-    rows = [
-        [name, str(base.batch), k, spread(v, 0), f"{median(v) / roofline:.2f}", f"{memory[k]:.2f}"]
-        for k, v in speeds.items()
-    ]
-    rows.append([name, str(best.batch), "best batch", f"{best.clips_per_s:,.0f}", "", f"{best.gib:.2f}"])
-    return Found(
-        rows,
-        [name, *found.share_cells, f"{found.step.launches:,}", found.step.words()],
-        [name, *(f"{found.optimiser[flavour]:.2f}" for flavour in FLAVOURS)],
-        _goals(name, speeds, roofline, found.waits, found.features, sizes.eager_goals[name]),
-    )
-
-
-@dataclass(frozen=True)
-class SideBySide:
-    """What the settings of a config gave in turns, and what an eager step is made of; numbers alone, no trainer."""
-
-    speeds: dict[str, Rounds]  # clips/s by setting
-    step: Costs
-    roofline_s: float
-    share_cells: list[str]
-    waits: Rounds
-    features: Rounds
-    optimiser: dict[str, float]  # ms by implementation
-
-
-def _side_by_side(
-    settings: Mapping[str, Setting], shards: Path, sizes: Sizes, rounds: int, trace: Path, peaks: Peaks
-) -> SideBySide:
     with sessions(list(settings.values()), shards) as opened:
-        by_setting = dict(zip(settings, opened, strict=True))
         for session in opened:
             session.step_s(sizes.warm_up)
-        eager = by_setting["eager"]
-        eager.waits.clear()
-        eager.shares.clear()
-        takes = {k: partial(session.clips_per_s, sizes.steps) for k, session in by_setting.items()}
-        return SideBySide(
-            speeds=interleaved(takes, rounds),
-            step=costs(eager, trace),
-            roofline_s=count_work(eager, peaks).roofline_s,
-            share_cells=share_cells(eager),
-            waits=list(eager.waits),
-            features=[share["features"] for share in eager.shares],
-            optimiser=optimiser_ms(eager.parameters),
-        )
-
-
-def _goals(
-    name: str, speeds: dict[str, Rounds], roofline: float, waits: Rounds, features: Rounds, eager: float
-) -> list[Goal]:
-    with_loader = ratios(speeds["eager"], speeds["eager, first batch reused"])
+            session.waits.clear()
+        takes = {k: partial(s.clips_per_s, sizes.steps) for k, s in zip(settings, opened, strict=True)}
+        speeds, waits = interleaved(takes, args.rounds), [100 * wait for wait in opened[0].waits]
+        kernels = [launches(session) for session in opened]
+        roofline = base.batch / count_work(opened[0], peaks).roofline_s
+    best = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
+    rows = [
+        [name, str(base.batch), setting, spread(found), f"{median(found) / roofline:.2f}", f"{count:,}", ""]
+        for (setting, found), count in zip(speeds.items(), kernels, strict=True)
+    ]
+    rows.append([name, str(best.batch), "best batch", f"{best.clips_per_s:,.0f}", "", "", f"{best.gib:.2f}"])
+    eager = speeds["eager"]
     goals = [
-        Goal(f"{name}: data wait, of a step", [100 * wait for wait in waits], 2, False, "%"),
-        Goal(f"{name}: with the loader / first batch reused", with_loader, 0.97),
-        Goal(f"{name}: eager / eager roofline", [v / roofline for v in speeds["eager"]], eager),
-        Goal(f"{name}: features, of a step", [100 * f for f in features], LOG_MEL_PERCENT, False, "%"),
+        Goal(f"{name}: data wait, of a step", waits, 1, False, "%"),
+        Goal(f"{name}: with the loader / first batch reused", ratios(eager, speeds["eager, first batch reused"]), 0.97),
+        Goal(f"{name}: eager / eager roofline", [v / roofline for v in eager], sizes.eager_goals[name]),
     ]
     if "compiled" in speeds:
         goals.append(Goal(f"{name}: compiled / eager roofline", [v / roofline for v in speeds["compiled"]], 0.9))
-    return goals
+    return rows, goals
 
 
 @dataclass(frozen=True)
@@ -198,23 +137,11 @@ def best_batch(base: Setting, shards: Path, sizes: Sizes) -> Best:
 
 
 def _try_batch(setting: Setting, shards: Path, sizes: Sizes) -> Best:
-    _forget_memory()
-    with sessions([setting], shards) as (session,):
-        session.step_s(sizes.warm_up)
-        speed = session.clips_per_s(sizes.steps)
-        return Best(setting.batch, speed, peak_memory_gib(session.trainer.ranks.device))
-
-
-def alone_gib(setting: Setting, shards: Path, steps: int) -> float:
-    """Peak memory of a setting that has the device to itself."""
-    _forget_memory()
-    with sessions([setting], shards) as (session,):
-        session.step_s(steps)
-        return peak_memory_gib(session.trainer.ranks.device)
-
-
-def _forget_memory() -> None:
     gc.collect()  # a trainer ends in a cycle
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    with sessions([setting], shards) as (session,):
+        session.step_s(sizes.warm_up)
+        speed = session.clips_per_s(sizes.steps)
+        return Best(setting.batch, speed, peak_memory_gib(session.trainer.ranks.device))

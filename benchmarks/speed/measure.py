@@ -6,9 +6,9 @@ The machines are shared: an absolute figure says little, so a claim is always a 
 from __future__ import annotations
 
 import gc
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 Rounds = list[float]  # one figure of each round
 
@@ -38,6 +38,8 @@ def spread(rounds: Sequence[float], digits: int = 0) -> str:
     return f"{middle:,.{digits}f} ({low:,.{digits}f} – {high:,.{digits}f})"
 
 
-def cpu_s() -> float:
-    """Seconds of CPU of this process and of all children that have ended."""
-    return sum(os.times()[:4])
+def memory_mib(process: int | str = "self") -> dict[str, float]:
+    """Resident memory of a process now, and the most it ever was. (ru_maxrss begins with what its parent held.)"""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return {"now": int(fields["VmRSS"].split()[0]) / 1024, "peak": int(fields["VmHWM"].split()[0]) / 1024}

@@ -15,32 +15,39 @@ import numpy as np
 import pyarrow as pa
 
 from asd.audio.wav import HEADER_BYTES
-from asd.data.manifest import CLIPS_SCHEMA, MANIFEST_FILE, Shard, class_table, load_manifest, write_manifest
+from asd.data.manifest import (
+    CLIPS_SCHEMA,
+    LABEL_ANOMALY,
+    LABEL_NORMAL,
+    MANIFEST_FILE,
+    Shard,
+    class_table,
+    load_manifest,
+    write_manifest,
+)
 
 RATE = 16_000
 CLIP_S = 10
 CLIPS_A_SHARD = 320  # 98 MiB
-MACHINES = ("ToyCar", "ToyConveyor", "fan", "pump", "slider", "valve")
-IDS = ("00", "01", "02", "03", "04", "05", "06")
-TEST_SHARE = 1 / 3
+UNITS = {"ToyCar": 7, "ToyConveyor": 6, "fan": 7, "pump": 7, "slider": 7, "valve": 7}  # 41 classes, as DCASE 2020
+CLASSES = [(machine, f"{unit:02d}") for machine, units in UNITS.items() for unit in range(units)]
 BLOCK = tarfile.BLOCKSIZE
 WAV_BYTES = HEADER_BYTES + 2 * RATE * CLIP_S
 CLIP_BYTES = 3 * BLOCK + -(-WAV_BYTES // BLOCK) * BLOCK  # header and json, header and WAV
 
 
-def sparse_set(folder: Path, clips: int) -> Path:
-    """A set of so many clips of 10 s in 42 classes, two thirds of them for training; made where it is not there."""
-    if (folder / MANIFEST_FILE).is_file() and len(load_manifest(folder)) == clips:
+def sparse_set(folder: Path, train: int, test: int) -> Path:
+    """A set of so many training and test clips of 10 s, made where it is not there; half of the test clips of every
+    class are anomalous."""
+    if (folder / MANIFEST_FILE).is_file() and len(load_manifest(folder)) == train + test:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    test = round(clips * TEST_SHARE)
-    parts = [_columns("train", clips - test, 0)]
+    parts = [_columns("train", train, 0)]
     parts.append(_columns("test", test, int(parts[0]["shard"][-1]) + 1))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     table = pa.table({field.name: pa.array(columns[field.name], _plain(field.type)) for field in CLIPS_SCHEMA})
     shards = list(_write_tars(folder, columns["key"], columns["shard"]))
-    classes = class_table([(machine, unit) for machine in MACHINES for unit in IDS])
-    write_manifest(folder, folder.name, "dcase2020", RATE, classes, shards, table, {})
+    write_manifest(folder, folder.name, "dcase2020", RATE, class_table(CLASSES), shards, table, {})
     return folder
 
 
@@ -48,12 +55,13 @@ def _columns(split: str, count: int, first_shard: int) -> dict[str, np.ndarray]:
     """The clips table of one split, in the shuffled order that packing gives it."""
     place = np.arange(count)
     number = np.random.default_rng(0).permutation(count)
-    class_index = number % (len(MACHINES) * len(IDS))
-    machine, unit = np.array(MACHINES)[class_index // len(IDS)], np.array(IDS)[class_index % len(IDS)]
-    names = [f"normal_id_{i}_{n:08d}" for i, n in zip(unit.tolist(), number.tolist(), strict=True)]
+    class_index = number % len(CLASSES)
+    machine, unit = np.array(CLASSES)[class_index].T
+    anomalous = (number // len(CLASSES) % 2 == 1) & (split == "test")
+    names = [f"{n:08d}_id_{i}" for i, n in zip(unit.tolist(), number.tolist(), strict=True)]
     keys = [f"{m}-{split}-{name}" for m, name in zip(machine.tolist(), names, strict=True)]
     same = {"size": WAV_BYTES, "payload_offset": HEADER_BYTES, "codec": "pcm16", "frames": RATE * CLIP_S}
-    same |= {"channels": 1, "domain": "", "split": split, "label": 0, "attributes": "", "recording": ""}
+    same |= {"channels": 1, "domain": "", "split": split, "attributes": "", "recording": ""}
     return {name: np.full(count, value) for name, value in same.items()} | {
         "key": np.array(keys),
         "shard": first_shard + place // CLIPS_A_SHARD,
@@ -61,6 +69,7 @@ def _columns(split: str, count: int, first_shard: int) -> dict[str, np.ndarray]:
         "class_index": class_index,
         "machine_type": machine,
         "machine_id": unit,
+        "label": np.where(anomalous, LABEL_ANOMALY, LABEL_NORMAL),
         "file_name": np.array([f"{name}.wav" for name in names]),
     }
 

@@ -1,4 +1,4 @@
-"""What a training step is made of: operators by name, the optimiser alone, and the least time a device could take.
+"""What a training step is made of: its matrix products and convolutions, and the least time a device could take.
 
 The roofline is that of eager execution: every operator reads its inputs and writes its outputs once, and takes the
 longer of its bytes at the device's bandwidth and its arithmetic at the device's matmul speed. Both speeds are measured
@@ -9,20 +9,21 @@ convolutions count their own products alone (`torch.utils.flop_counter` over-cou
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.speed.steps import Session, synchronise
 
+PRODUCT = re.compile(r"^aten::.*(conv|mm$)")  # of the profiler's names
 PRODUCTS = {  # factor on the products of one forward convolution or matmul
     torch.ops.aten.convolution.default: 1,
     torch.ops.aten.convolution_backward.default: 2,
@@ -30,60 +31,22 @@ PRODUCTS = {  # factor on the products of one forward convolution or matmul
     torch.ops.aten.addmm.default: 1,
     torch.ops.aten.bmm.default: 1,
 }
-FLAVOURS: dict[str, dict[str, bool]] = {
-    "fused": {"fused": True},
-    "foreach": {"foreach": True},
-    "for-loop": {"foreach": False, "fused": False},
-}
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Of one step."""
-
-    operators: int
-    launches: int  # kernels; 0 on a CPU
-    largest: list[tuple[str, float]]  # name and share of the three largest
-
-    def words(self) -> str:
-        return ", ".join(f"`{name}` {share:.0%}" for name, share in self.largest)
+def products_s(session: Session) -> float:
+    """Seconds of one step on the CPU that its convolutions and matrix products take by themselves."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        session.trainer.take(1)
+    return sum(row.self_cpu_time_total for row in seen.key_averages() if PRODUCT.search(row.key)) / 1e6
 
 
-def costs(session: Session, trace: Path | None = None) -> Costs:
-    """Profile one step; the trace can be opened in a browser's tracing page or Perfetto."""
-    cuda = session.trainer.ranks.device.type == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    with profile(activities=activities) as seen:
+def launches(session: Session) -> int:
+    """Kernels of one step on a GPU; 0 elsewhere."""
+    card = [ProfilerActivity.CUDA] if session.trainer.ranks.device.type == "cuda" else []
+    with profile(activities=[ProfilerActivity.CPU, *card]) as seen:
         session.trainer.take(1)
         synchronise(session.trainer.ranks.device)
-    session.trainer.clock.read()
-    if trace is not None:
-        seen.export_chrome_trace(str(trace))
-    rows = seen.key_averages()
-    own = {row.key: row.self_device_time_total if cuda else row.self_cpu_time_total for row in rows}
-    if cuda:  # the time of kernels, not that of operators, which have them too
-        card = torch.autograd.DeviceType.CUDA
-        kernels = {row.key for row in rows if row.device_type == card and not row.is_user_annotation}
-        own = {name: spent for name, spent in own.items() if name in kernels}
-    total = sum(own.values()) or 1
-    largest = sorted(own.items(), key=lambda item: -item[1])[:3]
-    return Costs(
-        operators=sum(row.count for row in rows if row.key.startswith("aten::")),
-        launches=sum(row.count for row in rows if "LaunchKernel" in row.key),
-        largest=[(name[:60], spent / total) for name, spent in largest],
-    )
-
-
-def optimiser_ms(parameters: list[nn.Parameter], repeats: int = 5) -> dict[str, float]:
-    """Median milliseconds of an Adam step over a network's parameters, by implementation."""
-    copies = [nn.Parameter(p.detach().clone()) for p in parameters]
-    for p in copies:
-        p.grad = torch.full_like(p, 1e-3)
-    found = {}
-    for name, words in FLAVOURS.items():
-        optimiser = torch.optim.Adam(copies, lr=1e-4, **words)  # type: ignore[arg-type]
-        found[name] = 1000 * median_s(optimiser.step, copies[0].device, repeats)
-    return found
+    return sum(row.count for row in seen.key_averages() if "LaunchKernel" in row.key)
 
 
 def median_s(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -150,7 +113,6 @@ def count_work(session: Session, peaks: Peaks) -> Work:
     """The work of one whole step of a trainer."""
     with Counter(peaks) as counter:
         session.trainer.take(1)
-    session.trainer.clock.read()
     return counter.work
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asd.checkpoint import CheckpointConfig
@@ -29,7 +29,7 @@ from asd.optim import OptimConfig, build_optimizer
 from asd.system import open_data
 from asd.tasks import StepOutput
 from asd.trainer import TrainConfig
-from benchmarks.speed.steps import MarkedTrainer, Setting, bare_parts, open_session, synchronise
+from benchmarks.speed.steps import Setting, StepTrainer, bare_parts, open_session, synchronise
 
 WIDTH = 64  # of the tiny network
 BLOCKS = 6  # turns that the two loops take
@@ -40,12 +40,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shards", type=user_path, required=True)
     parser.add_argument("--config", default="demo")
     parser.add_argument("--batch", type=int, default=16, help="clips over all ranks")
-    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--out", type=user_path, required=True)
     args = parser.parse_args(argv)
-    with start_ranks(args.precision, 120) as ranks:
+    with start_ranks("fp32", 120) as ranks:
         found = overhead(args, ranks) if args.overhead else speed(args, ranks)
         gc.collect()  # a trainer ends in a cycle: its DDP is to go before the process group, not with the interpreter
         if ranks.is_main:
@@ -53,12 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def speed(args: argparse.Namespace, ranks: Ranks) -> dict[str, float]:
-    """Clips/s of all ranks, and milliseconds of an all-reduce of all gradients with nothing else going on."""
-    session = open_session(Setting(args.config, args.batch, args.precision), args.shards, ranks)
-    step_s = session.step_s(args.steps)
-    gradients = torch.zeros(sum(p.numel() for p in session.parameters), device=ranks.device)
-    reduce_s = statistics.median(_timed(lambda: _all_reduce(gradients), ranks) for _ in range(3))
-    return {"clips_per_s": args.batch / step_s, "step_s": step_s, "all_reduce_ms": 1000 * reduce_s}
+    """Clips/s of all ranks."""
+    session = open_session(Setting(args.config, args.batch), args.shards, ranks)
+    return {"clips_per_s": args.batch / session.step_s(args.steps)}
 
 
 def overhead(args: argparse.Namespace, ranks: Ranks) -> dict[str, float]:
@@ -86,21 +82,18 @@ class Tiny(nn.Module):
         return StepOutput(self.layers(batch.waveform[:, :WIDTH].float()).square().mean())
 
 
-def _tiny_trainer(args: argparse.Namespace, ranks: Ranks) -> MarkedTrainer:
+def _tiny_trainer(args: argparse.Namespace, ranks: Ranks) -> StepTrainer:
     config = Setting(args.config, args.batch).load(args.shards)
     data, task = open_data(config), Tiny().to(ranks.device)
     loader = Loader(data.manifest, ranks.device, 1, 1)
     parts = bare_parts(task, build_optimizer(OptimConfig(), task.parameters()), loader, data.plan, WIDTH, ranks)
     train = TrainConfig(global_batch=args.batch, steps=1_000_000, seed=0, reuse_first_batch=True)
-    trainer = MarkedTrainer(train, OptimConfig(), CheckpointConfig(), parts, None)
-    for hooks in (task._forward_hooks, task._forward_pre_hooks):  # the clock's: the bare loop has none
-        hooks.clear()
-    return trainer
+    return StepTrainer(train, OptimConfig(), CheckpointConfig(), parts, None)
 
 
-def _bare_loop(trainer: MarkedTrainer, ranks: Ranks) -> Callable[[int], None]:
+def _bare_loop(trainer: StepTrainer, ranks: Ranks) -> Callable[[int], None]:
     """Forward, backward, clipping and update as torch's own tutorials write them, with DDP set up as ours is."""
-    batch = next(trainer._stream)
+    batch = next(trainer.stream)
     module: nn.Module = copy.deepcopy(trainer.parts.task)
     model = module
     if ranks.world_size > 1:
@@ -117,11 +110,6 @@ def _bare_loop(trainer: MarkedTrainer, ranks: Ranks) -> Callable[[int], None]:
             optimizer.zero_grad()
 
     return steps
-
-
-def _all_reduce(values: Tensor) -> None:
-    if dist.is_initialized():
-        dist.all_reduce(values)
 
 
 def _timed(work: Callable[[], None], ranks: Ranks) -> float:

@@ -1,4 +1,4 @@
-"""Training steps of real configs, taken by the real trainer and timed part by part, on whatever device there is."""
+"""Training steps of real configs, taken by the real trainer, on whatever device there is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asd.checkpoint import CheckpointConfig
 from asd.config import RunConfig, load_config
@@ -25,7 +25,6 @@ from shards import pack
 from shards.synth import __main__ as synth
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-PARTS = ("data", "features", "forward", "backward", "clip and optimiser", "rest")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ class Setting:
     batch: int
     precision: str = "fp32"
     compile: bool = False
-    channels_last: bool = True
     reuse: bool = False  # the first batch again and again: the speed without the loader
     words: tuple[str, ...] = ()  # further overrides
 
@@ -46,7 +44,6 @@ class Setting:
             "global_batch": self.batch,
             "precision": self.precision,
             "compile": self.compile,
-            "channels_last": self.channels_last,
             "reuse_first_batch": self.reuse,
             "log_every": 1_000_000,
         }
@@ -57,70 +54,20 @@ class Setting:
         return replace(self, **changes)
 
 
-class Clock:
-    """When each part of a step ended: events on a GPU, which do not hold it up, the clock elsewhere."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._marks: list[tuple[str, Any]] = []
-
-    def mark(self, part: str) -> None:
-        """What ran since the last mark belongs to a part."""
-        if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record()
-            self._marks.append((part, event))
-        else:
-            self._marks.append((part, time.perf_counter()))
-
-    def read(self) -> dict[str, float]:
-        """Share of every part in all that was marked since the last reading; the first mark only begins."""
-        spent = dict.fromkeys(PARTS, 0.0)
-        if self._cuda:
-            torch.cuda.synchronize()
-        for (_, begin), (part, end) in zip(self._marks, self._marks[1:], strict=False):
-            spent[part] += begin.elapsed_time(end) if self._cuda else end - begin
-        self._marks.clear()
-        total = sum(spent.values())
-        return {part: seconds / total for part, seconds in spent.items()}
-
-
-class MarkedTrainer(Trainer):
-    """The trainer, taking a few steps at a time and telling a clock about their parts."""
+class StepTrainer(Trainer):
+    """The trainer, taking a few steps at a time."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.clock = Clock(self.ranks.device)
         self.model.train()
-        self._stream = self._batches()
-        task: Any = self.parts.task
-        self._mark_around(task, "rest", "forward")
-        if hasattr(task, "encoder"):
-            self._mark_around(task.encoder.frontend, "forward", "features")
+        self.stream = self._batches()
 
     def take(self, steps: int) -> None:
         """What `run` does, without saving and evaluating."""
-        self.clock.mark("rest")
         for _ in range(steps):
             self._read_flags(unread=1)
-            batch = next(self._stream)
-            self.clock.mark("data")
-            self._step(batch)
+            self._step(next(self.stream))
             self._show()
-            self.clock.mark("rest")
-
-    def _mark_around(self, module: nn.Module, before: str, inside: str) -> None:
-        module.register_forward_pre_hook(lambda *_: self.clock.mark(before))
-        module.register_forward_hook(lambda *_: self.clock.mark(inside))
-
-    def _clip(self) -> Tensor:
-        self.clock.mark("backward")
-        return super()._clip()
-
-    def _update(self, norm: Tensor) -> Tensor | None:
-        nonfinite = super()._update(norm)
-        self.clock.mark("clip and optimiser")
-        return nonfinite
 
 
 class NoEvaluation:
@@ -143,17 +90,16 @@ class NoEvaluation:
 class Session:
     """A trainer that is warm."""
 
-    trainer: MarkedTrainer
+    trainer: StepTrainer
     batch: int  # clips of this rank
     waits: list[float] = field(default_factory=list)  # share of the time in which data was waited for, of every call
-    shares: list[dict[str, float]] = field(default_factory=list)  # of every call
 
     def clips_per_s(self, steps: int) -> float:
         """Of this rank, over some steps."""
         return self.batch / self.step_s(steps)
 
     def step_s(self, steps: int) -> float:
-        """Mean seconds of a step; also leaves waits and shares of its parts."""
+        """Mean seconds of a step; also leaves the share of waits."""
         synchronise(self.trainer.ranks.device)
         self.trainer.timer.read()
         begin = time.perf_counter()
@@ -161,7 +107,6 @@ class Session:
         synchronise(self.trainer.ranks.device)
         seconds = time.perf_counter() - begin
         self.waits.append(self.trainer.timer.read()["data_wait_s"] * steps / seconds)
-        self.shares.append(self.trainer.clock.read())
         return seconds / steps
 
     @property
@@ -178,9 +123,8 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
     crop = round(config.data.crop_s * data.manifest.sample_rate)
     optimizer = build_optimizer(config.optim, task.parameters())
     parts = bare_parts(task, optimizer, loader, data.plan, crop, ranks)
-    trainer = MarkedTrainer(config.train, config.optim, CheckpointConfig(), parts, None)
+    trainer = StepTrainer(config.train, config.optim, CheckpointConfig(), parts, None)
     trainer.take(warm_up)
-    trainer.clock.read()
     return Session(trainer, setting.batch // ranks.world_size)
 
 

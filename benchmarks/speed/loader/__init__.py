@@ -17,23 +17,18 @@ from rich.console import Console
 
 from benchmarks.speed.loader import floors, ours, peers
 from benchmarks.speed.loader.contender import Contender, check_equal, measure
-from benchmarks.speed.loader.feeder import beside
-from benchmarks.speed.loader.launch import launch_rates
+from benchmarks.speed.loader.ours import launch_rate
 from benchmarks.speed.loader.sets import Sets, make_sets
 from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
 CLIPS, CLIP_S = 1024, 10.0
-RATES = (4_000, 8_000, 16_000)  # clips/s
+RATE = 16_000  # clips/s of one GPU that is fed well
 LAUNCH_S = 2.0
-INSTALL = "pip install --no-deps -r requirements-bench.txt"
 
 READ_FLOOR = "floor: read() by 1 MiB, 1 core"
-BARE = "floor: 2 bare threads, preadv"
 OURS = "ours, 2 threads, runs of 8"
 OURS_FLAC = "ours, FLAC, 2 threads"
-IDLE = "idle loader"
-ELSEWHERE = "another process takes 16,000"
 
 
 def run(args: argparse.Namespace) -> Part:
@@ -61,9 +56,7 @@ def measured(work: Path, rounds: int, clips: int, clip_s: float, launch_s: float
 def pcm_contenders(sets: Sets) -> list[Contender]:
     tars = sets.tars("pcm")
     return [
-        Contender("floor: memcpy, 1 core", partial(floors.memcpy, sets.clips, sets.samples), 8, is_floor=True),
         Contender(READ_FLOOR, partial(floors.read_blocks, tars, sets.samples), 8, is_floor=True),
-        Contender(BARE, partial(floors.bare_threads, tars, sets.samples), 8, is_floor=True),
         Contender(OURS, partial(ours.planned, sets.pcm, 8), 8),
         Contender("ours, 2 threads, single clips", partial(ours.planned, sets.pcm, 1), 8),
         *peers.peers(sets),
@@ -81,49 +74,33 @@ def flac_contenders(sets: Sets) -> list[Contender]:
     ]
 
 
-Launches = dict[str, tuple[Rounds, Rounds]]  # by who takes clips: operations/s and clips/s of every round
+Launches = dict[int, Rounds]  # by clips/s that are taken meanwhile: operations/s of every round
 
 
 def launch_rounds(shards: Path, rounds: int, seconds: float) -> Launches:
-    """Rounds of an idle loader, of clips given to the training thread, and of clips given to another process."""
-    found: Launches = {name: ([], []) for name in (IDLE, *map(given, RATES), ELSEWHERE)}
-
-    def one(name: str, clips_per_s: int) -> float:
-        launched, delivered = launch_rates(shards, clips_per_s, seconds)
-        found[name][0].append(launched)
-        found[name][1].append(delivered)
-        return launched
-
-    def elsewhere() -> float:
-        with beside(shards, RATES[-1]):
-            return one(ELSEWHERE, 0)
-
-    own = {name: partial(one, name, rate) for name, rate in zip(found, (0, *RATES), strict=False)}
-    interleaved({**own, ELSEWHERE: elsewhere}, rounds)
-    return found
+    """Rounds of an idle loader, and of clips given to the training thread."""
+    found = interleaved({str(rate): partial(launch_rate, shards, rate, seconds) for rate in (0, RATE)}, rounds)
+    return {int(rate): launched for rate, launched in found.items()}
 
 
-def given(clips_per_s: int) -> str:
-    return f"{clips_per_s:,}"
-
-
-def part(
-    pcm: Sequence[Contender],
-    flac: Sequence[Contender],
-    launches: Launches,
-    clips: int,
-    clip_s: float,
-) -> Part:
+def part(pcm: Sequence[Contender], flac: Sequence[Contender], launches: Launches, clips: int, clip_s: float) -> Part:
     """Tables and goals of what was measured."""
     own, own_flac = named(pcm, OURS)[0], named(flac, OURS_FLAC)[0]
     size = f"{clips:,} clips of {clip_s:g} s"
-    busy = launches[given(RATES[-1])][0]
-    rate_16000 = ratios(busy, launches[IDLE][0])
+    launched = ratios(launches[RATE], launches[0])
     return Part(
         tables=[
             speed_table(f"{size}, PCM: int16 batches of 64 in this process. Median (range)", pcm, READ_FLOOR),
             speed_table(f"{size}, FLAC", flac, flac[0].name),
-            launch_table(launches),
+            Table(
+                "Small operations that the training thread launches while it is given clips (fetching them is part of "
+                "it)",
+                ["clips/s", "operations/s", "× idle"],
+                [
+                    ["idle loader", spread(launches[0]), "1"],
+                    [f"{RATE:,}", spread(launches[RATE]), spread(launched, 3)],
+                ],
+            ),
         ],
         goals=[
             Goal("one-core read floor", against(own, named(pcm, READ_FLOOR)), 1.2),
@@ -133,13 +110,16 @@ def part(
                 if named(pcm, peer)
             ),
             Goal("FLAC: the bare codec on all cores", against(own_flac, named(flac, "floor")), 0.9),
-            Goal("launch rate of the training thread at 16,000 clips/s / idle", rate_16000, 0.97),
+            Goal("launch rate of the training thread at 16,000 clips/s / idle", launched, 0.97),
         ],
-        remarks=remarks(against(own, named(pcm, BARE)), ratios(busy, launches[ELSEWHERE][0])),
+        remarks=[
+            "webdataset, SPDL and the FLAC readers read the tars that `shards.pack` wrote.",
+            *([] if peers.SPDL else ["SPDL is not installed: `pip install --no-deps -r requirements-bench.txt`."]),
+        ],
     )
 
 
-PEERS = (("webdataset", 10.0), ("SPDL", 1.5), ("MosaicML streaming", 12.0), ("litdata", 25.0))
+PEERS = (("webdataset", 8.0), ("SPDL", 1.5))
 
 
 def named(contenders: Sequence[Contender], start: str) -> list[Contender]:
@@ -158,29 +138,3 @@ def speed_table(title: str, contenders: Sequence[Contender], base: str) -> Table
         for c in contenders
     ]
     return Table(title, ["reader", "clips/s", "CPU µs a clip, all processes", f"× {base}"], rows)
-
-
-def launch_table(launches: Launches) -> Table:
-    idle = launches[IDLE][0]
-    rows = [
-        [name, spread(clips), spread(launched), spread(ratios(launched, idle), 3)]
-        for name, (launched, clips) in launches.items()
-    ]
-    title = "Small operations that the training thread launches while it is given clips (fetching them is part of it)"
-    return Table(title, ["clips/s asked for", "clips/s given", "operations/s", "× idle"], rows)
-
-
-def remarks(bare: Rounds, launches: Rounds, flac_cpu: float) -> list[str]:
-    left_out = [f"{name} is not installed: `{INSTALL}`." for name in peers.missing()]
-    return [
-        f"Two bare threads that ask for nothing in particular are the ceiling: ours is {spread(bare, 2)} × of them.",
-        f"Launches at {RATES[-1]:,} clips/s, by those beside another process that takes as many: {spread(launches, 2)} "
-        "×. What the reads cost by the memory and the processor that both share is in both sides.",
-        "webdataset, SPDL and the FLAC readers read the tars that `shards.pack` wrote; MosaicML streaming and litdata "
-        "read the same samples in their own formats, written before the clock starts. Beside a CPU build of torch, "
-        "torchvision, which both of these import, is given the names of two operators that it lacks there; nothing "
-        "measured uses them.",
-        f"FLAC takes {flac_cpu:.0f} times the CPU of PCM: `shards.pack` writes FLAC recordings as PCM16 unless told "
-        "otherwise.",
-        *left_out,
-    ]

@@ -1,13 +1,11 @@
-"""What memory, the page cache and the codec give where nothing is asked of them."""
+"""What the page cache and the codec give where nothing is asked of them."""
 
 from __future__ import annotations
 
 import mmap
-import os
 import threading
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,8 @@ import soundfile
 from benchmarks.speed.loader.contender import BATCH, Batches
 
 BLOCK = 1 << 20
-BUFFERS = 3  # as many as the loader's two threads and its consumer use
 ONE_BATCH = range(BATCH)  # stands for a batch of no particular clips
 _own = threading.local()
-
-
-def memcpy(clips: int, samples: int, passes: int) -> Batches:
-    """A resident array into batch buffers, one core."""
-    resident = np.ones((clips, samples), dtype=np.int16)
-    buffers = [np.ones((BATCH, samples), dtype=np.int16) for _ in range(BUFFERS)]
-    for number in range(clips // BATCH * passes):
-        at = number * BATCH % clips
-        np.copyto(buffers[number % BUFFERS], resident[at : at + BATCH])
-        yield ONE_BATCH
 
 
 def read_blocks(tars: Sequence[str], samples: int, passes: int) -> Batches:
@@ -41,24 +28,6 @@ def read_blocks(tars: Sequence[str], samples: int, passes: int) -> Batches:
                 while read >= batch_bytes:
                     read -= batch_bytes
                     yield ONE_BATCH
-
-
-def bare_threads(tars: Sequence[str], samples: int, passes: int) -> Batches:
-    """The tars straight through into blocks of the size of a batch: two threads, one call a batch."""
-    step = 2 * BATCH * samples
-    free = deque(_memory(step) for _ in range(BUFFERS))
-
-    def fill(block: tuple[str, int]) -> None:
-        path, offset = block
-        buffer = free.pop()
-        with Path(path).open("rb", buffering=0) as file:
-            os.preadv(file.fileno(), [buffer], offset)
-        free.append(buffer)
-
-    whole = [(path, at) for path in tars for at in range(0, Path(path).stat().st_size - step + 1, step)]
-    with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(fill, whole * passes):
-            yield ONE_BATCH
 
 
 def _memory(size: int) -> mmap.mmap:

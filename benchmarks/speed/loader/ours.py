@@ -1,7 +1,12 @@
-"""Our loader, as training uses it."""
+"""Our loader, as training uses it, and what it costs the training thread.
+
+That thread shares the interpreter lock with the reader threads and a memory bus with their copies. It fetches a batch
+whenever one is due, and what that costs it counts.
+"""
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +18,7 @@ from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from benchmarks.speed.loader.contender import BATCH, Batches
 
+OPERATIONS = 50  # between two looks at the clock
 DEFAULTS = DataConfig.model_validate({})
 
 
@@ -44,3 +50,30 @@ def planned(shards: Path, run_length: int, passes: int) -> Batches:
         yield from training.batches(passes)
     finally:
         training.close()
+
+
+def launch_rate(shards: Path, clips_per_s: int, seconds: float) -> float:
+    """Small operations a second of one thread that takes so many clips/s; at 0 buffers are full, nothing is read."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    training = Training(shards)
+    batches = training.batches()
+    try:
+        for _ in range(2 * training.loader.prefetch):  # all buffers are in use
+            next(batches)
+        time.sleep(0.1)  # … and filled
+        values = torch.zeros(64)
+        launched = delivered = 0
+        begin = now = time.perf_counter()
+        while now - begin < seconds:
+            for _ in range(OPERATIONS):
+                values.add_(1.0)
+            launched += OPERATIONS
+            while delivered < (now - begin) * clips_per_s - BATCH:
+                next(batches)
+                delivered += BATCH
+            now = time.perf_counter()
+        return launched / (now - begin)
+    finally:
+        training.close()
+        torch.set_num_threads(threads)

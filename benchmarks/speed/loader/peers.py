@@ -27,39 +27,22 @@ from benchmarks.speed.loader.contender import BATCH, Batches, Contender
 from benchmarks.speed.loader.sets import Sets
 
 WAV_HEADER = 44
-OPTIONAL = {"SPDL": "spdl.pipeline", "MosaicML streaming": "streaming", "litdata": "litdata"}
-
-
-def missing() -> list[str]:
-    """Optional peers that are not installed."""
-    return [name for name, module in OPTIONAL.items() if not _is_installed(module)]
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module.partition(".")[0]) is not None
+SPDL = importlib.util.find_spec("spdl") is not None
 
 
 def peers(sets: Sets) -> list[Contender]:
-    """Those that are here; sets in their own formats are written first."""
+    """Those that are here."""
     tars = sets.tars("pcm")
     found = [
         Contender(f"webdataset, {where}", partial(from_webdataset, tars, wav_samples, workers), passes=2)
         for workers, where in ((0, "in this process"), (1, "1 worker"), (2, "2 workers"))
     ]
     found.append(Contender("files + DataLoader, 2 workers", partial(from_files, sets.wav_files), passes=2))
-    if _is_installed("spdl"):
+    if SPDL:
         found += [
             Contender("SPDL, tars, 2 threads", partial(spdl_tars, tars)),
             Contender("SPDL, our reads as its stage, 2 threads", partial(spdl_reads, sets.pcm)),
         ]
-    if _is_installed("streaming"):
-        _let_torchvision_import()
-        _write_mds(sets)
-        found.append(Contender("MosaicML streaming, 2 workers", partial(from_mosaic, sets.root / "mds"), passes=2))
-    if _is_installed("litdata"):
-        _let_torchvision_import()
-        _write_litdata(sets)
-        found.append(Contender("litdata, 2 workers", partial(from_litdata, sets.root / "litdata"), passes=1))
     return found
 
 
@@ -150,61 +133,3 @@ def _spdl_batches(builder: Any) -> Batches:
     pipeline = builder.build(num_threads=2)
     with pipeline.auto_stop():
         yield from pipeline.get_iterator()
-
-
-# MosaicML streaming, litdata
-
-
-def _let_torchvision_import() -> None:
-    """Both import torchvision, whose wheel is built for CUDA; beside a CPU build of torch two operators lack a name."""
-    if torch.version.cuda is None and not hasattr(torch.ops.torchvision, "nms"):
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
-
-
-def _write_mds(sets: Sets) -> None:
-    from streaming import MDSWriter
-
-    with MDSWriter(out=str(sets.root / "mds"), columns={"clip": f"ndarray:int16:{sets.samples}"}) as writer:
-        for path in sets.wav_files:
-            writer.write({"clip": soundfile.read(path, dtype="int16")[0]})
-
-
-def from_mosaic(folder: Path, passes: int) -> Batches:
-    """Fixed-shape arrays, no hash checks, no shuffling; one epoch repeats the set, as an epoch is slow to start."""
-    from streaming import Stream as MdsStream
-    from streaming import StreamingDataset
-
-    streams = [MdsStream(local=str(folder), repeat=passes)]
-    dataset = StreamingDataset(streams=streams, batch_size=BATCH, shuffle=False)
-    yield from DataLoader(dataset, batch_size=BATCH, num_workers=2, collate_fn=_mds_stacked)
-
-
-def _mds_stacked(samples: Sequence[dict[str, np.ndarray]]) -> Tensor:
-    return stacked([sample["clip"] for sample in samples])
-
-
-def _write_litdata(sets: Sets) -> None:
-    import litdata
-
-    litdata.optimize(
-        fn=_int16,
-        inputs=[str(path) for path in sets.wav_files],
-        output_dir=str(sets.root / "litdata"),
-        chunk_bytes="64MB",
-        num_workers=1,
-        verbose=False,
-        start_method="fork",  # else it sets "spawn" for the whole process, other loaders' workers included
-    )
-
-
-def _int16(path: str) -> np.ndarray:
-    return soundfile.read(path, dtype="int16")[0]
-
-
-def from_litdata(folder: Path, passes: int) -> Batches:
-    import litdata
-
-    for _ in range(passes):
-        dataset = litdata.StreamingDataset(str(folder), shuffle=False)
-        yield from litdata.StreamingDataLoader(dataset, batch_size=BATCH, num_workers=2, collate_fn=stacked)

@@ -1,4 +1,4 @@
-"""The same clips as recordings, as tars of both codecs, and in the peers' own formats."""
+"""The same clips as recordings, and as tars of both codecs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import soundfile
 from shards import pack
 
 RATE = 16_000
+CLIPS_A_MACHINE = 2000
 SHARDS = 8  # at least: webdataset shares them out to its workers
 
 
@@ -54,14 +55,7 @@ def make_sets(root: Path, clips: int, seconds: float) -> Sets:
     """Recordings in DCASE 2020 layout, and shards of them as `shards.pack` writes them; what was there is replaced."""
     shutil.rmtree(root, ignore_errors=True)
     sets = Sets(root, clips, round(seconds * RATE))
-    place = sets.files / "fan" / "train"
-    place.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    clip_s = np.arange(sets.samples) / RATE
-    for number in range(clips):
-        tone = 0.2 * np.sin(2 * np.pi * rng.uniform(100, 1000) * clip_s)
-        noise = 0.02 * rng.standard_normal(sets.samples, dtype=np.float32)
-        soundfile.write(place / f"normal_id_00_{number:08d}.wav", tone + noise, RATE, subtype="PCM_16")
+    make_recordings(sets.files, clips, seconds)
     shard_mib = max(1, min(32, clips * sets.samples * 2 // SHARDS >> 20))
     for codec, out in (("pcm16", sets.pcm), ("flac", sets.flac)):
         words = f"--layout dcase2020 --codec {codec} --shard-mib {shard_mib}"
@@ -72,3 +66,15 @@ def make_sets(root: Path, clips: int, seconds: float) -> Sets:
             members = [member for member in tar if member.name.endswith(".flac")]
             tar.extractall(root / "flac_files", members, filter="data")
     return sets
+
+
+def make_recordings(root: Path, clips: int, seconds: float) -> None:
+    """A tone in noise in each, all different, in DCASE 2020 layout; a machine type has up to CLIPS_A_MACHINE."""
+    random, clip_s = np.random.default_rng(0), np.arange(round(seconds * RATE)) / RATE
+    for number in range(clips):
+        machine, index = divmod(number, CLIPS_A_MACHINE)
+        path = root / f"machine{machine:03d}" / "train" / f"normal_id_00_{index:08d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tone = 0.2 * np.sin(2 * np.pi * random.uniform(100, 1000) * clip_s)
+        noise = 0.02 * random.standard_normal(len(clip_s), dtype=np.float32)
+        soundfile.write(path, tone + noise, RATE, subtype="PCM_16")
