@@ -10,29 +10,22 @@ trains a few updates under torchrun and is then stopped by SIGTERM, as a batch s
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from asd.config import load_config
-from asd.errors import UserError, run_main
+from asd.errors import run_main
 from asd.files import user_path
-from asd.loggers import read_metrics
-from benchmarks.machine import processor
+from asd.markdown import markdown_table
+from benchmarks.machine import described, machine
 from benchmarks.results.slices import CONFIGS, SLICES
-from benchmarks.sections import markdown_table, replace_section
+from benchmarks.running import ROOT, training
+from benchmarks.sections import replace_section
 from shards import pack
 from shards.progress import clip_bar
 from shards.synth.clip import DEFAULT_SNR_DB, ROLES, Clip
@@ -40,7 +33,6 @@ from shards.synth.factory import CLIPS_PER_JOB, ClipsJob, FactoryConfig, write_c
 from shards.synth.layouts import LAYOUTS
 from shards.workers import available_cores, run_jobs
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
 CLIP_S = 0.5
 Counts = tuple[int, int, int]  # training clips, normal and anomalous test clips
@@ -70,19 +62,6 @@ LAYOUT = "dcase2020"
 PART = "fan"  # the machine type of configs that are for one type at a time
 
 
-@dataclass(frozen=True)
-class Start:
-    """What one config needed."""
-
-    config: str
-    classes: int
-    parameters: int
-    start_s: float  # from the command to the first update's batch
-    step_s: float
-    peak_gib: float
-    accumulate: int
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=user_path, default=Path("data/full_size"), help="folder of the set and the runs")
@@ -93,11 +72,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", default="fp32", help="train.precision (default fp32)")
     args = parser.parse_args(argv)
     shards = make_set(args.work)
-    starts = []
+    starts: list[list[str]] = []
     try:
         for name in published_configs():
             starts.append(start(name, shards, args))
-            print(starts[-1], flush=True)
+            print(*starts[-1], sep=", ", flush=True)
     finally:
         shutil.rmtree(args.work / "runs", ignore_errors=True)
     replace_section(args.page, "full size", section(starts, args))
@@ -138,90 +117,39 @@ def write_recordings(root: Path, clips: Sequence[Clip], clip_s: float) -> None:
         run_jobs(write_clips, [ClipsJob(config, part, root) for part in parts], available_cores(), bar)
 
 
-def start(name: str, shards: Path, args: argparse.Namespace) -> Start:
-    """Train a config's first updates under torchrun, then stop it by SIGTERM."""
-    path, folder = CONFIGS / f"{name}.yaml", args.work / "runs" / name
-    words = [f"data.shards={shards}", f"run.dir={folder}", "train.log_every=1", f"train.precision={args.precision}"]
-    words.append(f"train.accumulate={args.accumulate}")
+def start(name: str, shards: Path, args: argparse.Namespace) -> list[str]:
+    """Train a config's first updates under torchrun, then stop it by SIGTERM: a row of the table."""
+    path, run = CONFIGS / f"{name}.yaml", args.work / "runs" / name
+    words = ["train.log_every=1", f"train.precision={args.precision}", f"train.accumulate={args.accumulate}"]
     row = next(row for row in SLICES if row.config == name)
     if row.by_type:
         words.append(f"data.machine_types=[{PART}]")
     if row.starts_from is not None:
         words.append(f"init_from={args.work / 'runs' / row.starts_from}")
-    load_config(path, words)  # refuse a mistake before anything starts
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.ranks}"]
-    log = args.work / f"{name}.log"
+    config = load_config(path, [*words, f"data.shards={shards}"])  # refuse a mistake before anything starts
     begin = time.monotonic()
-    with log.open("wb") as out:
-        job = subprocess.Popen(
-            [*command, str(ROOT / "train_ddp.py"), "--config", str(path), *words], stdout=out, stderr=out
-        )
-        try:
-            start_s = _wait(job, lambda: "run folder" in log.read_text(errors="replace", encoding="utf-8"), log) - begin
-            _wait(job, lambda: len(_steps(folder)) >= args.steps, log)
-        finally:
-            job.send_signal(signal.SIGTERM)
-            job.wait()
-    return _read(name, log.read_text(errors="replace", encoding="utf-8"), _steps(folder), start_s, args.accumulate)
+    with training(shards, run, ["--config", str(path), *words], args.ranks) as job:
+        start_s = job.wait_for(lambda: "run folder" in job.text) - begin
+        job.wait_for(lambda: len(job.steps) >= args.steps)
+    classes, parameters = (re.search(what, job.text) for what in (r"(\d+) classes:", r"([\d,]+) parameters"))
+    assert classes is not None and parameters is not None, job.text
+    step_s = statistics.median(record["step_s"] for record in job.steps[1:] or job.steps)
+    peak_gib = max(record["peak_mem_gib"] for record in job.steps)
+    speed = config.train.global_batch / step_s
+    return [name, classes[1], parameters[1], f"{peak_gib:.2f}", f"{step_s:.2f}", f"{speed:.1f}", f"{start_s:.1f}"]
 
 
-def _wait(job: subprocess.Popen[bytes], ready: Any, log: Path) -> float:
-    while not ready():
-        if job.poll() is not None:
-            raise UserError(f"a run ended before its time, see {log}")
-        time.sleep(0.02)
-    return time.monotonic()
-
-
-def _steps(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "metrics.jsonl"
-    return [record for record in read_metrics(path) if "step_s" in record] if path.is_file() else []
-
-
-def _read(name: str, text: str, steps: list[dict[str, Any]], start_s: float, accumulate: int) -> Start:
-    classes, parameters = re.search(r"(\d+) classes:", text), re.search(r"([\d,]+) parameters", text)
-    assert classes is not None and parameters is not None, text
-    return Start(
-        config=name,
-        classes=int(classes[1]),
-        parameters=int(parameters[1].replace(",", "")),
-        start_s=start_s,
-        step_s=statistics.median(record["step_s"] for record in steps[1:] or steps),
-        peak_gib=max(record["peak_mem_gib"] for record in steps),
-        accumulate=accumulate,
-    )
-
-
-def section(starts: Sequence[Start], args: argparse.Namespace) -> str:
+def section(starts: Sequence[Sequence[str]], args: argparse.Namespace) -> str:
     """The part of the page."""
     head = ["config", "classes", "parameters", "peak memory of a rank, GiB", "step, s", "clips/s", "start-up, s"]
-    rows = [
-        [
-            s.config,
-            str(s.classes),
-            f"{s.parameters:,}",
-            f"{s.peak_gib:.2f}",
-            f"{s.step_s:.2f}",
-            f"{load_config(CONFIGS / f'{s.config}.yaml').train.global_batch / s.step_s:.1f}",
-            f"{s.start_s:.1f}",
-        ]
-        for s in starts
-    ]
     train, test = (sum(sum(c[a:b]) for ids in COUNTS.values() for c in ids.values()) for a, b in ((0, 1), (1, 3)))
     return (
         f"{train:,} training and {test:,} test clips of {CLIP_S:g} s, {sum(map(len, COUNTS.values()))} classes; "
         f"batches of 64 crops of 10 s; {args.steps} updates of each config, the first left out of the step time; "
-        f"{machine(args)}; `train.accumulate` {args.accumulate}. Configs for one machine type at a time: {PART}. "
-        f"Start-up: from the command to the first batch, imports included.\n\n{markdown_table(head, rows)}"
+        f"{args.ranks} rank(s), {args.precision}, {described(machine())}; "
+        f"`train.accumulate` {args.accumulate}. Configs for one machine type at a time: {PART}. "
+        f"Start-up: from the command to the first batch, imports included.\n\n{markdown_table(head, starts)}"
     )
-
-
-def machine(args: argparse.Namespace) -> str:
-    """Where it was measured."""
-    ranks = f"{args.ranks} rank{'s' if args.ranks > 1 else ''}"
-    if torch.cuda.is_available():
-        return f"{ranks}, {torch.cuda.get_device_name()}, {args.precision}"
-    return f"{ranks} on {len(os.sched_getaffinity(0))} core(s), {processor()}, {args.precision}"
 
 
 if __name__ == "__main__":

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 import eval as evaluation
 import train_ddp
 from asd.errors import run_main
 from asd.evaluation_folder import read_report
 from asd.files import user_path
+from asd.markdown import markdown_table
 from asd.report import percent
 from shards import pack
 
@@ -34,17 +32,15 @@ UNTRAINED = {"raw": "untrained_knn", "rms": "untrained_knn_level"}
 def train_and_score(source: Path, work: Path, epochs: int) -> dict[str, dict[str, Any]]:
     """Pack source, train and score one run per level; level → report."""
     pack.main(["--layout", "dcase2020", "--source", str(source), "--out", str(work / "shards")])
-    return {level: _run(work, level, epochs) for level in ("raw", "rms")}
-
-
-def _run(work: Path, level: str, epochs: int) -> dict[str, Any]:
-    run = work / level
-    words = [f"data.shards={work / 'shards'}", f"run.dir={run}", f"frontend.level={level}", f"train.epochs={epochs}"]
-    train_ddp.main(["--config", str(CONFIG), *SETTINGS, *words])
-    evaluation.main(["score", "--run", str(run), "--checkpoint", "last"])
-    report = read_report(next((run / "scores").iterdir()))
-    assert report is not None
-    return report
+    found = {}
+    for level in UNTRAINED:
+        run, words = work / level, [f"data.shards={work / 'shards'}", f"frontend.level={level}", *SETTINGS]
+        train_ddp.main(["--config", str(CONFIG), f"run.dir={run}", f"train.epochs={epochs}", *words])
+        evaluation.main(["score", "--run", str(run), "--checkpoint", "last"])
+        report = read_report(next((run / "scores").iterdir()))
+        assert report is not None
+        found[level] = report
+    return found
 
 
 def aucs(reports: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, float | None]]:
@@ -60,21 +56,15 @@ def aucs(reports: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, 
     return dict(sorted(found.items()))
 
 
-def table(reports: dict[str, dict[str, Any]]) -> Table:
-    """AUC in percent, raw and level-normalised, a row per machine type and scorer."""
-    out = Table("machine", "scorer", "raw", "level-normalised", title="AUC %")
-    for (machine_type, scorer), values in aucs(reports).items():
-        out.add_row(machine_type, scorer, *(percent(values[level]) for level in UNTRAINED))
-    return out
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=user_path, required=True, help="recordings in DCASE 2020 layout")
     parser.add_argument("--epochs", type=int, default=30)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as work:
-        Console().print(table(train_and_score(args.source, Path(work), args.epochs)))
+        found = aucs(train_and_score(args.source, Path(work), args.epochs))
+    rows = [[*names, *(percent(values[level]) for level in UNTRAINED)] for names, values in found.items()]
+    print(markdown_table(["machine", "scorer", "AUC %, raw", "level-normalised"], rows))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,3 @@ def replace_section(page: Path, name: str, body: str) -> None:
         raise UserError(f"{page} must hold the lines {begin!r} and {end!r} once, in this order")
     before, after = text.split(begin)[0], text.split(end)[1]
     page.write_text(f"{before}{begin}\n\n{body.strip()}\n\n{end}{after}", encoding="utf-8")
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> str:
-    """Rows of cells as Markdown; numbers to the right, the first column to the left."""
-    rule = [":--", *("--:" for _ in head[1:])]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])

@@ -10,14 +10,25 @@ to S6. A run with the very same config is not done again. The runs are slices: s
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from asd.ensemble import NAME
 from asd.errors import run_main
+from asd.evaluation_folder import read_report
 from asd.files import user_path
-from benchmarks.results import domains, machines
+from asd.sweep_numbers import official_spread
+from benchmarks.results import domain_page, domain_slices, figure, slices
+from benchmarks.results import page as machine_page
+from benchmarks.results.runs import collect, make_factory
+from benchmarks.sections import replace_section
 
+PUBLISHED = Path(__file__).with_name("published.yaml")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
@@ -31,10 +42,46 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--slots", type=int, default=min(2, os.cpu_count() or 1), help="runs at once (default 2)")
     args = parser.parse_args(argv)
     if args.part != "domains":
-        machines.renew(args.work, args.page, args.slots)
+        machines(args.work, args.page, args.slots)
     if args.part != "machines":
-        domains.renew(args.work.with_name(f"{args.work.name}_domains"), args.page, args.slots)
+        domains(args.work.with_name(f"{args.work.name}_domains"), args.page, args.slots)
     print(args.page)
+
+
+def machines(work: Path, page: Path, slots: int) -> None:
+    """Train what is not trained yet of S1 and S2, and renew their part of the page and the picture beside it."""
+    jobs = slices.plan(slices.SLICES, make_factory(work, slices.FACTORY), work / "runs", slices.SEEDS)
+    slices.run(jobs, slots)
+    report = collect(jobs, slots)
+    (work / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    _renew(page, machine_page.sections(report, yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))))
+    figure.draw(report["scores"]).savefig(page.with_suffix(".png"), dpi=110)
+
+
+def domains(work: Path, page: Path, slots: int) -> None:
+    """The same for S3 to S6 and the ensembles of S4."""
+    shards = make_factory(work, domain_slices.FACTORY)
+    jobs = slices.plan(domain_slices.SLICES, shards, work / "runs", slices.SEEDS, domain_slices.TYPES)
+    for seed in dict.fromkeys(job.seed for job in jobs):
+        slices.run([job for job in jobs if job.seed == seed], slots)
+    report = collect(jobs, slots) | {"ensembles": ensembles(domain_slices.submit(jobs, work / "ensembles"))}
+    (work / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    _renew(page, domain_page.sections(report))
+
+
+def ensembles(folders: Mapping[tuple[str, int], Path]) -> dict[str, Any]:
+    """Name → official numbers over seeds, as the sweep's table has them of a run."""
+    names = dict.fromkeys(name for name, _ in folders)
+    found = {name: [read_report(path) for (own, _), path in folders.items() if own == name] for name in names}
+    return {
+        name: {NAME: {"official": official_spread([[report["official"][NAME]] for report in reports if report])}}
+        for name, reports in found.items()
+    }
+
+
+def _renew(page: Path, sections: Mapping[str, str]) -> None:
+    for name, body in sections.items():
+        replace_section(page, name, body)
 
 
 if __name__ == "__main__":

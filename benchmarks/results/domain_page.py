@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.results.domain_slices import ENSEMBLES, FACTORY, MEMBERS, SLICES, TYPES
-from benchmarks.results.page import cost_line, pair, published_table, slices_table, verdict
-from benchmarks.results.runs import factory_words
-from benchmarks.sections import markdown_table
-from shards.synth.domains import shifted_kind
-from shards.synth.layouts import LAYOUTS, TYPES_2022
+from asd.markdown import markdown_table
+from benchmarks.results.domain_slices import ENSEMBLES, MEMBERS, SLICES
+from benchmarks.results.page import cost_line, difference_cells, pair, slices_table
 
 Report = Mapping[str, Any]
 COLUMNS = {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC", "score": "official score"}
-DOMAIN_SECTIONS = 3  # trained and scored, of a machine type
 
 
 @dataclass(frozen=True)
@@ -67,30 +62,13 @@ PAIRS = (
 )
 
 
-def sections(report: Report, published: Mapping[str, Any]) -> dict[str, str]:
+def sections(report: Report) -> dict[str, str]:
     """Name of a part of the page → its Markdown."""
     return {
-        "domain factory": factory_line(report),
         "domain scores": scores_table(report),
         "domain pairs": pairs_table(report),
-        "domain published": "\n\n".join(published_table(own) for own in published["tables"]),
         "domain slices": f"{slices_table(report, SLICES)}\n\n{cost_line(report)}",
     }
-
-
-def factory_line(report: Report) -> str:
-    """What was trained and scored on, and what the seeds are."""
-    train, test = FACTORY["train_clips"], FACTORY["test_clips"]
-    target = LAYOUTS["dcase2022"].target_clips(train)
-    shifts = "; ".join(f"{t}: {', '.join(shifted_kind(t, s) for s in range(DOMAIN_SECTIONS))}" for t in TYPES)
-    return (
-        f"One factory for all runs (`python -m shards.synth {' '.join(factory_words(FACTORY))}`). Trained and scored: "
-        f"{' and '.join(TYPES)}, {DOMAIN_SECTIONS} sections (what shifts from source to target in them: {shifts}). "
-        f"A section has {train - target} source and {target} target training clips, all normal, and {test} normal and "
-        f"{test} anomalous test clips of each domain ({FACTORY['clip_s']} s). The other "
-        f"{len(TYPES_2022) - len(TYPES)} machine types and the fourth sections serve as proxy outliers alone. "
-        f"Seeds {', '.join(map(str, report['seeds']))} are seeds of training; the factory is the same for all."
-    )
 
 
 def official(report: Report, row: Row) -> Mapping[str, Any]:
@@ -104,10 +82,8 @@ def _known(report: Report, row: Row) -> bool:
     return row.name in (report["ensembles"] if row in SUBMISSIONS else report["scores"])
 
 
-def differences(report: Report, what: Row, over: Row) -> list[float]:
-    """Official score minus official score, paired by seed, fractions of 1."""
-    columns = (official(report, row)["score_by_seed"] for row in (what, over))
-    return [one - other for one, other in zip(*columns, strict=True)]
+def _difference(report: Report, what: Row, over: Row) -> list[str]:
+    return difference_cells(*(official(report, row)["score_by_seed"] for row in (what, over)))
 
 
 def scores_table(report: Report) -> str:
@@ -127,8 +103,3 @@ def pairs_table(report: Report) -> str:
     head = ["official score of", "minus that of", *(f"seed {seed}" for seed in report["seeds"]), "mean", "seeds say"]
     pairs = [(one, over) for one, over in PAIRS if _known(report, one) and _known(report, over)]
     return markdown_table(head, [[one.label, over.label, *_difference(report, one, over)] for one, over in pairs])
-
-
-def _difference(report: Report, what: Row, over: Row) -> list[str]:
-    values = differences(report, what, over)
-    return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), verdict(values)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asd import sweep
 from asd.sweep_jobs import Job
-from benchmarks.results.slices import CONFIGS, SEEDS, Slice
+from benchmarks.results.slices import Slice
 
 # Options of shards.synth. Clips hold a window of 64 frames (2.016 s); the fourth section is for proxy outliers alone.
 FACTORY = {"layout": "dcase2022", "seed": 1, "clip_s": 2.2, "sections": 4, "train_clips": 100, "test_clips": 25}
@@ -69,27 +69,6 @@ SLICES = (
 )
 ENSEMBLES = {"best model": 1, "top 3": 3, "top 5": 5, "all six": 6}  # submissions 1 to 4 of S4
 MEMBERS = tuple(row.name for row in _s4(second=True))
-
-
-def plan(shards: Path, out: Path, seeds: Sequence[int] = SEEDS) -> list[Job]:
-    """Every run of every row, in an order in which a run that another starts from comes first."""
-    runs: dict[tuple[str, int, str | None], Job] = {}
-    for row in SLICES:
-        for seed in seeds:
-            for part in TYPES if row.by_type else (None,):
-                words = [*row.words, f"data.shards={shards}"]
-                if row.starts_from is not None:
-                    words.append(f"init_from={runs[row.starts_from, seed, part].config.run.dir}")
-                runs[row.name, seed, part] = _job(row, seed, part, words, out)
-    return list(runs.values())
-
-
-def _job(row: Slice, seed: int, part: str | None, words: Sequence[str], out: Path) -> Job:
-    if part is not None:
-        words, out = [*words, f"data.machine_types=[{part}]"], out / part
-    options = ["--config", str(CONFIGS / f"{row.config}.yaml"), "--seeds", str(seed), "--out", str(out)]
-    (job,) = sweep.plan_jobs(sweep.parse_args([*options, *words]))
-    return dataclasses.replace(job, name=row.name, part=part)
 
 
 def submit(jobs: Sequence[Job], out: Path) -> dict[tuple[str, int], Path]:

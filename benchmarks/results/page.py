@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asd.config import load_config
-from benchmarks.results.slices import CONFIGS, FACTORY, SLICES, Slice
-from benchmarks.sections import markdown_table
+from asd.markdown import markdown_table
+from benchmarks.results.slices import CONFIGS, SLICES, Slice
 
 Report = Mapping[str, Any]
 PRIMARY = "softmax"
@@ -16,58 +16,28 @@ UNTRAINED = {"untrained_knn": "untrained nearest neighbour", "untrained_knn_leve
 FAMILIES = {"S1": "dcase2020_", "S2": "tastgram_"}  # by the beginning of the config's name
 REFERENCE = {"S1": "dcase2020_integrated", "S2": "tastgram_noisy_arcmix"}  # whose untrained numbers are shown
 LEVEL = "untrained_knn_level"
-# (what, over what): each a row of the page and one of its scorers.
-COMPARISONS = (
-    (("dcase2020_integrated", PRIMARY), ("dcase2020_integrated", "untrained_knn")),
-    (("dcase2020_integrated", PRIMARY), ("dcase2020_integrated", LEVEL)),
-    (("dcase2020_integrated", PRIMARY), ("dcase2020_integrated_softmax", PRIMARY)),
-    (("dcase2020_integrated", PRIMARY), ("control: softmax on resnet50_ir", PRIMARY)),
-    (("tastgram_arcface", PRIMARY), ("tastgram_arcface", "untrained_knn")),
-    (("tastgram_arcface", PRIMARY), ("tastgram_arcface", LEVEL)),
-    (("tastgram_arcface", PRIMARY), ("dcase2020_integrated_softmax", PRIMARY)),
-    (("tastgram_arcface", PRIMARY), ("tastgram_softmax", PRIMARY)),
-    (("tastgram_noisy_arcmix", PRIMARY), ("tastgram_noisy_arcmix", "untrained_knn")),
-    (("tastgram_noisy_arcmix", PRIMARY), ("tastgram_noisy_arcmix", LEVEL)),
-    (("tastgram_noisy_arcmix", PRIMARY), ("dcase2020_integrated_softmax", PRIMARY)),
-    (("tastgram_noisy_arcmix", PRIMARY), ("tastgram_softmax", PRIMARY)),
-    (("tastgram_noisy_arcmix", PRIMARY), ("tastgram_arcface", PRIMARY)),
-    (("tastgram_noisy_arcmix", PRIMARY), ("tastgram_arcmix", PRIMARY)),
-    (("tastgram_noisy_arcmix_waveform", PRIMARY), ("tastgram_noisy_arcmix", PRIMARY)),
-    (("tastgram_noisy_arcmix_waveform", PRIMARY), ("tastgram_arcface", PRIMARY)),
-    (("tastgram_noisy_arcmix_waveform", PRIMARY), ("tastgram_softmax", PRIMARY)),
-    (("tastgram_noisy_arcmix_paper", PRIMARY), ("tastgram_noisy_arcmix", PRIMARY)),
-    (("tastgram_noisy_arcmix_paper", PRIMARY), ("tastgram_softmax", PRIMARY)),
-    (("tastgram_guided", PRIMARY), ("tastgram_arcface", PRIMARY)),
-    (("dcase2020_transfer", PRIMARY), ("dcase2020_integrated", PRIMARY)),
-    (("dcase2020_integrated", PRIMARY), ("dcase2020_individual", PRIMARY)),
-    (("dcase2020_individual", PRIMARY), ("dcase2020_individual", LEVEL)),
-    (("dcase2020_transfer", PRIMARY), ("dcase2020_transfer", LEVEL)),
-)
+# What → over what: other rows of the page, or an untrained scorer of its own.
+COMPARISONS = {
+    "dcase2020_integrated": ("untrained_knn", LEVEL, "dcase2020_integrated_softmax", "control: softmax on resnet50_ir",
+                             "dcase2020_individual"),
+    "tastgram_arcface": ("untrained_knn", LEVEL, "dcase2020_integrated_softmax", "tastgram_softmax"),
+    "tastgram_noisy_arcmix": ("untrained_knn", LEVEL, "dcase2020_integrated_softmax", "tastgram_softmax",
+                              "tastgram_arcface", "tastgram_arcmix"),
+    "tastgram_noisy_arcmix_waveform": ("tastgram_noisy_arcmix", "tastgram_arcface", "tastgram_softmax"),
+    "tastgram_noisy_arcmix_paper": ("tastgram_noisy_arcmix", "tastgram_softmax"),
+    "tastgram_guided": ("tastgram_arcface",),
+    "dcase2020_transfer": ("dcase2020_integrated", LEVEL),
+    "dcase2020_individual": (LEVEL,),
+}  # fmt: skip
 
 
 def sections(report: Report, published: Mapping[str, Any]) -> dict[str, str]:
     """Name of a part of the page → its Markdown."""
     return {
-        "factory": factory_line(report),
         "scores": "\n\n".join(f"### {family}\n\n{scores_table(report, published, family)}" for family in FAMILIES),
-        "metrics": "\n".join(f"- {name}: {' '.join(text.split())}." for name, text in published["metrics"].items()),
-        "published": "\n\n".join(published_table(own) for own in published["tables"]),
         "differences": differences_table(report),
-        "slices": f"{slices_table(report)}\n\n{cost_line(report)}",
+        "slices": f"{slices_table(report, SLICES)}\n\n{cost_line(report)}",
     }
-
-
-def factory_line(report: Report) -> str:
-    """What was trained and scored on, and what the seeds are."""
-    ids, train, test = 41, FACTORY["train_clips"], FACTORY["test_clips"]
-    words = f"--seed {FACTORY['seed']} --clip-s {FACTORY['clip_s']} --train-clips {train} --test-clips {test}"
-    return (
-        f"One factory for all runs (`python -m shards.synth {words}`): {ids} machine IDs of six types; {train} normal "
-        f"training clips and {test} normal + {test} anomalous test clips of {FACTORY['clip_s']} s an ID, together "
-        f"{ids * train} and {2 * ids * test} clips. "
-        f"Seeds {', '.join(map(str, report['seeds']))} are seeds of training (weights, order, mixup, held-out clips); "
-        "the factory is the same for all, so ± says nothing about another factory."
-    )
 
 
 def scores_table(report: Report, published: Mapping[str, Any], family: str) -> str:
@@ -75,26 +45,14 @@ def scores_table(report: Report, published: Mapping[str, Any], family: str) -> s
     head = ["config", "AUC", "pAUC", "AUC, oracle choice", "centroid AUC", "knn AUC", "AUC pooled", "mAUC"]
     head += ["published dev", "published eval"]
     scores, reference = report["scores"], report["scores"][REFERENCE[family]]
-    rows = [
-        [
-            f"*{label}*",
-            pair(own, "auc"),
-            pair(own, "pauc"),
-            "–",
-            "–",
-            "–",
-            pair(own, "auc_pooled"),
-            pair(own, "mauc"),
-            "",
-            "",
-        ]
-        for name, label in UNTRAINED.items()
-        for own in [reference[name]]
-    ]
+    rows = []
+    for name, label in UNTRAINED.items():
+        auc, pauc, pooled, mauc = (pair(reference[name], key) for key in ("auc", "pauc", "auc_pooled", "mauc"))
+        rows.append([f"*{label}*", auc, pauc, "–", "–", "–", pooled, mauc, "", ""])
     for row in members(family):
         if row.name not in scores:
             continue
-        own, known = scores[row.name], published["configs"].get(row.name, {})
+        own, known = scores[row.name], published.get(row.name, {})
         cells = [pair(own[PRIMARY], key) for key in ("auc", "pauc", "auc_oracle")]
         cells += [pair(own[name], "auc") for name in ("centroid", "knn")]
         cells += [pair(own[PRIMARY], key) for key in ("auc_pooled", "mauc")]
@@ -128,18 +86,19 @@ def differences_table(report: Report) -> str:
     scores = report["scores"]
     head = ["AUC of", "minus AUC of", *(f"seed {seed}" for seed in report["seeds"]), "mean", "seeds say"]
     rows = []
-    for what, over in COMPARISONS:
-        if what[0] in scores and over[0] in scores:
-            values = differences(scores, what, over)
-            cells = [f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]]
-            rows.append([_named(*what), _named(*over), *cells, verdict(values)])
+    for row, others in COMPARISONS.items():
+        for other in others:
+            over = (row, other) if other in UNTRAINED else (other, PRIMARY)
+            if row in scores and over[0] in scores:
+                columns = (scores[name][scorer]["auc_by_seed"] for name, scorer in ((row, PRIMARY), over))
+                rows.append([row, _named(*over), *difference_cells(*columns)])
     return markdown_table(head, rows)
 
 
-def differences(scores: Report, what: tuple[str, str], over: tuple[str, str]) -> list[float]:
-    """Paired by seed, fractions of 1."""
-    pairs = zip(scores[what[0]][what[1]]["auc_by_seed"], scores[over[0]][over[1]]["auc_by_seed"], strict=True)
-    return [one - other for one, other in pairs]
+def difference_cells(ones: Sequence[float], others: Sequence[float]) -> list[str]:
+    """Paired by seed, from fractions of 1: percent of every seed, their mean, the verdict."""
+    values = [one - other for one, other in zip(ones, others, strict=True)]
+    return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), verdict(values)]
 
 
 def verdict(values: Sequence[float]) -> str:
@@ -153,7 +112,7 @@ def _named(row: str, scorer: str) -> str:
     return row if scorer == PRIMARY else f"its {UNTRAINED[scorer].replace('the same', 'untrained nearest neighbour')}"
 
 
-def slices_table(report: Report, slices: Sequence[Slice] = SLICES) -> str:
+def slices_table(report: Report, slices: Sequence[Slice]) -> str:
     """What each row changes in its config, how many updates it made, and how well it learnt the classes."""
     head = ["config", "steps a run", "runs", "validation loss", "accuracy %", "full → slice"]
     rows = []
@@ -198,16 +157,3 @@ def cost_line(report: Report) -> str:
         f"that other work shared; trained by commit {', '.join(report['commits'])}. "
         "A run that is done is not done again."
     )
-
-
-def published_table(own: Mapping[str, Any]) -> str:
-    """One report's figures as printed there, under what they are."""
-    lines = f"**{own['title']}.** {' '.join(own['note'].split())}."
-    if not own["rows"]:
-        return lines
-    rows = [[name, *(_printed(value) for value in values)] for name, values in own["rows"].items()]
-    return f"{lines}\n\n{markdown_table(['', *map(str, own['head'])], rows)}"
-
-
-def _printed(value: float | str) -> str:
-    return value.replace("/", " / ") if isinstance(value, str) else f"{value:.2f}"

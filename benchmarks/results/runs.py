@@ -21,14 +21,16 @@ def make_factory(work: Path, options: Mapping[str, Any]) -> Path:
     shards = work / "shards"
     if not (shards / "manifest.json").is_file():
         if not (work / "factory").is_dir():
-            synth.main(["--out", str(work / "factory"), *factory_words(options)])
+            synth.main(
+                [
+                    "--out",
+                    str(work / "factory"),
+                    *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
+                ]
+            )
         layout = options.get("layout", "dcase2020")
         pack.main(["--layout", layout, "--source", str(work / "factory"), "--out", str(shards)])
     return shards
-
-
-def factory_words(options: Mapping[str, Any]) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
 
 
 def collect(jobs: Sequence[Job], slots: int) -> dict[str, Any]:
@@ -45,9 +47,8 @@ def collect(jobs: Sequence[Job], slots: int) -> dict[str, Any]:
 
 def _commit(job: Job) -> str:
     """The source that trained a run; "-dirty" where it held changes that were not committed."""
-    known = (
-        json.loads(RunFolder(Path(job.config.run.dir)).identity.read_text(encoding="utf-8"))["git_commit"] or "unknown"
-    )
+    identity = json.loads(RunFolder(Path(job.config.run.dir)).identity.read_text(encoding="utf-8"))
+    known = identity["git_commit"] or "unknown"
     return f"{known[:10]}{'-dirty' if known.endswith('-dirty') else ''}"
 
 

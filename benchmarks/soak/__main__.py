@@ -21,17 +21,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-
 from asd.errors import UserError, run_main
 from asd.files import user_path
 from benchmarks.machine import machine
-from benchmarks.soak import page
 from benchmarks.soak.faults import FAULTS, what
 from benchmarks.soak.job import RoundError
-from benchmarks.soak.outcome import HEAD, Figures, Outcome, save
+from benchmarks.soak.outcome import Figures, Outcome, renew, save
 from benchmarks.soak.place import Place
 from benchmarks.soak.round import Round, SkippedError
 from shards.workers import clean_up_on_signals
@@ -47,21 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     with clean_up_on_signals():  # no run of it is left
         for name, seed in _rounds(args):
             outcome = one_round(place, name, seed)
-            _tell(name, outcome)
+            seen = "skipped: " if outcome.skipped else "FAILED: " if outcome.problem else "recovered"
+            print(f"{name}: {seen}{outcome.problem or ''}", file=sys.stderr, flush=True)
             found[name].rounds.append(outcome)
             save(found[name], args.work)
-            page.renew(args.page, args.work, list(FAULTS))
-    tried = [figures for figures in found.values() if figures.rounds]
-    Console().print(_table(tried))
+            renew(args.page, args.work, list(FAULTS))
     print(args.page)
-    return int(any(not outcome.recovered for figures in tried for outcome in figures.counted))
+    return int(any(not outcome.recovered for figures in found.values() for outcome in figures.counted))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0, help="begin rounds for so long (default 60)")
     parser.add_argument("--rounds", type=int, help="so many rounds, of one fault each, instead")
-    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT", help=_names())
+    parser.add_argument(
+        "--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT", help=", ".join(FAULTS)
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the dice (default 0)")
     parser.add_argument(
         "--work", type=user_path, default=Path("data/soak"), help="sets, runs, figures (default data/soak)"
@@ -73,22 +69,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _names() -> str:
-    return ", ".join(FAULTS)
-
-
 def _rounds(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
-    """(fault, seed) of the rounds to do, all faults in turn, with a bar."""
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
-    with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task, begin = bar.add_task("the unbroken run", total=args.rounds or 60 * args.minutes), time.monotonic()
-        for number, name in enumerate(itertools.cycle(args.faults)):
-            done = number if args.rounds else time.monotonic() - begin
-            if done >= (args.rounds or 60 * args.minutes):
-                break
-            bar.update(task, description=name, completed=done)
-            yield name, args.seed + number
-        bar.update(task, completed=args.rounds or 60 * args.minutes)
+    """(fault, seed) of the rounds to do, all faults in turn."""
+    begin = time.monotonic()
+    for number, name in enumerate(itertools.cycle(args.faults)):
+        minutes = (time.monotonic() - begin) / 60
+        if number >= args.rounds if args.rounds else minutes >= args.minutes:
+            return
+        print(f"round {number + 1}, minute {minutes:.0f}: {name}", file=sys.stderr, flush=True)
+        yield name, args.seed + number
 
 
 def one_round(place: Place, name: str, seed: int) -> Outcome:
@@ -108,18 +97,6 @@ def one_round(place: Place, name: str, seed: int) -> Outcome:
         shutil.rmtree(round.folder)
     seconds = time.monotonic() - begin
     return Outcome(seed, problem, skipped, round.lost_steps, round.again_s, round.codes, round.said, seconds)
-
-
-def _tell(name: str, outcome: Outcome) -> None:
-    if outcome.problem is not None:
-        print(f"{name}: {'skipped' if outcome.skipped else 'FAILED'}: {outcome.problem}", file=sys.stderr, flush=True)
-
-
-def _table(tried: Sequence[Figures]) -> Table:
-    table = Table(*HEAD)
-    for figures in tried:
-        table.add_row(*(cell.replace("**", "") for cell in figures.cells()))
-    return table
 
 
 if __name__ == "__main__":

@@ -113,3 +113,6 @@ def _newest_of_a_killed_run(round: Round) -> Path:
     round.moment(job, first=12)
     round.strike(job.kill)
     return step_path(RunFolder(round.run).checkpoints, complete(round.run)[-1])
+
+
+FAULTS = (clip_flipped, flac_clip_flipped, tar_truncated, tar_missing, optimizer_truncated, weights_flipped)

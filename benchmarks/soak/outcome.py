@@ -1,4 +1,4 @@
-"""What came of the rounds of a fault, and where that is kept."""
+"""What came of the rounds of a fault, where that is kept, and the table of docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from asd.markdown import markdown_table
+from benchmarks.machine import described
+from benchmarks.sections import replace_section
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,16 @@ def _codes(rounds: Sequence[Outcome]) -> str:
 
 def save(figures: Figures, work: Path) -> None:
     (work / f"{figures.fault}.json").write_text(json.dumps(dataclasses.asdict(figures), indent=1), encoding="utf-8")
+
+
+def renew(page: Path, work: Path, order: Sequence[str]) -> None:
+    """Put in all faults whose figures lie in work."""
+    found = [load(work / f"{name}.json") for name in order if (work / f"{name}.json").is_file()]
+    machines = dict.fromkeys(described(figures.machine) for figures in found)
+    rounds = [outcome for figures in found for outcome in figures.counted]
+    took = f"{len(rounds)} rounds, {sum(outcome.seconds for outcome in rounds) / 60:.0f} minutes in all."
+    table = markdown_table(HEAD, [figures.cells() for figures in found])
+    replace_section(page, "soak", "\n\n".join([*(f"*{machine}*" for machine in machines), took, table]))
 
 
 def load(path: Path) -> Figures:

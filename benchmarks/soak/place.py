@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,9 @@ from typing import Any
 from asd import checkpoint
 from asd.errors import UserError
 from asd.run_folder import RunFolder
-from benchmarks.soak.job import ROOT, Job, RoundError
+from benchmarks.soak.job import Job, RoundError
+from shards import pack
+from shards.synth import __main__ as synth
 
 CONFIG = Path(__file__).with_name("tiny.yaml")
 SYNTH = "--clip-s 0.5 --train-clips 4 --test-clips 1"
@@ -70,17 +70,10 @@ class Place:
         out, factory = self.work / codec, self.work / "factory"
         if not (out / "manifest.json").is_file():
             if not factory.is_dir():
-                _run("shards.synth", f"--out {factory} {SYNTH}")
-            _run("shards.pack", f"--layout dcase2020 --source {factory} --out {out} --codec {codec} --shard-mib 1")
+                synth.main(["--out", str(factory), *SYNTH.split()])
+            words = f"--layout dcase2020 --codec {codec} --shard-mib 1".split()
+            pack.main([*words, "--source", str(factory), "--out", str(out)])
         return out
-
-
-def _run(module: str, words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words.split()], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
-    )
-    if done.returncode:
-        raise UserError(f"python -m {module} failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
 def train_words(shards: Path | str, run: Path, *more: str) -> list[str]:

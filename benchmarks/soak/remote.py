@@ -90,3 +90,6 @@ def _served(round: Round) -> Iterator[Server]:
     finally:
         round.close()
         server.stop()
+
+
+FAULTS = (server_stalls, server_dies)

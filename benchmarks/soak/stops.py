@@ -1,4 +1,4 @@
-"""Signals that ask to stop, and processes that stand still."""
+"""Processes that are killed, are asked to stop, or stand still."""
 
 from __future__ import annotations
 
@@ -12,6 +12,47 @@ from benchmarks.soak.round import Round
 
 SHORT_S = (2.0, 6.0)
 FROZEN = ("train.timeout_s=15",)
+
+
+def rank_killed(round: Round) -> None:
+    """`kill -9` of a rank"""
+    job = round.start()
+    round.moment(job)
+    round.strike(job.rank(1).kill)
+    round.finishes(job, "lost its peers")
+
+
+def rank_0_killed(round: Round) -> None:
+    """`kill -9` of rank 0, which saves and scores"""
+    job = round.start()
+    round.moment(job)
+    round.strike(job.rank(0).kill)
+    round.finishes(job, "lost its peers")
+
+
+def agent_killed(round: Round) -> None:
+    """`kill -9` of torchrun; the same command again"""
+    job = round.start()
+    round.moment(job)
+    round.strike(job.agent().kill)
+    round.ends(job, 137)
+    round.finishes(round.start(), "resuming from step")
+
+
+def scoring_killed(round: Round) -> None:
+    """`kill -9` of the process that scores"""
+    job = round.start()
+    scoring = job.wait_for(job.scoring, "scoring")
+    round.strike(scoring.kill)
+    round.finishes(job, "scoring step .* was killed")
+
+
+def power_cut(round: Round) -> None:
+    """`kill -9` of everything at once; the same command again"""
+    job = round.start()
+    round.moment(job)
+    round.strike(job.kill)
+    round.finishes(round.start(), "resuming from step")
 
 
 def stopped_in_save(round: Round) -> None:
@@ -57,3 +98,16 @@ def rank_frozen(round: Round) -> None:
     round.moment(job)
     round.strike(job.rank(round.dice.randint(0, 1)).suspend)
     round.finishes(job, "lost its peers")
+
+
+FAULTS = (
+    rank_killed,
+    rank_0_killed,
+    agent_killed,
+    scoring_killed,
+    power_cut,
+    stopped_in_save,
+    stopped_in_evaluation,
+    rank_paused,
+    rank_frozen,
+)

@@ -71,3 +71,6 @@ def slow_reads(round: Round) -> None:
     time.sleep(SLOW_S)
     switch.unlink()
     round.finishes(job)
+
+
+FAULTS = (disk_full, slow_reads)

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from asd.errors import UserError, run_main
 from asd.files import user_path
-from benchmarks.machine import machine
-from benchmarks.speed import page
-from benchmarks.speed.part import save
+from asd.markdown import markdown_table
+from benchmarks.machine import described, machine
+from benchmarks.sections import replace_section
+from benchmarks.speed.part import GOALS_HEAD, load, save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PARTS = ("loader", "training", "evaluation", "start_up", "packing", "gpu")
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         words = sys.argv[1:] if argv is None else list(argv)
         failed = [name for name in args.parts if not _in_a_process(name, words)]
-    page.renew(args.page, args.work)
+    renew(args.page, args.work)
     print(args.page)
     if failed:
         raise UserError(f"{', '.join(failed)} failed, see above; the page keeps their former figures")
@@ -59,6 +60,16 @@ def measure(name: str, args: argparse.Namespace) -> None:
     found = module.run(args)
     if found is not None:
         save(found, args.work / f"{name}.json", machine())
+
+
+def renew(page: Path, work: Path) -> None:
+    """Replace the sections of all parts whose figures lie in work, and the list of goals at the top."""
+    goals = []
+    for path in sorted(work.glob("*.json")):
+        part, where = load(path)
+        replace_section(page, path.stem, f"*{described(where)}*\n\n{part.markdown()}")
+        goals += [[path.stem, *goal.cells()] for goal in part.goals]
+    replace_section(page, "goals", markdown_table(["part", *GOALS_HEAD], goals))
 
 
 def _in_a_process(name: str, words: list[str]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, get_args
 
 import numpy as np
@@ -78,7 +77,8 @@ def _unit(clips: Embedded, rows: torch.Tensor) -> np.ndarray:
 
 def seconds(function: Callable[[], Any], threads: int) -> float:
     """Of one call on so many threads of torch, BLAS and faiss."""
-    with _threads(threads):
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
         begin = time.perf_counter()
         function()
         return time.perf_counter() - begin
@@ -100,14 +100,3 @@ def _labelled(clips: Clips, scores: Scores) -> Iterator[tuple[np.ndarray, Scores
     label = clips.manifest.label[clips.test.clip_index.numpy()]
     for rows in clips.test.rows_by_class().values():
         yield label[rows.numpy()], scores[rows.numpy()]
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -42,49 +42,29 @@ def make_clips(folder: Path, clips: int, dim: int, seed: int = 0) -> Clips:
 
 def clips_of(manifest: Manifest, dim: int, seed: int = 0) -> Clips:
     """The same for the clips of a set that is there."""
-    random = torch.Generator().manual_seed(seed)
-    shape = _Shape.draw(len(manifest.classes), dim, random)
+    random, classes = torch.Generator().manual_seed(seed), len(manifest.classes)
+    centre, stray = (normalize(torch.randn(classes, dim, generator=random)) for _ in range(2))  # (C, D)
+    spectrum = -40.0 + 8.0 * torch.randn(classes, BANDS, generator=random)  # (C, M)
+    residuals = ResidualMoments.zeros(classes, dim, torch.device("cpu"))
+    vectors = torch.randn(classes, 2 * dim, dim, generator=random)
+    residuals.add(vectors, torch.arange(classes) * len(DOMAINS), torch.ones(classes, dtype=torch.bool))
+
+    def embedded(clips: np.ndarray) -> Embedded:
+        own = torch.from_numpy(manifest.class_index[clips].astype(np.int64))
+        anomalous = torch.from_numpy(manifest.label[clips] == LABEL_ANOMALY).float()[:, None]
+        noise = SPREAD * torch.randn(len(clips), dim, generator=random) / dim**0.5
+        embedding = centre[own] + noise + SHIFT * anomalous * stray[own]
+        return Embedded(
+            clip_index=torch.from_numpy(clips.astype(np.int64)),
+            class_index=own,
+            domain=torch.from_numpy(manifest.domain_index[clips].astype(np.int64)),
+            embedding=embedding,
+            logits=SCALE * normalize(embedding) @ centre.T,
+            errors=1.0 + 0.2 * torch.rand(len(clips), 3, generator=random) + 0.1 * anomalous,
+            features=spectrum[own] + 3.0 * torch.randn(len(clips), BANDS, generator=random) + 2.0 * anomalous,
+            residuals=residuals,
+        )
+
     train, test = (manifest.select(split) for split in ("train", "test"))
     held_out = np.arange(len(train)) % round(1 / HELD_OUT) == 0
-    parts = [_embedded(manifest, own, shape, random) for own in (train[~held_out], train[held_out], test)]
-    return Clips(manifest, *parts)
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """Centres (C, D) and mean spectra (C, M) of the classes; which way (C, D) their anomalies stray; and the residual
-    vectors of an autoencoder."""
-
-    centre: torch.Tensor
-    spectrum: torch.Tensor
-    stray: torch.Tensor
-    residuals: ResidualMoments
-
-    @classmethod
-    def draw(cls, classes: int, dim: int, random: torch.Generator) -> _Shape:
-        centre, stray = (normalize(torch.randn(classes, dim, generator=random)) for _ in range(2))
-        spectrum = -40.0 + 8.0 * torch.randn(classes, BANDS, generator=random)
-        residuals = ResidualMoments.zeros(classes, dim, torch.device("cpu"))
-        group = torch.arange(classes) * len(DOMAINS)
-        vectors = torch.randn(classes, 2 * dim, dim, generator=random)
-        residuals.add(vectors, group, torch.ones(classes, dtype=torch.bool))
-        return cls(centre, spectrum, stray, residuals)
-
-
-def _embedded(manifest: Manifest, clips: np.ndarray, shape: _Shape, random: torch.Generator) -> Embedded:
-    own = torch.from_numpy(manifest.class_index[clips].astype(np.int64))
-    anomalous = torch.from_numpy(manifest.label[clips] == LABEL_ANOMALY).float()[:, None]
-    dim = shape.centre.shape[1]
-    noise = SPREAD * torch.randn(len(clips), dim, generator=random) / dim**0.5
-    embedding = shape.centre[own] + noise + SHIFT * anomalous * shape.stray[own]
-    features = shape.spectrum[own] + 3.0 * torch.randn(len(clips), BANDS, generator=random) + 2.0 * anomalous
-    return Embedded(
-        clip_index=torch.from_numpy(clips.astype(np.int64)),
-        class_index=own,
-        domain=torch.from_numpy(manifest.domain_index[clips].astype(np.int64)),
-        embedding=embedding,
-        logits=SCALE * normalize(embedding) @ shape.centre.T,
-        errors=1.0 + 0.2 * torch.rand(len(clips), 3, generator=random) + 0.1 * anomalous,
-        features=features,
-        residuals=shape.residuals,
-    )
+    return Clips(manifest, embedded(train[~held_out]), embedded(train[held_out]), embedded(test))

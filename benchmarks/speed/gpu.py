@@ -14,10 +14,11 @@ from rich.console import Console
 
 from asd.distributed import choose_precision
 from asd.metrics.throughput import peak_memory_gib
+from benchmarks.results.runs import make_factory
 from benchmarks.speed.measure import interleaved, median, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import Peaks, count_work, launches, measure_peaks
-from benchmarks.speed.steps import Setting, make_set, sessions
+from benchmarks.speed.step_costs import Counter, Peaks, measure_peaks
+from benchmarks.speed.steps import Setting, one_test_clip, sessions
 from benchmarks.speed.training import ALL_TYPES
 
 CONSOLE = Console()
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> Part | None:
 
 def measure(args: argparse.Namespace, sizes: Sizes, device: torch.device) -> Part:
     """The same for other sizes, on any device."""
-    shards = make_set(args.work, sizes.clips, sizes.clip_s)
+    shards = make_factory(args.work / f"{sizes.clips}x{sizes.clip_s:g}s", one_test_clip(sizes.clips, sizes.clip_s))
     precision = choose_precision("auto", device)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     peaks = measure_peaks(device, dtype, sizes.matrix)
@@ -74,7 +75,7 @@ def measure(args: argparse.Namespace, sizes: Sizes, device: torch.device) -> Par
         "operator's bytes and arithmetic at the speed of this card's large copies "
         f"({peaks.bytes / 1e12:.2f} TB/s) and matmuls ({peaks.flops / 1e12:.0f} TFLOP/s)"
     )
-    head = ["config", "batch", "setting", "clips/s", "of the roofline", "kernels a step", "peak memory, GiB"]
+    head = ["config", "batch", "setting", "clips/s", "of the roofline", "peak memory, GiB"]
     return Part([Table(title, head, rows)], goals)
 
 
@@ -91,14 +92,15 @@ def _measure_config(
             session.waits.clear()
         takes = {k: partial(s.clips_per_s, sizes.steps) for k, s in zip(settings, opened, strict=True)}
         speeds, waits = interleaved(takes, args.rounds), [100 * wait for wait in opened[0].waits]
-        kernels = [launches(session) for session in opened]
-        roofline = base.batch / count_work(opened[0], peaks).roofline_s
+        with Counter(peaks) as counter:
+            opened[0].trainer.take(1)
+    roofline = base.batch / counter.roofline_s
     best = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
     rows = [
-        [name, str(base.batch), setting, spread(found), f"{median(found) / roofline:.2f}", f"{count:,}", ""]
-        for (setting, found), count in zip(speeds.items(), kernels, strict=True)
+        [name, str(base.batch), setting, spread(found), f"{median(found) / roofline:.2f}", ""]
+        for setting, found in speeds.items()
     ]
-    rows.append([name, str(best.batch), "best batch", f"{best.clips_per_s:,.0f}", "", "", f"{best.gib:.2f}"])
+    rows.append([name, str(best.batch), "best batch", f"{best.clips_per_s:,.0f}", "", f"{best.gib:.2f}"])
     eager = speeds["eager"]
     goals = [
         Goal(f"{name}: data wait, of a step", waits, 1, False, "%"),

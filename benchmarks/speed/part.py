@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sections import markdown_table
+from asd.markdown import markdown_table
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.speed.steps import Session, synchronise
 
 PRODUCT = re.compile(r"^aten::.*(conv|mm$)")  # of the profiler's names
-PRODUCTS = {  # factor on the products of one forward convolution or matmul
-    torch.ops.aten.convolution.default: 1,
-    torch.ops.aten.convolution_backward.default: 2,
-    torch.ops.aten.mm.default: 1,
-    torch.ops.aten.addmm.default: 1,
-    torch.ops.aten.bmm.default: 1,
-}
+MATMULS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 
 
 def products_s(session: Session) -> float:
@@ -38,15 +32,6 @@ def products_s(session: Session) -> float:
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         session.trainer.take(1)
     return sum(row.self_cpu_time_total for row in seen.key_averages() if PRODUCT.search(row.key)) / 1e6
-
-
-def launches(session: Session) -> int:
-    """Kernels of one step on a GPU; 0 elsewhere."""
-    card = [ProfilerActivity.CUDA] if session.trainer.ranks.device.type == "cuda" else []
-    with profile(activities=[ProfilerActivity.CPU, *card]) as seen:
-        session.trainer.take(1)
-        synchronise(session.trainer.ranks.device)
-    return sum(row.count for row in seen.key_averages() if "LaunchKernel" in row.key)
 
 
 def median_s(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -82,52 +67,31 @@ def measure_peaks(device: torch.device, dtype: torch.dtype, size: int) -> Peaks:
     )
 
 
-@dataclass
-class Work:
-    """What a step asks of a device."""
-
-    flops: float = 0.0
-    bytes: float = 0.0
-    roofline_s: float = 0.0
-
-
 class Counter(TorchDispatchMode):
     """Adds up the work of every operator that runs inside, of forward and backward pass alike."""
 
     def __init__(self, peaks: Peaks) -> None:
         super().__init__()
-        self.work, self._peaks = Work(), peaks
+        self.peaks, self.flops, self.bytes, self.roofline_s = peaks, 0.0, 0.0, 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = func(*args, **(kwargs or {}))
         if not _moves_nothing(func):
             flops, moved = products(func, args, out), _bytes((args, kwargs)) + _bytes(out)
-            self.work.flops += flops
-            self.work.bytes += moved
-            self.work.roofline_s += max(flops / self._peaks.flops, moved / self._peaks.bytes)
+            self.flops += flops
+            self.bytes += moved
+            self.roofline_s += max(flops / self.peaks.flops, moved / self.peaks.bytes)
         return out
-
-
-def count_work(session: Session, peaks: Peaks) -> Work:
-    """The work of one whole step of a trainer."""
-    with Counter(peaks) as counter:
-        session.trainer.take(1)
-    return counter.work
 
 
 def products(func: Any, args: Any, out: Any) -> float:
     """Floating-point operations of a convolution or matmul, 0 for anything else."""
-    factor = PRODUCTS.get(func, 0)
-    if not factor:
-        return 0.0
     if func is torch.ops.aten.convolution_backward.default:
         grad, weight, wanted = args[0], args[2], sum(args[-1][:2])
         return 2.0 * wanted * grad.numel() * math.prod(weight.shape[1:])
     if func is torch.ops.aten.convolution.default:
         return 2.0 * out.numel() * math.prod(args[1].shape[1:])
-    inner = args[-2].shape[-1]  # of (…, mat1, mat2)
-    return 2.0 * out.numel() * inner
+    return 2.0 * out.numel() * args[-2].shape[-1] if func in MATMULS else 0.0  # (…, mat1, mat2)
 
 
 def _moves_nothing(func: Any) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -21,8 +21,6 @@ from asd.optim import MaskedOptimizer, build_optimizer
 from asd.stop import StopSignal
 from asd.system import build_task, open_data
 from asd.trainer import Parts, Trainer
-from shards import pack
-from shards.synth import __main__ as synth
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -38,17 +36,16 @@ class Setting:
     reuse: bool = False  # the first batch again and again: the speed without the loader
     words: tuple[str, ...] = ()  # further overrides
 
+    def all_words(self) -> list[str]:
+        """Overrides of the config."""
+        train = {"global_batch": self.batch, "precision": self.precision, "compile": self.compile}
+        train |= {"reuse_first_batch": self.reuse}
+        return [*(f"train.{key}={str(value).lower()}" for key, value in train.items()), *self.words]
+
     def load(self, shards: Path) -> RunConfig:
         """The config with this setting; without lines of metrics, which are written every so many steps only."""
-        train = {
-            "global_batch": self.batch,
-            "precision": self.precision,
-            "compile": self.compile,
-            "reuse_first_batch": self.reuse,
-            "log_every": 1_000_000,
-        }
-        words = [f"train.{key}={str(value).lower()}" for key, value in train.items()]
-        return load_config(CONFIGS / f"{self.config}.yaml", [f"data.shards={shards}", *words, *self.words])
+        words = [f"data.shards={shards}", "train.log_every=1000000", *self.all_words()]
+        return load_config(CONFIGS / f"{self.config}.yaml", words)
 
     def with_(self, **changes: Any) -> Setting:
         return replace(self, **changes)
@@ -68,22 +65,6 @@ class StepTrainer(Trainer):
             self._read_flags(unread=1)
             self._step(next(self.stream))
             self._show()
-
-
-class NoEvaluation:
-    """A trainer's evaluator that is never due."""
-
-    def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
-        raise AssertionError("never due")
-
-    def due(self, step: int) -> bool:
-        return False
-
-    def missing(self, step: int) -> bool:
-        return False
-
-    def protected_steps(self) -> Collection[int]:
-        return ()
 
 
 @dataclass
@@ -142,7 +123,7 @@ def bare_parts(
         ranks=ranks,
         loggers=Loggers(),
         stop=StopSignal(),
-        evaluate=NoEvaluation(),
+        evaluate=cast(Any, None),  # never due in `take`
         checkpoints=Path(),
         meta={},
         config_yaml="",
@@ -174,15 +155,6 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def make_set(work: Path, clips: int = 4, clip_s: float = 10.0) -> Path:
-    """A packed set of the 41 classes of DCASE 2020, so many training clips each, made where it is not there yet."""
-    shards = work / f"steps_{clips}x{clip_s:g}s"
-    if not (shards / "manifest.json").is_file():
-        recordings = work / f"{shards.name}_recordings"
-        words = f"--train-clips {clips} --test-clips 1 --clip-s {clip_s:g} --workers 2"
-        synth.main(["--layout", "dcase2020", "--out", str(recordings), *words.split()])
-        pack.main(["--layout", "dcase2020", "--source", str(recordings), "--out", str(shards)])
-        for path in sorted(recordings.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        recordings.rmdir()
-    return shards
+def one_test_clip(clips: int, clip_s: float) -> dict[str, Any]:
+    """Options of a factory of 41 classes that is for training alone."""
+    return {"train_clips": clips, "test_clips": 1, "clip_s": clip_s}

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import json
+import copy
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from torch import nn
 
-from asd.distributed import _avoid_amx, _keep_freed_memory
+from asd.checkpoint import CheckpointConfig
+from asd.data.batch import Batch
+from asd.data.loader import Loader
+from asd.distributed import _avoid_amx, _keep_freed_memory, start_ranks
+from asd.optim import OptimConfig, build_optimizer
+from asd.system import open_data
+from asd.tasks import StepOutput
+from asd.trainer import TrainConfig
+from benchmarks.results.runs import make_factory
+from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import products_s
-from benchmarks.speed.steps import Session, Setting, make_set, sessions
+from benchmarks.speed.step_costs import median_s, products_s
+from benchmarks.speed.steps import CONFIGS, Session, Setting, StepTrainer, bare_parts, one_test_clip, sessions
 
 CONSOLE = Console()
+WIDTH = 64  # of the tiny network
 FP32, REUSED = "fp32", "first batch reused"  # the setting that all others are compared with, and it without the loader
 
 
@@ -58,13 +67,16 @@ def measure(args: argparse.Namespace, sizes: Sizes) -> Part:
     """The same for other sizes."""
     _avoid_amx()  # counts until the first convolution of the process, whichever session takes it
     _keep_freed_memory()
-    shards = make_set(args.work, sizes.clips, sizes.clip_s)
+    shards = make_factory(args.work / f"{sizes.clips}x{sizes.clip_s:g}s", one_test_clip(sizes.clips, sizes.clip_s))
     rows, goals = [], []
     for name, base in sizes.configs.items():
         more_rows, more_goals = _measure_config(name, base, shards, args.rounds, sizes)
         rows += more_rows
         goals += more_goals
     ranks, rank_goals = _measure_ranks(args, sizes, shards)
+    tiny = Setting("dcase2020_integrated", 16)
+    added = [_added_ms(shards, tiny, sizes.overhead_steps) for _ in range(args.rounds)]
+    rank_goals.append(Goal("loop overhead over a bare loop, a tiny network, a step", added, 0.2, False, "ms"))
     title = (
         f"Training steps of real configs and clips of {sizes.clip_s:g} s by the real trainer, one process, "
         f"{len(os.sched_getaffinity(0))} cores; each setting as clips/s and beside eager fp32 with the loader"
@@ -106,39 +118,59 @@ def _told(name: str, setting: str, session: Session, steps: int) -> float:
 def _measure_ranks(args: argparse.Namespace, sizes: Sizes, shards: Path) -> tuple[Table, list[Goal]]:
     rows, goals = [], []
     for name in sizes.ranked:
-        batch = max(16, sizes.configs[name].batch)  # two ranks with a whole mixing group of eight each
-        words = ["--config", name, "--batch", str(batch), "--steps", str(sizes.steps)]
-        sides = {"one": partial(_clips_per_s, args.work, shards, 1, words)}
-        sides["two"] = partial(_clips_per_s, args.work, shards, 2, words)
-        found = interleaved(sides, args.rounds)
-        ratio = ratios(found["two"], found["one"])
-        rows.append([f"{name}, {batch}", spread(found["one"], 1), spread(found["two"], 1), spread(ratio, 2)])
-        goals.append(Goal(f"{name}: two ranks / one rank with all cores", ratio, 0.95))
-    added = [_added_ms(args.work, shards, sizes.overhead_steps) for _ in range(args.rounds)]
-    goals.append(Goal("loop overhead over bare DDP, a tiny network, two gloo ranks, a step", added, 0.2, False, "ms"))
+        setting = sizes.configs[name].with_(batch=max(16, sizes.configs[name].batch))  # a mixing group of 8 a rank
+        sides = {str(n): partial(_clips_per_s, args.work, shards, n, setting, sizes.steps) for n in (1, 2)}
+        one, two = interleaved(sides, args.rounds).values()
+        rows.append([f"{name}, {setting.batch}", spread(one, 1), spread(two, 1), spread(ratios(two, one), 2)])
+        goals.append(Goal(f"{name}: two ranks / one rank with all cores", ratios(two, one), 0.95))
     head = ["config and global batch", "one rank, clips/s", "two ranks, clips/s", "×"]
     return Table("One rank with all cores, and two ranks (gloo) that divide them, fp32", head, rows), goals
 
 
-def _clips_per_s(work: Path, shards: Path, ranks: int, words: Sequence[str]) -> float:
-    found = worker(work, shards, ranks, words)["clips_per_s"]
-    CONSOLE.print(f"  {words[1]}, {ranks} rank(s): {found:.1f} clips/s")
+def _clips_per_s(work: Path, shards: Path, ranks: int, setting: Setting, steps: int) -> float:
+    run = work / "ranks"
+    shutil.rmtree(run, ignore_errors=True)
+    words = ["--config", str(CONFIGS / f"{setting.config}.yaml"), *setting.all_words(), *ENDLESS]
+    with training(shards, run, words, ranks) as job:
+        found = setting.batch / job.step_s(steps)
+    CONSOLE.print(f"  {setting.config}, {ranks} rank(s): {found:.1f} clips/s")
     return found
 
 
-def _added_ms(work: Path, shards: Path, steps: int) -> float:
-    found = worker(work, shards, 2, ["--overhead", "--steps", str(steps), "--config", "dcase2020_integrated"])
-    CONSOLE.print(f"  a tiny network's step: {found['trainer_ms']:.3f} ms, in a bare loop {found['bare_ms']:.3f} ms")
-    return found["trainer_ms"] - found["bare_ms"]
+# What the trainer adds
 
 
-def worker(work: Path, shards: Path, ranks: int, words: Sequence[str]) -> dict[str, float]:
-    """What a job of so many ranks found."""
-    out = work / f"step_worker_{time.monotonic_ns()}.json"
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    module = ["-m", "benchmarks.speed.step_worker", "--shards", str(shards), "--out", str(out), *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // ranks))}
-    subprocess.run([*start, *module], check=True, env=environment)
-    found: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
-    out.unlink()
-    return found
+class Tiny(nn.Module):
+    """A network so small that the loop around it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Mean square of the output for the first samples of each clip."""
+        return StepOutput(self.layers(batch.waveform[:, :WIDTH].float()).square().mean())
+
+
+def _added_ms(shards: Path, setting: Setting, steps: int) -> float:
+    """Milliseconds that a step of the trainer takes more than the loop of torch's own tutorials, one process."""
+    with start_ranks("fp32", 120) as ranks:
+        data, task = open_data(setting.load(shards)), Tiny()
+        loader = Loader(data.manifest, ranks.device, 1, 1)
+        parts = bare_parts(task, build_optimizer(OptimConfig(), task.parameters()), loader, data.plan, WIDTH, ranks)
+        train = TrainConfig(global_batch=setting.batch, steps=10**6, log_every=10**6, reuse_first_batch=True)
+        trainer = StepTrainer(train, OptimConfig(), CheckpointConfig(), parts, None)
+        model, batch = copy.deepcopy(task), next(trainer.stream)
+        optimizer = build_optimizer(OptimConfig(), model.parameters())
+
+        def bare(count: int) -> None:
+            for _ in range(count):
+                model(batch).loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+                optimizer.step()
+                optimizer.zero_grad()
+
+        ours, theirs = (1000 * median_s(partial(loop, steps), ranks.device, 6) / steps for loop in (trainer.take, bare))
+        loader.close()
+    CONSOLE.print(f"  a tiny network's step: {ours:.3f} ms, in a bare loop {theirs:.3f} ms")
+    return ours - theirs

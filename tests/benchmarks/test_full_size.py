@@ -41,12 +41,12 @@ def test_a_start_is_measured_and_stopped_before_any_evaluation(
     args.work.mkdir()
     assert full_size.published_configs() == ["long"]
     found = full_size.start("long", small_set, args)
-    assert found.classes == 4
-    assert found.parameters > 1000
-    assert 0 < found.step_s < 60 and 0 < found.start_s < 120 and found.peak_gib > 0.1
+    name, classes, parameters, *numbers = found
+    assert (name, classes) == ("long", "4") and int(parameters.replace(",", "")) > 1000
+    assert all(0 < float(number) < 1000 for number in numbers)
     run = args.work / "runs" / "long"
     assert list((run / "checkpoints").glob("step_*/COMPLETE"))  # SIGTERM saves
     assert not (run / "evaluations").exists()
     body = full_size.section([found], args)
     assert "36,283 training and 17,971 test clips" in body
-    assert f"| long | 4 | {found.parameters:,} |" in body
+    assert f"| long | 4 | {parameters} |" in body

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.machine import machine
 from benchmarks.soak import __main__ as soak
 from benchmarks.soak import faults, place
 from benchmarks.soak.job import Job, RoundError
-from benchmarks.soak.outcome import Figures, Outcome, load, save
+from benchmarks.soak.outcome import load
 from benchmarks.soak.place import Curve, PackedSet
 from benchmarks.soak.round import Round, SkippedError
 from tests.system.launch import succeed
@@ -168,17 +167,3 @@ def test_a_job_that_hangs_or_leaves_something_is_found(tmp_path: Path, monkeypat
     begin = time.monotonic()
     while leaving.processes():
         assert time.monotonic() < begin + 60
-
-
-def test_the_table_shows_medians() -> None:
-    rounds = [
-        Outcome(n, None, False, lost, again, [0], "x", 1.0) for n, (lost, again) in enumerate([(1, 5.0), (3, 9.0)])
-    ]
-    assert Figures("f", "what", rounds, {}).cells() == ["what", "2 of 2", "2 / 3", "7 / 9", "0", "x"]
-
-
-def test_the_page_says_how_many_rounds_there_were_and_how_long_they_took(page: Path, tmp_path: Path) -> None:
-    rounds = [Outcome(n, None, False, 0, 1.0, [0], "x", 75.0) for n in range(4)]
-    save(Figures("killed", "what", rounds, machine()), tmp_path)
-    soak.page.renew(page, tmp_path, ["killed", "never_tried"])
-    assert "\n4 rounds, 5 minutes in all.\n" in page.read_text()

@@ -15,17 +15,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.speed.loader import floors, ours, peers
-from benchmarks.speed.loader.contender import Contender, check_equal, measure
-from benchmarks.speed.loader.ours import launch_rate
+from benchmarks.speed.loader import ours, peers
+from benchmarks.speed.loader.contender import Contender, check_equal, time_once
 from benchmarks.speed.loader.sets import Sets, make_sets
 from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
 CLIPS, CLIP_S = 1024, 10.0
-RATE = 16_000  # clips/s of one GPU that is fed well
-LAUNCH_S = 2.0
-
+RATE, LAUNCH_S = 16_000, 2.0  # clips/s of one GPU that is fed well
+FED = {"idle": 0, "fed": RATE}
+PEERS = (("webdataset", 8.0), ("SPDL", 1.5))
 READ_FLOOR = "floor: read() by 1 MiB, 1 core"
 OURS = "ours, 2 threads, runs of 8"
 OURS_FLAC = "ours, FLAC, 2 threads"
@@ -38,25 +37,27 @@ def run(args: argparse.Namespace) -> Part:
 
 def measured(work: Path, rounds: int, clips: int, clip_s: float, launch_s: float) -> Part:
     """The part for another size of set."""
-    console = Console()
+    say = Console().print
+    if not peers.SPDL:
+        say("SPDL is not installed: pip install --no-deps -r requirements-bench.txt")
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="loader-", dir=work) as folder:
-        console.print(f"loader: making {clips} clips of {clip_s:g} s in all formats")
+        say(f"loader: making {clips} clips of {clip_s:g} s in all formats, and checking that all readers deliver them")
         sets = make_sets(Path(folder) / "sets", clips, clip_s)
         pcm, flac = pcm_contenders(sets), flac_contenders(sets)
-        console.print("loader: checking that all readers deliver the same clips")
         for contenders in (pcm, flac):
             check_equal([c for c in contenders if not c.is_floor], clips)
-            measure(contenders, rounds, console)
-        console.print("loader: the training thread's launches")
-        launches = launch_rounds(sets.pcm, rounds, launch_s)
-    return part(pcm, flac, launches, clips, clip_s)
+            say("loader: " + ", ".join(c.name for c in contenders))
+            interleaved({c.name: partial(time_once, c) for c in contenders}, rounds)
+        say("loader: the training thread's launches")
+        takes = {name: partial(ours.launch_rate, sets.pcm, rate, launch_s) for name, rate in FED.items()}
+        launches = interleaved(takes, rounds)
+    return part(pcm, flac, launches, f"{clips:,} clips of {clip_s:g} s")
 
 
 def pcm_contenders(sets: Sets) -> list[Contender]:
-    tars = sets.tars("pcm")
     return [
-        Contender(READ_FLOOR, partial(floors.read_blocks, tars, sets.samples), 8, is_floor=True),
+        Contender(READ_FLOOR, partial(peers.read_blocks, sets.tars("pcm"), sets.samples), 8, is_floor=True),
         Contender(OURS, partial(ours.planned, sets.pcm, 8), 8),
         Contender("ours, 2 threads, single clips", partial(ours.planned, sets.pcm, 1), 8),
         *peers.peers(sets),
@@ -64,8 +65,7 @@ def pcm_contenders(sets: Sets) -> list[Contender]:
 
 
 def flac_contenders(sets: Sets) -> list[Contender]:
-    codec = partial(floors.bare_codec, sets.flac_files)
-    tars = sets.tars("flac")
+    codec, tars = partial(peers.bare_codec, sets.flac_files), sets.tars("flac")
     return [
         Contender("floor: bare codec, 2 threads", partial(codec, ThreadPoolExecutor), 1, is_floor=True),
         Contender("floor: bare codec, 2 processes", partial(codec, ProcessPoolExecutor), 1, is_floor=True),
@@ -74,52 +74,27 @@ def flac_contenders(sets: Sets) -> list[Contender]:
     ]
 
 
-Launches = dict[int, Rounds]  # by clips/s that are taken meanwhile: operations/s of every round
-
-
-def launch_rounds(shards: Path, rounds: int, seconds: float) -> Launches:
-    """Rounds of an idle loader, and of clips given to the training thread."""
-    found = interleaved({str(rate): partial(launch_rate, shards, rate, seconds) for rate in (0, RATE)}, rounds)
-    return {int(rate): launched for rate, launched in found.items()}
-
-
-def part(pcm: Sequence[Contender], flac: Sequence[Contender], launches: Launches, clips: int, clip_s: float) -> Part:
+def part(pcm: Sequence[Contender], flac: Sequence[Contender], launches: dict[str, Rounds], size: str) -> Part:
     """Tables and goals of what was measured."""
     own, own_flac = named(pcm, OURS)[0], named(flac, OURS_FLAC)[0]
-    size = f"{clips:,} clips of {clip_s:g} s"
-    launched = ratios(launches[RATE], launches[0])
+    launched = ratios(launches["fed"], launches["idle"])
+    rows = [["idle loader", spread(launches["idle"]), "1"]]
+    rows.append([f"{RATE:,}", spread(launches["fed"]), spread(launched, 3)])
+    title = "Small operations that the training thread launches while it is given clips (fetching them is part of it)"
     return Part(
         tables=[
-            speed_table(f"{size}, PCM: int16 batches of 64 in this process. Median (range)", pcm, READ_FLOOR),
-            speed_table(f"{size}, FLAC", flac, flac[0].name),
-            Table(
-                "Small operations that the training thread launches while it is given clips (fetching them is part of "
-                "it)",
-                ["clips/s", "operations/s", "× idle"],
-                [
-                    ["idle loader", spread(launches[0]), "1"],
-                    [f"{RATE:,}", spread(launches[RATE]), spread(launched, 3)],
-                ],
-            ),
+            speed_table(f"{size}, PCM: int16 batches of 64 in this process. Median (range)", pcm),
+            speed_table(f"{size}, FLAC", flac),
+            Table(title, ["clips/s", "operations/s", "× idle"], rows),
         ],
         goals=[
             Goal("one-core read floor", against(own, named(pcm, READ_FLOOR)), 1.2),
-            *(
-                Goal(f"{peer} at its best", against(own, named(pcm, peer)), goal)
-                for peer, goal in PEERS
-                if named(pcm, peer)
-            ),
+            *(Goal(f"{p} at its best", against(own, named(pcm, p)), goal) for p, goal in PEERS if named(pcm, p)),
             Goal("FLAC: the bare codec on all cores", against(own_flac, named(flac, "floor")), 0.9),
             Goal("launch rate of the training thread at 16,000 clips/s / idle", launched, 0.97),
         ],
-        remarks=[
-            "webdataset, SPDL and the FLAC readers read the tars that `shards.pack` wrote.",
-            *([] if peers.SPDL else ["SPDL is not installed: `pip install --no-deps -r requirements-bench.txt`."]),
-        ],
+        remarks=["webdataset, SPDL and the FLAC readers read the tars that `shards.pack` wrote."],
     )
-
-
-PEERS = (("webdataset", 8.0), ("SPDL", 1.5))
 
 
 def named(contenders: Sequence[Contender], start: str) -> list[Contender]:
@@ -131,10 +106,11 @@ def against(own: Contender, others: Sequence[Contender]) -> Rounds:
     return ratios(own.clips_per_s, [max(speeds) for speeds in zip(*(c.clips_per_s for c in others), strict=True)])
 
 
-def speed_table(title: str, contenders: Sequence[Contender], base: str) -> Table:
-    (floor,) = named(contenders, base)
+def speed_table(title: str, contenders: Sequence[Contender]) -> Table:
+    """All of them beside the first, which is a floor."""
+    floor = contenders[0]
     rows = [
         [c.name, spread(c.clips_per_s), spread(c.cpu_us), spread(ratios(c.clips_per_s, floor.clips_per_s), 2)]
         for c in contenders
     ]
-    return Table(title, ["reader", "clips/s", "CPU µs a clip, all processes", f"× {base}"], rows)
+    return Table(title, ["reader", "clips/s", "CPU µs a clip, all processes", f"× {floor.name}"], rows)

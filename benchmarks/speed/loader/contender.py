@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
-from rich.console import Console
 
 from asd.errors import UserError
-from benchmarks.speed.measure import Rounds, interleaved
+from benchmarks.speed.measure import Rounds
 
 BATCH = 64
 WARM_UP = 8  # batches before the clock starts: workers have started, buffers are in use
@@ -47,20 +46,8 @@ def check_equal(contenders: Sequence[Contender], clips: int) -> None:
             raise UserError(f"{contender.name}: other samples than {contenders[0].name}")
 
 
-def measure(contenders: Sequence[Contender], rounds: int, console: Console) -> None:
-    """Every contender in every round."""
-
-    def one(contender: Contender) -> float:
-        console.print(f"  {len(contender.clips_per_s) + 1}/{rounds} {contender.name}", end="", highlight=False)
-        time_once(contender)
-        console.print(f": {contender.clips_per_s[-1]:,.0f} clips/s, {contender.cpu_us[-1]:,.0f} µs", highlight=False)
-        return contender.clips_per_s[-1]
-
-    interleaved({c.name: lambda c=c: one(c) for c in contenders}, rounds)  # type: ignore[misc]
-
-
-def time_once(contender: Contender) -> None:
-    """One measurement, from the batch behind the warm-up to the last."""
+def time_once(contender: Contender) -> float:
+    """One measurement, from the batch behind the warm-up to the last: clips/s."""
     batches = contender.batches(contender.passes)
     for _ in range(WARM_UP):
         next(batches)
@@ -70,6 +57,7 @@ def time_once(contender: Contender) -> None:
         end = time.perf_counter()  # behind the last batch: taking workers down is not counted
     contender.clips_per_s.append(clips / (end - begin))
     contender.cpu_us.append((tree_cpu_s() - cpu) / clips * 1e6)
+    return contender.clips_per_s[-1]
 
 
 def tree_cpu_s() -> float:

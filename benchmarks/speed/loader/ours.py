@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from asd.data.batch import Batch
 from asd.data.loader import DataConfig, Loader, training_requests
 from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
@@ -22,44 +21,26 @@ OPERATIONS = 50  # between two looks at the clock
 DEFAULTS = DataConfig.model_validate({})
 
 
-class Training:
-    """Batches of whole clips in the order of the plan, on the CPU, with the default settings."""
-
-    def __init__(self, shards: Path, run_length: int = DEFAULTS.run_length) -> None:
-        manifest = load_manifest(shards)
-        self.plan = make_plan([Stream("all", manifest.select("train"), BATCH)], seed=0, run_length=run_length)
-        self.loader = Loader(manifest, torch.device("cpu"), DEFAULTS.threads, DEFAULTS.prefetch)
-        requests = training_requests(manifest, self.plan, int(manifest.frames[0]), 0, 0, rank=0, world_size=1)
-        self._requests = requests
-
-    def batches(self, passes: int | None = None) -> Batches:
-        """Waveforms; without end where passes is None."""
-        steps = None if passes is None else self.plan.steps_per_epoch * passes
-        batch: Batch
-        for batch in self.loader.stream(islice(self._requests, steps)):
-            yield batch.waveform
-
-    def close(self) -> None:
-        self.loader.close()
-
-
-def planned(shards: Path, run_length: int, passes: int) -> Batches:
-    """Whole passes over a set in runs of that many clips."""
-    training = Training(shards, run_length)
+def planned(shards: Path, run_length: int = DEFAULTS.run_length, passes: int | None = None) -> Batches:
+    """Waveforms of whole clips in the order of the plan, on the CPU; without end where passes is None."""
+    manifest = load_manifest(shards)
+    plan = make_plan([Stream("all", manifest.select("train"), BATCH)], seed=0, run_length=run_length)
+    loader = Loader(manifest, torch.device("cpu"), DEFAULTS.threads, DEFAULTS.prefetch)
+    requests = training_requests(manifest, plan, int(manifest.frames[0]), 0, 0, rank=0, world_size=1)
     try:
-        yield from training.batches(passes)
+        for batch in loader.stream(islice(requests, None if passes is None else plan.steps_per_epoch * passes)):
+            yield batch.waveform
     finally:
-        training.close()
+        loader.close()
 
 
 def launch_rate(shards: Path, clips_per_s: int, seconds: float) -> float:
     """Small operations a second of one thread that takes so many clips/s; at 0 buffers are full, nothing is read."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    training = Training(shards)
-    batches = training.batches()
+    batches = iter(planned(shards))
     try:
-        for _ in range(2 * training.loader.prefetch):  # all buffers are in use
+        for _ in range(2 * DEFAULTS.prefetch):  # all buffers are in use
             next(batches)
         time.sleep(0.1)  # … and filled
         values = torch.zeros(64)
@@ -75,5 +56,5 @@ def launch_rate(shards: Path, clips_per_s: int, seconds: float) -> float:
             now = time.perf_counter()
         return launched / (now - begin)
     finally:
-        training.close()
+        batches.close()  # type: ignore[attr-defined]
         torch.set_num_threads(threads)

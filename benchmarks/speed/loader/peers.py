@@ -1,13 +1,17 @@
-"""Other loaders over the same clips, each by the way that its own documentation recommends, at its fastest found.
+"""What the page cache and the codec give where nothing is asked of them, and other loaders over the same clips.
 
-What is not installed is left out. None shuffles more than it must; samples are taken from WAVs without a decoder.
+Each loader is used by the way that its own documentation recommends, at its fastest found; what is not installed is
+left out. webdataset does not shuffle; samples are taken from WAVs without a decoder.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Iterator, Sequence
+import mmap
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,6 @@ import soundfile
 import torch
 import webdataset
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from asd.data.loader import row_memory
 from asd.data.manifest import load_manifest
@@ -27,31 +30,62 @@ from benchmarks.speed.loader.contender import BATCH, Batches, Contender
 from benchmarks.speed.loader.sets import Sets
 
 WAV_HEADER = 44
+BLOCK = 1 << 20
+ONE_BATCH = range(BATCH)  # stands for a batch of no particular clips
+_own = threading.local()
 SPDL = importlib.util.find_spec("spdl") is not None
+
+
+def read_blocks(tars: Sequence[str], samples: int, passes: int) -> Batches:
+    """read() into one block of 1 MiB, one core."""
+    block, read, batch_bytes = _memory(BLOCK), 0, 2 * BATCH * samples
+    for path in [*tars] * passes:
+        with Path(path).open("rb", buffering=0) as file:
+            while got := file.readinto(block):
+                read += got
+                while read >= batch_bytes:
+                    read -= batch_bytes
+                    yield ONE_BATCH
+
+
+def _memory(size: int) -> mmap.mmap:
+    """Whole pages, huge ones where there are any: where a copy from the page cache is fastest."""
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    memory.write(bytes(size))
+    return memory
+
+
+def bare_codec(files: Sequence[str], kind: type[Executor], passes: int) -> Batches:
+    """soundfile on FLAC files of their own, two threads or processes; the samples stay where they were decoded."""
+    batches = [files[at : at + BATCH] for at in range(0, len(files) - BATCH + 1, BATCH)] * passes
+    with kind(2) as pool:  # type: ignore[call-arg]
+        for _ in pool.map(_decode, batches):
+            yield ONE_BATCH
+
+
+def _decode(paths: Sequence[str]) -> None:
+    if not hasattr(_own, "row"):
+        _own.row = np.ones(soundfile.info(paths[0]).frames, dtype=np.int16)
+    for path in paths:
+        soundfile.read(path, dtype="int16", out=_own.row)
 
 
 def peers(sets: Sets) -> list[Contender]:
     """Those that are here."""
     tars = sets.tars("pcm")
     found = [
-        Contender(f"webdataset, {where}", partial(from_webdataset, tars, wav_samples, workers), passes=2)
-        for workers, where in ((0, "in this process"), (1, "1 worker"), (2, "2 workers"))
+        Contender(f"webdataset, {workers} workers", partial(from_webdataset, tars, wav_samples, workers), passes=2)
+        for workers in (0, 1, 2)
     ]
-    found.append(Contender("files + DataLoader, 2 workers", partial(from_files, sets.wav_files), passes=2))
     if SPDL:
-        found += [
-            Contender("SPDL, tars, 2 threads", partial(spdl_tars, tars)),
-            Contender("SPDL, our reads as its stage, 2 threads", partial(spdl_reads, sets.pcm)),
-        ]
+        found.append(Contender("SPDL, our reads as its stage, 2 threads", partial(spdl_reads, sets.pcm)))
     return found
 
 
 def stacked(samples: Sequence[np.ndarray]) -> Tensor:
     """(T,) of every clip → (B, T)"""
     return torch.from_numpy(np.stack(samples))
-
-
-# webdataset
 
 
 def from_webdataset(tars: Sequence[str], decode: Any, workers: int, passes: int) -> Batches:
@@ -71,44 +105,6 @@ def flac_samples(sample: dict[str, bytes]) -> np.ndarray:
     return soundfile.read(io.BytesIO(sample["flac"]), dtype="int16")[0]
 
 
-# One file a clip
-
-
-class Files(Dataset[Tensor]):
-    """WAV files, read by soundfile."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(soundfile.read(self.paths[index], dtype="int16")[0])
-
-
-def from_files(files: Sequence[Path], passes: int) -> Batches:
-    yield from DataLoader(Files([*files] * passes), batch_size=BATCH, shuffle=True, num_workers=2)
-
-
-# SPDL
-
-
-def spdl_tars(tars: Sequence[str], passes: int) -> Batches:
-    """Its own tar and WAV parsers, without copies, on whole tars; batches are put together in the same two threads."""
-    from spdl.io import iter_tarfile, load_wav
-    from spdl.pipeline import PipelineBuilder
-
-    def clips(path: str) -> Iterator[np.ndarray]:
-        for name, content in iter_tarfile(Path(path).read_bytes()):
-            if name.endswith(".wav"):
-                yield np.asarray(load_wav(content))[:, 0]
-
-    builder = PipelineBuilder().add_source([*tars] * passes).pipe(clips, concurrency=1)
-    builder = builder.aggregate(BATCH).pipe(stacked, concurrency=1).add_sink(4)
-    yield from _spdl_batches(builder)
-
-
 def spdl_reads(shards: Path, passes: int) -> Batches:
     """Batches of our plan, read by our reader in its threads, each into an array of its own: the engines compared."""
     from spdl.pipeline import PipelineBuilder
@@ -123,13 +119,9 @@ def spdl_reads(shards: Path, passes: int) -> Batches:
         return rows
 
     source = [clips for epoch in range(passes) for clips in plan.epoch(epoch)["all"]]
+    pipeline = PipelineBuilder().add_source(source).pipe(read, concurrency=2).add_sink(4).build(num_threads=2)
     try:
-        yield from _spdl_batches(PipelineBuilder().add_source(source).pipe(read, concurrency=2).add_sink(4))
+        with pipeline.auto_stop():
+            yield from pipeline.get_iterator()
     finally:
         reader.close()
-
-
-def _spdl_batches(builder: Any) -> Batches:
-    pipeline = builder.build(num_threads=2)
-    with pipeline.auto_stop():
-        yield from pipeline.get_iterator()

@@ -28,20 +28,12 @@ class Sets:
     samples: int  # of a clip
 
     @property
-    def files(self) -> Path:
-        return self.root / "files"
-
-    @property
     def pcm(self) -> Path:
         return self.root / "pcm"
 
     @property
     def flac(self) -> Path:
         return self.root / "flac"
-
-    @property
-    def wav_files(self) -> list[Path]:
-        return sorted(self.files.rglob("*.wav"))
 
     @property
     def flac_files(self) -> list[str]:
@@ -55,12 +47,12 @@ def make_sets(root: Path, clips: int, seconds: float) -> Sets:
     """Recordings in DCASE 2020 layout, and shards of them as `shards.pack` writes them; what was there is replaced."""
     shutil.rmtree(root, ignore_errors=True)
     sets = Sets(root, clips, round(seconds * RATE))
-    make_recordings(sets.files, clips, seconds)
+    make_recordings(root / "files", clips, seconds)
     shard_mib = max(1, min(32, clips * sets.samples * 2 // SHARDS >> 20))
     for codec, out in (("pcm16", sets.pcm), ("flac", sets.flac)):
         words = f"--layout dcase2020 --codec {codec} --shard-mib {shard_mib}"
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            pack.main([*words.split(), "--source", str(sets.files), "--out", str(out)])
+            pack.main([*words.split(), "--source", str(root / "files"), "--out", str(out)])
     for path in sets.tars("flac"):
         with tarfile.open(path) as tar:
             members = [member for member in tar if member.name.endswith(".flac")]
