@@ -16,8 +16,10 @@ from asd.run_folder import provenance
 
 def machine() -> dict[str, str]:
     """Processor, cores, card, versions, source and day."""
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.is_file() else None
     return {
-        "processor": processor(),
+        "processor": found[1].strip() if found else platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
         "card": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "kernel": platform.release().split("-")[0],
@@ -35,9 +37,3 @@ def described(found: dict[str, str]) -> str:
         f"{found['processor']}, {found['cores']} cores{card}; Linux {found['kernel']}, Python {found['python']}, "
         f"torch {found['torch']}; commit {found['commit']}, {found['day']}"
     )
-
-
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.is_file() else None
-    return found[1].strip() if found else platform.machine()

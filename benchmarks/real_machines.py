@@ -48,11 +48,10 @@ def aucs(reports: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, 
     found: dict[tuple[str, str], dict[str, float | None]] = {}
     for level, report in reports.items():
         for name, scorer in report["scorers"].items():
-            if name in report["baselines"] and name != UNTRAINED[level]:
-                continue
-            for machine_type, numbers in scorer["types"].items():
+            if name not in report["baselines"] or name == UNTRAINED[level]:
                 shown = "untrained nearest neighbour" if name in report["baselines"] else name
-                found.setdefault((machine_type, shown), {})[level] = numbers["auc_mean"]
+                for machine_type, numbers in scorer["types"].items():
+                    found.setdefault((machine_type, shown), {})[level] = numbers["auc_mean"]
     return dict(sorted(found.items()))
 
 

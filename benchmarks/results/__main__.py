@@ -35,9 +35,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("machines", "domains", "all"), default="all", help="of the page")
-    parser.add_argument(
-        "--work", type=user_path, default=Path("data/results"), help="factory, shards, runs, report.json"
-    )
+    parser.add_argument("--work", type=user_path, default=Path("data/results"), help="factory, shards, runs, report")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
     parser.add_argument("--slots", type=int, default=min(2, os.cpu_count() or 1), help="runs at once (default 2)")
     args = parser.parse_args(argv)

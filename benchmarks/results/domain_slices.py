@@ -39,21 +39,16 @@ S5_PRETRAIN = (
 S5_FINETUNE = (*S5, "data.crop_s=2.2", "optim.lr=1e-3", "train.global_batch=32", "train.epochs=8")
 
 
-def _s4(second: bool) -> tuple[Slice, ...]:
-    """The six models, as they are after either phase."""
-    first = [
-        Slice(f"pfu_{network}_{bins}", f"pfu_{network}_{bins}", (*S4, *width), by_type=True)
-        for network, width in S4_WIDTHS.items()
-        for bins in (1024, 512)
-    ]
-    if not second:
-        return tuple(first)
-    return tuple(
-        dataclasses.replace(row, name=f"{row.name}, phase 2", words=(*row.words, *PHASE_2), starts_from=row.name)
-        for row in first
-    )
-
-
+# The six models of S4, as they are after either phase.
+S4_FIRST = tuple(
+    Slice(f"pfu_{network}_{bins}", f"pfu_{network}_{bins}", (*S4, *width), by_type=True)
+    for network, width in S4_WIDTHS.items()
+    for bins in (1024, 512)
+)
+S4_SECOND = tuple(
+    dataclasses.replace(row, name=f"{row.name}, phase 2", words=(*row.words, *PHASE_2), starts_from=row.name)
+    for row in S4_FIRST
+)
 SLICES = (
     Slice("autoencoder", "autoencoder", AE, by_type=True),
     Slice("mobilenet_v2", "mobilenet_v2", MOBILENET, by_type=True),
@@ -62,13 +57,13 @@ SLICES = (
     Slice("cpjku_no_outliers", "cpjku_no_outliers", S3_LONG, by_type=True),
     Slice("cpjku_other_sections", "cpjku_other_sections", S3_LONG, by_type=True),
     Slice("cpjku_ccsa", "cpjku_ccsa", (*S3, "optim.lr=1e-4"), by_type=True, starts_from="cpjku_classification"),
-    *_s4(second=False),
-    *_s4(second=True),
+    *S4_FIRST,
+    *S4_SECOND,
     Slice("vicreg_pretrain", "vicreg_pretrain", S5_PRETRAIN, by_type=True),
     Slice("vicreg_finetune", "vicreg_finetune", S5_FINETUNE, by_type=True, starts_from="vicreg_pretrain"),
 )
 ENSEMBLES = {"best model": 1, "top 3": 3, "top 5": 5, "all six": 6}  # submissions 1 to 4 of S4
-MEMBERS = tuple(row.name for row in _s4(second=True))
+MEMBERS = tuple(row.name for row in S4_SECOND)
 
 
 def submit(jobs: Sequence[Job], out: Path) -> dict[tuple[str, int], Path]:

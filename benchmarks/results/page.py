@@ -96,16 +96,10 @@ def differences_table(report: Report) -> str:
 
 
 def difference_cells(ones: Sequence[float], others: Sequence[float]) -> list[str]:
-    """Paired by seed, from fractions of 1: percent of every seed, their mean, the verdict."""
+    """Paired by seed, from fractions of 1: percent of each, their mean, better or worse where all say so."""
     values = [one - other for one, other in zip(ones, others, strict=True)]
-    return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), verdict(values)]
-
-
-def verdict(values: Sequence[float]) -> str:
-    """better or worse only where every seed says so."""
-    if all(value > 0 for value in values):
-        return "better"
-    return "worse" if all(value < 0 for value in values) else "undecided"
+    verdict = {(True, False): "better", (False, True): "worse"}.get((min(values) > 0, max(values) < 0), "undecided")
+    return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), verdict]
 
 
 def _named(row: str, scorer: str) -> str:

@@ -59,9 +59,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT", help=", ".join(FAULTS)
     )
     parser.add_argument("--seed", type=int, default=0, help="of the dice (default 0)")
-    parser.add_argument(
-        "--work", type=user_path, default=Path("data/soak"), help="sets, runs, figures (default data/soak)"
-    )
+    parser.add_argument("--work", type=user_path, default=Path("data/soak"), help="sets, runs, figures")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated part is renewed")
     args = parser.parse_args(argv)
     if args.minutes <= 0 or (args.rounds is not None and args.rounds < 1):

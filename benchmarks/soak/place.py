@@ -49,13 +49,13 @@ class PackedSet:
         folder.mkdir(parents=True)
         job = Job(train_words(self.shards, folder / "run"), folder / "log")
         try:
-            code = job.wait()
+            problem: int | str = job.wait()
         except RoundError as error:
-            raise UserError(f"the unbroken run failed ({error}): see {folder / 'log'}") from None
+            problem = str(error)
         finally:
             job.kill()
-        if code:
-            raise UserError(f"the unbroken run ended with {code}: see {folder / 'log'}")
+        if problem:
+            raise UserError(f"the unbroken run failed ({problem}): see {folder / 'log'}")
         return Curve(losses(folder / "run"), reports(folder / "run"))
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -24,7 +24,7 @@ def server_stalls(round: Round) -> None:
     with _served(round) as server:
         job = _begin(round, lambda: server.process.suspend())
         server.process.resume()
-        round.over()
+        round.since = time.monotonic()
         round.finishes(job)
 
 
@@ -33,22 +33,18 @@ def server_dies(round: Round) -> None:
     with _served(round) as server:
         job = _begin(round, server.stop)
         server.start()
-        round.over()
+        round.since = time.monotonic()
         round.finishes(job, "trying again in")
 
 
 def _begin(round: Round, hit: Callable[[], None]) -> Job:
     """A run whose server is hit, until that is to be over."""
-    job = round.start(f"data.cache_dir={round.folder / 'cache'}", f"data.cache_gib={_limit(round.packed.shards)}")
+    room = 2.2 * max(path.stat().st_size for path in round.packed.shards.glob("*.tar")) / GIB  # for two tars
+    job = round.start(f"data.cache_dir={round.folder / 'cache'}", f"data.cache_gib={room}")
     round.moment(job, last=20)
     round.strike(hit)
     time.sleep(round.dice.uniform(*AWAY_S))
     return job
-
-
-def _limit(shards: Path) -> float:
-    """Room for two tars, in GiB."""
-    return 2.2 * max(path.stat().st_size for path in shards.glob("*.tar")) / GIB
 
 
 class Server:
@@ -66,19 +62,14 @@ class Server:
         words = [str(self.port), "--bind", "127.0.0.1", "--directory", str(self._folder)]
         quiet = subprocess.DEVNULL
         self.process = psutil.Popen([sys.executable, "-m", "http.server", *words], stdout=quiet, stderr=quiet)
-        while not self._answers():
+        while True:
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             time.sleep(0.05)
 
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -21,7 +20,6 @@ from benchmarks.soak.job import BEGINS, NAMES_A_STEP, Job, RoundError
 from benchmarks.soak.place import KEEP_LAST, Curve, PackedSet, Place, complete, losses, records, reports, train_words
 
 TOLERANCE = 1e-6  # of a loss: fp32 on the same machine gives the same bits, another order of sums would not
-T = TypeVar("T")
 
 
 class SkippedError(Exception):
@@ -72,15 +70,10 @@ class Round:
         job.wait_for(lambda: job.step >= step, f"step {step}")
         time.sleep(self.dice.uniform(0, 0.1))
 
-    def strike(self, hit: Callable[[], T]) -> T:
+    def strike(self, hit: Callable[[], object]) -> None:
         """Let the fault happen, and remember what was complete just before."""
         self.held = complete(self.run)
-        found = hit()
-        self.since = time.monotonic()
-        return found
-
-    def over(self) -> None:
-        """A fault that lasts is over."""
+        hit()
         self.since = time.monotonic()
 
     def ends(self, job: Job, code: int, says: str = "") -> None:

@@ -88,7 +88,7 @@ def rank_paused(round: Round) -> None:
     round.strike(rank.suspend)
     time.sleep(round.dice.uniform(*SHORT_S))
     rank.resume()
-    round.over()
+    round.since = time.monotonic()
     round.finishes(job)
 
 

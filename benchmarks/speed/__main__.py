@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from asd.files import user_path
 from asd.markdown import markdown_table
 from benchmarks.machine import described, machine
 from benchmarks.sections import replace_section
-from benchmarks.speed.part import GOALS_HEAD, load, save
+from benchmarks.speed.part import GOALS_HEAD, save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PARTS = ("loader", "training", "evaluation", "start_up", "packing", "gpu")
@@ -33,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3, help="measurements of everything (default 3)")
-    parser.add_argument(
-        "--work", type=user_path, default=Path("data/speed"), help="sets and figures (default data/speed)"
-    )
+    parser.add_argument("--work", type=user_path, default=Path("data/speed"), help="sets and figures")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
     args = parser.parse_args(argv)
     if args.rounds < 1:
@@ -66,9 +65,9 @@ def renew(page: Path, work: Path) -> None:
     """Replace the sections of all parts whose figures lie in work, and the list of goals at the top."""
     goals = []
     for path in sorted(work.glob("*.json")):
-        part, where = load(path)
-        replace_section(page, path.stem, f"*{described(where)}*\n\n{part.markdown()}")
-        goals += [[path.stem, *goal.cells()] for goal in part.goals]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        replace_section(page, path.stem, f"*{described(found['machine'])}*\n\n{found['markdown']}")
+        goals += [[path.stem, *cells] for cells in found["goals"]]
     replace_section(page, "goals", markdown_table(["part", *GOALS_HEAD], goals))
 
 

@@ -62,17 +62,10 @@ def run(args: argparse.Namespace) -> Part:
 def measured(work: Path, rounds: int, size: Size) -> Part:
     console.print(f"embeddings of {size.clips} clips")
     clips = make_clips(work / f"set_{size.clips}", size.clips, size.dim)
-    parts = [
-        _scorers(clips, rounds, size),
-        _aucs(clips, rounds),
-        _whole(work, clips, rounds),
-        _training(work, rounds, size),
-    ]
-    return Part(
-        tables=[table for part in parts for table in part.tables],
-        goals=[goal for part in parts for goal in part.goals],
-        remarks=[remark for part in parts for remark in part.remarks],
-    )
+    parts = [_scorers(clips, rounds, size), _aucs(clips, rounds), _whole(work, clips, rounds)]
+    parts.append(_training(work, rounds, size))
+    tables, goals = ([x for part in parts for x in getattr(part, name)] for name in ("tables", "goals"))
+    return Part(tables, goals)
 
 
 def _scorers(clips: Clips, rounds: int, size: Size) -> Part:
@@ -100,8 +93,7 @@ def _scorers(clips: Clips, rounds: int, size: Size) -> Part:
         what = f"all scorers but LOF and GMM, fit and score, {_threads(threads)}"
         goals.append(Goal(what, total, 2.0, at_least=False, unit="s"))
     title = f"Fit and score: {_what(clips)}; seconds"
-    remarks = [] if scorers.FAISS else ["faiss is not installed: kNN has no peer here."]
-    return Part([Table(title, ["scorer", "ours", "faiss"], rows)], goals, remarks)
+    return Part([Table(title, ["scorer", "ours", "faiss"], rows)], goals)
 
 
 def _aucs(clips: Clips, rounds: int) -> Part:

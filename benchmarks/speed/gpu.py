@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
 from rich.console import Console
 
 from asd.distributed import choose_precision
 from asd.metrics.throughput import peak_memory_gib
-from benchmarks.results.runs import make_factory
-from benchmarks.speed.measure import interleaved, median, ratios, spread
+from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 from benchmarks.speed.step_costs import Counter, Peaks, measure_peaks
-from benchmarks.speed.steps import Setting, one_test_clip, sessions
+from benchmarks.speed.steps import Setting, make_set, sessions
 from benchmarks.speed.training import ALL_TYPES
 
 CONSOLE = Console()
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> Part | None:
 
 def measure(args: argparse.Namespace, sizes: Sizes, device: torch.device) -> Part:
     """The same for other sizes, on any device."""
-    shards = make_factory(args.work / f"{sizes.clips}x{sizes.clip_s:g}s", one_test_clip(sizes.clips, sizes.clip_s))
+    shards = make_set(args.work, sizes.clips, sizes.clip_s)
     precision = choose_precision("auto", device)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     peaks = measure_peaks(device, dtype, sizes.matrix)
@@ -95,12 +95,12 @@ def _measure_config(
         with Counter(peaks) as counter:
             opened[0].trainer.take(1)
     roofline = base.batch / counter.roofline_s
-    best = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
+    batch, speed, gib = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
     rows = [
         [name, str(base.batch), setting, spread(found), f"{median(found) / roofline:.2f}", ""]
         for setting, found in speeds.items()
     ]
-    rows.append([name, str(best.batch), "best batch", f"{best.clips_per_s:,.0f}", "", f"{best.gib:.2f}"])
+    rows.append([name, str(batch), "best batch", f"{speed:,.0f}", "", f"{gib:.2f}"])
     eager = speeds["eager"]
     goals = [
         Goal(f"{name}: data wait, of a step", waits, 1, False, "%"),
@@ -112,38 +112,26 @@ def _measure_config(
     return rows, goals
 
 
-@dataclass(frozen=True)
-class Best:
-    """A batch size and what it gives."""
-
-    batch: int
-    clips_per_s: float
-    gib: float
-
-
-def best_batch(base: Setting, shards: Path, sizes: Sizes) -> Best:
-    """Doubles the batch while that makes training faster and memory suffices."""
-    best: Best | None = None
-    batch = base.batch
+def best_batch(base: Setting, shards: Path, sizes: Sizes) -> tuple[int, float, float]:
+    """Doubles the batch while that makes training faster and memory suffices: (batch, clips/s, GiB)."""
+    best, batch = (0, 0.0, 0.0), base.batch
     while batch <= sizes.largest_batch:
         try:
-            tried = _try_batch(base.with_(batch=batch), shards, sizes)
+            speed, gib = _try_batch(base.with_(batch=batch), shards, sizes)
         except torch.OutOfMemoryError:
             break
-        CONSOLE.print(f"  {base.config}, batch {batch}: {tried.clips_per_s:,.1f} clips/s")
-        if best is not None and tried.clips_per_s < GAIN * best.clips_per_s:
+        CONSOLE.print(f"  {base.config}, batch {batch}: {speed:,.1f} clips/s")
+        if speed < GAIN * best[1]:
             break
-        best, batch = tried, 2 * batch
-    assert best is not None, "the config's own batch has been measured before"
+        best, batch = (batch, speed, gib), 2 * batch
     return best
 
 
-def _try_batch(setting: Setting, shards: Path, sizes: Sizes) -> Best:
+def _try_batch(setting: Setting, shards: Path, sizes: Sizes) -> tuple[float, float]:
     gc.collect()  # a trainer ends in a cycle
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with sessions([setting], shards) as (session,):
         session.step_s(sizes.warm_up)
-        speed = session.clips_per_s(sizes.steps)
-        return Best(setting.batch, speed, peak_memory_gib(session.trainer.ranks.device))
+        return session.clips_per_s(sizes.steps), peak_memory_gib(session.trainer.ranks.device)

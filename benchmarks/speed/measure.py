@@ -28,10 +28,6 @@ def ratios(ones: Sequence[float], others: Sequence[float]) -> Rounds:
     return [one / other for one, other in zip(ones, others, strict=True)]
 
 
-def median(rounds: Sequence[float]) -> float:
-    return statistics.median(rounds)
-
-
 def spread(rounds: Sequence[float], digits: int = 0) -> str:
     """Median and range, as the tables show them: `33,317 (31,695 – 33,688)`."""
     low, middle, high = min(rounds), statistics.median(rounds), max(rounds)

@@ -15,11 +15,12 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 
 from benchmarks.speed.loader.sets import make_recordings
-from benchmarks.speed.measure import Rounds, interleaved, median, ratios, spread
+from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
 SIZES = (960, 4800)  # clips of 320 KB: 0.3 and 1.5 GB
@@ -74,21 +75,14 @@ def _part(copies: dict[int, Timed], packs: dict[int, Timed], clip_s: float) -> P
     ratio = {clips: ratios(copies[clips].returned, packs[clips].returned) for clips in packs}
     synced = {clips: ratios(copies[clips].synced, packs[clips].synced) for clips in packs}
     more = ratios(copies[largest].returned, [pack - start for pack in packs[largest].returned])
-    rows = [
-        [
-            f"{clips:,}",
-            *(spread(times, 2) for times in (copies[clips].returned, packs[clips].returned, ratio[clips])),
-            *(spread(times, 2) for times in (copies[clips].synced, packs[clips].synced, synced[clips])),
-        ]
-        for clips in packs
-    ]
+    rows = []
+    for clips in packs:
+        returned = (copies[clips].returned, packs[clips].returned, ratio[clips])
+        until_on_disk = (copies[clips].synced, packs[clips].synced, synced[clips])
+        rows.append([f"{clips:,}", *(spread(times, 2) for times in (*returned, *until_on_disk))])
     title = f"`shards.pack` (PCM) beside `cp -r` of the same {clip_s:g} s recordings, seconds: median (range)"
     head = ["clips", "cp", "pack", "cp / pack", "cp and sync", "pack and sync", "cp / pack"]
-    return Part(
-        tables=[Table(title, head, rows)],
-        goals=[
-            *(Goal(f"`cp` / `shards.pack`, {clips:,} clips", ratio[clips], 0.5) for clips in sizes),
-            *(Goal(f"the same until the disk has it, {clips:,} clips", synced[clips], 0.5) for clips in sizes),
-            Goal(f"`cp` / `shards.pack`, a clip more of {largest:,}", more, 0.5),
-        ],
-    )
+    goals = [Goal(f"`cp` / `shards.pack`, {clips:,} clips", ratio[clips], 0.5) for clips in sizes]
+    goals += [Goal(f"the same until the disk has it, {clips:,} clips", synced[clips], 0.5) for clips in sizes]
+    goals.append(Goal(f"`cp` / `shards.pack`, a clip more of {largest:,}", more, 0.5))
+    return Part([Table(title, head, rows)], goals)

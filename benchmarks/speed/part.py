@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import statistics
 from collections.abc import Mapping
@@ -43,12 +42,8 @@ class Goal:
     def cells(self) -> list[str]:
         low, middle, high = (f"{f(self.found):.3g}" for f in (min, statistics.median, max))
         sign = "≥" if self.at_least else "≤"
-        return [
-            self.what,
-            f"{sign} {self.goal:g} {self.unit}",
-            f"{middle} ({low} – {high})",
-            "yes" if self.reached else "**no**",
-        ]
+        reached = "yes" if self.reached else "**no**"
+        return [self.what, f"{sign} {self.goal:g} {self.unit}", f"{middle} ({low} – {high})", reached]
 
 
 GOALS_HEAD = ["goal", "wanted", "found: median (range)", "reached"]
@@ -68,16 +63,7 @@ class Part:
 
 
 def save(part: Part, path: Path, machine: Mapping[str, Any]) -> None:
-    """As json: the part and where and when it was measured."""
+    """As json: what the page says of it, and where and when it was measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": dict(machine), **dataclasses.asdict(part)}, indent=1), encoding="utf-8")
-
-
-def load(path: Path) -> tuple[Part, dict[str, Any]]:
-    """A saved part, and its machine."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return Part(
-        tables=[Table(**table) for table in found["tables"]],
-        goals=[Goal(**goal) for goal in found["goals"]],
-        remarks=found["remarks"],
-    ), found["machine"]
+    found = {"machine": dict(machine), "markdown": part.markdown(), "goals": [goal.cells() for goal in part.goals]}
+    path.write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from asd.quick_imports import quick_imports
+from benchmarks.speed.measure import memory_mib
 
 IMPORTED = "all is imported"
 
@@ -26,7 +27,6 @@ def train() -> None:
 def open_set() -> None:
     """Print, as json, the seconds that it takes, and the MiB that it takes at most."""
     from asd.data.manifest import load_manifest
-    from benchmarks.speed.measure import memory_mib
 
     before, begin = memory_mib()["now"], time.perf_counter()
     load_manifest(Path(sys.argv[1]))
@@ -37,8 +37,6 @@ def open_set() -> None:
 def torch_alone() -> None:
     """Print the MiB of a process that has only imported torch and used it once."""
     import torch._dynamo
-
-    from benchmarks.speed.measure import memory_mib
 
     torch.nn.Conv1d(8, 8, 3)(torch.zeros(1, 8, 1000)).sum().backward()
     print(memory_mib()["now"])

@@ -27,11 +27,13 @@ PRODUCT = re.compile(r"^aten::.*(conv|mm$)")  # of the profiler's names
 MATMULS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 
 
-def products_s(session: Session) -> float:
-    """Seconds of one step on the CPU that its convolutions and matrix products take by themselves."""
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        session.trainer.take(1)
-    return sum(row.self_cpu_time_total for row in seen.key_averages() if PRODUCT.search(row.key)) / 1e6
+def products_share(session: Session, steps: int) -> float:
+    """Of a step's time on the CPU, what its convolutions and matrix products take by themselves; both profiled."""
+    for _ in range(2):  # a profiler is slow to start
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            step_s = session.step_s(steps)
+    spent = sum(row.self_cpu_time_total for row in seen.key_averages() if PRODUCT.search(row.key)) / 1e6
+    return spent / steps / step_s
 
 
 def median_s(work: Callable[[], Any], device: torch.device, repeats: int) -> float:

@@ -21,6 +21,7 @@ from asd.optim import MaskedOptimizer, build_optimizer
 from asd.stop import StopSignal
 from asd.system import build_task, open_data
 from asd.trainer import Parts, Trainer
+from benchmarks.results.runs import make_factory
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -138,16 +139,15 @@ def sessions(settings: Sequence[Setting], shards: Path) -> Iterator[list[Session
     of the last session serve all of them. (Not so in fp16, whose scaler asks each time.)
     """
     opened = []
-    for setting in settings[:-1]:
+    for number, setting in enumerate(settings, 1):
         with start_ranks(setting.precision, 600) as ranks:  # type: ignore[arg-type]
             opened.append(open_session(setting, shards, ranks))
-    with start_ranks(settings[-1].precision, 600) as ranks:  # type: ignore[arg-type]
-        opened.append(open_session(settings[-1], shards, ranks))
-        try:
-            yield opened
-        finally:
-            for session in opened:
-                session.trainer.parts.loader.close()
+            if number == len(settings):
+                try:
+                    yield opened
+                finally:
+                    for session in opened:
+                        session.trainer.parts.loader.close()
 
 
 def synchronise(device: torch.device) -> None:
@@ -155,6 +155,7 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def one_test_clip(clips: int, clip_s: float) -> dict[str, Any]:
-    """Options of a factory of 41 classes that is for training alone."""
-    return {"train_clips": clips, "test_clips": 1, "clip_s": clip_s}
+def make_set(work: Path, clips: int, clip_s: float) -> Path:
+    """A packed set of 41 classes, so many training clips each."""
+    options = {"train_clips": clips, "test_clips": 1, "clip_s": clip_s}
+    return make_factory(work / f"steps_{clips}x{clip_s:g}s", options)

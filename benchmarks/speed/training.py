@@ -22,12 +22,11 @@ from asd.optim import OptimConfig, build_optimizer
 from asd.system import open_data
 from asd.tasks import StepOutput
 from asd.trainer import TrainConfig
-from benchmarks.results.runs import make_factory
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import median_s, products_s
-from benchmarks.speed.steps import CONFIGS, Session, Setting, StepTrainer, bare_parts, one_test_clip, sessions
+from benchmarks.speed.step_costs import median_s, products_share
+from benchmarks.speed.steps import CONFIGS, Setting, StepTrainer, bare_parts, make_set, sessions
 
 CONSOLE = Console()
 WIDTH = 64  # of the tiny network
@@ -58,16 +57,11 @@ SIZES = Sizes(
 )
 
 
-def run(args: argparse.Namespace) -> Part:
+def run(args: argparse.Namespace, sizes: Sizes = SIZES) -> Part:
     """Everything; a few minutes."""
-    return measure(args, SIZES)
-
-
-def measure(args: argparse.Namespace, sizes: Sizes) -> Part:
-    """The same for other sizes."""
     _avoid_amx()  # counts until the first convolution of the process, whichever session takes it
     _keep_freed_memory()
-    shards = make_factory(args.work / f"{sizes.clips}x{sizes.clip_s:g}s", one_test_clip(sizes.clips, sizes.clip_s))
+    shards = make_set(args.work, sizes.clips, sizes.clip_s)
     rows, goals = [], []
     for name, base in sizes.configs.items():
         more_rows, more_goals = _measure_config(name, base, shards, args.rounds, sizes)
@@ -92,8 +86,8 @@ def _measure_config(
     with sessions(list(settings.values()), shards) as opened:
         by_setting = dict(zip(settings, opened, strict=True))
         first = by_setting[FP32]
-        speeds = interleaved({k: partial(_told, name, k, s, sizes.steps) for k, s in by_setting.items()}, rounds)
-        small = [products_s(first) / first.step_s(sizes.steps) for _ in range(rounds)] if name in sizes.small else []
+        speeds = interleaved({k: partial(s.clips_per_s, sizes.steps) for k, s in by_setting.items()}, rounds)
+        small = [products_share(first, sizes.steps) for _ in range(rounds)] if name in sizes.small else []
         waits = [100 * wait for wait in first.waits[:rounds]]
     rows = [[setting, spread(found, 1), spread(ratios(found, speeds[FP32]), 2)] for setting, found in speeds.items()]
     rows = [[f"{name}, {base.batch}" if row[0] == FP32 else "", *row] for row in rows]
@@ -104,12 +98,6 @@ def _measure_config(
     if small:
         goals.append(Goal(f"{name}: its bare matrix and convolution time / a step", small, 0.5))
     return rows, goals
-
-
-def _told(name: str, setting: str, session: Session, steps: int) -> float:
-    found = session.clips_per_s(steps)
-    CONSOLE.print(f"  {name}, {setting}: {found:.1f} clips/s")
-    return found
 
 
 # One rank with all cores, two ranks that divide them

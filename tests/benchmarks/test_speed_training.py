@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.results.runs import make_factory
 from benchmarks.speed import training
-from benchmarks.speed.steps import Setting, one_test_clip, sessions
+from benchmarks.speed.steps import Setting, make_set, sessions
 
 TINY = ("data.crop_s=0.5", "frontend.n_mels=32", "backbone.width=8", "backbone.depths=[1,1,1,1]")
 SETTING = Setting("dcase2020_integrated", 16, words=TINY)
@@ -22,8 +21,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sessions_of_two_precisions_take_turns_and_train_each_its_own_network(work: Path) -> None:
-    shards = make_factory(work / "2x0.5s", one_test_clip(2, 0.5))
-    with sessions([SETTING, SETTING.with_(precision="bf16"), SETTING.with_(reuse=True)], shards) as own:
+    with sessions([SETTING, SETTING.with_(precision="bf16"), SETTING.with_(reuse=True)], make_set(work, 2, 0.5)) as own:
         fp32, bf16, reused = own
         for session in (*own, fp32):
             assert session.clips_per_s(2) > 0
@@ -40,7 +38,7 @@ def test_sessions_of_two_precisions_take_turns_and_train_each_its_own_network(wo
 
 def test_the_part_runs_end_to_end(work: Path) -> None:
     sizes = training.Sizes({"small": SETTING}, ("small",), 1, 2, 0.5, ranked=("small",), overhead_steps=2)
-    part = training.measure(argparse.Namespace(work=work, rounds=1), sizes)
+    part = training.run(argparse.Namespace(work=work, rounds=1), sizes)
     assert [row[1] for row in part.tables[0].rows] == ["fp32", "first batch reused", "bf16"]
     goals = {goal.what: goal.found[0] for goal in part.goals}
     assert 0 < goals["small: its bare matrix and convolution time / a step"] < 1

@@ -50,7 +50,7 @@ def measured(work: Path, rounds: int, clips: int, clip_s: float, launch_s: float
             say("loader: " + ", ".join(c.name for c in contenders))
             interleaved({c.name: partial(time_once, c) for c in contenders}, rounds)
         say("loader: the training thread's launches")
-        takes = {name: partial(ours.launch_rate, sets.pcm, rate, launch_s) for name, rate in FED.items()}
+        takes = {name: partial(ours.launch_rate, sets.root / "pcm", rate, launch_s) for name, rate in FED.items()}
         launches = interleaved(takes, rounds)
     return part(pcm, flac, launches, f"{clips:,} clips of {clip_s:g} s")
 
@@ -58,18 +58,19 @@ def measured(work: Path, rounds: int, clips: int, clip_s: float, launch_s: float
 def pcm_contenders(sets: Sets) -> list[Contender]:
     return [
         Contender(READ_FLOOR, partial(peers.read_blocks, sets.tars("pcm"), sets.samples), 8, is_floor=True),
-        Contender(OURS, partial(ours.planned, sets.pcm, 8), 8),
-        Contender("ours, 2 threads, single clips", partial(ours.planned, sets.pcm, 1), 8),
+        Contender(OURS, partial(ours.planned, sets.root / "pcm", 8), 8),
+        Contender("ours, 2 threads, single clips", partial(ours.planned, sets.root / "pcm", 1), 8),
         *peers.peers(sets),
     ]
 
 
 def flac_contenders(sets: Sets) -> list[Contender]:
-    codec, tars = partial(peers.bare_codec, sets.flac_files), sets.tars("flac")
+    codec = partial(peers.bare_codec, sorted(map(str, (sets.root / "flac_files").glob("*.flac"))))
+    tars = sets.tars("flac")
     return [
         Contender("floor: bare codec, 2 threads", partial(codec, ThreadPoolExecutor), 1, is_floor=True),
         Contender("floor: bare codec, 2 processes", partial(codec, ProcessPoolExecutor), 1, is_floor=True),
-        Contender(OURS_FLAC, partial(ours.planned, sets.flac, 8), 1),
+        Contender(OURS_FLAC, partial(ours.planned, sets.root / "flac", 8), 1),
         Contender("webdataset, FLAC, 2 workers", partial(peers.from_webdataset, tars, peers.flac_samples, 2), 1),
     ]
 

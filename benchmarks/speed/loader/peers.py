@@ -79,7 +79,7 @@ def peers(sets: Sets) -> list[Contender]:
         for workers in (0, 1, 2)
     ]
     if SPDL:
-        found.append(Contender("SPDL, our reads as its stage, 2 threads", partial(spdl_reads, sets.pcm)))
+        found.append(Contender("SPDL, our reads as its stage, 2 threads", partial(spdl_reads, sets.root / "pcm")))
     return found
 
 

@@ -24,20 +24,7 @@ class Sets:
     """Where the clips lie."""
 
     root: Path
-    clips: int
     samples: int  # of a clip
-
-    @property
-    def pcm(self) -> Path:
-        return self.root / "pcm"
-
-    @property
-    def flac(self) -> Path:
-        return self.root / "flac"
-
-    @property
-    def flac_files(self) -> list[str]:
-        return sorted(str(path) for path in (self.root / "flac_files").glob("*.flac"))
 
     def tars(self, codec: str) -> list[str]:
         return sorted(str(path) for path in (self.root / codec).glob("*.tar"))
@@ -46,13 +33,13 @@ class Sets:
 def make_sets(root: Path, clips: int, seconds: float) -> Sets:
     """Recordings in DCASE 2020 layout, and shards of them as `shards.pack` writes them; what was there is replaced."""
     shutil.rmtree(root, ignore_errors=True)
-    sets = Sets(root, clips, round(seconds * RATE))
+    sets = Sets(root, round(seconds * RATE))
     make_recordings(root / "files", clips, seconds)
     shard_mib = max(1, min(32, clips * sets.samples * 2 // SHARDS >> 20))
-    for codec, out in (("pcm16", sets.pcm), ("flac", sets.flac)):
+    for codec, out in (("pcm16", "pcm"), ("flac", "flac")):
         words = f"--layout dcase2020 --codec {codec} --shard-mib {shard_mib}"
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            pack.main([*words.split(), "--source", str(root / "files"), "--out", str(out)])
+            pack.main([*words.split(), "--source", str(root / "files"), "--out", str(root / out)])
     for path in sets.tars("flac"):
         with tarfile.open(path) as tar:
             members = [member for member in tar if member.name.endswith(".flac")]
