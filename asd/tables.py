@@ -54,10 +54,13 @@ def _check_columns(
         )
 
 
-def path_in(table: Path, text: str) -> Path:
+def path_in(table: Path, text: str, where: str) -> Path:
     """The path that a cell names, relative to its table: in UTF-8, as the table is, or else as the locale has it."""
-    as_table = table.parent / user_path(os.fsdecode(text.encode()))
-    return as_table if os.path.lexists(as_table) else table.parent / user_path(text)
+    try:
+        as_table = table.parent / user_path(os.fsdecode(text.encode()))
+        return as_table if os.path.lexists(as_table) else table.parent / user_path(text)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def one_of(row: Row, name: str, words: Sequence[str], where: str) -> str:

@@ -26,6 +26,8 @@ from asd.official_report import report_score_files
 from asd.offline import ensemble_command
 from asd.scores_report import report_scores
 from shards import cut, pack
+from shards.layouts.clip import Choices
+from shards.layouts.table import read_tables
 from tests.test_text import ROOT, SOURCES, calls
 
 CONFIG = ROOT / "configs" / "own_machines.yaml"
@@ -84,6 +86,12 @@ def test_a_user_that_is_not_there_is_named():
         user_path("~nobody_of_that_name/x")
     with pytest.raises(UserError, match="there is no such user"):
         load_config(CONFIG, ["data.shards=~nobody_of_that_name/x"])
+
+
+def test_a_table_names_its_line_with_a_user_that_is_not_there(table):
+    table.write_text(table.read_text(encoding="utf-8").replace("b.wav", "~.wav"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"t\.csv:3: ~\.wav: there is no such user; .* write \./~\.wav"):
+        read_tables([table], Choices())
 
 
 # ---- outputs and inputs --------------------------------------------------------------------------------------------

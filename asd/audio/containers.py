@@ -10,8 +10,9 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
-from asd.audio.extent import Extent, Form, chunks, measured
+from asd.audio.extent import Extent, Form, among_chunks, chunks, measured
 from asd.audio.flac import read_flac_extent
 from asd.audio.wav import Order, read_wav_extent
 
@@ -28,13 +29,15 @@ AIFC_SUBTYPES = {  # b"": plain AIFF
 CAF_SUBTYPES = {  # (is float, bits)
     (0, 8): "PCM_S8", (0, 16): "PCM_16", (0, 24): "PCM_24", (0, 32): "PCM_32", (1, 32): "FLOAT", (1, 64): "DOUBLE",
 }  # fmt: skip
-PAGE, LONGEST_PAGE, END_OF_STREAM = 27, 65307, 4
+HTK_WAVEFORM = b"\0\2\0\0"  # samples of two bytes, of kind 0; all by which such a file is known
+PAGE, LONGEST_PAGE, BEGIN_OF_STREAM, END_OF_STREAM = 27, 65307, 2, 4
 
 
 def read_extent(descriptor: int, size: int) -> Extent | None:
     """The extent of an open file's samples; None where its container tells no size, or is not known here."""
-    magic = os.pread(descriptor, 16, 0)
+    magic = os.pread(descriptor, 21, 0)
     read = next((read for begin, read in READERS.items() if magic.startswith(begin)), None)
+    read = _htk if read is None and magic[8:12] == HTK_WAVEFORM else read
     if read is None:
         return None
     try:
@@ -43,26 +46,40 @@ def read_extent(descriptor: int, size: int) -> Extent | None:
         return None
 
 
+def _alone(extent: Extent, size: int) -> Extent:
+    """For decoders that would hear, too, what lies behind the samples: they see the file up to there."""
+    end = extent.offset + extent.size
+    if extent.lie or extent.cut or end >= size:
+        return extent
+    return Extent(0, end, unread=size - end, patch=(0, b""))
+
+
 def _w64(descriptor: int, size: int) -> Extent | None:
     whole = 0 < int.from_bytes(os.pread(descriptor, 8, 16), "little") <= size
     for tag, begin, length in chunks(descriptor, 40, size, head=24, align=8):
         if tag == W64_DATA:
-            return measured(begin, max(length, 0), size, bits=64, whole=whole)
+            extent = _alone(measured(begin, max(length, 0), size, bits=64, whole=whole), size)
+            return replace(extent, unread=0)  # chunks, as a rule
     return None
 
 
 def _iff(descriptor: int, size: int) -> Extent | None:
     """AIFF, AIFC and Amiga's IFF."""
-    whole = 0 < int.from_bytes(os.pread(descriptor, 4, 4), "big") <= size - 8
+    said = int.from_bytes(os.pread(descriptor, 4, 4), "big")
     form: Form | None = None
     for tag, begin, length in chunks(descriptor, 12, size, big=True):
         if tag == b"COMM":
             form = _aiff_form(os.pread(descriptor, min(length, 22), begin))
         elif tag == b"SSND":
             skipped = 8 + int.from_bytes(os.pread(descriptor, 4, begin), "big")
-            return measured(begin + skipped, max(length - skipped, 0), size, form, whole=whole)
+            declared = max(length - skipped, 0)
+            return among_chunks(descriptor, begin + skipped, declared, size, form, said=said, big=True)
         elif tag == b"BODY":
-            return measured(begin, length, size, whole=whole)
+            extent = among_chunks(descriptor, begin, length, size, None, said=said, big=True)
+            if extent.cut or extent.size >= 1 << 32:
+                return extent
+            patch = (begin - 4, extent.size.to_bytes(4, "big"))  # a decoder would hear the chunks behind
+            return replace(extent, offset=0, size=begin + extent.size, patch=patch)
     return None
 
 
@@ -80,7 +97,7 @@ def _au(descriptor: int, size: int) -> Extent | None:
     order: Order = "big" if raw[:4] == b".snd" else "little"
     offset, declared, code, rate, channels = struct.unpack((">" if order == "big" else "<") + "5I", raw[4:])
     form = Form(AU_SUBTYPES.get(code, ""), order.upper(), rate, channels, channels * AU_BITS.get(code, 0) // 8)
-    return measured(offset, declared, size, form)
+    return _alone(measured(offset, declared, size, form), size)
 
 
 def _caf(descriptor: int, size: int) -> Extent | None:
@@ -104,7 +121,7 @@ def _nist(descriptor: int, size: int) -> Extent | None:
     except (KeyError, ValueError, IndexError):
         return None
     packed = found.get("sample_coding", "pcm") not in ("pcm", "ulaw", "mu-law", "alaw")
-    return None if packed else measured(offset, count * sample_bytes, size)
+    return None if packed else _alone(measured(offset, count * sample_bytes, size), size)
 
 
 def _voc(descriptor: int, size: int) -> Extent | None:
@@ -116,11 +133,26 @@ def _voc(descriptor: int, size: int) -> Extent | None:
 def _avr(descriptor: int, size: int) -> Extent | None:
     stereo, bits = struct.unpack(">HH", os.pread(descriptor, 4, 12))
     frames = int.from_bytes(os.pread(descriptor, 4, 26), "big")
-    return measured(128, frames * (2 if stereo else 1) * bits // 8, size)
+    return _alone(measured(128, frames * (2 if stereo else 1) * bits // 8, size), size)
 
 
 def _wve(descriptor: int, size: int) -> Extent | None:
-    return measured(32, int.from_bytes(os.pread(descriptor, 4, 18), "big"), size)
+    return _alone(measured(32, int.from_bytes(os.pread(descriptor, 4, 18), "big"), size), size)
+
+
+def _htk(descriptor: int, size: int) -> Extent | None:
+    count, period, _, _ = struct.unpack(">IIHH", os.pread(descriptor, 12, 0))  # the period in units of 100 ns
+    if not 0 < period <= 10_000_000 or count >= 1 << 31:
+        return None
+    return _alone(measured(12, count * 2, size, Form("PCM_16", "BIG", 10_000_000 // period, 1, 2)), size)
+
+
+def _xi(descriptor: int, size: int) -> Extent | None:
+    """Some writers leave no length."""
+    (count,) = struct.unpack("<H", os.pread(descriptor, 2, 296))
+    lengths = struct.iter_unpack("<I36x", os.pread(descriptor, 40 * count, 298))
+    declared = sum(length for (length,) in lengths)
+    return _alone(measured(298 + 40 * count, declared, size), size) if declared else None
 
 
 def _ogg(descriptor: int, size: int) -> Extent:
@@ -132,8 +164,19 @@ def _ogg(descriptor: int, size: int) -> Extent:
     is_last = len(page) >= PAGE + len(lengths) + sum(lengths) and bool(page[5] & END_OF_STREAM)
     if not is_last:
         return Extent(0, size, cut="it ends before the last page of its stream")
-    joined = page[14:18] != os.pread(descriptor, 4, 14)  # serial numbers: of files that were joined, as by cat
+    joined = page[14:18] != os.pread(descriptor, 4, 14) or _begins_again(descriptor)  # as by cat; [14:18]: its serial
     return Extent(0, size, cut="it holds several streams, of which the first alone would be heard" if joined else "")
+
+
+def _begins_again(descriptor: int) -> bool:
+    """Whether a stream begins behind the samples of another: also encoders that number all their streams alike."""
+    at, begun = 0, False
+    while len(page := os.pread(descriptor, PAGE + 255, at)) >= PAGE and page.startswith(b"OggS\0"):
+        if begun and page[5] & BEGIN_OF_STREAM:
+            return True
+        begun = begun or not page[5] & BEGIN_OF_STREAM
+        at += PAGE + page[PAGE - 1] + sum(page[PAGE : PAGE + page[PAGE - 1]])
+    return False
 
 
 READERS: dict[bytes, Callable[[int, int], Extent | None]] = {
@@ -146,6 +189,7 @@ READERS: dict[bytes, Callable[[int, int], Extent | None]] = {
     b"Creative Voice F": _voc,
     b"2BIT": _avr,
     b"ALawSoundFile**": _wve,
+    b"Extended Instrument: ": _xi,
     b"OggS": _ogg,
     b"fLaC": read_flac_extent,
 }

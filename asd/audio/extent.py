@@ -10,15 +10,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # What writers that cannot go back leave: 0, the largest numbers of 31 or 32 bits, less a header or a part of a page
-# (arecord 0x80000000, sox 0x7FFFF000 and 0x7F000000, ffmpeg 0xFFFFFFFF, others 0xFFFFFFDB, 0x7FFFFF00 …).
+# (arecord 0x80000000, sox 0x7FFFF000 and 0x7F000000, ffmpeg 0xFFFFFFFF, others 0xFFFFFFDB, 0x7FFFFF00 …), or less some
+# buffers. The last may also be the size of a recording that was split at 2 or 4 GiB, of which a copy broke off: the
+# header of the whole file is as large in both, but a placeholder stands over few samples.
 PLACEHOLDERS, AROUND = (0x7F000000, 1 << 31, 1 << 32), 8192
+BELOW, FEW = 1 << 24, 16  # bytes below the largest numbers; a FEWth of what is declared
 MOST_OF_64 = 1 << 48
 WRAP, TAIL = 1 << 32, 1 << 20  # bytes of other chunks that may follow samples whose size went round
 UNPADDED = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"SSND", b"COMM")
-BEHIND = rb"LIST|id3 |ID3 |bext|iXML|cue |smpl|fact|PEAK|_PMX|afsp|JUNK|PAD "  # chunks behind samples
+BEHIND = (  # chunks behind samples, in RIFF and IFF
+    rb"LIST|id3 |ID3 |bext|iXML|cue |smpl|fact|PEAK|_PMX|afsp|JUNK|PAD |"
+    rb"NAME|AUTH|ANNO|\(c\) |COMT|COMM|MARK|INST|MIDI|AESD|APPL|SAXL|CHAN|FVER"
+)
+SAMPLES = (b"data", b"SSND", b"BODY", b"RIFF", b"RIFX", b"RF64", b"FORM")  # chunks of them, files that were joined
 MOST_UNREAD = 4096  # bytes behind the samples that are not worth a word
 MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 
@@ -49,7 +56,7 @@ class Extent:
     lie: str = ""  # what the header says, where its size is no size
     unread: int = 0  # bytes behind the samples that nothing accounts for
     form: Form | None = None  # where the container is understood that far
-    patch: tuple[int, bytes] | None = None  # what a decoder must see at which place of the file
+    patch: tuple[int, bytes] | None = None  # what a decoder must see at which place: of the file up to there
 
 
 def measured(
@@ -84,6 +91,8 @@ def _is_placeholder(declared: int, there: int, bits: int) -> bool:
     if 0 < declared <= there:
         return False
     near = any(abs(declared - number) <= AROUND for number in PLACEHOLDERS)
+    if not near and bits == 32 and there * FEW < declared:
+        near = any(0 <= number - declared <= BELOW for number in PLACEHOLDERS[1:])
     return declared == 0 or near or (bits == 64 and declared > MOST_OF_64)
 
 
@@ -108,7 +117,27 @@ def chunks(
             position += align - odd
 
 
-def end_of_samples(descriptor: int, begin: int, size: int, big: bool) -> int:
+def among_chunks(
+    descriptor: int, begin: int, declared: int, size: int, form: Form | None, *, bits: int = 32, said: int, big: bool
+) -> Extent:
+    """As `measured`, of RIFF and IFF; said: how many bytes follow the first eight, by the header.
+
+    No samples, or some that other bytes follow, are so if what follows are chunks. Samples without a true size end
+    where such chunks as LIST begin, else with the file.
+    """
+    unread = _unaccounted(descriptor, begin + declared + declared % 2, size, big)
+    second = os.pread(descriptor, 4, size - unread) in SAMPLES
+    if declared == 0 and (unread == 0 or second):
+        return Extent(begin, 0, form=form)
+    if unread > MOST_UNREAD and said in (size - 8, size - 9) and not second:
+        return measured(begin, declared, size, form, stale=True)
+    extent = measured(begin, declared, size, form, bits=bits, whole=0 < said <= size - 8)
+    if not extent.lie:
+        return replace(extent, unread=unread)
+    return measured(begin, declared, _end_of_samples(descriptor, begin, size, big), form, bits=bits, whole=True)
+
+
+def _end_of_samples(descriptor: int, begin: int, size: int, big: bool) -> int:
     """Where the chunks begin that a writer without true sizes put behind its samples; `size` where there are none.
 
     They are told from sound by reaching exactly to the end of the file.
@@ -122,10 +151,10 @@ def end_of_samples(descriptor: int, begin: int, size: int, big: bool) -> int:
     return first + end
 
 
-def unaccounted(descriptor: int, position: int, size: int, big: bool) -> int:
-    """Bytes from `position` to the end of a RIFF file, from what is no chunk or a second one of samples on."""
+def _unaccounted(descriptor: int, position: int, size: int, big: bool) -> int:
+    """Bytes from `position` to the end of a RIFF or IFF file, from what is no chunk or a second one of samples on."""
     for tag, begin, length in chunks(descriptor, position, size, big=big):
-        if tag == b"data" or not all(32 <= byte < 127 for byte in tag) or begin + length > size + 1:
+        if tag in SAMPLES or not all(32 <= byte < 127 for byte in tag) or begin + length > size + 1:
             return size - begin + 8
         position = begin + length
     return 0

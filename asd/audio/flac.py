@@ -1,4 +1,4 @@
-"""FLAC streams that do not tell their length, as those that were written into a pipe: it stands in their last frame.
+"""FLAC streams that tell no length, as those that were written into a pipe, or too small a one: see their last frame.
 
 Format: RFC 9639, sections 8.2 (STREAMINFO) and 9.1 (frame headers).
 """
@@ -11,23 +11,35 @@ from functools import cache
 from asd.audio.extent import Extent
 
 TOTAL_AT, TOTAL_BITS = 21, 36  # of samples per channel: the byte that its first four bits share with another number
-SHORTEST_FRAME, LONGEST_FRAME = 11, 1 << 19  # bytes; the last frame is searched for in so many
+SHORTEST_FRAME, LONGEST_FRAME = 11, 1 << 19  # bytes; the last frame is searched for in so many,
+ENOUGH = 1 << 16  # or in so many where the header says that no frame has more
 LONGEST_HEADER, MOST_TRIES = 16, 64  # bytes; of what only looks like a frame, so that a hostile file takes no hours
+ID3 = 128  # bytes of the tags that some programs put behind the frames
 SYNC = (b"\xff\xf8", b"\xff\xf9")  # of frames that are numbered, and of such that tell their first sample
 
 
 def read_flac_extent(descriptor: int, size: int) -> Extent | None:
-    """None where the header tells the length; else what to write in its place, or that the last frame is not whole."""
+    """None where the header tells the length; else what to write in its place, or that the last frame is not whole.
+
+    Of a header that says more samples than there are, decoding tells.
+    """
     head = os.pread(descriptor, TOTAL_AT + 5, 0)
     packed = int.from_bytes(head[TOTAL_AT:], "big")
-    if len(head) < TOTAL_AT + 5 or packed % (1 << TOTAL_BITS):
+    if len(head) < TOTAL_AT + 5:
         return None
-    begin = max(len(head), size - LONGEST_FRAME)
-    total = _last_sample(os.pread(descriptor, size - begin, begin), block=int.from_bytes(head[10:12], "big"))
+    declared = packed % (1 << TOTAL_BITS)
+    short_frames = 0 < int.from_bytes(head[15:18], "big") <= ENOUGH
+    begin = max(len(head), size - (ENOUGH if short_frames else LONGEST_FRAME))
+    raw = os.pread(descriptor, size - begin, begin)
+    frames = raw[:-ID3] if raw[-ID3:].startswith(b"TAG") else raw
+    total = _last_sample(frames, block=int.from_bytes(head[10:12], "big"))
+    if (declared > 0 and total <= declared) or total >= 1 << TOTAL_BITS:
+        return None
     if total == 0:
         return Extent(0, size, cut="its header tells no length, and its last frame is not whole")
-    patch = (TOTAL_AT, (packed | total).to_bytes(5, "big"))
-    return Extent(0, size, lie=f"its header tells no length, its last frame ends with sample {total}", patch=patch)
+    patch = (TOTAL_AT, (packed - declared + total).to_bytes(5, "big"))
+    says = f"says {declared} samples" if declared else "tells no length"
+    return Extent(0, size, lie=f"its header {says}, its last frame ends with sample {total}", patch=patch)
 
 
 def _last_sample(raw: bytes, block: int) -> int:

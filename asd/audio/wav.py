@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
 from typing import Literal
 
-from asd.audio.extent import MOST_UNREAD, Extent, Form, chunks, end_of_samples, measured, unaccounted
+from asd.audio.extent import Extent, Form, among_chunks, chunks
 
 HEADER_BYTES = 44
 PCM, EXTENSIBLE = 0x0001, 0xFFFE
@@ -37,36 +36,13 @@ def read_wav_extent(descriptor: int, size: int) -> Extent | None:
         elif tag == b"data":
             if form is None:
                 return None
-            if long_size is not None and length == 0xFFFFFFFF:
-                extent = _before_chunks(descriptor, begin, long_size, size, form, 64, riff)
-            else:
-                extent = _extent(descriptor, begin, length, size, form, riff)
+            declared, bits = (long_size, 64) if long_size is not None and length == 0xFFFFFFFF else (length, 32)
+            big = order == "big"
+            extent = among_chunks(descriptor, begin, declared, size, form, bits=bits, said=riff, big=big)
             if in_four_bytes and not extent.lie and not extent.cut:  # a decoder would take them for 3
                 return Extent(0, size, unread=extent.unread, patch=(bits_at, (32).to_bytes(2, order)))
             return extent
     return None
-
-
-def _extent(descriptor: int, begin: int, length: int, size: int, form: Form, riff: int) -> Extent:
-    """With 32 bits. No samples, or some that other bytes follow, are so if what follows are chunks."""
-    unread = unaccounted(descriptor, begin + length + length % 2, size, big=form.endian == "BIG")
-    second = os.pread(descriptor, 4, size - unread) == b"data"
-    if length == 0 and (unread == 0 or second):
-        return Extent(begin, 0, form=form)
-    stale = unread > MOST_UNREAD and riff in (size - 8, size - 9) and not second
-    if stale:
-        return measured(begin, length, size, form, stale=True)
-    extent = _before_chunks(descriptor, begin, length, size, form, 32, riff)
-    return replace(extent, unread=unread) if unread and not extent.lie else extent
-
-
-def _before_chunks(descriptor: int, begin: int, declared: int, size: int, form: Form, bits: int, riff: int) -> Extent:
-    """Samples without a true size end where chunks such as LIST begin, else with the file."""
-    extent = measured(begin, declared, size, form, bits=bits, whole=0 < riff <= size - 8)
-    if not extent.lie:
-        return extent
-    end = end_of_samples(descriptor, begin, size, big=form.endian == "BIG")
-    return measured(begin, declared, end, form, bits=bits, whole=True)
 
 
 def _form(chunk: bytes, order: Order) -> Form:

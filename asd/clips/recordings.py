@@ -71,5 +71,5 @@ def _asked(file: DetectorFile, table: Path, where: str, row: Row) -> Asked:
         raise UserError(
             f"{where}: {machine or '?'}/{id_ or '?'} is not one machine of the detector: it knows {known}"
         ) from None
-    path = path_in(table, row["path"])
+    path = path_in(table, row["path"], where)
     return Asked(on_disk(path) or path, own, LABELS[label] if label else None, where)

@@ -87,7 +87,7 @@ def _key(clip: SourceClip, place: Path) -> str:
 
 def _clip(source: Path, where: str, row: Row) -> SourceClip:
     """A line's clip, which has no key yet."""
-    path = _present(path_in(source, _filled(row, "path", where)), where)
+    path = _present(path_in(source, _filled(row, "path", where), where), where)
     machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
     split = one_of(row, "split", SPLITS, where)
     label = LABELS[one_of(row, "label", tuple(LABELS), where)]

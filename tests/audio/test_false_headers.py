@@ -204,11 +204,13 @@ def test_samples_of_24_bits_in_four_bytes(tmp_path: Path, extensible: bool) -> N
     assert refusal(path, path.read_bytes()[:-60_000])[0] == "truncated"
 
 
-def test_ogg_files_that_were_joined_are_not_taken_for_the_first_of_them(tmp_path: Path) -> None:
-    first, second = (bytes(sound_file("OGG", "VORBIS")) for _ in range(2))
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_files_that_were_joined_are_not_taken_for_the_first_of_them(tmp_path: Path, subtype: str) -> None:
+    first, second = (bytes(sound_file("OGG", subtype)) for _ in range(2))
     assert first[14:18] != second[14:18]  # serial numbers of their streams
-    kind, detail = refusal(tmp_path / "a.ogg", first + second)
-    assert (kind, "several streams" in detail) == ("truncated", True)
+    for joined in (first + second, first + first, first + second + first):
+        kind, detail = refusal(tmp_path / "a.ogg", joined)
+        assert (kind, "several streams" in detail) == ("truncated", True)
 
 
 def test_a_compressed_wav_of_unknown_length_names_the_way_on(tmp_path: Path) -> None:
@@ -234,6 +236,17 @@ def test_a_flac_stream_of_unknown_length_is_read_to_its_last_frame(tmp_path: Pat
     assert header.lie == f"its header tells no length, its last frame ends with sample {samples}"
     end, _ = read_pcm16(tmp_path / "a.flac", header, Target(RATE), Part(samples // 2, samples - samples // 2))
     np.testing.assert_array_equal(end, sound[samples // 2 :])
+
+
+@pytest.mark.parametrize("behind", [b"", b"TAG" + bytes(125)], ids=("alone", "tags"))
+@pytest.mark.parametrize("says", [1, 100, 15_999])
+def test_a_flac_stream_that_is_longer_than_its_header_says(tmp_path: Path, says: int, behind: bytes) -> None:
+    content = put(lengthless(SOUND), 22, ">I", says)
+    header, samples = heard(tmp_path / "a.flac", content + behind)
+    np.testing.assert_array_equal(samples, SOUND)
+    assert header.lie == f"its header says {says} samples, its last frame ends with sample 16000"
+    header, samples = heard(tmp_path / "a.flac", sound_file("FLAC") + behind)
+    assert (len(samples), header.lie) == (16_000, "")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
