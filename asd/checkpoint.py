@@ -200,6 +200,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
     for name in ("step", "epoch", "world_size"):
         if not isinstance(found.get(name), int | float):
             raise ValueError(f"{path.name} has no number as {name}")
+    classes = found.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(own, str) for own in classes):
+        raise ValueError(f"{path.name} has no list of names as classes")
     return found
 
 
@@ -221,7 +224,7 @@ def is_sound(folder: Path) -> bool:
 
 
 def load_network(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and meta.json of a complete checkpoint: what an evaluation needs. Raises UserError as `load` does."""
+    """Weights and meta.json of a complete checkpoint: what it gives to others. Raises UserError as `load` does."""
     weights = load_weights(folder)
     with _one_refusal(folder):
         return weights, _read_meta(folder / "meta.json")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from asd import checkpoint
 from asd.errors import UserError
 from asd.evaluations import best_step
+from asd.losses.base import ClassificationLoss
 from asd.published import is_tastgram, tastgram_weights
 from asd.run_folder import RunFolder
 from asd.system import saved_config
@@ -21,22 +22,36 @@ def initialise_from(task: nn.Module, source: str, which: Literal["best", "last"]
     """Load the weights that fit; the line that says whose they are, what did not fit and what stays fresh.
 
     source: a run folder, of which `which` is taken, a checkpoint folder, or a file of the published TASTgram-MFN;
-    classes: of the set, such as fan/00, in order.
+    classes: of the set, such as fan/00, in order. Class centres are taken from a run with the same ones alone; one of
+    an older version does not name its classes, and is believed.
     """
     path, left = Path(source), list[str]()
+    own, of_classes, others = task.state_dict(), _by_class(task), ""
     if path.is_file():
         weights, left = _published(path, classes)
         found = f"{path}, published"
     else:
         path, why = _checkpoint_of(path, which)
-        weights, found = checkpoint.load_weights(path), f"{path}{why}"
-    own = task.state_dict()
+        (weights, meta), found = checkpoint.load_network(path), f"{path}{why}"
+        if "classes" not in meta:
+            others = "; the names of its classes are unknown"
+        elif meta["classes"] != list(classes):
+            weights = {name: w for name, w in weights.items() if name not in of_classes}
+            others = "; its classes are others"
     fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
     if not fitting:
         raise UserError(f"init_from={source} is a checkpoint of another network: no weight fits this config's")
     task.load_state_dict(fitting, strict=False)
     unused = f"; left over: {', '.join(left)}" if left else ""
-    return f"weights from {found}; fresh: {', '.join(sorted(set(own) - set(fitting))) or 'none'}{unused}"
+    others = others if of_classes else ""
+    return f"weights from {found}; fresh: {', '.join(sorted(set(own) - set(fitting))) or 'none'}{others}{unused}"
+
+
+def _by_class(task: nn.Module) -> set[str]:
+    """The names of a task's tensors that have rows for each class."""
+    losses = {name: part for name, part in task.named_modules() if isinstance(part, ClassificationLoss)}
+    starts = tuple(f"{name}.{loss.by_class}" for name, loss in losses.items())
+    return {name for name in task.state_dict() if name.startswith(starts)}
 
 
 def _checkpoint_of(folder: Path, which: Literal["best", "last"]) -> tuple[Path, str]:

@@ -81,6 +81,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
             meta={
                 **identity(data.manifest, task),
                 **provenance(),
+                "classes": [str(own) for own in data.manifest.classes],
                 "world_size": ranks.world_size,
                 "precision": ranks.precision,
                 "global_batch": config.train.global_batch,

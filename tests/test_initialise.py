@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,8 +22,10 @@ from asd.tasks import Task, build_task
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "configs" / "tastgram_noisy_arcmix_paper.yaml"
+CP_RESNET = ROOT / "configs" / "cpjku_classification.yaml"
 TINY = ROOT / "tests" / "system" / "tiny.yaml"
 OURS = sorted(CLASSES)  # capitals first, as a packed set has them
+NORM = ("running_mean", "running_var", "weight", "bias")
 
 
 def run_of(root: Path, monkeypatch: pytest.MonkeyPatch, select: str = "clean") -> Path:
@@ -64,6 +67,53 @@ def test_a_checkpoint_is_taken_as_it_is_and_a_best_one_that_is_gone_is_named(tmp
     monkeypatch.setattr("asd.initialise.best_step", lambda run, rule: 9)
     with pytest.raises(UserError, match=r"its best checkpoint \(step 9\) is not there: .* init_checkpoint=last"):
         initialise_from(task, str(root), "best", ())
+
+
+class Former(NamedTuple):
+    """A network of two classes with all weights 2, as saved by a run with these names."""
+
+    path: Path
+    task: Task
+    rows: set[str]
+
+
+HEADS = {
+    "loss={name: arcface, sub_centres: 2}": {"loss.centres"},
+    "loss={name: softmax}": {"loss.classifier.weight", "loss.classifier.bias"},
+    "loss={name: softmax, hidden: 2}": {"loss.classifier.2.weight", "loss.classifier.2.bias"},
+    "loss={name: softmax, norm: batch}": {
+        "loss.classifier.0.weight",
+        *(f"loss.classifier.1.{name}" for name in (*NORM, "num_batches_tracked")),
+    },
+}
+
+
+def former_of(head: str, root: Path, names: list[str] | None) -> Former:
+    config = load_config(CP_RESNET if "norm" in head else TINY, [head])
+    task = build_task(config, 0, 16_000, 2)
+    model = {name: torch.full_like(tensor, 2) for name, tensor in task.state_dict().items()}
+    meta = {"step": 1, "epoch": 1.0, "world_size": 1} | ({} if names is None else {"classes": names})
+    path = checkpoint.save(root, 1, Payload(model, {}, None, {}, meta, ""))
+    return Former(path, task, HEADS[head])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_class_centres_of_other_machines_stay_fresh(tmp_path, head):
+    path, task, rows = former_of(head, tmp_path, ["fan/00", "fan/02"])
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    told = initialise_from(task, str(path), "best", ["pump/00", "pump/02"])
+    assert told.endswith(f"; fresh: {', '.join(sorted(rows))}; its classes are others")
+    for name, tensor in task.state_dict().items():
+        assert tensor.equal(before[name]) if name in rows else (tensor == 2).all(), name
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("names", [["fan/00", "fan/02"], None], ids=["named", "of an older version"])
+def test_class_centres_of_the_same_machines_are_taken(tmp_path, head, names):
+    path, task, _ = former_of(head, tmp_path, names)
+    told = initialise_from(task, str(path), "best", ["fan/00", "fan/02"])
+    assert told.endswith("; fresh: none" + ("; the names of its classes are unknown" if names is None else ""))
+    assert all((tensor == 2).all() for tensor in task.state_dict().values())
 
 
 class Block(nn.Module):
@@ -162,9 +212,6 @@ def test_the_embedding_is_what_the_published_network_computes_from_these_tensors
         for key in ("0.weight", "0.bias", "2.weight"):
             ours = state[f"encoder.frontend.tgram.layers.{number}.{key}"]
             assert ours.equal(tensors[f"tgramnet.conv_encoder.{number}.{key}"])
-
-
-NORM = ("running_mean", "running_var", "weight", "bias")
 
 
 @pytest.mark.parametrize("classes", [OURS, ["fan/00", "fan/06"], ["ToyCar/07", "valve/06"]], ids=len)

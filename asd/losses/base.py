@@ -21,6 +21,7 @@ class ClassificationLoss(nn.Module):
     scale: float | None = None  # logits are this times the cosine to the class centre; None: they are no cosines
     mixing: Mixing = "arcmix"  # which margins the two targets of a mixture meet
     validation_margin = False  # whether the loss of held-out clips has the margin, too
+    by_class = "classifier"  # how the names of those tensors begin that have a row, or several, for each class
     takes_maps = (
         False  # whether `logits` learns from maps (B, D, m, f), and takes embeddings (B, D) in evaluation alone
     )

@@ -27,6 +27,7 @@ class CosineLoss(ClassificationLoss):
     """Scaled cosines; subclasses add their margin to the target's."""
 
     scale: float
+    by_class = "centres"
 
     def __init__(self, config: CosineConfig, dim: int, classes: int) -> None:
         super().__init__()

@@ -37,6 +37,7 @@ class Softmax(ClassificationLoss):
         self.classifier: nn.Module = nn.Linear(hidden or dim, classes)
         if hidden is not None:
             self.classifier = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), self.classifier)
+            self.by_class = "classifier.2"
 
     def logits(self, embedding: Tensor) -> Tensor:
         return self.classifier(embedding)
