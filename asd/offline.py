@@ -46,11 +46,17 @@ class Run:
 def load_run(root: Path, overrides: Sequence[str] = ()) -> Run:
     """Open a run folder; UserError where it is none, or where words change more than its evaluation."""
     folder = RunFolder(root)
-    kept = (checkpoint.step_path(folder.checkpoints, step) for step in checkpoint.all_steps(folder.checkpoints)[::-1])
-    configs = (folder.config, *(path / "config.yaml" for path in kept))
-    if (config := next(filter(Path.is_file, configs), None)) is None:
+    if (config := config_file(folder)) is None:
         raise UserError(f"{root} is no run folder: it holds no config.yaml")
     return Run(folder, _evaluated(config, overrides), overrides)
+
+
+def config_file(folder: RunFolder) -> Path | None:
+    """The config of a run, or where that is lost the one of its newest complete checkpoint; None where neither is."""
+    if folder.config.is_file():
+        return folder.config
+    kept = (checkpoint.step_path(folder.checkpoints, step) for step in checkpoint.all_steps(folder.checkpoints)[::-1])
+    return next((path / "config.yaml" for path in kept if checkpoint.is_complete(path)), None)
 
 
 def _evaluated(path: Path, words: Sequence[str]) -> RunConfig:

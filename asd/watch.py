@@ -18,7 +18,7 @@ from asd.distributed import Ranks, start_ranks
 from asd.errors import UserError
 from asd.evaluation_folder import EMBEDDINGS_FILE, read_evaluation
 from asd.evaluations import best_step, is_scored, show_best, steps_in_words, unscored_steps
-from asd.offline import Embedder, Run, load_run
+from asd.offline import Embedder, Run, config_file, load_run
 from asd.run_folder import RunFolder, WatchLock
 from asd.stop import AskedToStop, StopSignal
 
@@ -52,10 +52,10 @@ def watch(root: Path, overrides: Sequence[str], options: Options, stop: StopSign
 
 
 def _wait_for_run(root: Path, poll_s: float) -> None:
-    config = RunFolder(root).config
-    if not config.is_file():
+    folder = RunFolder(root)
+    if config_file(folder) is None:
         print(f"waiting for {root}, {'which holds no run' if root.is_dir() else 'which is not there'} yet", flush=True)
-        while not config.is_file():
+        while config_file(folder) is None:
             time.sleep(poll_s)
 
 

@@ -381,6 +381,12 @@ def test_a_mistake_ends_it(left: Path, tmp_path: Path, words: list[str], line: s
     assert done.err[0].count("\n") == 1
 
 
+def test_a_run_whose_config_is_lost_is_scored_by_that_of_its_checkpoints(left: Path, tmp_path: Path) -> None:
+    (left / "config.yaml").unlink()
+    assert watcher(tmp_path / "log", left).wait().codes == [0]
+    assert scored(left) == DUE
+
+
 def test_once_needs_a_run(tmp_path: Path) -> None:
     done = watcher(tmp_path / "log", tmp_path / "run", "--once").wait()
     assert done.codes == [2]
