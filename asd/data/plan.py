@@ -229,39 +229,6 @@ def rank_slice(rows: np.ndarray, rank: int, world_size: int) -> np.ndarray:
     return rows[rank * share : (rank + 1) * share]
 
 
-def split_validation(
-    keys: Sequence[str], recording: np.ndarray, class_index: np.ndarray, seed: int, fraction: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split clips into (training, validation) positions, both ascending; no recording is on both sides.
-
-    keys: of the recordings; recording: an index that all clips of one share. In every class the recordings with the
-    lowest hash of (seed, key) validate: fraction of the clips, rounded, or more, as the last recording has them. At
-    least one recording where the class has two or more, never all; one is passed over that would take more than
-    half of the class's clips.
-    """
-    hashes = np.array([zlib.crc32(key.encode()) for key in keys], dtype=np.uint64)
-    order = np.lexsort((recording, uniform(seed, 0, hashes), class_index))
-    _, starts, counts = np.unique(class_index[order], return_index=True, return_counts=True)
-    held = np.zeros(len(keys), dtype=bool)
-    for start, count in zip(starts, counts, strict=True):
-        clips = order[start : start + count]
-        wanted = min(max(round(fraction * count), 1), count - 1) if fraction > 0 else 0
-        held[clips[_first_groups(recording[clips], wanted)]] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def _first_groups(group: np.ndarray, wanted: int) -> np.ndarray:
-    """(n,) bool: whole groups of equal neighbours, from the first on, until `wanted` rows are taken."""
-    taken, count, most = np.zeros(len(group), dtype=bool), 0, max(wanted, len(group) // 2)
-    begins = np.flatnonzero(np.diff(group, prepend=-1))
-    for begin, end in zip(begins, [*begins[1:], len(group)], strict=True):
-        if count >= wanted:
-            break
-        if count + end - begin <= most:
-            taken[begin:end], count = True, count + end - begin
-    return taken
-
-
 def crop_starts(seed: int, epoch: int, clips: np.ndarray, frames: np.ndarray, length: int) -> np.ndarray:
     """First sample of each clip's training crop: a function of (seed, epoch, clip index) alone."""
     if (frames <= length).all():  # nothing to draw, and this runs in the training thread

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from asd.data.manifest import DOMAINS, Manifest
-from asd.data.plan import split_validation, uniform
+from asd.data.plan import uniform
 from asd.data.recordings import evidence_of, recording_of
 from asd.errors import UserError
 
@@ -39,6 +41,54 @@ def make_splits(manifest: Manifest, seed: int, val_fraction: float) -> Splits:
         raise UserError(f"class {empty} of {manifest.root} has no training clip: pack the set again without it")
     validation = normal[many][held_out]
     return Splits(np.setdiff1d(normal, validation, assume_unique=True), validation, manifest.select("test"))
+
+
+def split_validation(
+    keys: Sequence[str], recording: np.ndarray, class_index: np.ndarray, seed: int, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split clips into (training, validation) positions, both ascending; no recording is on both sides.
+
+    keys: of the recordings; recording: an index that all clips of one share. In every class those recordings validate
+    that hold the fraction of its clips, rounded, or the least above it; the fewest that do, of equal ones those with
+    the lowest hash of (seed, key). At least one where the class has two or more, never all, nor (but for a larger
+    fraction) more than half of the clips or of the recordings: rather fewer clips are held out.
+    """
+    hashes = np.array([zlib.crc32(key.encode()) for key in keys], dtype=np.uint64)
+    order = np.lexsort((recording, uniform(seed, 0, hashes), class_index))
+    _, starts, counts = np.unique(class_index[order], return_index=True, return_counts=True)
+    held = np.zeros(len(keys), dtype=bool)
+    for start, count in zip(starts, counts, strict=True):
+        clips = order[start : start + count]
+        _, first, member, sizes = np.unique(
+            recording[clips], return_index=True, return_inverse=True, return_counts=True
+        )
+        by_hash = np.argsort(first)
+        wanted = min(max(round(fraction * count), 1), count - 1) if fraction > 0 else 0
+        most = max(wanted, count // 2), max(round(fraction * len(sizes)), len(sizes) // 2)
+        held[clips[np.isin(member, by_hash[_fewest(sizes[by_hash], wanted, *most)])]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _fewest(sizes: np.ndarray, wanted: int, most: int, most_sizes: int) -> np.ndarray:
+    """Which of the sizes sum up to `wanted` or the least above it, else to the most below: the fewest, the first."""
+    if wanted == 0 or sizes.max() == 1:
+        return np.arange(wanted)
+    most = min(most, wanted + int(sizes.max()) - 1)  # with more, one of them could go
+    fewest = np.full(most + 1, len(sizes) + 1)  # of the sizes so far that have each sum
+    fewest[0] = 0
+    used = np.zeros((len(sizes), most + 1), dtype=bool)  # whether the fewest that have a sum took on this size
+    for size, last in zip(sizes, used, strict=True):
+        with_it = fewest[: max(most + 1 - size, 0)] + 1
+        last[size:] = with_it < fewest[size:]
+        fewest[size:] = np.minimum(with_it, fewest[size:])
+    sums = np.flatnonzero(fewest <= most_sizes)
+    left = next(iter(sums[sums >= wanted]), sums[-1])
+    found = []
+    for at in range(len(sizes) - 1, -1, -1):
+        if used[at, left]:
+            found.append(at)
+            left -= sizes[at]
+    return np.array(found[::-1], dtype=np.int64)
 
 
 def _names(manifest: Manifest, clips: np.ndarray, evidence: np.ndarray) -> list[str]:

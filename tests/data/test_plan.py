@@ -16,7 +16,6 @@ from asd.data.plan import (
     equal_length_batches,
     make_plan,
     rank_slice,
-    split_validation,
     uniform,
 )
 from asd.errors import UserError
@@ -246,53 +245,6 @@ def test_draws_by_class_change_with_epoch_and_seed_and_repeat_exactly(draw):
     found = {drawn(classed(draw, seed), epoch) for seed, epoch in places}
     assert len(found) == len(places)
     assert drawn(classed(draw, 5), 3) == drawn(classed(draw, 5), 3)
-
-
-# Validation clips
-
-
-def labelled(seed: int, counts: dict[int, int]) -> tuple[list[str], np.ndarray]:
-    keys = [f"machine{c}-{i:04d}" for c, n in counts.items() for i in range(n)]
-    classes = np.array([c for c, n in counts.items() for _ in range(n)])
-    order = np.random.default_rng(seed).permutation(len(keys))
-    return [keys[i] for i in order], classes[order]
-
-
-def held_out(keys: list[str], classes: np.ndarray, seed: int, fraction: float) -> set[str]:
-    train, held = split_validation(keys, np.arange(len(keys)), classes, seed, fraction)
-    assert sorted([*train, *held]) == list(range(len(keys)))
-    assert (np.diff(train) > 0).all()
-    assert (np.diff(held) > 0).all()
-    return {keys[i] for i in held}
-
-
-def test_validation_does_not_depend_on_the_order_of_clips():
-    counts = {0: 400, 1: 33, 5: 200}
-    chosen = [held_out(*labelled(order, counts), seed=3, fraction=0.1) for order in range(5)]
-    assert all(c == chosen[0] for c in chosen)
-
-
-def test_validation_of_a_class_does_not_depend_on_the_others():
-    alone = held_out(*labelled(0, {1: 33}), seed=3, fraction=0.1)
-    among = held_out(*labelled(0, {0: 400, 1: 33}), seed=3, fraction=0.1)
-    assert alone == {key for key in among if key.startswith("machine1-")}
-
-
-def test_validation_changes_with_the_seed_and_is_fair():
-    keys, classes = labelled(0, {0: 100})
-    hits = np.zeros(100)
-    for seed in range(1000):
-        chosen = held_out(keys, classes, seed, 0.1)
-        hits += [key in chosen for key in keys]
-    assert hits.sum() == 1000 * 10
-    assert abs(hits - 100).max() < 5 * np.sqrt(1000 * 0.1 * 0.9)
-
-
-@pytest.mark.parametrize(("fraction", "expected"), [(0.0, [0] * 5), (0.05, [0, 1, 1, 1, 20]), (0.9, [0, 1, 2, 9, 360])])
-def test_validation_takes_a_fraction_of_every_class(fraction, expected):
-    counts = dict(enumerate([1, 2, 3, 10, 400]))
-    chosen = held_out(*labelled(0, counts), seed=0, fraction=fraction)
-    assert [sum(key.startswith(f"machine{c}-") for key in chosen) for c in counts] == expected
 
 
 # Crops
