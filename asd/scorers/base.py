@@ -45,6 +45,7 @@ class PerClassScorer(ABC, Generic[Model]):
     wants: ClassVar[Reads | None] = None  # what else a task must give
     by_clip: ClassVar[bool] = False  # what it reads is the same for all windows of a clip
     needs_folds: ClassVar[bool] = True  # its model is of all clips; else it leaves a row's own recording out by itself
+    in_turn: ClassVar[int] = 0  # recordings of a class up to which that is not enough: each is left out by a fit
 
     def __init__(self) -> None:
         self.models: dict[int, Model] = {}
@@ -70,7 +71,7 @@ class PerClassScorer(ABC, Generic[Model]):
 
     def score_normal(self, normal: Embedded, train: Embedded) -> np.ndarray:
         """(N,) float64, each row by what other recordings say; nan where its class has none."""
-        if not self.needs_folds:
+        if not self.needs_folds and not self.in_turn:
             return self.score(normal)
         normal, train = normal.only(self.reads), train.only(self.reads)
         check_classes(self.models.keys(), normal)
@@ -83,12 +84,15 @@ class PerClassScorer(ABC, Generic[Model]):
 
     def _score_folds(self, own: int, normal: Embedded, train: Embedded) -> Tensor:
         """(n,) of one class: recordings that were trained on by models of the other folds', the rest by the model."""
+        count = FOLDS if self.needs_folds else len(train.recording.unique())
+        if not self.needs_folds and count > self.in_turn:
+            return self.score_class(self.models[own], normal)
         scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
         new = ~torch.isin(normal.recording, train.recording)
         if new.any():
             scores[new] = self.score_class(self.models[own], normal.select(new))
-        folds = fold_of(train.class_index, train.recording)
-        for fold in range(FOLDS):
+        folds = fold_of(train.class_index, train.recording, count)
+        for fold in range(count):
             rows, others = torch.isin(normal.recording, train.recording[folds == fold]), folds != fold
             if rows.any() and others.any():
                 scores[rows] = self.score_class(self.fit_class(train.select(others)), normal.select(rows))

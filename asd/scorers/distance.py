@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from asd.scorers.embedded import Embedded
 
 _ROWS = 1024  # queries per matmul: 1024 x 1000 distances are 8 MB
+IN_TURN = 10  # recordings of a class, up to which one changes the densities of all others too much to count in them
 _GROUP = 8  # columns that are looked at together
 
 Metric = Literal["cosine", "euclidean"]

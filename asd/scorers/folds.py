@@ -8,9 +8,9 @@ from torch import Tensor
 FOLDS = 5  # of the recordings of a class, at most: thresholds cost so many fits more, whatever the number of clips
 
 
-def fold_of(class_index: Tensor, recording: Tensor) -> Tensor:
+def fold_of(class_index: Tensor, recording: Tensor, folds: int = FOLDS) -> Tensor:
     """(N,) int64, the fold of each training clip: the recordings of a class take turns."""
     pairs, member = torch.stack([class_index, recording]).unique(dim=1, return_inverse=True)
     _, counts = pairs[0].unique(return_counts=True)
     firsts = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    return ((torch.arange(pairs.shape[1]) - firsts) % FOLDS)[member]
+    return ((torch.arange(pairs.shape[1]) - firsts) % folds)[member]

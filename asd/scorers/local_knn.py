@@ -16,6 +16,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import (
+    IN_TURN,
     Metric,
     Rows,
     distance_blocks,
@@ -63,6 +64,7 @@ class LocalKnn(PerClassScorer[Local]):
     """Classes with fewer clips than asked for use all they have; one clip, or equal ones, give the plain distance."""
 
     needs_folds = False
+    in_turn = IN_TURN
 
     def __init__(self, config: LocalKnnConfig) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import (
+    IN_TURN,
     Metric,
     Rows,
     distance_blocks,
@@ -53,6 +54,7 @@ class Lof(PerClassScorer[Neighbourhood]):
     """
 
     needs_folds = False
+    in_turn = IN_TURN
 
     def __init__(self, config: LofConfig) -> None:
         super().__init__()

@@ -56,9 +56,13 @@ def normal_scores(config: ScorerConfig, train: Embedded, normal: Embedded) -> np
     return scorer.score_normal(normal, train)
 
 
-@pytest.mark.parametrize("config", [*BANKS, *FITTED], ids=scorer_label)
-def test_a_recording_is_scored_by_what_the_others_taught(config):
-    train = recorded(recordings=4, clips_each=3, seed=0)
+@pytest.mark.parametrize(
+    ("config", "recordings", "clips_each"),
+    [(config, 4, 3) for config in [*BANKS, *DENSITIES, *FITTED]] + [(config, 10, 1) for config in DENSITIES],
+    ids=lambda value: str(value) if isinstance(value, int) else scorer_label(value),
+)
+def test_a_recording_is_scored_by_what_the_others_taught(config, recordings, clips_each):
+    train = recorded(recordings, clips_each, seed=0)
     found = normal_scores(config, train, train)
     for own in train.recording.unique():
         its = train.recording == own
