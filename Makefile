@@ -53,7 +53,7 @@ soak: .venv/.dev
 .venv/.ready: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -r requirements.txt
-	$(BIN)/python -m asd.fit_torchaudio
+	$(BIN)/python -m asd.process.fit_torchaudio
 	@touch $@
 
 .venv/.dev: requirements-dev.txt .venv/.ready

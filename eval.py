@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from asd.errors import run_main
-from asd.files import user_path
-from asd.stop import AskedToStop, StopSignal, without_local_rank
+from asd.files.paths import user_path
+from asd.process.stop import AskedToStop, StopSignal, without_local_rank
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -139,7 +139,8 @@ def _add_clips(commands: Commands) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from asd.offline import load_run, score_checkpoint  # heavy imports after the command line is understood
+    from asd.commands.open_run import load_run
+    from asd.commands.score import score_checkpoint
 
     score_checkpoint(load_run(args.run, args.overrides), args.checkpoint, args.out)
 
@@ -147,7 +148,7 @@ def _score(args: argparse.Namespace) -> None:
 def _watch(args: argparse.Namespace) -> None:
     try:
         with StopSignal(at_once=True) as stop:  # before the heavy imports
-            from asd.watch import Options, watch
+            from asd.commands.watch import Options, watch
 
             watch(args.run, args.overrides, Options(args.once, args.forever, args.poll), stop)
     except AskedToStop as stopped:
@@ -155,34 +156,34 @@ def _watch(args: argparse.Namespace) -> None:
 
 
 def _ensemble(args: argparse.Namespace) -> None:
-    from asd.offline import ensemble_command
+    from asd.commands.ensemble import ensemble_command
 
     ensemble_command(args.runs, args.out, args.method, args.k, args.scorer, args.percent)
 
 
 def _angles(args: argparse.Namespace) -> None:
-    from asd.angles import angles_command
+    from asd.commands.angles import angles_command
 
     angles_command(args.runs, args.checkpoint, args.out)
 
 
 def _report(args: argparse.Namespace) -> None:
-    from asd import scores_report
-    from asd.official_report import report_score_files
+    from asd.commands import report_scores
+    from asd.commands.report import report_score_files
 
-    own = args.layout in scores_report.LAYOUTS
-    (scores_report.report_scores if own else report_score_files)(args.layout, args.scores, args.ground_truth, args.json)
+    own = args.layout in report_scores.LAYOUTS
+    (report_scores.report_scores if own else report_score_files)(args.layout, args.scores, args.ground_truth, args.json)
 
 
 def _export(args: argparse.Namespace) -> None:
-    from asd.export import export_command
-    from asd.offline import load_run
+    from asd.commands.export import export_command
+    from asd.commands.open_run import load_run
 
     export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, args.onnx)
 
 
 def _clips(args: argparse.Namespace) -> int:
-    from asd.clips.command import Options, clips_command
+    from asd.commands.clips import Options, clips_command
 
     words = {name: getattr(args, name) for name in Options.__dataclass_fields__ if name != "window_s"}
     return clips_command(Options(**words, window_s=args.window))

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
-from asd.files import user_path
-from asd.last_word import say_last
-from asd.quick_imports import quick_imports
-from asd.stop import StopSignal, die_with_torchrun, without_local_rank
+from asd.files.paths import user_path
+from asd.process.last_word import say_last
+from asd.process.startup import quick_imports
+from asd.process.stop import StopSignal, die_with_torchrun, without_local_rank
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    from asd import training
-    from asd.config import load_config
+    from asd.commands import train
+    from asd.config.load import load_config
 
-    found = training.check(load_config(args.config, args.overrides), int(os.environ.get("WORLD_SIZE", 1)))
+    found = train.check(load_config(args.config, args.overrides), int(os.environ.get("WORLD_SIZE", 1)))
     if os.environ.get("RANK", "0") == "0":
         print(found)
     return 0
@@ -50,14 +50,15 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
     with quick_imports():
         import torch._dynamo  # noqa: F401  # torch would do it where the first optimiser is made
 
-        from asd import training
-        from asd.config import load_config
-        from asd.distributed import is_lost_peer, start_ranks
+        from asd.commands import train
+        from asd.config.load import load_config
+        from asd.distributed.collectives import is_lost_peer
+        from asd.distributed.start import start_ranks
 
     config = load_config(args.config, args.overrides)
     with start_ranks(config.train.precision, config.train.timeout_s) as ranks:
         try:
-            return training.train(config, ranks, stop)
+            return train.train(config, ranks, stop)
         except RuntimeError as error:
             if not is_lost_peer(error):
                 raise

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from asd.last_word import say_last
+from asd.process.last_word import say_last
 
 EXIT_USER_ERROR = 2
 

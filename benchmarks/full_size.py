@@ -17,10 +17,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd.config import load_config
+from asd.config.load import load_config
 from asd.errors import run_main
-from asd.files import user_path
-from asd.markdown import markdown_table
+from asd.files.paths import user_path
+from asd.text.markdown import markdown_table
 from benchmarks.machine import described, machine
 from benchmarks.results.slices import CONFIGS, SLICES
 from benchmarks.running import ROOT, training

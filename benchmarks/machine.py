@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from asd.run_folder import provenance
+from asd.run_folder.provenance import provenance
 
 
 def machine() -> dict[str, str]:

@@ -17,10 +17,10 @@ from typing import Any
 import eval as evaluation
 import train_ddp
 from asd.errors import run_main
-from asd.evaluation_folder import read_report
-from asd.files import user_path
-from asd.markdown import markdown_table
+from asd.evaluate.store import read_report
+from asd.files.paths import user_path
 from asd.report import percent
+from asd.text.markdown import markdown_table
 from shards import pack
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"

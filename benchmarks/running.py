@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asd.errors import UserError
-from asd.loggers import read_metrics
-from asd.run_folder import RunFolder
+from asd.loggers.jsonl import read_metrics
+from asd.run_folder.paths import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = ("train.log_every=1", "train.epochs=100000", "evaluate.every_epochs=100000")

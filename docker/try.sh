@@ -87,7 +87,7 @@ inside 4321:4321 "${with_pid[@]}" "${train[@]}" train.steps=100000 evaluate.ever
 running=$!
 wait_for 600 sh -c "test -s '$work/runs/demo/metrics.jsonl' || ! kill -0 $running 2>/dev/null"
 [ -s "$work/runs/demo/metrics.jsonl" ] || fail "it ended before its first step: $(cat "$work/first.log")"
-inside 4321:4321 python -m asd.health /runs || fail 'its health check says that it is not alive'
+inside 4321:4321 python -m asd.monitor.health /runs || fail 'its health check says that it is not alive'
 kill -TERM "$(cat "$work/runs/pid")"
 code=0
 wait "$running" || code=$?

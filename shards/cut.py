@@ -14,8 +14,8 @@ from asd.audio.decode import open_sound
 from asd.audio.header import BadFileError, Header, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, printable, run_main
-from asd.files import real_path, refuse_over, user_path
-from asd.words import command
+from asd.files.paths import real_path, refuse_over, user_path
+from asd.text.shell import command
 from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
 from shards.progress import clip_bar

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from asd.data.manifest import LABEL_UNKNOWN
+from asd.dcase.ground_truth import Clip, Truth, read_ground_truth
 from asd.errors import UserError
-from asd.ground_truth import Clip, Truth, read_ground_truth
 from shards.layouts.clip import Corpus, SourceClip, first_few
 
 Machine = tuple[str, str]  # machine type, machine ID or section

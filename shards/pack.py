@@ -17,7 +17,7 @@ from asd.audio.recording import AVERAGE, Channel, Conversion, Target
 from asd.data.heard import MOST_VALUES, Heard
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
-from asd.files import real_path, refuse_over, refuse_within, user_path
+from asd.files.paths import real_path, refuse_over, refuse_within, user_path
 from shards import report
 from shards.ground_truth import join_ground_truth
 from shards.layouts import LAYOUTS, find_clips

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from asd.terminal import open_console
+from asd.text.terminal import open_console
 
 
 class _ClipsPerSecond(ProgressColumn):

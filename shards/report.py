@@ -13,8 +13,8 @@ from rich.table import Table
 
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN, MachineClass, ManifestFile
 from asd.errors import printable
-from asd.terminal import open_console, plain
-from asd.words import command, write_word
+from asd.text.shell import command, write_word
+from asd.text.terminal import open_console, plain
 from shards.layouts.clip import SourceClip
 from shards.levels import level_lines
 from shards.scan import Scan, ScannedClip

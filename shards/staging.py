@@ -13,8 +13,8 @@ from pathlib import Path
 
 from asd.data.manifest import MANIFEST_FILE
 from asd.errors import UserError
-from asd.files import naming
-from asd.locks import Lock, lock, warn_of_no_locks
+from asd.files.atomic import naming
+from asd.files.locks import Lock, lock, warn_of_no_locks
 
 LOCK_FILE = ".lock"
 

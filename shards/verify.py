@@ -22,11 +22,11 @@ import soundfile
 from asd.audio.levels import level_faults
 from asd.data.manifest import MachineClass, Manifest, load_manifest, sha256_of
 from asd.errors import UserError, printable, run_main
-from asd.files import user_path
-from shards.lean import import_webdataset
+from asd.files.paths import user_path
 from shards.levels import ClipLevel, level_lines
 from shards.options import positive
 from shards.progress import clip_bar
+from shards.webdataset_import import import_webdataset
 from shards.workers import Tick, available_cores, clean_up_on_signals, run_jobs
 from shards.writer import EXTENSIONS
 

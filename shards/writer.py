@@ -23,9 +23,9 @@ from asd.audio.wav import HEADER_BYTES, canonical_header
 from asd.data.manifest import SPLITS, Shard
 from asd.errors import UserError
 from shards.hashed_file import HashedFile
-from shards.lean import import_webdataset
 from shards.levels import ClipLevel
 from shards.scan import BadClip, ScannedClip
+from shards.webdataset_import import import_webdataset
 from shards.workers import Tick
 
 if TYPE_CHECKING:

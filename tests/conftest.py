@@ -12,9 +12,9 @@ import soundfile
 from asd.data.manifest import Manifest, load_manifest
 from shards import pack
 from shards.synth import __main__ as synth
-from tests import leftovers
 from tests.awake import sitecustomize
-from tests.sets import make_domain_set, make_set
+from tests.support import leftovers
+from tests.support.sets import make_domain_set, make_set
 
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(sitecustomize.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asd.clips.judge import Verdict
-from asd.clips.output import show
-from asd.clips.recordings import Asked
 from asd.data.manifest import MachineClass
-from asd.terminal import open_console
+from asd.detector.judge import Verdict
+from asd.detector.output import show
+from asd.detector.recordings import Asked
+from asd.text.terminal import open_console
 
 REMARK = "windows that are clipped: 1 % of their samples or more are at full scale"
 MACHINES = [MachineClass(machine_type="ToyConveyor", machine_id=f"0{number}") for number in range(2)]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from asd import last_word
+from asd.process import last_word
 
 FAILS = """
 import threading, time

@@ -8,137 +8,82 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from asd.quick_imports import quick_imports
+from asd.process.startup import quick_imports
 
 ROOT = Path(__file__).parents[1]
 
-# A part imports only parts of lower levels. A package is one part, but for asd.data, whose modules are parts.
-# errors stands below all of them but the last word of a failed rank.
-LEVELS = [
-    {"asd.last_word"},
-    {"asd.errors", "asd.locks", "asd.web", "asd.stop", "asd.quick_imports", "asd.data.tars"},
-    {
-        "asd.untrusted", "asd.files", "asd.walk", "asd.data.heard",
-        "asd.data.untrusted_table", "asd.terminal", "asd.markdown", "asd.words",
-    },
-    # what needs nothing else: ranks, the set on disk, the order of clips, networks, numbers and where they go
-    {
-        "asd.distributed", "asd.run_folder", "asd.identity", "asd.checkpoint", "asd.optim", "asd.loggers",
-        "asd.data.manifest", "asd.data.plan", "asd.data.batch", "asd.data.remote", "asd.data.cache_files",
-        "asd.sweep_output", "asd.frontends", "asd.augment", "asd.backbones", "asd.losses",
-        "asd.scorers", "asd.metrics", "asd.fit_torchaudio", "asd.rows", "asd.tables", "asd.audio", "asd.published",
-    },
-    {"asd.data.recordings"},
-    {
-        "asd.data.reader",
-        "asd.data.splits", "asd.data.restrict", "asd.data.download", "asd.data.room", "asd.signals",
-        "asd.running_statistics",
-        "asd.report", "asd.ground_truth", "asd.figures", "asd.diagnosis",
-    },
-    {"asd.data.streams", "asd.data.prefetch", "asd.score_files", "asd.monitor", "asd.evaluation_folder"},
-    # batches; what a step means; embeddings file → scores and report
-    {
-        "asd.data.loader", "asd.data.cache", "asd.tasks", "asd.scoring", "asd.official_report", "asd.scores_report",
-        "asd.health",
-    },
-    {"asd.trainer", "asd.embedding", "asd.ensemble", "asd.evaluations"},
-    {"asd.background"},
-    {"asd.evaluator", "asd.detector"},
-    {"asd.config", "asd.clips", "asd.onnx_export", "asd.standing"},
-    # the parts put together
-    {"asd.system", "asd.sweep_jobs", "asd.config_reference"},
-    {"asd.initialise"},
-    {"asd.training", "asd.offline", "asd.sweep_numbers", "asd.sweep_table"},
-    {"asd.sweep", "asd.export", "asd.watch", "asd.angles"},
-    {"train_ddp", "eval"},
-]  # fmt: skip
-LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-
-# No level says these: part → what it must never import, by the beginning of the name.
-NEVER = {
-    "asd.data": [
-        "asd.sweep_output",
-        "asd.frontends",
-        "asd.augment",
-        "asd.backbones",
-        "asd.losses",
-        "asd.tasks",
-        "asd.scorers",
-    ],
-    "asd.frontends": ["asd.data", "asd.distributed"],
-    "asd.backbones": ["asd.data", "asd.distributed"],
-    "asd.losses": ["asd.data", "asd.distributed"],
-    "asd.augment": ["asd.data", "asd.distributed"],
-    "asd.tasks": ["asd.scorers", "asd.data.manifest", "asd.data.loader"],
-    "asd.trainer": ["asd.evaluator", "asd.embedding", "asd.scoring", "asd.scorers", "asd.tasks", "asd.backbones"],
-    "asd.evaluator": ["asd.trainer", "asd.tasks", "asd.backbones"],
-    "asd": ["shards", "train_ddp", "eval", "tests", "benchmarks", "webdataset", "librosa", "pandas"],
-    "shards": ["tests", "benchmarks"],
+# Package (or errors.py, or a script) → what it imports, from the bottom of the house to its top.
+MAY_IMPORT = {
+    "process": "",
+    "errors": "process",
+    "augment": "",
+    "losses": "",
+    "backbones": "errors",
+    "distributed": "errors",
+    "files": "errors",
+    "frontends": "errors",
+    "metrics": "errors",
+    "optim": "errors",
+    "scorers": "errors",
+    "text": "errors",
+    "audio": "errors files",
+    "data": "errors files process",
+    "dcase": "errors files metrics",
+    "loggers": "files text",
+    "run_folder": "errors files",
+    "monitor": "distributed errors files loggers",
+    "report": "dcase files metrics scorers text",
+    "tasks": "augment backbones data distributed errors frontends losses",
+    "train": "data distributed errors files loggers monitor optim process run_folder",
+    "evaluate": "data dcase distributed errors files loggers metrics monitor process report run_folder scorers tasks "
+    "text",
+    "config": "backbones data errors evaluate files frontends losses optim run_folder scorers tasks text train",
+    "detector": "audio data distributed errors evaluate files scorers tasks text",
+    "sweep": "config dcase errors evaluate files monitor process report run_folder text",
+    "commands": "audio config data dcase detector distributed errors evaluate files loggers metrics monitor optim "
+    "process report run_folder scorers tasks text train",
+    "shards": "audio data dcase errors files text",
+    "train_ddp": "commands config distributed errors files process",
+    "eval": "commands errors files process",
 }
-# What only these may import.
+# Name → the only packages that may import it, beside itself.
 ONLY = {
-    "accelerate": {"asd.distributed"},
-    "asd.config": {
-        "asd.config_reference",
-        "asd.system",
-        "asd.training",
-        "asd.offline",
-        "asd.sweep",
-        "asd.sweep_jobs",
-        "train_ddp",
-        "eval",
-    },
-    "tensorboard": set(),
-    "torch.utils.tensorboard": {"asd.loggers"},
-    "matplotlib": {"asd.figures", "asd.loggers", "asd.clips"},
-    "sklearn": {"asd.figures", "asd.scorers"},
-    "safetensors": {"asd.checkpoint", "asd.evaluation_folder"},
-    "httpx2": {"shards", "asd.web", "asd.data.remote"},
-    "fsspec": {"asd.data.remote"},
-    "prometheus_client": {"asd.monitor"},
+    "accelerate": "asd.distributed",
+    "tensorboard": "",
+    "torch.utils.tensorboard": "asd.loggers",
+    "matplotlib": "asd.report asd.loggers asd.detector",
+    "sklearn": "asd.report asd.scorers",
+    "safetensors": "asd.run_folder asd.evaluate",
+    "httpx2": "asd.files shards",
+    "fsspec": "asd.files",
+    "prometheus_client": "asd.monitor",
+    "webdataset": "shards",
+    "tests": "",
+    "benchmarks": "",
 }
-# Starting the packer or the plan of an epoch must not cost torch's import.
-WITHOUT_TORCH = {
-    "asd.errors",
-    "asd.last_word",
-    "asd.terminal",
-    "asd.locks",
-    "asd.markdown",
-    "asd.words",
-    "asd.stop",
-    "asd.quick_imports",
-    "asd.health",
-    "asd.data.heard",
-    "asd.data.manifest",
+# Package → all that it may know of another one.
+NO_MORE_THAN = {
+    ("shards", "asd.data"): {"asd.data.manifest", "asd.data.heard"},
+    ("asd.tasks", "asd.data"): {"asd.data.batch"},
+}
+# What starts without torch: its import takes two seconds, which a packer or a health check would pay each time.
+LIGHT = (
+    "shards.pack",
+    "shards.verify",
+    "shards.download.__main__",
+    "asd.commands.report",
+    "asd.monitor.health",
     "asd.data.plan",
-    "asd.data.splits",
-    "asd.data.restrict",
-    "asd.data.streams",
     "asd.data.reader",
-    "asd.data.cache",
-    "asd.data.cache_files",
-    "asd.data.download",
-    "asd.data.prefetch",
-    "asd.data.remote",
-    "asd.data.room",
-    "asd.data.tars",
-    "asd.data.untrusted_table",
-    "asd.web",
-    "asd.run_folder",
-    "asd.report",
-    "asd.metrics.official",
-    "asd.rows",
-    "asd.tables",
-    "asd.walk",
-    "asd.ground_truth",
-    "asd.score_files",
-    "asd.official_report",
-    "asd.scores_report",
-}
+    "asd.data.cache.cached_set",
+    "asd.run_folder.paths",
+    "asd.report.build",
+)
 
 
 @cache
@@ -164,11 +109,8 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def part_of(module: str) -> str:
-    words = module.split(".")
-    if words[0] == "shards":
-        return "shards"
-    return ".".join(words[: 3 if words[:2] == ["asd", "data"] else 2])
+def package_of(name: str) -> str:
+    return ".".join(name.split(".")[: 2 if name.startswith("asd.") else 1])
 
 
 def is_under(name: str, prefix: str) -> bool:
@@ -182,79 +124,61 @@ def pairs() -> Iterator[tuple[str, str]]:
             yield module, name
 
 
-def test_the_sources_are_found():
-    assert {"asd.trainer", "asd.data.plan", "shards.pack", "train_ddp", "eval"} <= set(modules())
-    assert "asd.checkpoint" in imports("asd.trainer")
+def test_asd_holds_packages_and_errors():
+    assert {path.name for path in ROOT.glob("asd/*.py")} == {"__init__.py", "errors.py"}
+    assert (ROOT / "asd" / "__init__.py").read_text() == ""
+    assert all((path / "__init__.py").is_file() for path in ROOT.glob("asd/*/") if path.name != "__pycache__")
 
 
-def test_every_part_has_its_place_in_the_table():
-    parts = {part_of(m) for m in modules()} - {"asd", "asd.data", "shards"}
-    assert parts == set(LEVEL)
-    assert len(LEVEL) == sum(map(len, LEVELS))
-    assert modules()["asd"].read_text() == ""
-    assert imports("asd.data") == frozenset()
+def test_the_table_says_who_imports_whom():
+    found: dict[str, set[str]] = {
+        package_of(module).removeprefix("asd."): set() for module in modules() if module != "asd"
+    }
+    for module, name in pairs():
+        if name in modules() and package_of(module) != package_of(name):
+            found[package_of(module).removeprefix("asd.")].add(package_of(name).removeprefix("asd."))
+    assert found == {package: set(imported.split()) for package, imported in MAY_IMPORT.items()}
 
 
-def test_parts_import_lower_levels_only():
+def test_the_table_is_written_from_the_bottom_to_the_top():
+    packages = list(MAY_IMPORT)
     wrong = [
-        f"{module} (level {LEVEL[part_of(module)]}) imports {name} (level {LEVEL[part_of(name)]})"
-        for module, name in pairs()
-        if part_of(module) in LEVEL and part_of(name) in LEVEL and part_of(module) != part_of(name)
-        if LEVEL[part_of(module)] <= LEVEL[part_of(name)]
+        (package, imported)
+        for place, package in enumerate(packages)
+        for imported in MAY_IMPORT[package].split()
+        if imported not in packages[:place]
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("part", NEVER)
-def test_what_must_never_be_imported(part):
-    wrong = [
-        f"{module} imports {name}"
-        for module, name in pairs()
-        if is_under(module, part) and any(is_under(name, prefix) for prefix in NEVER[part])
-    ]
-    assert wrong == []
+def test_no_circle_between_files():
+    TopologicalSorter({module: imports(module) & set(modules()) - {module} for module in modules()}).prepare()
 
 
 @pytest.mark.parametrize("imported", ONLY)
 def test_what_only_some_may_import(imported):
-    wrong = [
-        f"{module} imports {name}"
-        for module, name in pairs()
-        if is_under(name, imported) and part_of(module) not in ONLY[imported] | {part_of(imported)}
-    ]
+    allowed = {*ONLY[imported].split(), package_of(imported)}
+    wrong = [f"{m} imports {name}" for m, name in pairs() if is_under(name, imported) and package_of(m) not in allowed]
     assert wrong == []
 
 
-def test_shards_know_audio_the_web_the_manifest_ground_truth_and_the_errors_alone():
-    theirs = {part_of(name) for module, name in pairs() if part_of(module) == "shards" and is_under(name, "asd")}
-    assert theirs == {
-        "asd.audio",
-        "asd.data.heard",
-        "asd.data.manifest",
-        "asd.errors",
-        "asd.files",
-        "asd.ground_truth",
-        "asd.terminal",
-        "asd.locks",
-        "asd.tables",
-        "asd.web",
-        "asd.words",
-    }
+@pytest.mark.parametrize(("package", "other"), NO_MORE_THAN)
+def test_what_little_a_package_knows_of_another(package, other):
+    known = {name for module, name in pairs() if is_under(module, package) and is_under(name, other)}
+    assert known == NO_MORE_THAN[package, other]
 
 
-def test_light_parts_do_without_torch():
-    wrong = [
-        f"{module} imports {name}"
-        for module, name in pairs()
-        if part_of(module) in WITHOUT_TORCH and any(is_under(name, heavy) for heavy in ("torch", "torchaudio"))
-    ]
-    assert wrong == []
+def python(words: str) -> str:
+    return subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_is_light_starts_without_torch():
+    assert python(f"import sys, {', '.join(LIGHT)}; print('torch' in sys.modules)") == "False\n"
 
 
 def test_training_imports_nothing_that_only_scoring_needs():
-    say = "import sys, asd.training; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", say], cwd=ROOT, capture_output=True, text=True, check=True)
-    imported = set(done.stdout.split())
+    said = python("import sys, asd.commands.train; print(*sorted({n.partition('.')[0] for n in sys.modules}))")
+    imported = set(said.split())
     assert {"torch", "accelerate"} <= imported
     assert not {"matplotlib", "scipy", "sklearn"} & imported
 

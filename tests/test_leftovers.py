@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from tests import leftovers
+from tests.support import leftovers
 
 
 def test_a_process_that_goes_on_is_found_though_its_parent_has_ended() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pydantic
 import pytest
 
-from asd.config import load_config
-from asd.data.loader import DataConfig
+from asd.config.load import load_config
+from asd.data.config import DataConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EPSILON = 2.220446049250313e-16

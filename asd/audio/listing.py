@@ -8,7 +8,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from asd.errors import UserError
-from asd.walk import Walk, walk
+from asd.files.walk import Walk, walk
 
 # fmt: off
 READABLE = frozenset((  # by libsndfile

@@ -8,10 +8,10 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from asd.backbones.blocks import init_fan_out, scaled
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 from asd.backbones.projection import projection
-from asd.backbones.tables import init_fan_out, scaled
 
 # (expansion, channels, repeats, stride of the first repeat, kernel)
 KernelRow = tuple[

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.blocks import Row, blocks_of, scaled
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.prelu import PReLU
-from asd.backbones.tables import Row, blocks_of, scaled
 
 
 class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.blocks import Row, blocks_of, init_fan_out, scaled
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
-from asd.backbones.tables import Row, blocks_of, init_fan_out, scaled
 
 
 class MobileNetV2Config(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):

@@ -10,10 +10,10 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.blocks import init_fan_out
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 from asd.backbones.projection import projection
-from asd.backbones.tables import init_fan_out
 
 EXPANSION = 4
 

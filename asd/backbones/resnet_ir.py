@@ -12,10 +12,10 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.blocks import init_fan_out
 from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.prelu import PReLU
-from asd.backbones.tables import init_fan_out
 
 STRIDE = 32  # of the whole network, along both axes
 

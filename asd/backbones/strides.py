@@ -14,8 +14,8 @@ def subsample_narrow_strides(network: nn.Module) -> None:
     """Let 1x1 convolutions that have a stride and fewer than eight input channels see only the positions that count.
 
     The same numbers from the same weights. In channels_last on processors without AVX-512, oneDNN of torch 2.13 gets
-    their weights' gradient wrong and writes beyond its memory (tests/test_convolutions.py has a scan: eight channels
-    and more, larger kernels, and forward passes are right).
+    their weights' gradient wrong and writes beyond its memory (tests/backbones/test_convolutions.py
+    scans them: eight channels and more, larger kernels, and forward passes are right).
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and is_narrow_stride(module):

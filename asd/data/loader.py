@@ -12,65 +12,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pydantic
 import torch
 from torch import Tensor
 
 from asd.data.batch import Batch
+from asd.data.config import AT_ONCE
 from asd.data.manifest import Manifest
 from asd.data.plan import Plan, crop_starts, rank_slice
 from asd.data.reader import Reader
-from asd.data.streams import StreamsConfig
-from asd.files import user_path_text
-from asd.stop import StopSignal
+from asd.process.stop import StopSignal
 
 POLL_S = 0.2  # how soon a stop is noticed
 GRACE_S = 2.0  # that a batch still has to come once a stop was asked for
-PathText = Annotated[str, pydantic.AfterValidator(user_path_text)]
-AT_ONCE = 64  # steps whose crops are drawn by one call: this runs in the training thread
 CACHE_LINE, WAV_HEADER = 64, 44  # bytes; members of a tar begin at whole cache lines, their samples behind the header
-
-
-class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
-    """Where the clips come from and how they are cut and read."""
-
-    shards: PathText = "data/dcase2020"  # a folder, or where to fetch it: https://…, s3://…, any URL of fsspec
-    cache_dir: str = "~/.cache/asd"  # where shards from elsewhere are kept on each node
-    cache_gib: pydantic.PositiveFloat | None = None  # that they may take: least recently used ones make room
-    machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all
-    machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
-    streams: StreamsConfig = StreamsConfig()  # what a batch is made of
-    crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
-    first_s: float | None = pydantic.Field(default=None, le=600)  # of clips, that crops lie in; None: anywhere
-    run_length: pydantic.PositiveInt = 8  # consecutive clips read by one call; 1 = full permutation
-    window: pydantic.PositiveInt | None = None  # clips, of whole shards, that are shuffled among each other; None: all
-    # of the training recordings, held out to choose a checkpoint by
-    val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
-    max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run
-    threads: pydantic.PositiveInt = 2  # that read, on each rank
-    prefetch: pydantic.PositiveInt = 4  # batches read ahead
-
-    @pydantic.model_validator(mode="after")
-    def _crops_fit(self) -> DataConfig:
-        if self.first_s is not None and self.first_s < self.crop_s:
-            raise ValueError(f"first_s={self.first_s:g} must hold a crop of crop_s={self.crop_s:g}")
-        return self
-
-
-def crop_advice(manifest: Manifest, clips: np.ndarray, crop_s: float) -> str | None:
-    """What training makes of clips of other lengths than its crop; None where all have that length."""
-    seconds = manifest.frames[clips] / manifest.sample_rate
-    short, long = (int(np.count_nonzero(other)) for other in (seconds < crop_s, seconds > crop_s))
-    parts = [f"{short} of {len(clips)} training clips are shorter and are repeated to fill it"] if short else []
-    parts += (
-        [f"of {long} longer ones a part is drawn anew each epoch"] if long and (short or len(set(seconds)) > 1) else []
-    )
-    if not parts:
-        return None
-    return f"data.crop_s={crop_s:g} for clips of {seconds.min():.3f} to {seconds.max():.3f} s: {'; '.join(parts)}"
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 import pydantic
 
 from asd.data.heard import Heard
-from asd.data.tars import Tars
-from asd.data.untrusted_table import read_table
+from asd.data.tar_source import Tars
 from asd.errors import UserError
-from asd.files import write_whole
+from asd.files.atomic import write_whole
+from asd.files.safe_parquet import read_table
 
 FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
-ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache) only, whose tars come when they are needed
+ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache.cached_set) only, whose tars come when they are needed
 READ = "format 2 or 3"
 SOUNDLESS = "soundless "  # and a machine: the note of how many training clips it has, none of which holds sound
 UNHASHED = ("heard", "notes")  # of manifest.json: how the set came to be, not what it is

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from asd.data.manifest import Manifest
 from asd.errors import UserError
 
 # Rows of a global batch are laid out in blocks of this many runs, so that the clips of a mixing group (8 neighbouring
@@ -267,3 +268,8 @@ def equal_length_batches(frames: np.ndarray, samples: int) -> list[np.ndarray]:
         size = max(1, samples // int(frames[group[0]])) if len(group) else 1
         batches += [group[at : at + size] for at in range(0, len(group), size)]
     return sorted(batches, key=lambda batch: int(batch[0]))
+
+
+def windows_of(manifest: Manifest, clips: int | None) -> Windows | None:
+    """Windows of so many clips (`data.window`) over a set's shards; None: no windows."""
+    return None if clips is None else Windows(manifest.column("shard"), clips)

@@ -10,8 +10,8 @@ import pydantic
 
 from asd.data.manifest import DOMAINS, Manifest
 from asd.data.plan import Stream
-from asd.data.restrict import NO_CLASS
 from asd.data.splits import Splits
+from asd.data.subset import NO_CLASS
 from asd.errors import UserError
 
 Domain = Literal["source", "target"]

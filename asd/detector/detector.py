@@ -16,14 +16,14 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from asd import tasks
 from asd.data.batch import Batch
 from asd.detector.file import DetectorFile, FittedScorer
-from asd.distributed import Ranks
-from asd.embedding import columns_of
+from asd.distributed.ranks import Ranks
 from asd.errors import UserError, printable
+from asd.evaluate.embed import columns_of
+from asd.files.safe_torch import short
 from asd.scorers import Embedded, Scorer
-from asd.scorers.by_clip import score_of_clips
+from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
 from asd.tasks import Task
-from asd.untrusted import short
 
 NEW_CLIP = -(1 << 40)  # recordings are clips that no scorer has seen: their indices are none of a training clip
 

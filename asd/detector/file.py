@@ -17,14 +17,14 @@ from torch import Tensor
 
 from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
-from asd.distributed import Precision
-from asd.embedding import Average
+from asd.distributed.device import Precision
 from asd.errors import UserError, printable
-from asd.files import whole
+from asd.evaluate.embed import Average
+from asd.files.atomic import whole
+from asd.files.safe_torch import load_plain, short
 from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks import System
-from asd.untrusted import load_plain, short
-from asd.words import command, option
+from asd.text.shell import command, option
 
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)  # 1: it does not say how its recordings were heard

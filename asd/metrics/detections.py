@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asd.metrics.clip_scores import ANOMALY, NORMAL, ClipScores
-from asd.metrics.official import NO_DECISION
+from asd.metrics.decisions import NO_DECISION
 
 
 def detections(clips: ClipScores, decision: np.ndarray) -> dict[str, Any]:

@@ -7,15 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from asd.distributed import Ranks
-from asd.loggers import Record, TimeLeft
+from asd.distributed.ranks import Ranks
+from asd.loggers.base import Logger, Record
+from asd.loggers.console import TimeLeft
 from asd.monitor.reporter import Reporter, Standing, Views, reason
 from asd.monitor.stages import Position
 from asd.monitor.stalls import StallFiles
 from asd.monitor.watchdog import Watchdog
 
 
-class Monitor:
+class Monitor(Logger):
     """Watches from the moment that the run folder is this run's, to the end of the run."""
 
     def __init__(self, folder: Path, ranks: Ranks, stall_s: float, look: Callable[[], Standing]) -> None:

@@ -15,10 +15,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from asd.distributed import is_lost_peer
+from asd.distributed.collectives import is_lost_peer
 from asd.errors import describe_os_error
-from asd.files import write_whole
-from asd.loggers import JsonlLogger, Record, TensorBoardLogger, TimeLeft
+from asd.files.atomic import write_whole
+from asd.loggers.base import Record
+from asd.loggers.console import TimeLeft
+from asd.loggers.jsonl import JsonlLogger
+from asd.loggers.tensorboard import TensorBoardLogger
 from asd.monitor import prometheus
 from asd.monitor.alerts import NAMES, Alerts, Change, Found, IntervalRules, backlog_rule, evaluation_rules
 from asd.monitor.stages import Position, Stage

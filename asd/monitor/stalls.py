@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pydantic
 
-from asd.files import write_whole
+from asd.files.atomic import write_whole
 from asd.monitor.stages import Position
 
 NAMED = 8  # ranks by number

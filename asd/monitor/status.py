@@ -9,7 +9,7 @@ from typing import Literal
 import pydantic
 
 from asd.errors import UserError
-from asd.files import write_whole
+from asd.files.atomic import write_whole
 
 State = Literal["starting", "training", "evaluating", "saving", "scoring", "finished", "stopped", "failed"]
 ENDED = ("finished", "stopped", "failed")

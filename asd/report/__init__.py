@@ -1,6 +1,6 @@
 """Clip scores → report.json, report.md, the tables of the console and TensorBoard's curves.
 
-Tables of 2020 are by machine ID, those from 2021 on by the year's own rule (asd.metrics.headline).
+Tables of 2020 are by machine ID, those from 2021 on by the year's own rule (asd.dcase.headline).
 """
 
 from asd.metrics import ClipScores, read_scores, scores_csv, summarise

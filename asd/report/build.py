@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from asd.dcase.halves import EVALUATION, half_rows
+from asd.dcase.headline import headline_of
+from asd.dcase.rules import official_of
 from asd.metrics import ClipScores, summarise
 from asd.metrics.detections import detections
-from asd.metrics.halves import EVALUATION, half_rows
-from asd.metrics.headline import headline_of
-from asd.metrics.sections import official_of
 
 FORMAT_VERSION = 2  # 2: warnings have codes; numbers by the year's rule, of the development half alone
 ORACLE_WARNING = "ORACLE SELECTION: the checkpoint was chosen on the test set"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from asd.metrics.halves import EVALUATION
-from asd.metrics.headline import Headline, Values
+from asd.dcase.halves import EVALUATION
+from asd.dcase.headline import Headline, Values
 from asd.report.build import ORACLE_WARNING, Report, is_oracle
 from asd.report.fitting import FittingTable
 from asd.report.rows import (
@@ -24,7 +24,7 @@ from asd.report.rows import (
     title_of,
     type_rows,
 )
-from asd.terminal import open_console, plain
+from asd.text.terminal import open_console, plain
 
 MOST_MACHINES = 60  # with a row of their own
 

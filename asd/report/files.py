@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from asd.files import write_whole
+from asd.files.atomic import write_whole
 from asd.metrics import ClipScores, scores_csv
 from asd.report.build import Report, build_report
 from asd.report.markdown import markdown

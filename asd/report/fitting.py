@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
-from asd.terminal import plain
+from asd.text.terminal import plain
 
 LONGEST_WORD = 16  # of a column's title; what is longer is folded
 GAP = 2  # spaces before a column: its padding and the box's divider

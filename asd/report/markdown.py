@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asd.markdown import escaped, markdown_table
+from asd.dcase.halves import EVALUATION
+from asd.dcase.headline import Headline, counts_ids, definition
+from asd.dcase.rules import RULES
 from asd.metrics.auc import arithmetic_mean
-from asd.metrics.halves import EVALUATION
-from asd.metrics.headline import Headline, counts_ids, definition
-from asd.metrics.official import RULES
 from asd.report.build import ORACLE_WARNING, Report, is_oracle, scorer_order
 from asd.report.rows import (
     DECISION_COLUMNS,
@@ -24,6 +23,7 @@ from asd.report.rows import (
     title_of,
     type_rows,
 )
+from asd.text.markdown import escaped, markdown_table
 
 POOLED_NOTE = (
     "Pooled puts all IDs of a type into one ROC, which also asks that their scores share a scale: another number, not "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asd.metrics.halves import EVALUATION
-from asd.metrics.headline import Headline, Values, counts_ids, headline_of
+from asd.dcase.halves import EVALUATION
+from asd.dcase.headline import Headline, Values, counts_ids, headline_of
 from asd.report.build import Report, scorer_order
 
 MEAN_ROWS = ("mean", "harmonic mean")

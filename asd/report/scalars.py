@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asd.metrics.halves import EVALUATION
-from asd.metrics.headline import counts_ids, headline_of, keys_of
+from asd.dcase.halves import EVALUATION
+from asd.dcase.headline import counts_ids, headline_of, keys_of
 from asd.report.build import Report
 
 

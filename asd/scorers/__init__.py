@@ -9,7 +9,7 @@ import pydantic
 
 from asd.scorers.base import Reads, Scorer, check_classes
 from asd.scorers.centroid import Centroid, CentroidConfig
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 from asd.scorers.gmm import Gmm, GmmConfig
 from asd.scorers.knn import Knn, KnnConfig
 from asd.scorers.local_knn import LocalKnn, LocalKnnConfig

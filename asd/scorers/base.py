@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.scorers.embedded import Embedded, all_finite
+from asd.scorers.embeddings import Embedded, all_finite
 from asd.scorers.folds import FOLDS, fold_of
 
 Model = TypeVar("Model")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 
 class CentroidConfig(pydantic.BaseModel, extra="forbid", frozen=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 _ROWS = 1024  # queries per matmul: 1024 x 1000 distances are 8 MB
 IN_TURN = 10  # recordings of a class, up to which one changes the densities of all others too much to count in them

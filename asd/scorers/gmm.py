@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Space, in_space, relative_zero
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 KMEANS_ROUNDS = 20
 EM_ROUNDS = 200

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, rows_of
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 
 class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):

@@ -23,7 +23,7 @@ from asd.scorers.distance import (
     resolution,
     rows_of,
 )
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 
 class LofConfig(pydantic.BaseModel, extra="forbid", frozen=True):

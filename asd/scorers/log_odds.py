@@ -8,7 +8,7 @@ import pydantic
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 from asd.scorers.softmax import own_and_others
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Space, in_space, relative_zero
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 # Two clips have a Ledoit-Wolf shrinkage of 0 and a singular covariance; this keeps every one invertible.
 LEAST_SHRINKAGE = 1e-4

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 from asd.scorers.softmax import own_and_others
 
 

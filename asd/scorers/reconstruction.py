@@ -8,7 +8,7 @@ import pydantic
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embedded import ERRORS, Embedded
+from asd.scorers.embeddings import ERRORS, Embedded
 
 
 class ReconstructionConfig(pydantic.BaseModel, extra="forbid", frozen=True):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 from asd.scorers.residuals import DOMAINS, ResidualMoments
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 
 
 class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Rows
-from asd.scorers.embedded import Embedded
+from asd.scorers.embeddings import Embedded
 from asd.scorers.knn import nearest_distance
 
 

@@ -11,7 +11,7 @@ import pydantic
 from torch import Tensor
 
 from asd.data.batch import Batch, to_float
-from asd.distributed import gather, gather_with_gradient
+from asd.distributed.collectives import gather, gather_with_gradient
 from asd.losses.base import ClassificationLoss
 from asd.losses.ccsa import CCSAConfig, ccsa_terms
 from asd.tasks.classification import Classification

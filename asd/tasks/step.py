@@ -24,7 +24,7 @@ class Embedding:
 
     embedding: Tensor  # (B, P, D)
     logits: Tensor  # (B, P, C), no margin; C = 0 where no classes are told apart
-    errors: Tensor  # (B, 3) reconstruction errors as asd.scorers.embedded.ERRORS says, (B, 0) where there are none
+    errors: Tensor  # (B, 3) reconstruction errors as asd.scorers.embeddings.ERRORS says, (B, 0) where there are none
     features: Tensor  # (B, M), time mean of the spectrogram that the network sees
     loss: Tensor  # (B,), of held-out clips: no mixing, no smoothing; nan where a task has no loss for a single clip
     residuals: Tensor | None = None  # (B, R, M): what is left of every frame where spectrograms are rebuilt

@@ -14,7 +14,7 @@ from torch import Tensor
 from asd.augment.mixup import pair_weights
 from asd.backbones.expander import Expander, ExpanderConfig
 from asd.data.batch import Batch, to_float
-from asd.distributed import gather, gather_with_gradient
+from asd.distributed.collectives import gather, gather_with_gradient
 from asd.losses.vicreg import VICRegConfig, vicreg
 from asd.tasks.base import Task
 from asd.tasks.encoder import Encoder

@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 
-from asd.ensemble import NAME
 from asd.errors import run_main
-from asd.evaluation_folder import read_report
-from asd.files import user_path
-from asd.sweep_numbers import official_spread
+from asd.evaluate.ensemble import NAME
+from asd.evaluate.store import read_report
+from asd.files.paths import user_path
+from asd.sweep.numbers import official_spread
 from benchmarks.results import domain_page, domain_slices, figure, slices
 from benchmarks.results import page as machine_page
 from benchmarks.results.runs import collect, make_factory

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asd.markdown import markdown_table
+from asd.text.markdown import markdown_table
 from benchmarks.results.domain_slices import ENSEMBLES, MEMBERS, SLICES
 from benchmarks.results.page import cost_line, difference_cells, pair, slices_table
 

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd import sweep
-from asd.sweep_jobs import Job
+from asd.sweep import sweep
+from asd.sweep.jobs import Job
 from benchmarks.results.slices import Slice
 
 # Options of shards.synth. Clips hold a window of 64 frames (2.016 s); the fourth section is for proxy outliers alone.

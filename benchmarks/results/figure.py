@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asd.figures.panels import new_figure, style
+from asd.report.figures.panels import new_figure, style
 from benchmarks.results.page import FAMILIES, LEVEL, PRIMARY, REFERENCE, members
 
 COLOURS = {PRIMARY: "#0b5c8c", "centroid": "#e07b00", "knn": "#2a9d5c"}

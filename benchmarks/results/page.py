@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asd.config import load_config
-from asd.markdown import markdown_table
+from asd.config.load import load_config
+from asd.text.markdown import markdown_table
 from benchmarks.results.slices import CONFIGS, SLICES, Slice
 
 Report = Mapping[str, Any]

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asd.loggers import read_metrics
-from asd.run_folder import RunFolder
-from asd.sweep_jobs import Job
-from asd.sweep_numbers import summarise
+from asd.loggers.jsonl import read_metrics
+from asd.run_folder.paths import RunFolder
+from asd.sweep.jobs import Job
+from asd.sweep.numbers import summarise
 from shards import pack
 from shards.synth import __main__ as synth
 

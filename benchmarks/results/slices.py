@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asd import sweep
-from asd.sweep_jobs import Job, run_jobs
+from asd.sweep import sweep
+from asd.sweep.jobs import Job, run_jobs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FACTORY = {"seed": 1, "clip_s": 1, "train_clips": 60, "test_clips": 30}  # options of shards.synth; clips per ID

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from asd.errors import UserError, run_main
-from asd.files import user_path
+from asd.files.paths import user_path
 from benchmarks.machine import machine
 from benchmarks.soak.faults import FAULTS, what
 from benchmarks.soak.job import RoundError

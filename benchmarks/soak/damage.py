@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from asd.checkpoint import step_path
 from asd.data.manifest import load_manifest
-from asd.run_folder import RunFolder
+from asd.run_folder.checkpoint import step_path
+from asd.run_folder.paths import RunFolder
 from benchmarks.soak.job import ROOT, RoundError
 from benchmarks.soak.place import complete, records
 from benchmarks.soak.round import Round

@@ -77,7 +77,7 @@ class Job:
 
     def scoring(self) -> psutil.Process | None:
         """The process that scores, where there is one just now."""
-        return next((process for process in self.processes() if _runs(process, "asd.scoring")), None)
+        return next((process for process in self.processes() if _runs(process, "asd.evaluate.scoring")), None)
 
     def _one(self, wanted: Callable[[psutil.Process], bool]) -> psutil.Process:
         found = next((process for process in self.processes() if wanted(process)), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asd.markdown import markdown_table
+from asd.text.markdown import markdown_table
 from benchmarks.machine import described
 from benchmarks.sections import replace_section
 

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asd import checkpoint
 from asd.errors import UserError
-from asd.run_folder import RunFolder
+from asd.run_folder import checkpoint
+from asd.run_folder.paths import RunFolder
 from benchmarks.soak.job import Job, RoundError
 from shards import pack
 from shards.synth import __main__ as synth

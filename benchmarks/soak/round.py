@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from asd import checkpoint
 from asd.errors import UserError
-from asd.run_folder import RunFolder
+from asd.run_folder import checkpoint
+from asd.run_folder.paths import RunFolder
 from benchmarks.soak.job import BEGINS, NAMES_A_STEP, Job, RoundError
 from benchmarks.soak.place import KEEP_LAST, Curve, PackedSet, Place, complete, losses, records, reports, train_words
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
-from asd.checkpoint import is_complete, step_path
-from asd.run_folder import RunFolder
+from asd.run_folder.checkpoint import is_complete, step_path
+from asd.run_folder.paths import RunFolder
 from benchmarks.soak.job import Job
 from benchmarks.soak.round import Round
 

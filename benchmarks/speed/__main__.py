@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import UserError, run_main
-from asd.files import user_path
-from asd.markdown import markdown_table
+from asd.files.paths import user_path
+from asd.text.markdown import markdown_table
 from benchmarks.machine import described, machine
 from benchmarks.sections import replace_section
 from benchmarks.speed.part import GOALS_HEAD, save

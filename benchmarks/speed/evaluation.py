@@ -21,9 +21,9 @@ from rich.console import Console
 
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
-from asd.evaluation_folder import Evaluation, Validation, write_embeddings
-from asd.evaluator import DEFAULT_SCORERS
-from asd.run_folder import RunFolder
+from asd.evaluate.config import DEFAULT_SCORERS
+from asd.evaluate.store import Evaluation, Validation, write_embeddings
+from asd.run_folder.paths import RunFolder
 from asd.scorers import KnnConfig, SoftmaxConfig, scorer_label
 from benchmarks.results.runs import make_factory
 from benchmarks.running import ROOT
@@ -131,8 +131,11 @@ def scored(folder: Path, clips: Clips) -> tuple[float, float]:
     lay_down(folder, clips, step=1)
     begin, peak = time.perf_counter(), 0.0
     places = (folder, folder.with_name("tensorboard"), clips.manifest.root)
-    words, log = [sys.executable, "-m", "asd.scoring", *map(str, places)], folder.with_name("scored.log")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # as asd.background starts it
+    words, log = [sys.executable, "-m", "asd.evaluate.scoring", *map(str, places)], folder.with_name("scored.log")
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # as asd.evaluate.background starts it
     with (
         log.open("wb") as out,
         subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment) as job,

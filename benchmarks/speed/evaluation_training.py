@@ -68,7 +68,7 @@ def _scoring_of(run: Path) -> Iterator[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has just ended
             words = path.read_bytes().split(b"\0")
-            if b"asd.scoring" in words and any(str(run).encode() in word for word in words):
+            if b"asd.evaluate.scoring" in words and any(str(run).encode() in word for word in words):
                 yield int(path.parent.name)
 
 

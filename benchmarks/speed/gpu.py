@@ -13,8 +13,8 @@ from statistics import median
 import torch
 from rich.console import Console
 
-from asd.distributed import choose_precision
-from asd.metrics.throughput import peak_memory_gib
+from asd.distributed.device import choose_precision
+from asd.train.throughput import peak_memory_gib
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 from benchmarks.speed.step_costs import Counter, Peaks, measure_peaks

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asd.markdown import markdown_table
+from asd.text.markdown import markdown_table
 
 
 @dataclass(frozen=True)

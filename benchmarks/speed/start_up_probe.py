@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from asd.quick_imports import quick_imports
+from asd.process.startup import quick_imports
 from benchmarks.speed.measure import memory_mib
 
 IMPORTED = "all is imported"
@@ -19,7 +19,6 @@ def train() -> None:
         import torch._dynamo  # noqa: F401
 
         import train_ddp
-        from asd import config, distributed, training  # noqa: F401
     print(IMPORTED, flush=True)
     sys.exit(train_ddp.main(sys.argv[1:]))
 

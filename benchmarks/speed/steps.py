@@ -12,15 +12,17 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from asd.checkpoint import CheckpointConfig
-from asd.config import RunConfig, load_config
+from asd.config.build import build_task, open_data
+from asd.config.load import load_config
+from asd.config.run import RunConfig
 from asd.data.loader import Loader
-from asd.distributed import Ranks, start_ranks
-from asd.loggers import Loggers
-from asd.optim import MaskedOptimizer, build_optimizer
-from asd.stop import StopSignal
-from asd.system import build_task, open_data
-from asd.trainer import Parts, Trainer
+from asd.distributed.ranks import Ranks
+from asd.distributed.start import start_ranks
+from asd.loggers.base import Loggers
+from asd.optim.build import MaskedOptimizer, build_optimizer
+from asd.process.stop import StopSignal
+from asd.run_folder.checkpoint import CheckpointConfig
+from asd.train.trainer import Parts, Trainer
 from benchmarks.results.runs import make_factory
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -14,14 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from torch import nn
 
-from asd.checkpoint import CheckpointConfig
+from asd.config.build import open_data
 from asd.data.batch import Batch
 from asd.data.loader import Loader
-from asd.distributed import _avoid_amx, _keep_freed_memory, start_ranks
-from asd.optim import OptimConfig, build_optimizer
-from asd.system import open_data
+from asd.distributed.cpu import avoid_amx, keep_freed_memory
+from asd.distributed.start import start_ranks
+from asd.optim.build import build_optimizer
+from asd.optim.config import OptimConfig
+from asd.run_folder.checkpoint import CheckpointConfig
 from asd.tasks import StepOutput
-from asd.trainer import TrainConfig
+from asd.train.config import TrainConfig
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
@@ -59,8 +61,8 @@ SIZES = Sizes(
 
 def run(args: argparse.Namespace, sizes: Sizes = SIZES) -> Part:
     """Everything; a few minutes."""
-    _avoid_amx()  # counts until the first convolution of the process, whichever session takes it
-    _keep_freed_memory()
+    avoid_amx()  # counts until the first convolution of the process, whichever session takes it
+    keep_freed_memory()
     shards = make_set(args.work, sizes.clips, sizes.clip_s)
     rows, goals = [], []
     for name, base in sizes.configs.items():

@@ -14,7 +14,7 @@ from contextlib import suppress
 import httpx2
 
 from asd.errors import UserError, run_main
-from asd.files import user_path
+from asd.files.paths import user_path
 from shards.download.bars import Bars, open_bars
 from shards.download.client import is_address, open_client
 from shards.download.corpora import PARTS, RECORDS, records_of

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from asd.terminal import open_console
+from asd.text.terminal import open_console
 
 Done = Callable[[int], None]
 

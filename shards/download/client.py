@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from asd import web
 from asd.errors import UserError
+from asd.files import http
 
 TRIES = 6  # in a row, without any progress
 FIRST_WAIT_S = 1.0  # doubled after every failure: half a minute in all
@@ -17,7 +17,7 @@ AGAIN = "run the same command again: it goes on from where it stopped"
 
 
 def open_client() -> httpx2.Client:
-    return web.open_client("asd-shards-download")
+    return http.open_client("asd-shards-download")
 
 
 def is_address(text: str) -> bool:
@@ -42,12 +42,12 @@ class Patience:
     def failed(self, error: httpx2.HTTPError) -> None:
         """Wait before the next try. Raises UserError where there is no point in one, or there were enough."""
         self._failures += 1
-        told = f"{self._url}: {web.describe(error)}"
-        if not web.may_pass(error):
+        told = f"{self._url}: {http.describe(error)}"
+        if not http.may_pass(error):
             raise UserError(f"{told}; check --url, or look whether the record has moved")
         if self._failures >= TRIES:
             raise UserError(f"{told}, {TRIES} times in a row; check the network, then {AGAIN}")
-        wait_s = max(FIRST_WAIT_S * 2 ** (self._failures - 1), web.asked_to_wait(error))
+        wait_s = max(FIRST_WAIT_S * 2 ** (self._failures - 1), http.asked_to_wait(error))
         print(f"{told}; trying again in {wait_s:g} s", file=sys.stderr)
         time.sleep(wait_s)
 

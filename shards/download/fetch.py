@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx2
 
-from asd import web
 from asd.errors import UserError
+from asd.files import http
 from shards.download.client import AGAIN, Patience
 from shards.download.zenodo import RemoteFile
 
@@ -106,7 +106,7 @@ def _continue(client: httpx2.Client, file: RemoteFile, part: Path, here: int, do
 
 def _start(response: httpx2.Response, file: RemoteFile) -> int:
     """Where the answer begins in the file. Raises UserError where the server has a file of another size."""
-    start, total = web.first_byte_and_size(response)
+    start, total = http.first_byte_and_size(response)
     if total not in (None, file.size):
         raise UserError(f"{file.url} has {total} bytes, but its record says {file.size}: it may be changing; {AGAIN}")
     return start

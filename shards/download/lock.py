@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asd.errors import UserError
-from asd.locks import lock, warn_of_no_locks
+from asd.files.locks import lock, warn_of_no_locks
 
 LOCK_FILE = ".download.lock"
 

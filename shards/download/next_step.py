@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from asd.words import command
+from asd.text.shell import command
 from shards.download.corpora import GROUND_TRUTH, RECORDINGS, RECORDS
 
 # 2026 is stereo: the near microphone is the left channel.

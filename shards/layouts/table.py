@@ -14,8 +14,8 @@ import pydantic
 from asd.audio.listing import is_recording, names_alike, on_disk
 from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
-from asd.files import real_path
-from asd.tables import Row, one_of, path_in, read_table
+from asd.files.csv_table import Row, one_of, path_in, read_table
+from asd.files.paths import real_path
 from shards.layouts.clip import MAX_KEY, Choices, Corpus, SourceClip, first_few, make_key
 
 REQUIRED = ("path", "machine_type", "machine_id", "split", "label")

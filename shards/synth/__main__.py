@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asd.errors import run_main
-from asd.words import command
+from asd.text.shell import command
 from shards.synth.arguments import factory_of, parse_args
 from shards.synth.factory import FactoryConfig, write_factory
 from shards.workers import clean_up_on_signals

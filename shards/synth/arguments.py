@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from asd.errors import UserError
-from asd.files import user_path
+from asd.files.paths import user_path
 from shards.synth.clip import DEFAULT_SNR_DB
 from shards.synth.domains import NUM_SECTIONS
 from shards.synth.factory import FactoryConfig

@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from asd.audio.header import BadFileError, read_header
-from asd.clips.recordings import of_table
+from asd.dcase import read_submission
+from asd.dcase.csv_rows import read_rows
+from asd.detector.recordings import of_table
 from asd.errors import UserError
-from asd.rows import read_rows
-from asd.score_files import read_submission
 from shards import cut, pack
 
 

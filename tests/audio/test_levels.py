@@ -12,10 +12,10 @@ import soundfile
 from asd.audio.levels import cancel, has_dead_channel, level_faults
 from asd.audio.recording import Target
 from asd.audio.windows import Cut, open_recording
-from asd.data.loader import DataConfig
+from asd.config.build import open_shards, refuse_soundless
+from asd.data.config import DataConfig
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
-from asd.system import open_shards, refuse_soundless
 from shards import pack, verify
 
 RATE = 16_000

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asd.backbones import AutoencoderConfig, build_reconstructor
-from tests.backbones.nets import SMALL_AUTOENCODER, count, decibels, running, with_norm, without_gradient
+from tests.support.nets import SMALL_AUTOENCODER, count, decibels, running, with_norm, without_gradient
 
 
 def test_has_the_official_size():

@@ -10,7 +10,7 @@ from torch import nn
 
 from asd.backbones import MobileFaceNetConfig, ResNetConfig, ResNetIRConfig, build_backbone
 from asd.backbones.cp_resnet import LEAST
-from tests.backbones.nets import (
+from tests.support.nets import (
     SMALL,
     SMALL_CP,
     SMALL_IR,

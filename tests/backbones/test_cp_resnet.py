@@ -9,7 +9,7 @@ from torch import nn
 
 from asd.backbones import CPResNetConfig, build_backbone
 from asd.errors import UserError
-from tests.backbones.nets import SMALL_CP, count, decibels, with_norm
+from tests.support.nets import SMALL_CP, count, decibels, with_norm
 
 CLASSES = 6
 # rho → (receptive field, millions of parameters), as reported

@@ -6,7 +6,7 @@ import torch
 
 from asd.backbones import EfficientNetConfig, build_backbone
 from asd.backbones.efficientnet import drop_connect
-from tests.backbones.nets import SMALL_EFFICIENT, count, decibels
+from tests.support.nets import SMALL_EFFICIENT, count, decibels
 
 # Table 1 of the paper: expansion, kernel, channels, layers; then stride, from the resolutions
 STAGES = [

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from asd.backbones import MobileNetV2Config, build_backbone
-from asd.backbones.tables import scaled
-from tests.backbones.nets import SMALL_V2, count, decibels, running, with_norm, without_gradient
+from asd.backbones.blocks import scaled
+from tests.support.nets import SMALL_V2, count, decibels, running, with_norm, without_gradient
 
 S5 = MobileNetV2Config(last=320, pool="conv", conv_frames=64)
 # channels, height and width of the maps behind stem and rows of S5's table, each row as often as it repeats

@@ -9,7 +9,7 @@ import torch
 
 from asd.backbones import SampleWaveNetConfig, WaveNetConfig, build_reconstructor
 from asd.errors import UserError
-from tests.backbones.nets import SMALL_SAMPLES, SMALL_WAVENET, count, decibels, without_gradient
+from tests.support.nets import SMALL_SAMPLES, SMALL_WAVENET, count, decibels, without_gradient
 
 FIELD = 1 + 2 * (1 + 2 + 4)  # of the small networks
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import full_size
 from benchmarks.results.slices import Slice
-from tests.system.launch import TINY
+from tests.support.launch import TINY
 
 
 def test_a_start_is_measured_and_stopped_before_any_evaluation(

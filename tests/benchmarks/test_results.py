@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import yaml
 
-from asd.config import check_frames
+from asd.config.checks import check_frames
+from asd.dcase.rules import SectionClips, official_numbers, over_runs
 from asd.errors import UserError
-from asd.metrics.official import SectionClips, official_numbers, over_runs
-from asd.sweep_numbers import official_spread
+from asd.sweep.numbers import official_spread
 from benchmarks.results import __main__ as results
 from benchmarks.results import domain_page, domain_slices, page, slices
 from benchmarks.results.__main__ import PAGE
 from benchmarks.results.domain_slices import ENSEMBLES
 from benchmarks.results.slices import CONFIGS, Slice
 from benchmarks.sections import replace_section
-from tests.system.launch import TINY
+from tests.support.launch import TINY
 
 S1_S2 = tuple(page.FAMILIES.values())
 S3_S6 = ("cpjku_", "pfu_", "vicreg_", "autoencoder", "mobilenet_v2", "wavenet")

@@ -16,7 +16,7 @@ from benchmarks.soak.job import Job, RoundError
 from benchmarks.soak.outcome import load
 from benchmarks.soak.place import Curve, PackedSet
 from benchmarks.soak.round import Round, SkippedError
-from tests.system.launch import succeed
+from tests.support.launch import succeed
 
 SHORT = ["train.epochs=null", "train.steps=25", "evaluate.by_watcher=true"]
 PAGE = "above\n" + "\n".join(f"<!-- {word} soak: made by a program, see the Makefile -->" for word in ("begin", "end"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.evaluation_folder import read_report
+from asd.evaluate.store import read_report
 from asd.scorers import SCORERS, CentroidConfig, KnnConfig, scorer_label
 from benchmarks.speed import evaluation, evaluation_scorers
 from benchmarks.speed.evaluation_set import Clips, make_clips

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asd.data.loader import DataConfig
+from asd.config.build import open_shards
+from asd.data.config import DataConfig
 from asd.data.reader import Reader
-from asd.system import open_shards
 from benchmarks.speed import start_up
 from benchmarks.speed.start_up_set import CLIPS_A_SHARD, RATE, sparse_set
 

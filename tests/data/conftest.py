@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asd import web
-from asd.data import download
-from asd.data.cache import open_cached
+from asd.data.cache.cached_set import open_cached
 from asd.data.manifest import Manifest
-from tests.data.cached import tars
-from tests.data.site import Site, serve
+from asd.files import download, http
+from tests.support.cached import tars
+from tests.support.site import Site, serve
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def quick(monkeypatch) -> None:
     """The waits between tries without their length, and no proxy before this machine."""
     monkeypatch.setattr(download, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(download, "LONGEST_WAIT_S", 0.001)
-    monkeypatch.setattr(web, "LONGEST_WAIT_S", 0.001)
+    monkeypatch.setattr(http, "LONGEST_WAIT_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 

@@ -13,16 +13,16 @@ import fsspec
 import numpy as np
 import pytest
 
-from asd.data import cache, prefetch
-from asd.data.cache import open_cached
+from asd.data.cache import cached_set, prefetch
+from asd.data.cache.cached_set import open_cached
 from asd.data.loader import training_requests
 from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from asd.data.reader import Reader
 from asd.errors import UserError
-from tests.data.cached import TAR, calls_under_way, failure, fetch, same_as, tars
-from tests.data.site import Site
-from tests.patience import PATIENCE_S, wait_for
+from tests.support.cached import TAR, calls_under_way, failure, fetch, same_as, tars
+from tests.support.patience import PATIENCE_S, wait_for
+from tests.support.site import Site
 
 pytestmark = pytest.mark.usefixtures("quick")
 _fork = multiprocessing.get_context("forkserver")
@@ -109,7 +109,7 @@ def test_nobody_answers(tmp_path):
 def test_the_manifest_from_before_where_nobody_answers(site, opened, monkeypatch, capsys):
     before = opened()
     fetch(before)
-    monkeypatch.setattr(cache, "FRESH_S", 0.0)
+    monkeypatch.setattr(cached_set, "FRESH_S", 0.0)
     site.files["manifest.json"].statuses = [503] * 4
     manifest = opened()
     assert manifest.fingerprint == before.fingerprint
@@ -122,7 +122,7 @@ def test_a_set_that_was_packed_again(site, opened, monkeypatch, uneven_set, smal
     first = opened()
     assert same_as(small_set, first)
     site.files = Site(uneven_set).files
-    monkeypatch.setattr(cache, "FRESH_S", 0.0)
+    monkeypatch.setattr(cached_set, "FRESH_S", 0.0)
     second = opened()
     assert second.root != first.root
     assert second.fingerprint == load_manifest(uneven_set).fingerprint
@@ -152,7 +152,7 @@ def test_addresses_that_lead_nowhere(tmp_path, url, said):
 
 
 def test_any_protocol_of_fsspec(opened, small_set, monkeypatch):
-    monkeypatch.setattr("asd.data.remote.BLOCK_BYTES", 100_000)
+    monkeypatch.setattr("asd.files.remote.BLOCK_BYTES", 100_000)
     memory = fsspec.filesystem("memory")
     memory.put(f"{small_set}/", "/packed/", recursive=True)
     assert same_as(small_set, opened("memory://packed"))

@@ -7,9 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from asd import web
-from asd.data import download
-from tests.data.cached import TAR, failure, fetch, number_of, read_all, tars
+from asd.files import download, http
+from tests.support.cached import TAR, failure, fetch, number_of, read_all, tars
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -126,7 +125,7 @@ def test_a_cut_answer_of_unknown_length(site, opened, small_set):
 
 
 def test_silence(site, opened, monkeypatch):
-    monkeypatch.setattr(web, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(http, "TIMEOUT_S", 0.05)
     monkeypatch.setattr(download, "TRIES", 2)
     site.files[TAR].stall_after = 100
     assert "no answer within 0.05 s, 2 times in a row" in failure(opened())

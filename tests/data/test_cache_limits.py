@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.data import download
-from asd.data.cache import GIB
-from asd.data.cache_files import make_room, open_shared, part_path, writing
+from asd.data.cache.cached_set import GIB
+from asd.data.cache.shared_files import make_room, open_shared, part_path, writing
 from asd.errors import UserError
-from tests.data.cached import failure, fetch, number_of, same_as, tars
-from tests.patience import PATIENCE_S, wait_for
+from asd.files import download
+from tests.support.cached import failure, fetch, number_of, same_as, tars
+from tests.support.patience import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.usefixtures("quick")
 

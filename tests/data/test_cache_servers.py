@@ -15,11 +15,11 @@ from pathlib import Path
 import fsspec.asyn
 import pytest
 
-from asd.data import download
-from asd.data.cache import open_cached
+from asd.data.cache.cached_set import open_cached
 from asd.errors import UserError
-from tests.data.cached import TAR, failure, fetch, same_as
-from tests.patience import PATIENCE_S, wait_for
+from asd.files import download
+from tests.support.cached import TAR, failure, fetch, same_as
+from tests.support.patience import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -37,7 +37,7 @@ class Nginx:
     """nginx that serves a copy of a set under /set."""
 
     def __init__(self, shards: Path, folder: Path) -> None:
-        from tests.system.launch import free_port
+        from tests.support.launch import free_port
 
         self.folder, self.port = folder, free_port()
         self.files = Path(shutil.copytree(shards, folder / "set"))

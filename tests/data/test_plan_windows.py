@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from asd.data.cache import GIB
+from asd.data.cache.advice import window_advice
+from asd.data.cache.cached_set import GIB
 from asd.data.loader import Loader, training_requests
 from asd.data.manifest import Manifest, load_manifest
-from asd.data.plan import Plan, Stream, Windows, make_plan
-from asd.data.room import window_advice, windows_of
-from tests.data.site import Site, serve
-from tests.patience import wait_for
+from asd.data.plan import Plan, Stream, Windows, make_plan, windows_of
+from tests.support.patience import wait_for
+from tests.support.site import Site, serve
 
 SHARDS, CLIPS, WINDOW = 40, 50, 400  # shards, clips of each, clips of a window: eight shards
 SHARD_OF = np.repeat(np.arange(SHARDS), CLIPS)

@@ -15,7 +15,7 @@ import pytest
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.reader import Reader
 from asd.errors import UserError
-from tests.data.tars import open_files, row_of, sounds_of
+from tests.support.tars import open_files, row_of, sounds_of
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from asd.data.manifest import Manifest
 from asd.data.recordings import evidence_of, recording_of
 from asd.data.splits import make_splits
-from tests.sets import with_recordings
+from tests.support.sets import with_recordings
 
 
 def test_a_clip_without_a_name_is_a_recording_of_its_own(small_manifest):

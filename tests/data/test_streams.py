@@ -12,9 +12,9 @@ import pytest
 from asd.data.loader import Request, training_requests
 from asd.data.manifest import DOMAINS, Manifest
 from asd.data.plan import Plan, make_plan
-from asd.data.restrict import restrict
 from asd.data.splits import Splits, make_splits
 from asd.data.streams import StreamsConfig, make_streams
+from asd.data.subset import restrict
 from asd.errors import UserError
 
 SOURCE, TARGET = DOMAINS.index("source"), DOMAINS.index("target")

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from asd.metrics import ClipScores
+from asd.metrics.decisions import NO_DECISION
 from asd.metrics.detections import detections
-from asd.metrics.official import NO_DECISION
 
 
 def clips_of(machine_ids: list[str], label: np.ndarray) -> ClipScores:

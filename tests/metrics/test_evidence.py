@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from asd.metrics import ClipScores
+from asd.metrics.decisions import decide_clips
 from asd.metrics.evidence import evidence_warnings, rule_in_words
-from asd.metrics.sections import decide_clips
 from asd.metrics.thresholds import GammaConfig, Threshold, recordings_needed
 
 

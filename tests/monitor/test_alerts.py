@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asd.diagnosis import diagnose
+from asd.evaluate.diagnosis import diagnose
 from asd.monitor.alerts import NAMES, Alerts, IntervalRules, backlog_rule, evaluation_rules
 
 CALM = {"nonfinite_steps": 0, "data_wait_percent": 1.0, "step_s": 1.0, "bad_clips": 0}

@@ -16,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asd.errors import UserError
-from asd.loggers import JsonlLogger, TensorBoardLogger, TimeLeft, read_metrics
+from asd.loggers.console import TimeLeft
+from asd.loggers.jsonl import JsonlLogger, read_metrics
+from asd.loggers.tensorboard import TensorBoardLogger
 from asd.monitor import reporter as module
 from asd.monitor.reporter import Reporter, Standing, Views, reason
 from asd.monitor.stages import Position, Stage

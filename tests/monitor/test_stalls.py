@@ -12,7 +12,7 @@ import pytest
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles, blame, stacks_of_all_threads
 from asd.monitor.watchdog import FIRST_STEP, Watchdog
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 

@@ -34,7 +34,7 @@ from asd.scorers import (
     scorer_label,
 )
 from asd.scorers.mahalanobis import ledoit_wolf
-from tests.embedded import embedded_of
+from tests.support.embedded import embedded_of
 
 CONFIGS = [
     NegLogSoftmaxConfig(),

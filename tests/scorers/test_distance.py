@@ -9,7 +9,7 @@ from test_scorers import fitted_scores, unit
 
 from asd.scorers import Embedded, KnnConfig, LocalKnnConfig, LofConfig, ScorerConfig, UntrainedKnnConfig, scorer_label
 from asd.scorers.distance import Rows, distance_blocks, mean_of_finite, nearest
-from tests.embedded import embedded_of
+from tests.support.embedded import embedded_of
 
 CONFIGS = [
     KnnConfig(),

@@ -26,7 +26,7 @@ from asd.scorers import (
 )
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
-from tests.embedded import embedded_of
+from tests.support.embedded import embedded_of
 
 BANKS = [KnnConfig(), KnnConfig(k=3, metric="euclidean"), UntrainedKnnConfig(), UntrainedKnnConfig(level="normalised")]
 DENSITIES = [LocalKnnConfig(), LofConfig(k=3)]

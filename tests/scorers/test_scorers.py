@@ -26,7 +26,7 @@ from asd.scorers import (
     scorer_label,
 )
 from asd.scorers.residuals import ResidualMoments, group_of
-from tests.embedded import embedded_of
+from tests.support.embedded import embedded_of
 
 CONFIGS = [
     SoftmaxConfig(),

@@ -9,7 +9,7 @@ import torch
 from asd.errors import UserError
 from asd.scorers import Embedded, SelectiveMahalanobisConfig, build_scorer
 from asd.scorers.residuals import ResidualMoments, group_of
-from tests.embedded import embedded_of
+from tests.support.embedded import embedded_of
 
 CLASSES, BINS, FRAMES = 2, 6, 15
 SOURCE, TARGET = 1, 2

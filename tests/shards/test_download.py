@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asd import web
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
+from asd.files import http
 from shards.download import __main__ as download
 from shards.download import client
 from shards.download.corpora import PARTS, RECORDINGS, RECORDS
 from shards.download.lock import alone_in
 from shards.download.next_step import next_lines
-from tests.patience import wait_for
-from tests.shards.zenodo import Stored, Zenodo, serve, zip_holding, zip_of
+from tests.support.patience import wait_for
+from tests.support.zenodo import Stored, Zenodo, serve, zip_holding, zip_of
 
 ROOT = Path(__file__).parents[2]
 DEV, ADDITIONAL, EVAL, TRUTH = RECORDS["dcase2020"].values()
@@ -39,7 +39,7 @@ FILE = "dev_data_fan.zip"
 def quick(monkeypatch) -> None:
     """Waits of milliseconds; no proxy between here and here."""
     monkeypatch.setattr(client, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(web, "LONGEST_WAIT_S", 0.001)
+    monkeypatch.setattr(http, "LONGEST_WAIT_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -282,7 +282,7 @@ def test_passing_errors_are_waited_out(zenodo, out, stored, monkeypatch, capsys)
     waits: list[float] = []
     monkeypatch.setattr(client.time, "sleep", waits.append)
     monkeypatch.setattr(client, "FIRST_WAIT_S", 2.0)
-    monkeypatch.setattr(web, "LONGEST_WAIT_S", 60.0)
+    monkeypatch.setattr(http, "LONGEST_WAIT_S", 60.0)
     stored.statuses = [500, 429, 503]
     run(zenodo, out)
     assert_whole(out)
@@ -306,7 +306,7 @@ def test_final_errors_are_not_tried_again(zenodo, out, stored):
 
 
 def test_silence(zenodo, out, stored, monkeypatch):
-    monkeypatch.setattr(web, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(http, "TIMEOUT_S", 0.05)
     monkeypatch.setattr(client, "TRIES", 2)
     stored.stall_after = 0
     assert "no answer within 0.05 s, 2 times in a row" in refused(zenodo, out)

@@ -10,8 +10,8 @@ from asd.errors import UserError
 from shards.ground_truth import join_ground_truth
 from shards.layouts import find_clips
 from shards.layouts.clip import Corpus
+from tests.dcase.test_ground_truth_files import truth_2023, write
 from tests.shards.test_layouts_sections import touch
-from tests.test_ground_truth_files import truth_2023, write
 
 TRAIN = "section_{}_source_train_normal_0000_a.wav"
 

@@ -15,7 +15,7 @@ from asd.data.manifest import load_manifest
 from asd.errors import UserError
 from shards import pack, verify
 from shards.synth import __main__ as synth
-from tests.patience import wait_for
+from tests.support.patience import wait_for
 
 ROOT = Path(__file__).parents[2]
 

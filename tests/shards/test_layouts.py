@@ -10,7 +10,7 @@ import pytest
 
 from asd.audio.header import BadFileError, read_header
 from asd.errors import UserError
-from asd.terminal import open_console
+from asd.text.terminal import open_console
 from shards import report as shards_report
 from shards.layouts import Choices, find_clips
 from shards.layouts.clip import SourceClip, make_key

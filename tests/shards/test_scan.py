@@ -14,7 +14,7 @@ import soundfile
 from asd.audio.header import BadFileError, read_header
 from asd.audio.recording import Target, read_pcm16
 from asd.audio.wav import canonical_header
-from asd.data.loader import DataConfig
+from asd.data.config import DataConfig
 from asd.errors import UserError
 from shards import report
 from shards.layouts import find_clips

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from asd.data.batch import Batch
 from asd.tasks import Task
-from tests.tasks.parts import FACE, MAPS, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
+from tests.support.parts import FACE, MAPS, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
 
 CLASSES = [0, 0, 1, 2, 2, 1, 0, 2, -1, -1]  # two outliers at the end, one of them of the target domain
 DOMAINS = [SOURCE] * 5 + [TARGET] * 3 + [SOURCE, TARGET]

@@ -18,7 +18,7 @@ from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig, SoftmaxConfig
 from asd.tasks import System, build_task
 from asd.tasks.classification import Classification
-from tests.tasks.parts import FACE, MAPS, WINDOWS, batch_of, spoilt, step_of, task_of
+from tests.support.parts import FACE, MAPS, WINDOWS, batch_of, spoilt, step_of, task_of
 
 CLASSES, ROWS, SAMPLES = 5, 16, 4_000
 

@@ -11,7 +11,7 @@ from asd.errors import UserError
 from asd.frontends import WindowsConfig
 from asd.tasks.encoder import mixed
 from asd.tasks.pairs import branches
-from tests.tasks.parts import FRONTEND, WINDOWS, batch_of, task_of
+from tests.support.parts import FRONTEND, WINDOWS, batch_of, task_of
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from asd.errors import UserError
 from asd.losses import ArcFaceConfig
 from asd.tasks import frozen_parts
 from asd.tasks.base import Task
-from tests.tasks.parts import batch_of, task_of
+from tests.support.parts import batch_of, task_of
 
 # Each with the names below which its last block and all that follows lie.
 BACKBONES = {

@@ -11,7 +11,7 @@ from asd.augment.mixup import pair_weights
 from asd.data.batch import Batch
 from asd.losses import ArcFaceConfig
 from asd.tasks import Task
-from tests.tasks.parts import SEED, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
+from tests.support.parts import SEED, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
 
 
 def build(geometric: float = 0.8, of: str = "spectrogram", reduction: str = "mean", **parts: object) -> Task:

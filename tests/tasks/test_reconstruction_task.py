@@ -12,7 +12,7 @@ from torchaudio.functional import mu_law_encoding
 from asd.data.batch import Batch
 from asd.frontends import WindowsConfig
 from asd.tasks import Task
-from tests.tasks.parts import FRONTEND, batch_of, spoilt, step_of, task_of
+from tests.support.parts import FRONTEND, batch_of, spoilt, step_of, task_of
 
 AUTOENCODER = {"name": "autoencoder", "frames": 5, "hidden": [24, 16], "bottleneck": 4, "norm": "group"}
 WAVENET = {"name": "wavenet", "channels": 8, "skip": 8, "dilations": [1, 2], "stacks": 1}  # 4 frames of the past

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asd.config import load_config
+from asd.config.load import load_config
 from asd.tasks import build_task
 from asd.tasks.classification import Classification
 

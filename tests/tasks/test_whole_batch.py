@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asd.tasks import Task, TaskConfig
-from tests.tasks.parts import MAPS, SOURCE, TARGET, WINDOWS, batch_of, task_of
+from tests.support.parts import MAPS, SOURCE, TARGET, WINDOWS, batch_of, task_of
 
 CONFIGS = typing.get_args(typing.get_args(TaskConfig)[0])
 AUTOENCODER = {"name": "autoencoder", "frames": 8, "hidden": [24, 16], "bottleneck": 4, "norm": "group"}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from asd.data.loader import DataConfig, Loader, training_requests
+from asd.data.config import DataConfig
+from asd.data.loader import Loader, training_requests
 from asd.data.manifest import load_manifest
 from asd.data.plan import Stream, make_plan
 from benchmarks.speed.loader.contender import BATCH, Batches

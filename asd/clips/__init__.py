@@ -1,1 +1,0 @@
-"""Recordings → score and decision of each: what `eval.py clips` does."""

@@ -1,0 +1,1 @@
+"""One file per command of train_ddp.py and eval.py."""

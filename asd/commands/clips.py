@@ -1,0 +1,189 @@
+"""`eval.py clips`: open the detector, hear the recordings, show what was found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asd.audio.listing import is_recording
+from asd.audio.recording import AVERAGE, Channel, Target
+from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
+from asd.detector import Detector, DetectorFile, read_detector
+from asd.detector.judge import Verdict, judge, make_cut
+from asd.detector.output import Format, rendered, show
+from asd.detector.recordings import is_table, of_one_machine, of_table
+from asd.detector.timeline import draw
+from asd.distributed.device import Precision
+from asd.distributed.start import start_ranks
+from asd.errors import UserError, printable
+from asd.files.atomic import write_whole
+from asd.files.paths import refuse_over
+from asd.text.terminal import open_console
+
+SOME_UNREADABLE = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """The words of the command."""
+
+    detector: Path
+    places: Sequence[Path]
+    machine: str | None
+    id: str | None
+    scorer: str | None
+    window_s: float | None
+    overlap: float
+    channel: str | None
+    format: Format | None
+    out: Path | None
+    plot: Path | None
+
+
+def clips_command(options: Options) -> int:
+    """The exit code: 1 where a recording could not be judged."""
+    file = read_detector(options.detector)
+    cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options, file))
+    chosen, how = file.scorer(options.scorer), _format(options)
+    if is_table(options.places):
+        asked, passed = of_table(file, options.places[0], options.machine, options.id), ""
+    else:
+        asked, passed = of_one_machine(file, options.places, options.machine, options.id)
+    if options.out is not None:
+        _prepare(options.out, [options.detector, *options.places, *(one.path for one in asked)])
+    with start_ranks(_precision(file), timeout_s=60) as ranks:
+        detector = Detector.open(file, options.detector, ranks, asked[0].own, chosen.label)
+        with _bar(len(asked)) as progress:
+            verdicts = judge(detector, asked, target, cut, progress)
+    about = {
+        "detector": str(options.detector),
+        **_machine(verdicts),
+        "scorer": chosen.label,
+        "window_s": cut.length / file.sample_rate,
+        "sample_rate": file.sample_rate,
+        "channel": target.channel,
+        "trained_on": None if file.heard is None else file.heard.model_dump(mode="json"),
+    }
+    _show(options, verdicts, about, how)
+    for own in dict.fromkeys(one.own for one in asked):
+        if own in chosen.doubts:
+            _warn(chosen.doubts[own])
+    if passed:
+        print(f"passed over: {passed}", file=sys.stderr)
+    return _summary(verdicts)
+
+
+def _prepare(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse what cannot be written, or would be lost, before any work."""
+    refuse_over("--out", out, [path for path in inputs if not path.is_dir()])
+    if out.is_dir() or is_recording(out):
+        raise UserError(f"--out {out}: name a file for the results, such as today.csv")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _machine(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The machine of all recordings and its threshold; None where they are of several."""
+    (machine, threshold), *others = {(verdict.machine, verdict.threshold) for verdict in verdicts}
+    if others:
+        return {"machine_type": None, "machine_id": None, "threshold": None}
+    return {"machine_type": machine.machine_type, "machine_id": machine.machine_id, "threshold": threshold}
+
+
+def _precision(file: DetectorFile) -> Precision:
+    """That of the training, but for half precision on a machine that has no GPU."""
+    return "auto" if file.precision == "fp16" and not torch.cuda.is_available() else file.precision
+
+
+def _channel(options: Options, file: DetectorFile) -> Channel:
+    """As in the packing of what the detector was trained on, or as asked for, which is then said."""
+    if options.channel is None and file.heard is not None:
+        return file.heard.channel
+    chosen = _read_channel(AVERAGE if options.channel is None else options.channel)
+    if file.heard is None:
+        done = "the mean of several is taken" if options.channel is None else "check that it was the same"
+        remedy = "pack, train and export again, or name --channel"
+        _warn(f"{options.detector} does not say which channel it was trained on: {done} ({remedy})")
+    elif chosen != file.heard.channel:
+        _warn(f"--channel {options.channel}: {options.detector} was trained on {file.heard.channel_in_words()}")
+    return chosen
+
+
+def _read_channel(text: str) -> Channel:
+    if text == AVERAGE:
+        return "average"
+    if not (text.isascii() and text.isdecimal()):
+        raise UserError(f"--channel {text}: give a number from 0, or average")
+    return int(text)
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {printable(line)}", file=sys.stderr, flush=True)
+
+
+def _format(options: Options) -> Format:
+    """As asked for; else as the ending of --out says; else a table."""
+    if options.format is not None:
+        return options.format
+    endings: dict[str, Format] = {".csv": "csv", ".json": "json"}
+    return endings.get(options.out.suffix.lower(), "table") if options.out is not None else "table"
+
+
+def _show(options: Options, verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) -> None:
+    if options.out is not None:
+        write_whole(options.out, rendered(verdicts, about, how))
+        print(f"{options.out}: {len(verdicts)} recordings")
+    elif how == "table":
+        show(open_console(), verdicts, about)
+    else:
+        sys.stdout.write(rendered(verdicts, about, how))
+    if options.plot is not None:
+        drawn = draw(options.plot, verdicts, about["scorer"], about["window_s"])
+        print(f"{options.plot}: {len(drawn)} pictures", file=sys.stderr)
+
+
+def _summary(verdicts: Sequence[Verdict]) -> int:
+    """What a person should not miss, on stderr; the exit code."""
+    remarks: dict[str, int] = {}
+    for remark in (remark for verdict in verdicts for remark in verdict.remarks):
+        remarks[remark] = remarks.get(remark, 0) + 1
+    for remark, count in remarks.items():
+        print(f"{count} of {len(verdicts)} recordings: {remark}", file=sys.stderr)
+    for line in _by_labels(verdicts):
+        print(line, file=sys.stderr)
+    silent = [verdict for verdict in verdicts if verdict.error is not None]
+    if not silent:
+        return 0
+    where = f" ({silent[0].asked.row})" if silent[0].asked.row else ""
+    first = f"{printable(str(silent[0].path))}{where}: {silent[0].error}"
+    print(f"warning: {len(silent)} of {len(verdicts)} recordings have no score, first: {first}", file=sys.stderr)
+    return SOME_UNREADABLE
+
+
+def _by_labels(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """A line a machine with labelled recordings: how many of its decisions are right."""
+    for machine in dict.fromkeys(verdict.machine for verdict in verdicts):
+        own = [verdict for verdict in verdicts if verdict.machine == machine and verdict.decision is not None]
+        called = {
+            label: [verdict.decision == "anomaly" for verdict in own if verdict.asked.label == label]
+            for label in (LABEL_ANOMALY, LABEL_NORMAL)
+        }
+        if any(called.values()):
+            hits, alarms = (f"{sum(called[label])} of {len(called[label])}" for label in called)
+            yield f"{machine}: {hits} anomalies found, {alarms} normal recordings called anomalies"
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr while the block runs, gone afterwards; the function moves it."""
+    columns = (TextColumn("{task.completed:.0f} of {task.total} recordings"), BarColumn(), TimeRemainingColumn())
+    console = open_console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,61 @@
+"""`eval.py ensemble`: several runs as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from asd.commands.open_run import load_run
+from asd.errors import UserError
+from asd.evaluate.ensemble import Method, open_member, write_ensemble
+from asd.evaluate.history import best_step
+from asd.evaluate.store import read_report, refuse_foreign
+from asd.files.paths import refuse_over, refuse_within
+from asd.metrics.thresholds import GammaConfig
+from asd.report import (
+    REPORT_FILE,
+    print_report,
+)
+
+
+def ensemble_runs(
+    folders: Mapping[str, Path], out: Path, method: Method, k: int, scorer: str | None, percent: float
+) -> None:
+    """The command: evaluation folders by run name → out, and the table."""
+    members = [open_member(folder, name, scorer) for name, folder in folders.items()]
+    if len(members) < 2:
+        raise UserError("an ensemble takes two runs or more")
+    if len(layouts := {member.layout for member in members}) > 1:
+        raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
+    report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
+    print_report(report)
+    print(json.dumps(report["ensemble"]["runs"]))
+    print(f"{out / 'report.md'}, report.json, scores.csv")
+
+
+def ensemble_command(
+    runs: Sequence[Path], out: Path, method: Method, k: int, scorer: str | None, percent: float
+) -> None:
+    """Combine runs (their best checkpoints) or evaluation folders; print the table."""
+    if not 0 < percent < 100:
+        raise UserError(f"--percent {percent:g}: give a number between 0 and 100")
+    if k < 1:
+        raise UserError(f"--k {k}: give 1 or more")
+    refuse_within("--out", out, runs)
+    refuse_over("--out", out, runs)
+    refuse_foreign(out, REPORT_FILE)
+    if "ensemble" not in (read_report(out) or {"ensemble": {}}):
+        raise UserError(f"--out {out} holds a report of something else: name a new folder")
+    ensemble_runs({str(run): evaluation_of(run) for run in runs}, out, method, k, scorer, percent)
+
+
+def evaluation_of(path: Path) -> Path:
+    """The scored evaluation of a run's best checkpoint, or the folder itself where it is one."""
+    if (path / REPORT_FILE).is_file():
+        return path
+    run = load_run(path)
+    step = best_step(run.folder, run.config.evaluate.select)
+    if step is None:
+        raise UserError(f"{path} holds no scored checkpoint: train it, or score it with `python eval.py score`")
+    return run.folder.evaluation(step)

@@ -1,0 +1,171 @@
+"""From a run to a detector file: what `eval.py export` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from asd.commands.open_run import Embedder, Run, choose_step
+from asd.data.manifest import Manifest
+from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
+from asd.detector.onnx import export_onnx, require_onnx
+from asd.distributed.start import start_ranks
+from asd.errors import UserError
+from asd.evaluate.scoring import fitted, scores_by
+from asd.evaluate.store import Evaluation, open_embedded
+from asd.metrics import ClipScores
+from asd.metrics.decisions import decide_clips
+from asd.metrics.evidence import evidence_warnings, rule_in_words
+from asd.run_folder import checkpoint
+from asd.run_folder.provenance import provenance
+from asd.scorers import ScorerConfig, scorer_label
+from asd.scorers.state import state_of
+from asd.tasks import System
+from asd.text.shell import command, option
+
+MOST_SHOWN = 10  # thresholds, one a line
+LONGEST_S = 3600.0  # that is heard at once, however long the clips of the set are
+
+
+def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onnx: Path | None) -> None:
+    """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file."""
+    step = choose_step(run, wanted)
+    run = run.at(step)
+    chosen = _chosen(run.config.evaluate.scorers, scorers)
+    _refuse_foreign(out)
+    if onnx is not None:
+        _refuse_onnx(onnx, out)
+        require_onnx()
+    with (
+        start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks,
+        TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
+    ):
+        with Embedder(run, ranks, test=False) as embedder:
+            embedder.embed(step, Path(folder))
+        ranks.on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
+    if ranks.is_main:
+        _say(out)
+        if onnx is not None:
+            print(export_onnx(read_detector(out), out, onnx))
+
+
+def _chosen(configured: Sequence[ScorerConfig], wanted: Sequence[str]) -> tuple[ScorerConfig, ...]:
+    """The scorers that the file shall hold: those named, in that order, or all."""
+    known = {scorer_label(config): config for config in configured}
+    if unknown := next((label for label in wanted if label not in known), None):
+        raise UserError(f"--scorer {unknown}: the run has {', '.join(known)}")
+    return tuple(known[label] for label in dict.fromkeys(wanted)) or tuple(configured)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse, before any work, to write over what is no detector, or into a folder that is not there."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise UserError(f"--out {out}: name a file in a folder that exists, such as detector.pt")
+    if out.exists():
+        try:
+            read_detector(out)
+        except UserError:
+            raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
+
+
+def _refuse_onnx(onnx: Path, out: Path) -> None:
+    if onnx.suffix != ".onnx" or onnx.resolve() == out.resolve() or onnx.is_dir() or not onnx.parent.is_dir():
+        raise UserError(f"--onnx {onnx}: name a file that ends in .onnx, in a folder that exists")
+
+
+def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
+    evaluation, manifest, fit, validation, none = open_embedded(folder, embedder.data.manifest.root)
+    run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
+    scorers = list(fitted(chosen, fit))
+    _, calibration = scores_by(scorers, manifest, evaluation, fit, validation, none)
+    usual, longest = _lengths(manifest, fit.clips()[0].numpy())
+    first_s = config.evaluate.first_s
+    return DetectorFile(
+        provenance=_provenance(run, step, evaluation, manifest),
+        system=System.model_validate(config.model_dump(include=set(System.model_fields))),
+        weights=embedder.task.state_dict(),
+        precision=config.train.precision,
+        average=config.evaluate.average,
+        sample_rate=rate,
+        heard=manifest.file.heard,
+        classes=manifest.classes,
+        turned=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
+        clip_s=min(usual / rate, LONGEST_S) if first_s is None else first_s,
+        longest_s=min(max(longest / rate, first_s or 0.0), LONGEST_S),
+        first_only=first_s is not None,
+        scorers=tuple(
+            FittedScorer(
+                config=scorer_config,
+                state=state_of(scorer),
+                **_thresholds(manifest, calibration, scorer_label(scorer_config), evaluation),
+            )
+            for scorer_config, scorer in scorers
+        ),
+    )
+
+
+def _lengths(manifest: Manifest, fit_clips: np.ndarray) -> tuple[int, int]:
+    """Samples of the usual training clip, and of the longest clip of the set."""
+    clips = np.concatenate([manifest.select("train"), manifest.select("test")])
+    return int(np.median(manifest.frames[fit_clips])), int(manifest.frames[clips].max())
+
+
+def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluation: Evaluation) -> dict[str, Any]:
+    """Thresholds of classes with normal clips to find them by, the same as in the run's report, and doubts of them."""
+    found = decide_clips(calibration, calibration, label, evaluation.threshold).thresholds
+    machines = [(own.machine_type, own.machine_id) for own in manifest.classes]
+    classes = {machines.index(machine): threshold for machine, threshold in found.items()}
+    percent = evaluation.threshold.percent
+    doubts = {own: evidence_warnings({str(manifest.classes[own]): found}, percent) for own, found in classes.items()}
+    return {
+        "thresholds": {own: threshold.value for own, threshold in classes.items()},
+        "rules": {own: rule_in_words(threshold, percent) for own, threshold in classes.items()},
+        "doubts": {own: said[0]["text"] for own, said in doubts.items() if said},
+    }
+
+
+def _provenance(run: Run, step: int, evaluation: Evaluation, manifest: Manifest) -> Provenance:
+    meta = json.loads((checkpoint.step_path(run.folder.checkpoints, step) / "meta.json").read_text(encoding="utf-8"))
+    return Provenance(
+        run=evaluation.run,
+        step=step,
+        epoch=evaluation.epoch,
+        data=manifest.file.name,
+        fingerprint=manifest.fingerprint,
+        trained=Software.model_validate({name: meta[name] for name in Software.model_fields}),
+        exported=Software.model_validate(provenance()),
+    )
+
+
+def _say_thresholds(file: DetectorFile) -> None:
+    """Of the primary scorer: how they were found, for a few machines; what is to be doubted, for all."""
+    primary = file.scorers[0]
+    for index, own in enumerate(file.classes[:MOST_SHOWN]):
+        if index in primary.thresholds:
+            print(f"{own}: {primary.label} above {primary.thresholds[index]:.5g} is an anomaly, {primary.rules[index]}")
+    for index, own in enumerate(file.classes):
+        if index not in primary.thresholds:
+            print(f"warning: {own} has no threshold: more of its normal clips are needed", flush=True)
+        if index in primary.doubts:
+            print(f"warning: {primary.doubts[index]}", flush=True)
+
+
+def _say(out: Path) -> None:
+    """What was written, read back."""
+    file = read_detector(out)
+    machines = f"{len(file.classes)} machine" + "s" * (len(file.classes) != 1)
+    labels = [scorer.label for scorer in file.scorers]
+    size, words = out.stat().st_size / 2**20, "scorers" if len(labels) > 1 else "scorer"
+    print(
+        f"{out}: {size:.1f} MiB, {machines}, {words} {', '.join(labels)}; clips of {file.clip_s:g} s at "
+        f"{file.sample_rate} Hz, {file.heard.channel_in_words() if file.heard else 'of an older set'}"
+    )
+    _say_thresholds(file)
+    own = file.classes[0]
+    machine = (*option("--machine", own.machine_type), *option("--id", own.machine_id))
+    print(command("python", "eval.py", "clips", *option("--detector", out), "RECORDINGS", *machine))

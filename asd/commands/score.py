@@ -1,0 +1,47 @@
+"""Evaluation after training: the same embedding and scoring as in training, for any checkpoint of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asd.commands.open_run import Embedder, Run, choose_step
+from asd.dcase import write_submission
+from asd.dcase.rules import LAYOUTS
+from asd.distributed.start import start_ranks
+from asd.evaluate.scoring import score_folder
+from asd.evaluate.store import EVALUATION_FILE, refuse_foreign
+from asd.metrics import read_scores
+from asd.report import DECISIONS_FILE, SCORES_FILE, print_report
+
+
+def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
+    """Embed with all ranks, score on rank 0, print the table."""
+    step = choose_step(run, wanted)
+    target = out or run.folder.root / "scores" / f"step_{step:08d}"
+    if out is not None:
+        refuse_foreign(out, EVALUATION_FILE)
+    with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
+        with Embedder(run.at(step), ranks) as embedder:
+            embedder.embed(step, target)
+        report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.data.manifest.root))
+        if ranks.is_main:
+            print_report(report)
+            print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")
+
+
+def _submit(folder: Path, report: dict[str, Any]) -> str:
+    """Score files in the challenge's format, where the set's layout has one; the words that name them."""
+    if report["layout"] not in LAYOUTS or not report["test"]["clips"]:
+        return ""
+    clips, decided = read_scores(folder / SCORES_FILE), read_scores(folder / DECISIONS_FILE)
+    decision = decided.scores["decision"].astype(int)
+    write_submission(folder / "submission", report["layout"], clips, report["primary"], _whole(decision))
+    return f", submission/ (official score files of {report['primary']})"
+
+
+def _whole(decision: np.ndarray) -> np.ndarray | None:
+    """Decisions of all clips, or none at all: a submission holds one for every clip."""
+    return None if (decision < 0).any() else decision

@@ -1,0 +1,187 @@
+"""Puts a training run together from its config: data, run folder, network, evaluator, trainer."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from torch import nn
+
+from asd.commands.resume import check_run, initialise, open_run, say
+from asd.config.build import Data, build_task, open_data
+from asd.config.checks import check_batch
+from asd.config.identity import identity
+from asd.config.load import dump_yaml
+from asd.config.run import RunConfig
+from asd.data.cache.advice import window_advice
+from asd.data.config import crop_advice
+from asd.data.loader import Loader
+from asd.data.manifest import Manifest
+from asd.data.plan import Plan
+from asd.distributed.device import choose_device, choose_precision
+from asd.distributed.ranks import Ranks
+from asd.evaluate.evaluator import Evaluator
+from asd.evaluate.history import show_best, steps_in_words
+from asd.evaluate.in_training import TrainingEvaluator
+from asd.evaluate.snapshot import StandingOf
+from asd.loggers.base import Loggers
+from asd.loggers.console import ConsoleLogger, TimeLeft
+from asd.loggers.jsonl import JsonlLogger
+from asd.loggers.tensorboard import TensorBoardLogger
+from asd.monitor.monitor import Monitor
+from asd.monitor.reporter import Views
+from asd.monitor.stages import Position, Stage
+from asd.optim.build import build_optimizer
+from asd.process.stop import StopSignal
+from asd.run_folder import checkpoint
+from asd.run_folder.checkpoint import Payload
+from asd.run_folder.lock import RunLock
+from asd.run_folder.paths import RunFolder
+from asd.run_folder.provenance import provenance
+from asd.text.shell import command
+from asd.train.trainer import Parts, Trainer
+
+
+def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
+    """Run a config to its end, or to a stop signal, on all ranks; the exit code."""
+    check_batch(config, ranks.world_size)
+    data = ranks.agree(lambda: open_data(config))
+    task = build_task(config, data.manifest)
+    folder = RunFolder(Path(config.run.dir))
+    resumed = open_run(config, data.manifest, task, folder, ranks)
+    initialise(config, [str(own) for own in data.manifest.classes], task, ranks, folder, resumed)
+    lock = RunLock(folder.root)
+    ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
+    if ranks.is_main:
+        _introduce(config, data, task, ranks, folder)
+    standing = StandingOf(folder, config.evaluate, data.schedule(config))
+    with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
+        loader, eval_loader = (
+            Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
+        )
+        if ranks.is_main:
+            _open_loggers(loggers, config, folder, data.plan, resumed, monitor)
+        evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
+        evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
+        task = task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
+        if resumed is not None:
+            evaluate.renew(task)  # the trainer then puts the weights back
+        rate = data.manifest.sample_rate
+        parts = Parts(
+            task=task,
+            optimizer=build_optimizer(config.optim, task.parameters()),
+            loader=loader,
+            plan=data.plan,
+            crop=round(config.data.crop_s * rate),
+            first=None if config.data.first_s is None else round(config.data.first_s * rate),
+            max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
+            ranks=ranks,
+            loggers=loggers,
+            stop=stop,
+            evaluate=evaluate,
+            checkpoints=folder.checkpoints,
+            meta={
+                **identity(data.manifest, task),
+                **provenance(),
+                "classes": [str(own) for own in data.manifest.classes],
+                "world_size": ranks.world_size,
+                "precision": ranks.precision,
+                "global_batch": config.train.global_batch,
+                "seed": config.train.seed,
+            },
+            config_yaml=dump_yaml(config),
+        )
+        trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
+        monitor.watch(lambda: _position(trainer, eval_loader))
+        with evaluate:
+            outcome = trainer.run()
+            trainer.stage = Stage.SCORE
+            for part in (loader, eval_loader):
+                part.close()
+            if outcome == "finished":
+                evaluate.wait(stop)
+        monitor.end(outcome)
+    if ranks.is_main:
+        _say_goodbye(outcome, trainer.state.step, stop, evaluate)
+    return 0
+
+
+def check(config: RunConfig, world_size: int) -> str:
+    """What config, shards, devices and the owner of run.dir allow to refuse; a line that says what would run, and one
+    on lengths where clips and crops differ."""
+    check_batch(config, world_size)
+    device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
+    precision = choose_precision(config.train.precision, device)
+    data = open_data(config)
+    if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
+        print(advice)
+    task = build_task(config, data.manifest)
+    check_run(RunFolder(Path(config.run.dir)), config, data.manifest, task)
+    classes, clips = len(data.manifest.classes), len(data.splits.train)
+    lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
+    return "\n".join(
+        filter(None, [f"ok: {classes} classes, {clips} training clips, {device.type}, {precision}", lengths])
+    )
+
+
+def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, lock: RunLock) -> None:
+    """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
+    lock.take()
+    folder.claim(identity(manifest, task), dump_yaml(config))
+    checkpoint.remove_partial(folder.checkpoints)
+
+
+def _position(trainer: Trainer, loader: Loader) -> Position:
+    """Where this rank is, for its watchdog; loader: that of evaluations."""
+    return Position(trainer.state.step, trainer.stage, loader.given, loader.asked > loader.given)
+
+
+def _open_loggers(
+    loggers: Loggers, config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload | None, monitor: Monitor
+) -> None:
+    """Each is added as soon as it is open, and so closed even where the next one cannot be opened."""
+    step = resumed.meta["step"] if resumed is not None else 0
+    loggers.add(board := TensorBoardLogger(folder.tensorboard("train"), purge_step=step + 1 if step else None))
+    board.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
+    loggers.add(journal := JsonlLogger(folder.metrics, step))
+    left = TimeLeft(config.train.total_steps(plan.steps_per_epoch), step)
+    monitor.begin(left, resumed.state.get("nonfinite_steps", 0) if resumed is not None else 0, Views(journal, board))
+    loggers.add(ConsoleLogger(left))
+    loggers.add(monitor)
+
+
+def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, folder: RunFolder) -> None:
+    """What is about to run, so that a wrong class count or device is seen at once."""
+    classes, splits, steps = data.manifest.classes, data.splits, data.plan.steps_per_epoch
+    parameters = sum(p.numel() for p in task.parameters())
+    say(ranks, f"{len(classes)} classes: {' '.join(map(str, classes))}")
+    say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
+    parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
+    say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")
+    say(
+        ranks,
+        f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}, global batch "
+        f"{config.train.global_batch}, {steps} steps an epoch, {config.train.total_steps(steps)} steps",
+    )
+    lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
+    for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):
+        say(ranks, advice)
+    say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {command(folder.root / 'tensorboard')}")
+    if config.evaluate.by_watcher:
+        say(
+            ranks,
+            f"scores are left to a watcher (evaluate.by_watcher): python eval.py watch --run {command(folder.root)}",
+        )
+
+
+def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator) -> None:
+    if outcome == "stopped":
+        print(f"stopped by {stop.name or 'another rank'} at step {step}, saved; the same command goes on", flush=True)
+        return
+    folder, left = evaluate.folder, evaluate.waiting() if evaluate.by_watcher else []
+    if left:
+        print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
+    else:
+        show_best(folder, evaluate.evaluator.config.select)
+    print(f"finished at step {step}; tensorboard --logdir {command(folder.root / 'tensorboard')}", flush=True)

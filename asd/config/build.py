@@ -1,0 +1,150 @@
+"""From a config to its clips and its network: what training and evaluation share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from asd import tasks
+from asd.config.checks import check_frames
+from asd.config.run import RunConfig
+from asd.data.config import DataConfig
+from asd.data.manifest import SOUNDLESS, Manifest, load_manifest
+from asd.data.plan import Plan, Stream, make_plan, windows_of
+from asd.data.reader import Reader
+from asd.data.splits import Splits, make_splits
+from asd.data.streams import make_streams
+from asd.data.subset import restrict
+from asd.errors import UserError
+from asd.evaluate.config import Schedule
+from asd.files.paths import user_path
+from asd.tasks import refuse_single_class, tells_classes_apart
+from asd.text.shell import command
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on: the set, which clips do what, and in which order."""
+
+    manifest: Manifest
+    splits: Splits
+    plan: Plan
+
+    def schedule(self, config: RunConfig) -> Schedule:
+        """Which steps are evaluated."""
+        steps = self.plan.steps_per_epoch
+        return Schedule(config.evaluate.every_epochs * steps, config.train.total_steps(steps))
+
+
+def open_data(config: RunConfig) -> Data:
+    """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
+    manifest = open_shards(config.data)
+    refuse_soundless(manifest)
+    if tells_classes_apart(config.task):
+        refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
+    splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
+    streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
+    if config.debug:
+        streams[0] = _filled(streams[0])
+    windows = windows_of(manifest, config.data.window)
+    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
+
+
+def _filled(stream: Stream) -> Stream:
+    """Of a set that is smaller than a batch, clips come more than once: a debug run only goes through."""
+    count = len(stream.clips)
+    rows = np.resize(np.arange(count), max(count, stream.batch)) if count else np.arange(0)
+    classes, parts = (None if column is None else column[rows] for column in (stream.classes, stream.parts))
+    return replace(stream, clips=stream.clips[rows], classes=classes, parts=parts)
+
+
+def refuse_soundless(manifest: Manifest) -> None:
+    """Of a machine whose microphone was dead nothing can be learnt, and its scores would say nothing."""
+    dead = [str(c) for c in manifest.classes if f"{SOUNDLESS}{c}" in manifest.file.notes]
+    if dead:
+        raise UserError(
+            f"{manifest.root}: no training clip of {', '.join(dead[:5])} holds sound (python -m shards.verify says "
+            "what they hold): record them again, pack another --channel, or train on other data.machine_types"
+        )
+
+
+def open_shards(data: DataConfig) -> Manifest:
+    """The packed set of a config, its tars looked into; where it is missing, the commands that make it."""
+    if "://" in data.shards:
+        from asd.data.cache.cached_set import open_cached
+
+        cached = open_cached(data.shards, user_path(data.cache_dir), data.cache_gib)
+        return restrict(cached, data.machine_types, data.machine_ids)
+    root = Path(data.shards)
+    if not root.exists():
+        raise UserError(
+            f"no shards at {root}: make them with `python -m shards.pack --layout dcase2020 --source YOUR_DATA --out "
+            f"{command(root)}` (no data? `python -m shards.synth --out factory` makes a factory to pass as --source)"
+        )
+    manifest = load_manifest(root)
+    reader = Reader(manifest)
+    reader.check_members()
+    reader.close()
+    return restrict(manifest, data.machine_types, data.machine_ids)
+
+
+def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
+    """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
+    check_frames(config, manifest.sample_rate)
+    _refuse_short_clips(config, manifest)
+    _refuse_unknown_flips(config, manifest)
+    torch.manual_seed(config.train.seed)
+    outliers = config.data.streams.outliers != "none"
+    task = tasks.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
+    task.freeze(*tasks.frozen_parts(task, config.train.freeze))
+    if config.train.channels_last:
+        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.train.compile:
+        _refuse_without_compiler()
+        network_of(task).compile()
+    return task
+
+
+def _refuse_without_compiler() -> None:
+    """torch.compile writes C++ for CPUs; Triton, for GPUs, builds a launcher in C. The image has no compiler."""
+    named = filter(None, (os.environ.get("CC"), os.environ.get("CXX")))
+    if not any(shutil.which(compiler) for compiler in (*named, "gcc", "g++", "clang", "clang++")):
+        raise UserError(
+            "train.compile=true needs gcc or clang, which is not on the path: install it, or leave train.compile=false"
+        )
+
+
+def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:
+    """Windows cut whole clips in evaluation: each clip must give one."""
+    if config.windows is None or config.evaluate.first_s is not None:
+        return
+    clips = np.concatenate([manifest.select("train"), manifest.select("test")])
+    least = config.frontend.samples_for(config.windows.frames)
+    short = clips[manifest.frames[clips] < least]
+    if len(short):
+        first, seconds = manifest.strings("file_name", short[:1])[0], least / manifest.sample_rate
+        raise UserError(
+            f"{len(short)} clips of {manifest.root} are shorter than the {seconds:.3f} s of a window (first: {first}): "
+            "use fewer windows.frames, or leave them out"
+        )
+
+
+def _refuse_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
+    """A class to flip must be one of the set; in a run for one machine type it may be another type's."""
+    if not config.evaluate.flip:
+        return
+    machines = zip(manifest.strings("machine_type"), manifest.strings("machine_id"), strict=True)
+    names = sorted({"/".join(machine) for machine in machines})
+    if unknown := next((name for name in config.evaluate.flip if name not in names), None):
+        raise UserError(f"evaluate.flip names {unknown}, which is no class of the set: it has {', '.join(names)}")
+
+
+def network_of(task: nn.Module) -> nn.Module:
+    """The part of a task that does the work: the backbone, or the network that reconstructs."""
+    return task.encoder.backbone if hasattr(task, "encoder") else task.network  # type: ignore[union-attr, return-value]

@@ -1,0 +1,96 @@
+"""The settings of a run: the parts' own config classes in one tree."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from asd.data.config import DataConfig, PathText
+from asd.evaluate.config import EvaluateConfig
+from asd.optim.config import OptimConfig
+from asd.run_folder.checkpoint import CheckpointConfig
+from asd.scorers import reads
+from asd.tasks import ReconstructionConfig, System, VICRegTaskConfig, tells_classes_apart
+from asd.train.config import TrainConfig
+
+
+class RunSection(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Where a run lives."""
+
+    dir: PathText = ""  # empty: runs/<name of the config file>
+
+
+class RunConfig(System, frozen=True):
+    """One system, whole."""
+
+    run: RunSection = RunSection()
+    data: DataConfig
+    optim: OptimConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    init_from: PathText | None = None  # a run, checkpoint folder or published file whose weights training starts from
+    init_checkpoint: Literal["best", "last"] = "best"  # of that run: best by its own evaluate.select, or the newest
+    resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint
+    debug: bool = False  # a few clips of everything, from the first step to the report, in a folder of its own
+
+    @pydantic.model_validator(mode="after")
+    def _selection_has_something_to_select_by(self) -> RunConfig:
+        if self.evaluate.select != "clean":
+            return self
+        if isinstance(self.task, VICRegTaskConfig):
+            raise ValueError("task vicreg has no loss of held-out clips: set evaluate.select=last (or oracle)")
+        if self.data.val_fraction == 0:
+            raise ValueError("evaluate.select=clean needs data.val_fraction above 0, or choose evaluate.select=oracle")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _scorers_read_what_the_task_gives(self) -> RunConfig:
+        given = {"embedding", "features"}
+        given |= {"logits"} if tells_classes_apart(self.task) else set()
+        if isinstance(self.task, ReconstructionConfig):
+            given |= {"errors"} | ({"residuals"} if self.task.network.name != "wavenet_mu_law" else set())
+        for scorer in self.evaluate.scorers:
+            if (wanted := reads(scorer)) not in given:
+                fitting = "knn, mahalanobis" + (", reconstruction" if "errors" in given else "")
+                raise ValueError(
+                    f"evaluate.scorers: {scorer.name} reads {wanted}, which task {self.task.name} does not give: "
+                    f"name others, such as {fitting}"
+                )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _streams_fit_the_task(self) -> RunConfig:
+        streams, name = self.data.streams, self.task.name
+        wanted = {"ccsa": "rows", "interpolation": "pairs"}.get(name)
+        if wanted is not None and streams.target != wanted:
+            raise ValueError(f"task {name} needs data.streams.target={wanted}")
+        if wanted is None and streams.target == "pairs":
+            raise ValueError(f"data.streams.target=pairs is for task interpolation, not for {name}")
+        if streams.outliers != "none" and name not in ("classification", "ccsa"):
+            raise ValueError(f"data.streams.outliers are for tasks classification and ccsa, not for {name}")
+        if streams.target == "pairs" and self.train.global_batch % 2:
+            raise ValueError(
+                f"data.streams.target=pairs needs an even train.global_batch, not {self.train.global_batch}"
+            )
+        if streams.target == "rows" and name == "vicreg":
+            raise ValueError("task vicreg would pair clips of different streams: set data.streams.target=none")
+        shares = streams.shares(self.train.global_batch)
+        if shares["own"] < 1:
+            batch = self.train.global_batch
+            raise ValueError(f"data.streams leaves the machines' own clips {shares['own']} of {batch} rows of a batch")
+        if len(shares) > 1 and self.mixup is not None:
+            raise ValueError("mixup would mix clips of different streams: leave it out, or the streams")
+        if len(shares) > 1 and self.train.accumulate > 1:
+            raise ValueError("train.accumulate would cut the streams of a batch apart: leave it at 1")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _parts_of_a_batch_suffice(self) -> RunConfig:
+        if self.train.accumulate > 1 and self.task.needs_whole_batch:
+            raise ValueError(
+                f"task {self.task.name} compares all clips of a batch, which train.accumulate={self.train.accumulate} "
+                "would cut apart: leave it at 1"
+            )
+        return self

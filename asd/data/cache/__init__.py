@@ -1,0 +1,1 @@
+"""Packed sets that live elsewhere, cached on this machine."""

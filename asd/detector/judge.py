@@ -1,0 +1,169 @@
+"""Recordings → score and decision of each, by a detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from asd.audio.header import BadFileError
+from asd.audio.recording import Target
+from asd.audio.windows import Cut, Window, open_recording
+from asd.data.heard import Heard
+from asd.data.manifest import MachineClass
+from asd.detector import Detector, DetectorFile
+from asd.detector.recordings import Asked
+from asd.errors import UserError
+
+BATCH_AUDIO_S = 60.0  # embedded at once: bounds memory, and on a CPU more is no faster
+WAITING = 512  # windows that are scored at once: some scorers factorise a matrix at each call
+
+
+@dataclass
+class Verdict:
+    """What was found out about a recording; `error` says why it was nothing."""
+
+    asked: Asked
+    machine: MachineClass
+    threshold: float | None
+    seconds: float | None = None
+    remarks: list[str] = field(default_factory=list)
+    error: str | None = None
+    begins_s: list[float] = field(default_factory=list)  # of the windows that it was heard in
+    scores: list[float] = field(default_factory=list)  # of these windows
+
+    @property
+    def path(self) -> Path:
+        return self.asked.path
+
+    @property
+    def score(self) -> float | None:
+        """The mean over the windows, as a clip's score is everywhere."""
+        return float(np.mean(self.scores)) if self.error is None else None
+
+    @property
+    def decision(self) -> str | None:
+        """None where there is no score, or no threshold to hold it against."""
+        if self.score is None or self.threshold is None:
+            return None
+        return "anomaly" if self.score > self.threshold else "normal"
+
+    @property
+    def windows_above(self) -> int | None:
+        """How many windows score above the threshold."""
+        return None if self.threshold is None else sum(score > self.threshold for score in self.scores)
+
+
+def make_cut(file: DetectorFile, window_s: float | None, overlap: float) -> Cut:
+    """How recordings are cut: as in evaluation, or into windows of a length of one's own choice."""
+    if not 0 <= overlap < 1:
+        raise UserError(f"--overlap {overlap:g}: give a number from 0 to below 1")
+    rate = file.sample_rate
+    if window_s is None:
+        length, longest = round(file.clip_s * rate), round(file.longest_s * rate)
+    elif file.first_only:
+        raise UserError(
+            f"--window {window_s:g}: this detector's network takes {file.clip_s:g} s at a time and no other"
+        )
+    elif not 0.05 <= window_s <= 3600:
+        raise UserError(f"--window {window_s:g}: give a number of seconds from 0.05 to 3600")
+    else:
+        length = longest = round(window_s * rate)
+    return Cut(length, max(1, round(length * (1 - overlap))), longest, file.first_only)
+
+
+def judge(
+    detector: Detector,
+    asked: Sequence[Asked],
+    target: Target,
+    cut: Cut,
+    progress: Callable[[float], None] = lambda done: None,
+) -> list[Verdict]:
+    """A verdict on each recording, by its own machine, in order. progress: told how many are done, in fractions.
+
+    Samples of a batch of windows are in memory, whatever the recordings' lengths.
+    """
+    classes, thresholds = detector.file.classes, detector.chosen.thresholds
+    verdicts = [Verdict(one, classes[one.own], thresholds.get(one.own)) for one in asked]
+    heard = 0
+    for own in dict.fromkeys(one.own for one in asked):
+        hearing = _Hearing(detector.set_on(own))
+        for verdict in (verdict for verdict in verdicts if verdict.asked.own == own):
+            try:
+                for done, window in _windows(verdict, target, cut, detector.file.heard):
+                    hearing.add(verdict, window)
+                    progress(heard + done)
+            except BadFileError as error:
+                verdict.error = _explained(error, target, detector.file.heard)
+            heard += 1
+            progress(heard)
+        hearing.finish()
+    return verdicts
+
+
+def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
+    if error.kind != "channels" or heard is None or target.channel is not None:
+        return error.detail
+    return f"{error.detail}, where training heard {heard.channel_in_words()}: name --channel N or --channel average"
+
+
+def _windows(verdict: Verdict, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
+    """(share of the recording that is read, window)."""
+    recording = open_recording(verdict.path, target)
+    verdict.seconds, header = recording.seconds, recording.header
+    unlike = heard.unlike(header.rate, header.channels, recording.seconds) if heard is not None else []
+    for window in recording.windows(cut):
+        verdict.remarks = [*recording.remarks(), *unlike]
+        yield min(window.begin_s / recording.seconds, 1.0), window
+
+
+class _Hearing:
+    """Gathers windows of one length into batches, embeds these, and scores what was embedded now and then."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._room = BATCH_AUDIO_S * detector.file.sample_rate
+        self._batch: list[tuple[Verdict, Window]] = []
+        self._embedded: list[tuple[Tensor, ...]] = []
+        self._waiting: list[tuple[Verdict, float]] = []  # embedded, not scored yet: where these windows begin, s
+
+    def add(self, verdict: Verdict, window: Window) -> None:
+        """Take one more window of a recording."""
+        length = len(window.samples)
+        if self._batch and (length != len(self._batch[0][1].samples) or (len(self._batch) + 1) * length > self._room):
+            self._embed()
+        self._batch.append((verdict, window))
+
+    def finish(self) -> None:
+        """Score all that is left."""
+        self._embed()
+        self._score()
+
+    def _embed(self) -> None:
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        try:
+            columns = self._detector.embed(np.stack([window.samples for _, window in batch]), len(self._waiting))
+        except UserError as error:  # too short, all of them
+            for verdict, _ in batch:
+                verdict.error = str(error)
+            return
+        self._embedded.append(columns)
+        self._waiting += [(verdict, window.begin_s) for verdict, window in batch]
+        if len(self._waiting) >= WAITING:
+            self._score()
+
+    def _score(self) -> None:
+        if not self._waiting:
+            return
+        for (verdict, begin_s), score in zip(self._waiting, self._detector.score(self._embedded), strict=True):
+            verdict.begins_s.append(begin_s)
+            verdict.scores.append(float(score))
+            if not math.isfinite(score):
+                verdict.error = "its score is not a finite number"
+        self._embedded, self._waiting = [], []

@@ -1,0 +1,108 @@
+"""Score over time of a long recording, and over all recordings, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from asd.detector.judge import Verdict
+from asd.files.atomic import whole
+
+NORMAL, ANOMALY = "#4477aa", "#cc3311"
+OVERVIEW = "overview"
+MOST_NAMES = 40  # of recordings that can be told apart below an axis
+
+
+def draw(folder: Path, verdicts: Sequence[Verdict], what: str, window_s: float) -> list[Path]:
+    """overview.png of all recordings in order, and a picture of each that was heard in windows. what: of the scores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    heard = [verdict for verdict in verdicts if verdict.scores and verdict.error is None]
+    taken, drawn = {OVERVIEW}, []
+    if heard:
+        drawn.append(_saved(overview_figure(heard, what), folder / f"{OVERVIEW}.png"))
+    for verdict in heard:
+        if len(verdict.scores) > 1:
+            drawn.append(_saved(timeline_figure(verdict, what, window_s), folder / f"{_free(verdict, taken)}.png"))
+    return drawn
+
+
+def timeline_figure(verdict: Verdict, what: str, window_s: float) -> Figure:
+    """A line from window to window, each at its middle, against the threshold."""
+    figure, axes = _figure(10, 3.5)
+    middles = np.array(verdict.begins_s) + window_s / 2
+    axes.plot(middles, verdict.scores, color=NORMAL, lw=1, marker=".", ms=4)
+    _mark_above(axes, middles, verdict)
+    axes.set(xlabel="seconds", ylabel=what, title=_shown(verdict.path.name), xlim=(0, verdict.seconds))
+    return figure
+
+
+def overview_figure(heard: Sequence[Verdict], what: str) -> Figure:
+    """A point a recording, in the order of their names."""
+    figure, axes = _figure(10, 4.5)
+    places, scores = np.arange(len(heard)), np.array([verdict.score for verdict in heard], dtype=float)
+    colours = [ANOMALY if verdict.decision == "anomaly" else NORMAL for verdict in heard]
+    axes.scatter(places, scores, c=colours, s=16, zorder=2)
+    if len({verdict.machine for verdict in heard}) == 1:
+        _mark_threshold(axes, heard[0])
+    else:
+        _mark_thresholds(axes, heard)
+    axes.set(ylabel=what, xlim=(-0.5, len(heard) - 0.5))
+    if len(heard) <= MOST_NAMES:
+        axes.set_xticks(places, [_shown(verdict.path.name, 30) for verdict in heard], rotation=90, fontsize=7)
+    else:
+        axes.set_xlabel(f"{len(heard)} recordings, in the order given")
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _mark_above(axes: Axes, middles: np.ndarray, verdict: Verdict) -> None:
+    _mark_threshold(axes, verdict)
+    if verdict.threshold is not None:
+        above = np.array(verdict.scores) > verdict.threshold
+        axes.plot(middles[above], np.array(verdict.scores)[above], ".", color=ANOMALY, ms=6)
+
+
+def _mark_threshold(axes: Axes, verdict: Verdict) -> None:
+    if verdict.threshold is not None:
+        axes.axhline(verdict.threshold, color=ANOMALY, lw=1, ls="--", label="threshold")
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def _mark_thresholds(axes: Axes, heard: Sequence[Verdict]) -> None:
+    """Each recording's own."""
+    own = {place: verdict.threshold for place, verdict in enumerate(heard) if verdict.threshold is not None}
+    if own:
+        axes.scatter(list(own), list(own.values()), color=ANOMALY, marker="_", s=30, lw=1, label="threshold")
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def _shown(name: str, most: int = 80) -> str:
+    """A file name as matplotlib and its font can draw it: a $ would begin a formula."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in name).replace("$", r"\$")
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def _free(verdict: Verdict, taken: set[str]) -> str:
+    """A file name that no other picture of this call has."""
+    stem, number = verdict.path.stem.encode(errors="replace")[:200].decode(errors="ignore"), 2
+    name = stem
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    with whole(path) as file:
+        figure.savefig(file, format="png")
+    return path

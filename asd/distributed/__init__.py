@@ -1,0 +1,1 @@
+"""Ranks: how they start, compute and talk."""

@@ -1,0 +1,36 @@
+"""Settings of the host's processor, memory and threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+import torch
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
+
+
+def avoid_amx() -> None:
+    """Keep oneDNN from AMX tiles: with them the bf16 convolution of torch 2.13 (3x3, stride 2, 64 channels or more)
+    reads memory that nobody wrote where a map is two columns wide or less. Counts until the first convolution."""
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+
+
+def keep_freed_memory() -> None:
+    """Keep glibc from handing every large tensor back to the kernel as soon as it is freed.
+
+    Without this each activation is mapped, faulted in page by page and zeroed anew at every step: half the time of a
+    step in fp32 on two cores of a virtual machine. GPU runs have torch's own caching allocator for that.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        set_option = ctypes.CDLL(None).mallopt
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 64 << 20)):
+            set_option(option, value)
+
+
+def set_threads(device: torch.device) -> None:
+    """Share the cores that this process may use among the ranks of the node."""
+    cores = len(os.sched_getaffinity(0))
+    local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(max(1, cores // local_ranks))

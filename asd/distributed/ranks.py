@@ -1,0 +1,102 @@
+"""Ranks: which device each works on, how they start and stop, and what they tell each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from asd.errors import UserError, describe_os_error
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all that train together."""
+
+    accelerator: Accelerator
+    rank: int
+    world_size: int
+    device: torch.device
+    precision: Literal["bf16", "fp16", "fp32"]
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return self.accelerator.autocast()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Model in DDP and autocast."""
+        with warnings.catch_warnings():  # newer torch renames broadcast_buffers; older knows no other name
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+            return self.accelerator.prepare(model)
+
+    def agree(self, work: Callable[[], T]) -> T:
+        """Do work on every rank; where it fails on any, all raise the first rank's words together."""
+        attempt = _attempt(work)
+        problems = [p for p in self.gather_objects(attempt.problem) if p is not None]
+        if problems:
+            raise UserError(problems[0])
+        return attempt.result
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Do work on rank 0 alone and give its result to all; its failure is everybody's."""
+        attempt: _Attempt = self.gather_objects(_attempt(work) if self.is_main else None)[0]
+        if attempt.problem is not None:
+            raise UserError(attempt.problem)
+        return attempt.result
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """The value of every rank, in rank order, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def gather_rows(self, rows: Tensor) -> Tensor | None:
+        """Rows (n, …) of all ranks, n differing, as one CPU tensor on rank 0; None elsewhere."""
+        rows = rows.cpu()
+        counts = self.gather_objects(len(rows))
+        if self.world_size == 1:
+            return rows
+        padded = torch.zeros(max(counts), *rows.shape[1:], dtype=rows.dtype)
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts] if self.is_main else None
+        dist.gather(padded, parts)
+        if parts is None:
+            return None
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Element-wise mean over ranks; the values themselves are overwritten."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values / self.world_size
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What came of work: its result, or one line on why there is none."""
+
+    result: Any
+    problem: str | None
+
+
+def _attempt(work: Callable[[], object]) -> _Attempt:
+    try:
+        return _Attempt(work(), None)
+    except UserError as error:
+        return _Attempt(None, str(error))
+    except OSError as error:
+        return _Attempt(None, describe_os_error(error))

@@ -1,0 +1,1 @@
+"""When checkpoints are scored, and how: embed, score, store, compare."""

@@ -1,0 +1,58 @@
+"""When and how checkpoints are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pydantic
+
+from asd.evaluate.embed import Average
+from asd.evaluate.history import Selection
+from asd.metrics.thresholds import GammaConfig, ThresholdConfig
+from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
+
+DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
+    SoftmaxConfig(),
+    CentroidConfig(),
+    KnnConfig(),
+    UntrainedKnnConfig(),
+    UntrainedKnnConfig(level="normalised"),
+)
+
+
+class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """When and how checkpoints are scored, and which of them is the best one."""
+
+    every_epochs: pydantic.PositiveInt = 2  # between evaluations; the last step is always evaluated
+    by_watcher: bool = False  # training only saves; `python eval.py watch` scores, in a process of its own
+    max_unscored: int = pydantic.Field(default=10, ge=3)  # evaluations that wait for scores; of more the oldest go
+    scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
+    select: Selection = "clean"  # oracle: by the year's numbers on labelled development clips, and every report says so
+    fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
+    test_clips_per_class: pydantic.PositiveInt | None = None  # (and held-out ones) by domain, for a look; None: all
+    average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
+    flip: tuple[str, ...] = ()  # classes (fan/00) whose scores count the other way round, as one submission of S5
+    threshold: ThresholdConfig = GammaConfig()  # of normal clips' scores, above which a clip is called an anomaly
+    first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them
+    batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
+
+    @pydantic.field_validator("scorers")
+    @classmethod
+    def _told_apart(cls, scorers: tuple[ScorerConfig, ...]) -> tuple[ScorerConfig, ...]:
+        if not scorers:
+            raise ValueError("name at least one scorer, such as [{name: softmax}]")
+        labels = [scorer_label(scorer) for scorer in scorers]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            raise ValueError(f"two scorers would be called {twice}")
+        return scorers
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps that are evaluated: every so many, and the last one."""
+
+    every: int
+    last: int
+
+    def due(self, step: int) -> bool:
+        return step == self.last or step % self.every == 0

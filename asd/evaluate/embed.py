@@ -1,0 +1,159 @@
+"""One pass of a network over whole clips, spread over all ranks. Legend: N rows, P windows of a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from asd.data.batch import Batch
+from asd.data.loader import Loader, whole_clip_requests
+from asd.data.manifest import Manifest
+from asd.data.plan import equal_length_batches
+from asd.data.recordings import left_out_with
+from asd.distributed.ranks import Ranks
+from asd.process.stop import StoppedError
+from asd.scorers import Embedded
+from asd.scorers.embeddings import mean_by
+from asd.scorers.folds import FOLDS, fold_of
+from asd.scorers.residuals import ResidualMoments, group_of
+from asd.tasks import Embedding
+from asd.text.terminal import open_console
+
+Average = Literal["scores", "embeddings"]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """All clips of a pass in ascending clip index, a row each or one for each of their windows; clean losses (N,)."""
+
+    clips: Embedded
+    loss: Tensor  # a row's clip's
+    unreadable: int  # clips that could not be read and are left out
+
+    def of(self, wanted: np.ndarray) -> tuple[Embedded, Tensor]:
+        """Rows of the given clip indices, and the clean loss of each of these clips."""
+        mask = torch.isin(self.clips.clip_index, torch.from_numpy(wanted.astype(np.int64)))
+        found = self.clips.select(mask)
+        clips, position = found.clips()
+        return found, mean_by(self.loss[mask], position, len(clips))
+
+
+def embed_clips(
+    task: nn.Module,
+    loader: Loader,
+    ranks: Ranks,
+    clips: np.ndarray,
+    batch_samples: int,
+    first_samples: int | None = None,
+    average: Average = "scores",
+    fit_clips: np.ndarray | None = None,
+    show_progress: bool = False,
+) -> Embeddings | None:
+    """Embed clips with all ranks; the result on rank 0, None elsewhere.
+
+    average: of a clip's windows, the scores (each window is a row) or already the embeddings and logits. fit_clips:
+    those whose reconstruction residuals count.
+
+    Batches hold clips of one exact length and do not depend on the number of ranks, so neither do the embeddings.
+    Raises StoppedError on all ranks where a loader that may stop could not have a batch.
+    """
+    frames = loader.manifest.frames[clips] if first_samples is None else np.full(len(clips), first_samples)
+    batches = [clips[b] for b in equal_length_batches(frames, batch_samples)][ranks.rank :: ranks.world_size]
+    task.eval()
+    parts: list[tuple[Tensor, ...]] = []
+    stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
+    console = open_console(stderr=True)
+    residuals = Residuals(ranks, loader.manifest, fit_clips)
+
+    def own_share() -> bool:
+        for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
+            if batch.missing:
+                return False
+            with ranks.autocast():
+                out = task.embed(batch)  # type: ignore[operator]
+            residuals.add(batch, out)
+            parts.append(columns_of(out, batch, average))
+        return True
+
+    whole = ranks.agree(own_share)  # a clip too short for the network may be on one rank alone
+    if not all(ranks.gather_objects(whole)):
+        raise StoppedError("the embedding was given up")
+    return _gather(parts, residuals.gathered(), ranks, len(clips))
+
+
+class Residuals:
+    """Counts the residuals of training clips as they come by, where a task has any, apart by folds of recordings."""
+
+    def __init__(self, ranks: Ranks, manifest: Manifest, clips: np.ndarray | None) -> None:
+        self._ranks, self._classes = ranks, len(manifest.classes)
+        clips = np.empty(0, np.int64) if clips is None else clips.astype(np.int64)
+        recording = torch.from_numpy(left_out_with(manifest)[clips])
+        fold = fold_of(torch.from_numpy(manifest.class_index[clips].astype(np.int64)), recording)
+        order = recording.argsort(stable=True)
+        self._recording, self._fold = recording[order], fold[order]
+        self._fold_of_clip = torch.full((len(manifest),), -1).index_copy_(0, torch.from_numpy(clips), fold)
+        self._counts = len(clips) > 0
+        self._moments: ResidualMoments | None = None
+
+    def add(self, batch: Batch, out: Embedding) -> None:
+        if out.residuals is None or not self._counts:
+            return
+        if self._moments is None:
+            self._moments = ResidualMoments.zeros(self._classes, out.residuals.shape[2], self._ranks.device)
+        fold = self._fold_of_clip[batch.clip_index.cpu()].to(batch.valid.device)
+        group = group_of(batch.class_index, batch.domain) + fold.clamp_min(0) * (len(self._moments.count) // FOLDS)
+        self._moments.add(out.residuals, group, batch.valid & (fold >= 0))
+
+    def gathered(self) -> ResidualMoments | None:
+        """The sums of all ranks on rank 0; None where no rank has any."""
+        own = self._moments
+        found = [m for m in self._ranks.gather_objects(None if own is None else _on_cpu(own)) if m is not None]
+        if not found:
+            return None
+        summed = ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True)))
+        return replace(summed, recording=self._recording, fold=self._fold)
+
+
+def _parts(moments: ResidualMoments) -> tuple[Tensor, Tensor, Tensor]:
+    return moments.count, moments.total, moments.square
+
+
+def _on_cpu(moments: ResidualMoments) -> ResidualMoments:
+    return ResidualMoments(*(x.cpu() for x in _parts(moments)))
+
+
+def columns_of(out: Embedding, batch: Batch, average: Average) -> tuple[Tensor, ...]:
+    """The columns of Embedded and the loss, for the readable clips of a batch, on the CPU."""
+    by_window = [out.embedding, out.logits]  # (B, P, …)
+    if average == "embeddings":
+        by_window = [x.mean(1, keepdim=True) for x in by_window]
+    windows = by_window[0].shape[1]
+    embedding, logits = (x.flatten(0, 1) for x in by_window)
+    by_clip = (batch.clip_index, batch.class_index, batch.domain, out.errors, out.features, out.loss, batch.valid)
+    clip, own, domain, errors, features, loss, valid = (x.repeat_interleave(windows, 0) for x in by_clip)
+    return tuple(x[valid].cpu() for x in (clip, own, domain, embedding, logits, errors, features, loss))
+
+
+def _gather(
+    parts: list[tuple[Tensor, ...]], residuals: ResidualMoments | None, ranks: Ranks, expected: int
+) -> Embeddings | None:
+    own = [torch.cat(column) for column in zip(*parts, strict=True)]
+    widths = next((w for w in ranks.gather_objects([c.shape[1:] for c in own]) if w), None)
+    if widths is None:
+        raise ValueError("no clips to embed")
+    if not own:  # fewer batches than ranks
+        kinds = [*[torch.int64] * 3, *[torch.float32] * 5]
+        own = [torch.empty(0, *width, dtype=kind) for width, kind in zip(widths, kinds, strict=True)]
+    gathered = [ranks.gather_rows(column) for column in own]
+    columns = [column for column in gathered if column is not None]
+    if not columns:
+        return None
+    order = torch.argsort(columns[0], stable=True)
+    clip, of_class, domain, embedding, logits, errors, features, loss = (column[order] for column in columns)
+    clips = Embedded(clip, of_class, domain, embedding, logits, errors, features, residuals)
+    return Embeddings(clips, loss, expected - len(clips.clip_index.unique()))

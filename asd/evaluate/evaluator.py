@@ -1,0 +1,108 @@
+"""Evaluation that does not hold training up: all ranks embed, a niced process of rank 0 scores meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from asd.data.loader import Loader
+from asd.data.manifest import ORIGIN_FILE, Manifest
+from asd.data.splits import Splits, subset_per_class
+from asd.distributed.ranks import Ranks
+from asd.errors import UserError
+from asd.evaluate.config import EvaluateConfig
+from asd.evaluate.embed import Embeddings, embed_clips
+from asd.evaluate.store import Evaluation, Validation, write_embeddings
+from asd.run_folder import checkpoint
+from asd.run_folder.paths import RunFolder
+from asd.scorers.embeddings import all_finite
+
+
+class Evaluator:
+    """Embeds checkpoints for scoring and keeps account of what is scored."""
+
+    def __init__(
+        self, config: EvaluateConfig, splits: Splits, loader: Loader, ranks: Ranks, folder: RunFolder, seed: int
+    ) -> None:
+        self.config, self.loader, self.ranks, self.folder = config, loader, ranks, folder
+        self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
+        few = config.test_clips_per_class
+        self.held_out, self.test_clips = (
+            subset_per_class(loader.manifest, clips, seed, few) for clips in (splits.validation, splits.test)
+        )
+
+    def embed(self, task: nn.Module, step: int, epoch: float, target: Path, show_progress: bool = False) -> Evaluation:
+        """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
+        begin = time.perf_counter()
+        clips = np.unique(np.concatenate([self.fit_clips, self.held_out, self.test_clips]))
+        rate = self.loader.manifest.sample_rate
+        first = None if self.config.first_s is None else round(self.config.first_s * rate)
+        samples = int(self.config.batch_audio_s * rate)
+        average = self.config.average
+        found = embed_clips(
+            task, self.loader, self.ranks, clips, samples, first, average, self.fit_clips, show_progress
+        )
+        scale = getattr(task, "logit_scale", None)
+        return self.ranks.on_main(lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin))
+
+    def _write(
+        self,
+        found: Embeddings | None,
+        logit_scale: float | None,
+        step: int,
+        epoch: float,
+        target: Path,
+        seconds: float,
+    ) -> Evaluation:
+        assert found is not None
+        if not (all_finite(found.clips.embedding) and all_finite(found.clips.logits)):
+            raise UserError(
+                f"step {step}: the network gives embeddings that are not finite: use "
+                "train.precision=fp32, go back to an earlier checkpoint, or lower optim.lr in another run.dir"
+            )
+        manifest = self.loader.manifest
+        evaluation = Evaluation(
+            run=self.folder.root.name,
+            run_folder=str(self.folder.root),
+            step=step,
+            epoch=epoch,
+            checkpoint=checkpoint.step_path(self.folder.checkpoints, step).name,
+            shards=_origin(manifest),
+            fingerprint=manifest.fingerprint,
+            machine_types=tuple(sorted({c.machine_type for c in manifest.classes})),
+            machine_ids=tuple(sorted({c.machine_id for c in manifest.classes})),
+            select=self.config.select,
+            scorers=self.config.scorers,
+            flip=tuple(str(own) for own in manifest.classes if str(own) in self.config.flip),
+            threshold=self.config.threshold,
+            validation=_validation(found, self.held_out),
+            fit_clips=len(self.fit_clips),
+            unreadable_clips=found.unreadable,
+            logit_scale=logit_scale,
+            embed_s=seconds,
+        )
+        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.held_out, self.test_clips))
+        write_embeddings(target, evaluation, *parts)
+        return evaluation
+
+
+def _origin(manifest: Manifest) -> str:
+    """The folder of a set; of a cached one the address that it came from, without passwords."""
+    origin = manifest.root / ORIGIN_FILE
+    return origin.read_text(encoding="utf-8").strip() if origin.is_file() else str(manifest.root.resolve())
+
+
+def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:
+    if not len(clips):
+        return None
+    rows, loss = found.of(clips)
+    held_out = rows.per_clip()
+    accuracy = None
+    if held_out.logits.shape[1]:
+        accuracy = float((held_out.logits.argmax(1) == held_out.class_index).float().mean())
+    mean = float(loss.mean())
+    return Validation(loss=None if math.isnan(mean) else mean, accuracy=accuracy, clips=len(held_out))

@@ -1,0 +1,97 @@
+"""Evaluation that does not hold training up: all ranks embed, a niced process of rank 0 scores meanwhile."""
+
+from __future__ import annotations
+
+import sys
+
+from torch import nn
+
+from asd.errors import UserError
+from asd.evaluate.background import BackgroundScoring
+from asd.evaluate.config import Schedule
+from asd.evaluate.evaluator import Evaluator
+from asd.evaluate.history import best_step, outdated_steps, waiting_steps
+from asd.evaluate.store import read_evaluation
+from asd.loggers.base import Loggers
+from asd.process.stop import StopSignal
+from asd.run_folder import checkpoint
+
+
+class TrainingEvaluator:
+    """The `evaluate` that a trainer calls: embed, hand over to a background process, show what came back.
+
+    With evaluate.by_watcher it only keeps the checkpoints for whoever scores them.
+    """
+
+    def __init__(self, evaluator: Evaluator, loggers: Loggers, schedule: Schedule) -> None:
+        self.evaluator, self.loggers, self.schedule = evaluator, loggers, schedule
+        self.folder, self.ranks, self.by_watcher = evaluator.folder, evaluator.ranks, evaluator.config.by_watcher
+        self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root)
+
+    def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
+        if self.by_watcher:
+            return
+        evaluation = self.evaluator.embed(task, step, epoch, self.folder.evaluation(step))
+        if self.ranks.is_main:
+            if evaluation.validation is not None:
+                numbers = evaluation.validation.scalars()
+                self.loggers.log(step, numbers)
+                words = [f"{name.removeprefix('validation/')} {value:.4g}" for name, value in numbers.items()]
+                print(f"step {step} validation {', '.join(words)}", flush=True)
+            if step == self.schedule.last:
+                self.background.hurry()
+            self.background.submit(step)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Where scoring falls behind, let go of the oldest evaluations, never of the best one: disks are finite."""
+        most, best = self.evaluator.config.max_unscored, best_step(self.folder, self.evaluator.config.select)
+        for step in self.background.give_up(most, spare=best):
+            line = f"scoring falls behind: step {step} stays unscored (evaluate.max_unscored={most})"
+            print(f"warning: {line}", file=sys.stderr, flush=True)
+
+    def renew(self, task: nn.Module) -> None:
+        """Embed anew, with the weights of their checkpoints, what another version of this program left unscored."""
+        if self.by_watcher:
+            return
+        for step in self.ranks.on_main(lambda: outdated_steps(self.folder)):
+            path = checkpoint.step_path(self.folder.checkpoints, step)
+            try:
+                weights, meta = self.ranks.agree(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
+            except UserError as error:
+                if self.ranks.is_main:
+                    print(f"warning: {error}: step {step} stays unscored", file=sys.stderr, flush=True)
+                continue
+            task.load_state_dict(weights)
+            self.evaluator.embed(task, step, meta["epoch"], self.folder.evaluation(step))
+
+    def __enter__(self) -> TrainingEvaluator:
+        if self.ranks.is_main and not self.by_watcher:
+            self.background.submit_unscored()
+            self._give_up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.background.stop()
+
+    def wait(self, stop: StopSignal) -> None:
+        """Until all that was embedded is scored, or a signal says to leave. Training has ended."""
+        self.background.hurry()
+        self.background.wait(stop)
+
+    def due(self, step: int) -> bool:
+        return self.schedule.due(step)
+
+    def missing(self, step: int) -> bool:
+        """Whether a checkpoint that these ranks embed was not embedded yet."""
+        return not self.by_watcher and read_evaluation(self.folder.evaluation(step)) is None
+
+    def protected_steps(self) -> set[int]:
+        """Steps whose checkpoint must stay: the best one, and those still to be scored."""
+        config = self.evaluator.config
+        best = best_step(self.folder, config.select)
+        return {*self.waiting()[-config.max_unscored :], *([] if best is None else [best])}
+
+    def waiting(self) -> list[int]:
+        """Steps that were embedded, or are left to a watcher, and have no scores yet."""
+        return waiting_steps(self.folder, self.due if self.by_watcher else None)

@@ -1,0 +1,162 @@
+"""From the embeddings of an evaluation to its report: fit the scorers, score the test clips, write and show.
+
+Runs in a process of its own beside training or a watcher (`python -m asd.evaluate.scoring FOLDER TENSORBOARD
+SHARDS`), or in `eval.py score`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asd.data.manifest import Manifest
+from asd.data.splits import subset_per_class
+from asd.errors import run_main
+from asd.evaluate.diagnosis import diagnose, spectrum_accuracy
+from asd.evaluate.publish import save_scores, show_in_tensorboard
+from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, open_embedded
+from asd.files.atomic import write_whole
+from asd.metrics import scores_csv
+from asd.metrics.decisions import decide_clips
+from asd.metrics.evidence import evidence_warnings
+from asd.report import ClipScores, build_report, figures, flip_warning, save_report
+from asd.scorers import Embedded, Scorer, ScorerConfig, build_scorer, scorer_label
+from asd.scorers.per_clip import score_of_clips
+
+CALIBRATION_CLIPS = 200  # normal training clips of each class and domain that thresholds and ensembles go by
+
+
+def score_folder(
+    folder: Path, tensorboard: Path | None = None, tsne: bool = False, shards: Path | None = None
+) -> dict[str, Any]:
+    """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
+
+    tsne: also the t-SNE of the test embeddings, which takes seconds. shards: see open_embedded.
+    """
+    evaluation, manifest, fit, validation, test = open_embedded(folder, shards)
+    clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
+    fit, validation, test = (part.per_clip() for part in (fit, validation, test))
+    header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
+    decided = decide_clips(clips, calibration, header["primary"], evaluation.threshold)
+    header["thresholds"] = decided.as_tree
+    header["warnings"] += evidence_warnings(decided.by_name, evaluation.threshold.percent)
+    report = build_report(clips, header, decided.decision)
+    classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
+    pictures = figures.evaluation_figures(clips, report, classes, validation, test, evaluation.logit_scale, tsne)
+    save_scores(folder / "figures", pictures)
+    write_whole(folder / CALIBRATION_FILE, scores_csv(calibration))
+    if tensorboard is not None:
+        show_in_tensorboard(tensorboard, evaluation, clips, report, pictures, test)
+    save_report(folder, clips, report, decided.decision)  # last: what has no report.json is scored again on resume
+    (folder / EMBEDDINGS_FILE).unlink(missing_ok=True)  # a watcher and a training that begins again may both be here
+    return report
+
+
+def score_clips(
+    manifest: Manifest, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded
+) -> tuple[ClipScores, ClipScores]:
+    """The scores of all scorers for the test clips, and for normal training clips, each as if its recording were new to
+    the scorer. A clip's score is the mean over its windows."""
+    return scores_by(fitted(evaluation.scorers, fit), manifest, evaluation, fit, validation, test)
+
+
+def fitted(configs: Sequence[ScorerConfig], fit: Embedded) -> Iterator[tuple[ScorerConfig, Scorer]]:
+    """One scorer after the other: whoever lets go of each has one in memory."""
+    for config in configs:
+        scorer = build_scorer(config)
+        scorer.fit(fit)
+        yield config, scorer
+
+
+def scores_by(
+    scorers: Iterable[tuple[ScorerConfig, Scorer]],
+    manifest: Manifest,
+    evaluation: Evaluation,
+    fit: Embedded,
+    validation: Embedded,
+    test: Embedded,
+) -> tuple[ClipScores, ClipScores]:
+    """The same by scorers that are fitted already."""
+    normal = _some_of_each_class(manifest, fit, validation)
+    turned = [index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip]
+    scores: tuple[dict[str, np.ndarray], ...] = ({}, {})
+    for config, scorer in scorers:
+        for rows, train, columns in zip((test, normal), (None, fit), scores, strict=True):
+            columns[scorer_label(config)] = score_of_clips(scorer, rows, turned, train)
+    finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # a class's only recording
+    calibration = {name: column[finite] for name, column in scores[1].items()}
+    clips = normal.clips()[0].numpy()[finite]
+    named = replace(_clip_scores(manifest, clips, calibration), recording=_recordings(manifest, clips))
+    return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), named
+
+
+def _recordings(manifest: Manifest, clips: np.ndarray) -> list[str]:
+    """The name of each clip's recording; the clip's own key where it has none."""
+    pairs = zip(manifest.strings("recording", clips), manifest.strings("key", clips), strict=True)
+    return [recording or key for recording, key in pairs]
+
+
+def _some_of_each_class(manifest: Manifest, fit: Embedded, validation: Embedded) -> Embedded:
+    clips = torch.cat([fit.clip_index, validation.clip_index]).unique()
+    chosen = torch.from_numpy(subset_per_class(manifest, clips.numpy(), 0, CALIBRATION_CLIPS))
+    few, others = (part.select(torch.isin(part.clip_index, chosen)) for part in (fit, validation))
+    return few.join(others)  # chosen first: all of them joined would be 300 MB in 2048-d
+
+
+def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.ndarray]) -> ClipScores:
+    return ClipScores(
+        key=manifest.strings("key", clips),
+        file_name=manifest.strings("file_name", clips),
+        machine_type=manifest.strings("machine_type", clips),
+        machine_id=manifest.strings("machine_id", clips),
+        domain=manifest.strings("domain", clips),
+        label=manifest.label[clips].astype(np.int64),
+        scores=scores,
+    )
+
+
+def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None) -> dict[str, Any]:
+    body = evaluation.model_dump(mode="json", exclude={"format", "scorers", "select", "threshold"})
+    return {
+        **body,
+        "layout": manifest.file.layout,
+        "classes": len(manifest.classes),
+        "selection": {"rule": evaluation.select, "oracle": evaluation.select == "oracle"},
+        "primary": scorer_label(evaluation.scorers[0]),
+        "baselines": [scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
+        "warnings": _warnings(evaluation, len(manifest.classes), spectrum_accuracy),
+    }
+
+
+def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[dict[str, str]]:
+    turned = [flip_warning(evaluation.flip)] if evaluation.flip else []
+    clean = evaluation.validation
+    if clean is None or clean.accuracy is None or clean.loss is None:
+        return turned
+    found = diagnose(clean.accuracy, clean.loss, classes, evaluation.epoch, evaluation.step, spectrum_accuracy)
+    return turned if found is None else [found, *turned]
+
+
+def _leave_with_parent() -> None:
+    """The training process holds the other end of stdin; when it is gone, a resumed run scores this folder again."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _main() -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    folder, tensorboard, shards = map(Path, sys.argv[1:4])
+    score_folder(folder, tensorboard, shards=shards)
+
+
+if __name__ == "__main__":
+    run_main(_main)

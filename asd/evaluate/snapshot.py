@@ -1,0 +1,54 @@
+"""What there is of a run by now: its newest checkpoint, its newest scores, its best step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asd.evaluate.config import EvaluateConfig, Schedule
+from asd.evaluate.history import best_step, evaluated_steps, primary_headline, waiting_steps
+from asd.evaluate.store import read_report
+from asd.monitor.reporter import Standing
+from asd.report import REPORT_FILE
+from asd.run_folder import checkpoint
+from asd.run_folder.paths import RunFolder
+
+
+class StandingOf:
+    """Looks into a run folder; reads reports only where one has come since the last look."""
+
+    def __init__(self, folder: RunFolder, config: EvaluateConfig, schedule: Schedule) -> None:
+        self._folder, self._config, self._schedule = folder, config, schedule
+        self._seen: list[tuple[Path, int]] = []
+        self._scores: dict[str, Any] = {}
+
+    def __call__(self) -> Standing:
+        reports = sorted((path, path.stat().st_mtime_ns) for path in self._folder.evaluations.glob(f"*/{REPORT_FILE}"))
+        if reports != self._seen:
+            self._seen, self._scores = reports, self._read()
+        waiting = waiting_steps(self._folder, self._schedule.due if self._config.by_watcher else None)
+        return Standing(
+            checkpoint_step=self._newest_checkpoint(),
+            unscored=len(waiting),
+            max_unscored=self._config.max_unscored,
+            by_watcher=self._config.by_watcher,
+            **self._scores,
+        )
+
+    def _newest_checkpoint(self) -> int | None:
+        root = self._folder.checkpoints
+        steps = reversed(checkpoint.all_steps(root))
+        return next((step for step in steps if checkpoint.is_complete(checkpoint.step_path(root, step))), None)
+
+    def _read(self) -> dict[str, Any]:
+        for step in reversed(evaluated_steps(self._folder)):
+            if (report := read_report(self._folder.evaluation(step))) is not None:
+                numbers = primary_headline(report)
+                return {
+                    "scored_step": step,
+                    "auc": numbers.auc,
+                    "pauc": numbers.pauc,
+                    "best_step": best_step(self._folder, self._config.select),
+                    "warnings": tuple(report["warnings"]),
+                }
+        return {}

@@ -1,0 +1,145 @@
+"""What an evaluation leaves in its folder: embeddings and how to score them, then scores, decisions and a report.
+
+Light to import: training looks here at what the scoring process, another one, has done.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import torch
+from safetensors.torch import load_file
+
+from asd.data.manifest import Manifest, load_manifest
+from asd.data.recordings import left_out_with
+from asd.data.subset import restrict
+from asd.errors import UserError
+from asd.files.atomic import write_whole
+from asd.metrics.thresholds import GammaConfig, ThresholdConfig
+from asd.report import REPORT_FILE
+from asd.run_folder.checkpoint import save_tensors
+from asd.scorers import Embedded, ScorerConfig
+from asd.scorers.residuals import ResidualMoments
+
+EMBEDDINGS_FILE = "embeddings.safetensors"
+CALIBRATION_FILE = "calibration.csv"
+EVALUATION_FILE = "evaluation.json"
+
+
+class Validation(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Of held-out normal clips: no mixing, no smoothing (ClassificationLoss.held_out). None where there is none."""
+
+    loss: float | None
+    accuracy: float | None
+    clips: int
+
+    def scalars(self) -> dict[str, float]:
+        """What there is to show."""
+        return {f"validation/{key}": value for key, value in self.model_dump().items() if value is not None}
+
+
+class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
+    """evaluation.json: what was embedded and how it is to be scored."""
+
+    format: Literal[1] = 1
+    run: str
+    run_folder: str = ""  # as training, or eval.py, was given it
+    step: int
+    epoch: float
+    checkpoint: str
+    shards: str
+    fingerprint: str
+    machine_types: tuple[str, ...] = ()  # what the run was restricted to
+    machine_ids: tuple[str, ...] = ()
+    select: str
+    scorers: tuple[ScorerConfig, ...]
+    flip: tuple[str, ...] = ()  # classes whose scores count the other way round
+    threshold: ThresholdConfig = GammaConfig()
+    validation: Validation | None
+    fit_clips: int
+    unreadable_clips: int
+    logit_scale: float | None = None  # logits are this times the cosine to a class centre; None: they are no cosines
+    embed_s: float
+
+
+def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded) -> None:
+    """Lay down everything that scoring needs; evaluation.json comes last and so marks the folder as ready."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (REPORT_FILE, EVALUATION_FILE):
+        (folder / stale).unlink(missing_ok=True)
+    parts = {"fit": fit, "validation": validation, "test": test}
+    tensors = {name: tensor for part, clips in parts.items() for name, tensor in clips.to_tensors(part).items()}
+    tensors |= fit.residuals.to_tensors() if fit.residuals is not None else {}
+    save_tensors(tensors, folder / EMBEDDINGS_FILE)
+    write_whole(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1))
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """What was embedded there, None where the embedding did not finish."""
+    try:
+        return Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
+    except (FileNotFoundError, pydantic.ValidationError):
+        return None
+
+
+def remove_evaluation(folder: Path) -> None:
+    """Remove the folder of an evaluation; what a kill leaves of it is no evaluation any more."""
+    (folder / EVALUATION_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """report.json of a scored evaluation; None where there is none yet, or one that a failing disk left."""
+    try:
+        report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
+    return report
+
+
+def _coded(warning: str | dict[str, str]) -> dict[str, str]:
+    """A warning of a report; those of format 1 were sentences."""
+    return {"code": "older", "text": warning} if isinstance(warning, str) else warning
+
+
+def open_embedded(
+    folder: Path, shards: Path | None = None
+) -> tuple[Evaluation, Manifest, Embedded, Embedded, Embedded]:
+    """What `write_embeddings` laid down, with the set that it is of.
+
+    shards: where that set, or the cache of it, lies on this machine; None: the folder that evaluation.json names.
+    """
+    evaluation = read_evaluation(folder)
+    if evaluation is None:
+        raise UserError(f"{folder} holds no {EVALUATION_FILE}: embed the checkpoint first")
+    here = shards or Path(evaluation.shards)
+    manifest = restrict(load_manifest(here), evaluation.machine_types, evaluation.machine_ids)
+    if manifest.fingerprint != evaluation.fingerprint:
+        raise UserError(f"{here} is another data set than the one that {folder} was embedded from")
+    tensors = load_file(folder / EMBEDDINGS_FILE)
+    fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
+    fit, validation = in_recordings(manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation)
+    return evaluation, manifest, fit, validation, test
+
+
+def in_recordings(manifest: Manifest, *parts: Embedded) -> Iterator[Embedded]:
+    """The same training clips, each to be left out with all clips of its recording."""
+    recording = torch.from_numpy(left_out_with(manifest))
+    for part in parts:
+        yield replace(part, recording=recording[part.clip_index])
+
+
+def refuse_foreign(out: Path, ours: str) -> None:
+    """Refuse, before any work, to write over what is no evaluation."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: name a folder")
+    left = {EMBEDDINGS_FILE}  # by a command that was killed
+    if out.is_dir() and not (out / ours).is_file() and any(path.name not in left for path in out.iterdir()):
+        raise UserError(f"--out {out} holds other files: name a new or empty folder")

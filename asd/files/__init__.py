@@ -1,0 +1,1 @@
+"""Files: written whole, read safely, walked, locked, and fetched from elsewhere."""

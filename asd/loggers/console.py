@@ -1,0 +1,78 @@
+"""What a terminal shows of a training: a line per interval and a progress bar."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from asd.text.terminal import open_console
+
+if TYPE_CHECKING:
+    pass  # a third of a second that a run without figures does not wait for
+from asd.loggers.base import Logger, Record
+
+
+class TimeLeft:
+    """By the mean of all steps since the start, evaluations included."""
+
+    def __init__(self, total_steps: int, first_step: int) -> None:
+        self.total_steps, self.first_step = total_steps, first_step
+        self._begin = time.monotonic()
+
+    def seconds(self, step: int) -> float:
+        done = max(step - self.first_step, 1)
+        return (time.monotonic() - self._begin) / done * (self.total_steps - step)
+
+
+class ConsoleLogger(Logger):
+    """A line per interval on stdout, and a progress bar with the time left where stderr is a terminal."""
+
+    def __init__(self, left: TimeLeft) -> None:
+        self._left = left
+        self._console = open_console(stderr=True)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=left.total_steps, completed=left.first_step)
+        self._bar.start()
+
+    def log(self, step: int, record: Record) -> None:
+        self._bar.update(self._task, completed=step)
+        if "loss" in record:
+            print(format_line(step, self._left.total_steps, record, self._left.seconds(step)), flush=True)
+
+    def advance(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def format_line(step: int, total: int, record: Record, left_s: float) -> str:
+    """The one line that says how a run is doing."""
+    parts = [
+        f"step {step}/{total} epoch {record['epoch']:.2f}",
+        f"loss {record['loss']:.4f} (max {record['loss_max']:.4f})",
+        f"grad {record['grad_norm']:.2f} lr {record['lr']:.2e}",
+        f"{record['clips_per_s']:.0f} clips/s wait {record['data_wait_percent']:.1f}%",
+    ]
+    if record["bad_clips"]:
+        parts.append(f"UNREADABLE CLIPS {record['bad_clips']:.0f}")
+    if record["nonfinite_steps"]:
+        parts.append(f"NON-FINITE STEPS {record['nonfinite_steps']:.0f}")
+    return " | ".join([*parts, f"ETA {_clock(left_s)}"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

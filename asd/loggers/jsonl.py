@@ -1,0 +1,52 @@
+"""metrics.jsonl, the record of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asd.files.atomic import naming
+
+if TYPE_CHECKING:
+    pass  # a third of a second that a run without figures does not wait for
+from asd.loggers.base import Logger, Record
+
+
+class JsonlLogger(Logger):
+    """metrics.jsonl, one object a line. Lines of steps that a resumed run will do again are dropped at its start."""
+
+    def __init__(self, path: Path, resumed_at: int) -> None:
+        if path.exists():
+            self._drop_later(path, resumed_at)
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()  # alerts come from another thread
+
+    def log(self, step: int, record: Record) -> None:
+        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
+        with naming(Path(self._file.name)), self._lock:
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @staticmethod
+    def _drop_later(path: Path, resumed_at: int) -> None:
+        kept = [json.dumps(r) + "\n" for r in read_metrics(path) if r["step"] <= resumed_at]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.rename(path)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Records of metrics.jsonl; a last line that a kill cut short is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

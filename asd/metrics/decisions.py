@@ -1,0 +1,62 @@
+"""Clip scores by the rule of the year whose layout a set has, and decisions by thresholds of normal clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from asd.metrics.clip_scores import ClipScores
+from asd.metrics.thresholds import GammaConfig, PercentileConfig, Threshold, decide, fit_threshold
+
+Machine = tuple[str, str]  # machine type, machine ID
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a scorer's thresholds say of N test clips: (N,) 1 anomaly, 0 normal; and the threshold of each machine."""
+
+    decision: np.ndarray
+    thresholds: Mapping[Machine, Threshold]
+
+    @property
+    def by_name(self) -> dict[str, Threshold]:
+        """The thresholds by `fan/00`."""
+        return {"/".join(machine): threshold for machine, threshold in self.thresholds.items()}
+
+    @property
+    def as_tree(self) -> dict[str, dict[str, Any]]:
+        """The same as report.json holds them."""
+        return {name: asdict(threshold) for name, threshold in self.by_name.items()}
+
+
+def machines_of(clips: ClipScores) -> list[Machine]:
+    """The machine of every clip."""
+    return list(zip(clips.machine_type, clips.machine_id, strict=True))
+
+
+def _rows_of_machines(clips: ClipScores) -> dict[Machine, np.ndarray]:
+    """Indices of every machine's clips, machines sorted by name."""
+    return {(machine_type, own): rows for machine_type, ids in clips.groups().items() for own, rows in ids.items()}
+
+
+def decide_clips(
+    clips: ClipScores, calibration: ClipScores, scorer: str, config: GammaConfig | PercentileConfig
+) -> Decisions:
+    """Decisions by a threshold for each machine, fitted to its normal calibration clips; -1 where it has none."""
+    normal, tested = _rows_of_machines(calibration), _rows_of_machines(clips)
+    scores, decision = clips.scores[scorer], np.full(len(clips), NO_DECISION)
+    thresholds: dict[Machine, Threshold] = {}
+    for machine, rows in tested.items():
+        if machine in normal:
+            own = normal[machine]
+            recordings = calibration.recordings(own)
+            found = fit_threshold(calibration.scores[scorer][own], config, recordings)
+            thresholds[machine] = replace(found, clips=len(own), recordings=recordings)
+            decision[rows] = decide(scores[rows], thresholds[machine].value)
+    return Decisions(decision, thresholds)
+
+
+NO_DECISION = -1

@@ -1,0 +1,1 @@
+"""Being started, being asked to stop, and the last word."""

@@ -1,6 +1,0 @@
-"""DCASE Task 2 score files in the organisers' formats: reading with ground truth, and writing."""
-
-from asd.score_files.reading import Submission, read_submission
-from asd.score_files.writing import write_submission
-
-__all__ = ["Submission", "read_submission", "write_submission"]

@@ -1,0 +1,210 @@
+"""The runs of a sweep, and running several of them at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+
+import torch
+
+from asd.config.run import RunConfig
+from asd.errors import UserError
+from asd.evaluate.history import Selection, best_step, is_scored
+from asd.files.atomic import write_whole
+from asd.monitor.status import FILE as STATUS_FILE
+from asd.monitor.status import read_status
+from asd.process.stop import AskedToStop, StopSignal
+from asd.run_folder.paths import RunFolder
+from asd.sweep.output import environment, labelled
+
+ENTRY = Path(__file__).resolve().parents[2] / "train_ddp.py"
+DONE_FILE = "DONE"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep."""
+
+    name: str  # of the config
+    seed: int
+    path: Path
+    config: RunConfig
+    words: tuple[str, ...]  # overrides that make the config
+    part: str | None = None  # machine type, where each has a run of its own
+
+    @property
+    def label(self) -> str:
+        """Names the run beside the others of its sweep."""
+        return " ".join([self.name, f"seed {self.seed}", *([self.part] if self.part else [])])
+
+    @property
+    def done(self) -> bool:
+        return self._mark.is_file()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, all in all; None before it is done."""
+        return json.loads(self._mark.read_text(encoding="utf-8") or "{}").get("seconds") if self.done else None
+
+    def mark_done(self, seconds: float) -> None:
+        write_whole(self._mark, json.dumps({"seconds": round(seconds, 1)}))
+
+    @property
+    def _mark(self) -> Path:
+        return Path(self.config.run.dir) / DONE_FILE
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one of several runs at once has for itself."""
+
+    devices: str | None  # CUDA_VISIBLE_DEVICES; None: all that is visible
+    cores: frozenset[int]
+
+
+def run_jobs(jobs: Sequence[Job], ranks: int, slots: int, keep_going: bool = False) -> None:
+    """Run jobs, `slots` of them at once, each on GPUs and cores of its own.
+
+    The first failure (UserError) leaves what has not started undone, unless keep_going. SIGTERM or SIGINT has those
+    under way save, and ends this process with 143 or 130 and one line.
+    """
+    free: SimpleQueue[Slot] = SimpleQueue()
+    for slot in range(slots):
+        free.put(Slot(_devices_of(slot, ranks, slots), _cores_of(slot, slots)))
+    trainings = Trainings(keep_going)
+    with StopSignal(at_once=True) as stop:
+        try:
+            with ThreadPoolExecutor(slots) as pool, trainings:
+                for run in [pool.submit(_run, job, ranks, free, trainings) for job in jobs]:
+                    run.result()
+        except AskedToStop as asked:
+            how = "; ".join(trainings.failed) or "what was under way has saved"
+            print(f"sweep {asked}: {how}; the same command goes on", file=sys.stderr, flush=True)
+            raise SystemExit(stop.exit_code) from None
+    if trainings.failed:
+        raise UserError(f"{'; '.join(trainings.failed)}: see above; the same command does what is left")
+
+
+class Trainings:
+    """The processes under way; each heads a process group, so that the terminal's Ctrl-C asks it to stop but once."""
+
+    def __init__(self, keep_going: bool) -> None:
+        self.failed: list[str] = []
+        self.closed = self.stopping = False  # no more are started; all are asked to end
+        self._keep_going, self._lock = keep_going, threading.Lock()
+        self._under_way: set[subprocess.Popen[bytes]] = set()
+
+    def run(self, command: Sequence[str], env: Mapping[str, str], output: int) -> int | None:
+        """The exit code of a command, once it has ended; None where it was not started any more."""
+        with self._lock:
+            if self.stopping:
+                return None
+            child = subprocess.Popen(command, env=env, stdout=output, stderr=output, process_group=0)
+            self._under_way.add(child)
+        code = child.wait()
+        with self._lock:
+            self._under_way.remove(child)
+        return code
+
+    def fail(self, problem: str) -> None:
+        """A training failed."""
+        self.failed.append(problem)
+        self.closed |= not self._keep_going
+        if not self.stopping:
+            print(f"warning: {problem}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Trainings:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        """Where the sweep ends before them, ask all to save and end, but once, and wait for that."""
+        if error is None:
+            return
+        with self._lock:
+            self.closed = self.stopping = True
+            left = list(self._under_way)
+        for pid in [pid for child in left for pid in _ranks_of(child.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        for child in left:
+            child.wait()
+
+
+def _ranks_of(pid: int) -> list[int]:
+    """The ranks of a torchrun, which calls itself failed where it gets the signal; a training without it."""
+    with suppress(OSError):
+        tasks = Path(f"/proc/{pid}/task").glob("*/children")
+        children = [int(child) for task in tasks for child in task.read_text(encoding="utf-8").split()]
+        if b"torch.distributed.run" in Path(f"/proc/{pid}/cmdline").read_bytes() and children:
+            return children
+    return [pid]
+
+
+def _devices_of(slot: int, ranks: int, slots: int) -> str | None:
+    """CUDA_VISIBLE_DEVICES of a slot; None where one slot takes all that is visible, or there is no GPU."""
+    count = torch.cuda.device_count()
+    if slots == 1 or count == 0:
+        return None
+    if count < slots * ranks:
+        raise UserError(f"{slots} slots of {ranks} ranks need {slots * ranks} GPUs, {count} are visible: lower --slots")
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return ",".join(named.split(",")[slot * ranks : (slot + 1) * ranks])
+
+
+def _cores_of(slot: int, slots: int) -> frozenset[int]:
+    """A slot's share of the cores: threads of one run that wait for a core of another's slow both down many times."""
+    cores = sorted(os.sched_getaffinity(0))
+    return frozenset(cores[slot::slots] or [cores[slot % len(cores)]])
+
+
+def _run(job: Job, ranks: int, free: SimpleQueue[Slot], trainings: Trainings) -> None:
+    """Train a job in a free slot, unless the sweep has come to its end."""
+    slot = free.get()
+    try:
+        if not trainings.closed:
+            _train(job, ranks, slot, trainings)
+    finally:
+        free.put(slot)
+
+
+def _train(job: Job, ranks: int, slot: Slot, trainings: Trainings) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    command = [*(launcher if ranks > 1 else [sys.executable]), str(ENTRY), "--config", str(job.path), *job.words]
+    env = dict(os.environ) | ({} if slot.devices is None else {"CUDA_VISIBLE_DEVICES": slot.devices})
+    env |= {"OMP_NUM_THREADS": "1", **environment(job.label)}
+    os.sched_setaffinity(0, slot.cores)  # of this thread alone; what it starts inherits them
+    folder = Path(job.config.run.dir)
+    print(f"=== {folder}", flush=True)
+    begin = time.monotonic()
+    with labelled(job.label) as output:
+        code = trainings.run(command, env, output)
+    if code is None:
+        return
+    if code:
+        trainings.fail(f"{folder} failed with exit code {code}")
+    elif (state := read_status(folder / STATUS_FILE).state) == "stopped" and trainings.stopping:
+        return
+    elif state != "finished":
+        trainings.fail(f"{folder} was {state} before its end")
+    elif not _has_scores(RunFolder(folder), job.config.evaluate.select):
+        trainings.fail(f"{folder} has no scores of its best checkpoint")
+    else:
+        job.mark_done(time.monotonic() - begin)
+
+
+def _has_scores(folder: RunFolder, rule: Selection) -> bool:
+    """Whether the table can be made; what its training could not score, it scores when it is started again."""
+    best = best_step(folder, rule)
+    return best is not None and is_scored(folder, best)

@@ -1,0 +1,1 @@
+"""Text for shells, terminals and markdown."""

@@ -1,0 +1,108 @@
+"""Every convolution that the configs make is computed rightly, also where a processor has no AVX-512."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from asd.backbones import ResNetConfig, ResNetIRConfig, build_backbone, build_reconstructor
+from asd.backbones.strides import is_narrow_stride, subsample_narrow_strides
+from asd.config.load import load_config
+from asd.config.run import RunConfig
+from asd.frontends import build_frontend
+from tests.support.convolutions import FORMATS, Convolution, convolutions_of, scan
+from tests.support.narrow import CONFIGS, narrow
+from tests.support.nets import SMALL
+from tests.support.parts import task_of
+
+FRAMES = 24
+
+
+def network_of(config: RunConfig) -> tuple[nn.Module, torch.Tensor]:
+    """The network of a config, on the meta device, and maps that it may see."""
+    frontend = build_frontend(config.frontend, 16_000)
+    channels: Any = frontend.channels * (config.windows.copies if config.windows else 1)
+    bins: Any = frontend.bins
+    parts = (config.backbone, config.task)
+    fixed = [getattr(p, "conv_frames", None) for p in parts if getattr(p, "pool", "") == "conv"]
+    fixed += [p.flatten_frames for p in parts if getattr(p, "pool", "") == "flatten"]  # type: ignore[union-attr]
+    frames = config.windows.frames if config.windows else (fixed or [FRAMES])[0]
+    with torch.device("meta"):
+        if config.backbone is not None:
+            network = build_backbone(config.backbone, channels, bins)
+        else:
+            network = build_reconstructor(config.task.network, channels, bins)  # type: ignore[union-attr]
+        if getattr(network, "takes_waveform", False):
+            return network, torch.zeros(2, network.receptive_field + 100)  # type: ignore[operator]
+        if hasattr(network, "receptive_field"):
+            frames = max(frames, network.receptive_field + 8)  # type: ignore[operator]
+        return network, torch.zeros(2, channels, bins, frames)
+
+
+@cache
+def shipped() -> tuple[Convolution, ...]:
+    """Those of every config at its own width, and as narrow as the tests make it; of each layer the smallest maps."""
+    found: set[Convolution] = set()
+    for path in CONFIGS.values():
+        for words in ([], narrow(load_config(path))):
+            network, maps = network_of(load_config(path, words))
+            subsample_narrow_strides(network)
+            found |= convolutions_of(network, maps)
+    for config in SMALL:
+        network, maps = build_backbone(config, 1, 32).to("meta"), torch.zeros(2, 1, 32, FRAMES, device="meta")
+        subsample_narrow_strides(network)
+        found |= convolutions_of(network, maps)
+    smallest: dict[Any, Convolution] = {}
+    for convolution in sorted(found, key=lambda c: (*c.size, c.inputs, c.outputs)):
+        layer = (*(getattr(convolution, f) for f in convolution.__dataclass_fields__ if f != "size"),)
+        smallest.setdefault(layer, convolution)
+    return tuple(smallest.values())
+
+
+def test_the_scan_sees_the_networks() -> None:
+    kinds = {(c.kernel, c.stride, c.groups > 1) for c in shipped()}
+    assert {((3, 3), (2, 2), True), ((1, 1), (2, 2), False), ((7, 7), (2, 2), False), ((2,), (1,), False)} <= kinds
+    assert len(shipped()) > 100
+    assert max(c.inputs for c in shipped()) == 2048
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("isa", ["AVX2", None])
+def test_every_convolution_of_the_configs_is_right(isa: str | None, threads: int) -> None:
+    """Output and both gradients, to 3e-5 of their length, without a crash."""
+    cases = [(convolution, layout) for layout in FORMATS for convolution in shipped()]
+    assert {case: error for case, error in scan(cases, isa, threads).items() if not error < 3e-5} == {}
+
+
+@pytest.mark.parametrize("width", [1, 3, 6, 8])
+@pytest.mark.parametrize("kind", [ResNetConfig, ResNetIRConfig])
+def test_narrow_strides_are_taken_before_the_convolution(kind: Any, width: int) -> None:
+    """The same numbers from the same weights; eight channels and more are left as they are."""
+    torch.manual_seed(0)
+    plain = build_backbone(kind(depths=(1, 1, 1, 1), width=width), 1, 32).eval()
+    guarded = copy.deepcopy(plain)
+    subsample_narrow_strides(guarded)
+    maps, found = torch.randn(2, 1, 32, 33), []
+    for network in (plain, guarded):
+        out = network(maps)
+        out.square().sum().backward()
+        found.append([out, *(p.grad for p in network.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert guarded.state_dict().keys() == plain.state_dict().keys()
+    strided = [[is_narrow_stride(m) for m in n.modules() if isinstance(m, nn.Conv2d)] for n in (plain, guarded)]
+    assert any(strided[0]) == (width * (4 if kind is ResNetConfig else 1) < 8)
+    assert not any(strided[1])
+
+
+def test_every_task_is_built_without_narrow_strides() -> None:
+    """Of a network as narrow as the tests make them, which crashed training on two ranks."""
+    task = task_of(backbone=ResNetIRConfig(width=4, depths=(1, 1, 1, 1), embedding=8))
+    convolutions = [m for m in task.modules() if isinstance(m, nn.Conv2d)]
+    assert [m.in_channels for m in convolutions if m._forward_pre_hooks] == [4]
+    assert not any(is_narrow_stride(m) for m in convolutions)

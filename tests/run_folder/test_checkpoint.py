@@ -1,0 +1,292 @@
+"""Checkpoints are whole or not there; what is read back is what was saved; nothing in one is ever executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from asd.errors import UserError
+from asd.run_folder import checkpoint
+from asd.run_folder.checkpoint import CheckpointConfig, Payload
+
+CPU = torch.device("cpu")
+FILES = ["COMPLETE", "SHA256SUMS", "config.yaml", "meta.json", "model.safetensors", "optimizer.pt", "state.json"]
+
+
+def payload(seed: int = 0, size: int = 50, scaler: bool = False) -> Payload:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(size, size, generator=generator)
+    return Payload(
+        model={"a.weight": weight, "a.half": weight.bfloat16(), "columns": weight.T, "count": torch.tensor(seed)},
+        optimizer={"state": {0: {"exp_avg": weight * 0.1, "step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]},
+        scaler={"scale": 65536.0, "growth_tracker": 7} if scaler else None,
+        state={"step": 12, "best": 0.1 + 0.2, "streak": 0},
+        meta={"step": 12, "epoch": 0.5, "world_size": 2, "fingerprint": "abc"},
+        config_yaml="train: {epochs: 3}\n# ü\n",
+    )
+
+
+def assert_same(a: Payload, b: Payload) -> None:
+    assert a.model.keys() == b.model.keys()
+    assert all(a.model[k].equal(b.model[k]) and a.model[k].dtype == b.model[k].dtype for k in a.model)
+    assert a.optimizer["param_groups"] == b.optimizer["param_groups"]
+    for ours, theirs in zip(a.optimizer["state"][0].values(), b.optimizer["state"][0].values(), strict=True):
+        assert ours.equal(theirs)
+    assert (a.scaler, a.state, a.meta, a.config_yaml) == (b.scaler, b.state, b.meta, b.config_yaml)
+
+
+@pytest.mark.parametrize("scaler", [False, True])
+def test_what_is_loaded_is_what_was_saved(tmp_path, scaler):
+    folder = checkpoint.save(tmp_path, 1200, payload(scaler=scaler))
+    assert folder == tmp_path / "step_00001200"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES + ["scaler.pt"] * scaler)
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+    assert_same(checkpoint.load(folder, CPU), payload(scaler=scaler))
+    assert checkpoint.complete_steps(tmp_path) == [1200]
+
+
+def test_a_complete_checkpoint_is_never_touched(tmp_path):
+    folder = checkpoint.save(tmp_path, 5, payload(0))
+    stamps = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    checkpoint.save(tmp_path, 5, payload(1))
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == stamps
+    assert_same(checkpoint.load(folder, CPU), payload(0))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["missing", "short", "long"])
+def test_an_incomplete_checkpoint_is_passed_over(tmp_path, capsys, name, damage):
+    checkpoint.save(tmp_path, 1, payload(1))
+    folder = checkpoint.save(tmp_path, 2, payload(2))
+    path = folder / name
+    if damage == "missing":
+        path.unlink()
+    elif damage == "short":
+        os.truncate(path, path.stat().st_size // 2)
+    elif name == "COMPLETE":
+        path.write_text("[]")  # yaml or json of another kind
+    else:
+        with path.open("ab") as handle:
+            handle.write(b"x")
+    assert checkpoint.complete_steps(tmp_path) == [1]
+    assert capsys.readouterr().err == f"checkpoint {folder} is not complete: passed over\n"
+    with pytest.raises(UserError, match="is not a complete checkpoint"):
+        checkpoint.load(folder, CPU)
+    assert_same(checkpoint.load(checkpoint.save(tmp_path, 2, payload(3)), CPU), payload(3))  # and is saved anew
+
+
+def test_only_folders_named_as_steps_count(tmp_path):
+    checkpoint.save(tmp_path, 30, payload())
+    checkpoint.save(tmp_path, 4, payload())
+    for other in ("step_1", "step_00000009.bak", ".partial_step_00000007_1", "best"):
+        shutil.copytree(tmp_path / "step_00000004", tmp_path / other)
+    assert checkpoint.complete_steps(tmp_path) == [4, 30]
+    assert checkpoint.complete_steps(tmp_path / "nowhere") == []
+
+
+def test_damaged_tensors_of_the_right_size_are_a_users_error(tmp_path):
+    folder = checkpoint.save(tmp_path, 1, payload())
+    for name in ("model.safetensors", "optimizer.pt"):
+        path = folder / name
+        kept = path.read_bytes()
+        path.write_bytes(bytes(len(kept)))
+        with pytest.raises(UserError, match="cannot be read"):
+            checkpoint.load(folder, CPU)
+        path.write_bytes(kept)
+    checkpoint.load(folder, CPU)
+
+
+def test_the_network_alone(tmp_path):
+    folder, saved = checkpoint.save(tmp_path, 1, payload()), payload()
+    weights, meta = checkpoint.load_network(folder)
+    assert weights.keys() == saved.model.keys()
+    assert all(weights[name].equal(saved.model[name]) for name in weights)
+    assert meta == saved.meta
+    (folder / "optimizer.pt").unlink()
+    with pytest.raises(UserError, match="is not a complete checkpoint"):
+        checkpoint.load_network(folder)
+
+
+def test_steps_complete_or_not(tmp_path):
+    for step in (30, 4):
+        checkpoint.save(tmp_path, step, payload())
+    (tmp_path / "step_00000004" / "meta.json").unlink()
+    (tmp_path / ".partial_step_00000007_1").mkdir()
+    assert checkpoint.all_steps(tmp_path) == [4, 30]
+    assert checkpoint.all_steps(tmp_path / "nowhere") == []
+
+
+# What is kept
+
+
+def steps_after(root: Path, config: CheckpointConfig, protected: tuple[int, ...] = ()) -> list[int]:
+    for step in range(100, 1100, 100):
+        checkpoint.save(root, step, payload(size=2))
+    checkpoint.prune(root, config, protected)
+    left = sorted(p.name for p in root.iterdir())
+    assert left == [f"step_{s:08d}" for s in checkpoint.complete_steps(root)]
+    return checkpoint.complete_steps(root)
+
+
+def test_the_last_two_are_kept(tmp_path):
+    assert steps_after(tmp_path, CheckpointConfig()) == [900, 1000]
+
+
+def test_the_protected_and_every_nth_are_kept(tmp_path):
+    config = CheckpointConfig(keep_last=1, keep_every_steps=400)
+    assert steps_after(tmp_path, config, protected=(300, 555)) == [300, 400, 800, 1000]
+
+
+def test_an_incomplete_checkpoint_does_not_count_as_one_of_the_last(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, payload(size=2))
+    (tmp_path / "step_00000003" / "COMPLETE").unlink()
+    checkpoint.prune(tmp_path, CheckpointConfig(), ())
+    assert checkpoint.complete_steps(tmp_path) == [1, 2]
+
+
+def test_what_dead_saves_left_is_removed(tmp_path):
+    checkpoint.save(tmp_path, 1, payload())
+    shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_step_00000002_77")
+    checkpoint.remove_partial(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
+
+
+def test_what_a_dead_removal_left_is_removed_but_no_save_that_may_be_under_way(tmp_path, capsys):
+    for name in ("step_00000001", "step_00000002", "step_00000003"):
+        checkpoint.save(tmp_path, int(name[-1]), payload(size=2))
+    (tmp_path / "step_00000003" / "COMPLETE").unlink()
+    shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_removed_step_00000000")
+    (tmp_path / ".partial_step_00000004_77").mkdir()
+    checkpoint.prune(tmp_path, CheckpointConfig(keep_last=1), ())
+    left = [".partial_step_00000004_77", "step_00000002", "step_00000003"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == left
+    assert capsys.readouterr().err == ""
+
+
+def test_of_a_checkpoint_that_was_moved_to_another_disk_the_link_is_removed(tmp_path):
+    root, elsewhere = tmp_path / "checkpoints", tmp_path / "elsewhere"
+    for step in (1, 2):
+        checkpoint.save(root, step, payload(size=2))
+    (root / "step_00000001").rename(elsewhere)
+    (root / "step_00000001").symlink_to(elsewhere)
+    checkpoint.prune(root, CheckpointConfig(keep_last=1), ())
+    assert [path.name for path in root.iterdir()] == ["step_00000002"]
+    assert checkpoint.is_complete(elsewhere)
+
+
+def test_a_step_whose_link_leads_nowhere_is_saved_again(tmp_path):
+    (tmp_path / "step_00000001").symlink_to(tmp_path / "unmounted")
+    checkpoint.save(tmp_path, 1, payload())
+    assert_same(checkpoint.load(tmp_path / "step_00000001", CPU), payload())
+
+
+# Full disks
+
+
+def full(*_args: object, **_kwargs: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "place", ["asd.run_folder.checkpoint.save_file", "torch.save", "pathlib.Path.write_text", "os.fsync"]
+)
+def test_a_save_that_fails_leaves_nothing(tmp_path, monkeypatch, place):
+    checkpoint.save(tmp_path, 1, payload(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint.save(tmp_path, 2, payload(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
+    assert_same(checkpoint.load(tmp_path / "step_00000001", CPU), payload(1))
+    checkpoint.save(tmp_path, 2, payload(2))
+    assert checkpoint.complete_steps(tmp_path) == [1, 2]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True)
+    if done.returncode:
+        pytest.skip("mounting a file system needs root")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)  # the exception still holds an open file
+
+
+@pytest.mark.parametrize("size", [290, 600])  # model and optimiser together are too large, the model alone is
+def test_a_disk_that_is_really_full_leaves_nothing(tiny_disk, size):
+    checkpoint.save(tiny_disk, 1, payload(1, size=40))
+    with pytest.raises(OSError) as caught:
+        checkpoint.save(tiny_disk, 2, payload(2, size=size))
+    assert caught.value.errno == 28
+    assert [p.name for p in tiny_disk.iterdir()] == ["step_00000001"]
+    assert_same(checkpoint.load(tiny_disk / "step_00000001", CPU), payload(1, size=40))
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in ("COMPLETE", "SHA256SUMS")])
+def test_a_flipped_byte_is_found(tmp_path, name):
+    folder = checkpoint.save(tmp_path, 1, payload())
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    assert checkpoint.is_complete(folder), "by its size it is"
+    with pytest.raises(UserError, match=f"cannot be read \\({name} is not what was saved: its sha256 differs\\)"):
+        checkpoint.load(folder, CPU)
+    done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
+    assert done.stdout == f"{name}: FAILED\n", "the field's own program finds it, too"
+
+
+def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path):
+    folder = checkpoint.save(tmp_path, 1, payload())
+    (folder / "SHA256SUMS").unlink()
+    sizes = {p.name: p.stat().st_size for p in folder.iterdir() if p.name != "COMPLETE"}
+    (folder / "COMPLETE").write_text(json.dumps(sizes))
+    assert_same(checkpoint.load(folder, CPU), payload())
+
+
+# Hostile files
+
+
+def sign(folder: Path) -> None:
+    """Make sizes and checksums fit the files."""
+    files = sorted(p for p in folder.iterdir() if p.name not in ("COMPLETE", "SHA256SUMS"))
+    sums = "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files)
+    (folder / "SHA256SUMS").write_text(sums)
+    sizes = {p.name: p.stat().st_size for p in [*files, folder / "SHA256SUMS"]}
+    (folder / "COMPLETE").write_text(json.dumps(sizes))
+
+
+class Attack:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.victim}",))
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scaler.pt"])
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_hostile_file_is_not_executed(tmp_path, name, how):
+    folder = checkpoint.save(tmp_path / "run", 1, payload(scaler=True))
+    victim = tmp_path / "victim"
+    if how == "torch":
+        torch.save({"state": Attack(victim)}, folder / name)
+    else:
+        (folder / name).write_bytes(pickle.dumps(Attack(victim), protocol=2))
+    sign(folder)
+    assert checkpoint.is_complete(folder)
+    why = "is no state that torch saved|holds more than tensors"
+    with pytest.raises(UserError, match=rf"cannot be read \({name} ({why})"):
+        checkpoint.load(folder, CPU)
+    assert not victim.exists()
