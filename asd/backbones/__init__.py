@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import pydantic
-from torch import nn
 
 from asd.backbones.autoencoder import Autoencoder, AutoencoderConfig
+from asd.backbones.base import Backbone, Reconstructor
 from asd.backbones.cp_resnet import CPResNet, CPResNetConfig
 from asd.backbones.efficientnet import EfficientNet, EfficientNetConfig
 from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
@@ -16,7 +17,7 @@ from asd.backbones.resnet import ResNet, ResNetConfig
 from asd.backbones.resnet_ir import ResNetIR, ResNetIRConfig
 from asd.backbones.wavenet import SampleWaveNet, SampleWaveNetConfig, WaveNet, WaveNetConfig
 
-BACKBONES: dict[str, type[nn.Module]] = {
+BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "resnet50": ResNet,
     "resnet50_ir": ResNetIR,
     "mobilefacenet": MobileFaceNet,
@@ -24,8 +25,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "efficientnet_b0": EfficientNet,
     "cp_resnet": CPResNet,
 }
-# `forward(x)` predicts `target(x)`; x is the waveform where `takes_waveform`, else a spectrogram or its windows.
-RECONSTRUCTORS: dict[str, type[nn.Module]] = {
+RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
     "autoencoder": Autoencoder,
     "wavenet": WaveNet,
     "wavenet_mu_law": SampleWaveNet,
@@ -40,11 +40,11 @@ ReconstructorConfig = Annotated[
 ]
 
 
-def build_backbone(config: BackboneConfig, channels: int, bins: int) -> nn.Module:
+def build_backbone(config: BackboneConfig, channels: int, bins: int) -> Backbone:
     """The network that a config names, for inputs of (channels, bins, any number of frames)."""
     return BACKBONES[config.name](config, channels, bins)
 
 
-def build_reconstructor(config: ReconstructorConfig, channels: int, bins: int) -> nn.Module:
-    """The network that a config names; its `forward(x)` is to be compared with its `target(x)`."""
+def build_reconstructor(config: ReconstructorConfig, channels: int, bins: int) -> Reconstructor:
+    """The network that a config names, for spectrograms or windows of (channels, bins), or waveforms."""
     return RECONSTRUCTORS[config.name](config, channels, bins)

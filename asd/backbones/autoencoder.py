@@ -6,16 +6,19 @@ Legend: B batch, C channels, M mel bins, F frames of a window.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.base import Reconstructor, ReconstructorSettings
 from asd.backbones.norms import NormKind, norm1d
 
 
-class AutoencoderConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class AutoencoderConfig(ReconstructorSettings, frozen=True):
     """Windows of five frames; 269,992 values with 128 mel bins, of which 2,064 are running statistics."""
+
+    needs_windows: ClassVar[bool] = True
 
     name: Literal["autoencoder"] = "autoencoder"
     frames: pydantic.PositiveInt = 5  # of every window
@@ -24,11 +27,12 @@ class AutoencoderConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_i
     bottleneck: pydantic.PositiveInt = 8  # units of the narrowest layer
     norm: NormKind = "batch"  # of every layer; sync: statistics of the global batch
 
+    def fixed_frames(self) -> int:
+        return self.frames
 
-class Autoencoder(nn.Module):
+
+class Autoencoder(Reconstructor):
     """(B, C, M, F) → its reconstruction (B, C, M, F); the squared difference is the training loss and the score."""
-
-    takes_waveform = False
 
     def __init__(self, config: AutoencoderConfig, channels: int, bins: int) -> None:
         super().__init__()

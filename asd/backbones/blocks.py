@@ -1,4 +1,4 @@
-"""What the networks that are given by a table of rows share."""
+"""What several networks are built of. Legend: B batch, D embedding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pydantic
 from torch import nn
+
+from asd.backbones.norms import NormKind, norm1d
 
 # (expansion, channels, repeats, stride of the first repeat)
 Row = tuple[pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt, pydantic.PositiveInt]
@@ -42,3 +44,10 @@ def init_fan_out(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def projection(features: int, embedding: int | None, norm: NormKind) -> tuple[nn.Module, int]:
+    """(B, features) → (B, D) by a linear layer and normalisation, and D; nothing at all where embedding is None."""
+    if embedding is None:
+        return nn.Identity(), features
+    return nn.Sequential(nn.Linear(features, embedding, bias=False), norm1d(norm, embedding)), embedding

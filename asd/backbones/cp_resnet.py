@@ -5,12 +5,12 @@ Legend: B batch, M mel bins, F frames, m × f positions of the last map, D embed
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 from torch import Tensor, nn
 
-from asd.backbones.chain import before_last
+from asd.backbones.base import Backbone, BackboneSettings, before_last
 from asd.backbones.input_norm import InputNorm, input_norm
 from asd.backbones.norms import NormKind, norm2d
 from asd.errors import UserError
@@ -20,8 +20,10 @@ RHO_MOST = 2 * 3 * BLOCKS - 2  # convolutions behind the first block
 LEAST = 5  # bins and frames, so that one value is left behind the stem and the pooling
 
 
-class CPResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class CPResNetConfig(BackboneSettings, frozen=True):
     """The receptive field along an axis is 11 + 8·rho input bins or frames: 12 → 107, 8 → 75, 5 → 51, 3 → 35."""
+
+    shows_maps: ClassVar[bool] = True
 
     name: Literal["cp_resnet"] = "cp_resnet"
     rho_f: int = pydantic.Field(12, ge=0, le=RHO_MOST)  # along frequency
@@ -38,7 +40,7 @@ class CPResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
         return self
 
 
-class CPResNet(nn.Module):
+class CPResNet(Backbone):
     """(B, channels, M, F) → (B, D), the mean over the positions of the last map; D is four times the width, 512.
 
     The published head is a 1x1 convolution of the map to the classes, BatchNorm and the average over positions: loss

@@ -8,10 +8,9 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from asd.backbones.blocks import init_fan_out, scaled
-from asd.backbones.chain import before_last
+from asd.backbones.base import Backbone, BackboneSettings, before_last
+from asd.backbones.blocks import init_fan_out, projection, scaled
 from asd.backbones.norms import NormKind, norm2d
-from asd.backbones.projection import projection
 
 # (expansion, channels, repeats, stride of the first repeat, kernel)
 KernelRow = tuple[
@@ -20,7 +19,7 @@ KernelRow = tuple[
 SQUEEZE = 4  # channels of a block's input for each channel of its squeezed description
 
 
-class EfficientNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class EfficientNetConfig(BackboneSettings, frozen=True):
     """B0 by default: 4,007,548 parameters for three channels, without a classifier."""
 
     name: Literal["efficientnet_b0"] = "efficientnet_b0"
@@ -40,7 +39,7 @@ class EfficientNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_
     norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(Backbone):
     """(B, channels, M, F) → (B, D)."""
 
     def __init__(self, config: EfficientNetConfig, channels: int, bins: int) -> None:

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.base import Backbone, BackboneSettings, before_last
 from asd.backbones.blocks import Row, blocks_of, scaled
-from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.prelu import PReLU
 
 
-class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class MobileFaceNetConfig(BackboneSettings, frozen=True):
     """Bottlenecks are (expansion, channels, repeats, first stride); S2's by default."""
 
     name: Literal["mobilefacenet"] = "mobilefacenet"
@@ -31,8 +31,11 @@ class MobileFaceNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow
     conv_frames: pydantic.PositiveInt = 313  # frames of every clip where pool is conv
     norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
+    def fixed_frames(self, windowed: bool) -> int | None:
+        return self.conv_frames if self.pool == "conv" else None
 
-class MobileFaceNet(nn.Module):
+
+class MobileFaceNet(Backbone):
     """(B, channels, M, F) → (B, D); with pool time_mean the linear global convolution spans frequency alone."""
 
     def __init__(self, config: MobileFaceNetConfig, channels: int, bins: int) -> None:

@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.base import Backbone, BackboneSettings, before_last
 from asd.backbones.blocks import Row, blocks_of, init_fan_out, scaled
-from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm2d
 
 
-class MobileNetV2Config(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class MobileNetV2Config(BackboneSettings, frozen=True):
     """The baseline by default: half width, mean over the last map. S5's encoder: last 320, pool conv."""
 
     name: Literal["mobilenet_v2"] = "mobilenet_v2"
@@ -39,8 +39,11 @@ class MobileNetV2Config(pydantic.BaseModel, extra="forbid", frozen=True, allow_i
     conv_frames: pydantic.PositiveInt = 64  # frames of every window where pool is conv
     norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
+    def fixed_frames(self, windowed: bool) -> int | None:
+        return self.conv_frames if self.pool == "conv" and windowed else None
 
-class MobileNetV2(nn.Module):
+
+class MobileNetV2(Backbone):
     """(B, channels, M, F) → (B, D), D = last. Longer inputs than conv_frames average the convolution's positions.
 
     S5's table leaves open what stands behind its last three convolutions: here BN and ReLU6 behind the first two, and

@@ -10,15 +10,14 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
-from asd.backbones.blocks import init_fan_out
-from asd.backbones.chain import before_last
+from asd.backbones.base import Backbone, BackboneSettings, before_last
+from asd.backbones.blocks import init_fan_out, projection
 from asd.backbones.norms import NormKind, norm2d
-from asd.backbones.projection import projection
 
 EXPANSION = 4
 
 
-class ResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class ResNetConfig(BackboneSettings, frozen=True):
     """ResNet-50 by default; its embedding has 32 times `width` values, 2048 of them."""
 
     name: Literal["resnet50"] = "resnet50"
@@ -29,7 +28,7 @@ class ResNetConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
     norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """(B, channels, M, F) → (B, D)."""
 
     def __init__(self, config: ResNetConfig, channels: int, bins: int) -> None:

@@ -12,15 +12,15 @@ from typing import Literal
 import pydantic
 from torch import Tensor, nn
 
+from asd.backbones.base import Backbone, BackboneSettings, before_last
 from asd.backbones.blocks import init_fan_out
-from asd.backbones.chain import before_last
 from asd.backbones.norms import NormKind, norm1d, norm2d
 from asd.backbones.prelu import PReLU
 
 STRIDE = 32  # of the whole network, along both axes
 
 
-class ResNetIRConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class ResNetIRConfig(BackboneSettings, frozen=True):
     """ResNet-50 depth by default; (3, 4, 14, 3) is the ArcFace paper's own 50-layer version."""
 
     name: Literal["resnet50_ir"] = "resnet50_ir"
@@ -33,8 +33,11 @@ class ResNetIRConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     dropout: float = pydantic.Field(0.4, ge=0, lt=1)  # the ArcFace paper's; S1's source gives none
     norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
+    def fixed_frames(self, windowed: bool) -> int | None:
+        return self.flatten_frames if self.pool == "flatten" else None
 
-class ResNetIR(nn.Module):
+
+class ResNetIR(Backbone):
     """(B, channels, M, F) → (B, D)."""
 
     def __init__(self, config: ResNetIRConfig, channels: int, bins: int) -> None:

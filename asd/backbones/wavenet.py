@@ -5,12 +5,13 @@ Legend: B batch, M mel bins, F frames, T samples, L steps of either kind, R rece
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from torch import Tensor, nn
 from torchaudio.functional import mu_law_encoding
 
+from asd.backbones.base import Reconstructor, ReconstructorSettings
 from asd.errors import UserError
 
 LEVELS = 256  # of μ-law samples
@@ -18,7 +19,7 @@ LEVELS = 256  # of μ-law samples
 Dilations = Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)]
 
 
-class CausalConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class CausalConfig(ReconstructorSettings, frozen=True):
     """Stacks of gated convolutions of growing dilation; no normalisation, which would look at the future."""
 
     channels: pydantic.PositiveInt = 64  # channels of the residual path
@@ -33,7 +34,7 @@ class CausalConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
         return 1 + self.stacks * (self.kernel - 1) * sum(self.dilations)
 
 
-class WaveNetConfig(CausalConfig, extra="forbid", frozen=True, allow_inf_nan=False):
+class WaveNetConfig(CausalConfig, frozen=True):
     """Frames: 63 of the past by default, 2 s at a hop of 512 samples."""
 
     name: Literal["wavenet"] = "wavenet"
@@ -41,18 +42,18 @@ class WaveNetConfig(CausalConfig, extra="forbid", frozen=True, allow_inf_nan=Fal
     spread_db: pydantic.PositiveFloat = 20.0  # see centre_db
 
 
-class SampleWaveNetConfig(CausalConfig, extra="forbid", frozen=True, allow_inf_nan=False):
+class SampleWaveNetConfig(CausalConfig, frozen=True):
     """Samples: 3070 of the past by default, 0.19 s at 16 kHz."""
+
+    takes_waveform: ClassVar[bool] = True
 
     name: Literal["wavenet_mu_law"] = "wavenet_mu_law"
     dilations: Dilations = tuple(2**power for power in range(10))
     stacks: pydantic.PositiveInt = 3
 
 
-class WaveNet(nn.Module):
+class WaveNet(Reconstructor):
     """Log-mel → the prediction of each frame from the R frames before it; the first R frames are not predicted."""
-
-    takes_waveform = False
 
     def __init__(self, config: WaveNetConfig, channels: int, bins: int) -> None:
         super().__init__()
@@ -75,13 +76,11 @@ class WaveNet(nn.Module):
         return spectrogram[..., self.receptive_field :]
 
 
-class SampleWaveNet(nn.Module):
+class SampleWaveNet(Reconstructor):
     """Waveform → logits of each μ-law sample from the R samples before it; the loss is the cross-entropy.
 
     Training keeps about 450 MiB for each second of 16 kHz sound at the default size: give it crops.
     """
-
-    takes_waveform = True
 
     def __init__(self, config: SampleWaveNetConfig, channels: int, bins: int) -> None:
         super().__init__()

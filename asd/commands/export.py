@@ -25,7 +25,7 @@ from asd.run_folder import checkpoint
 from asd.run_folder.provenance import provenance
 from asd.scorers import ScorerConfig, scorer_label
 from asd.scorers.state import state_of
-from asd.tasks import System
+from asd.tasks.system import System
 from asd.text.shell import command, option
 
 MOST_SHOWN = 10  # thresholds, one a line

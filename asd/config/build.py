@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from asd import tasks
 from asd.config.checks import check_frames
 from asd.config.run import RunConfig
 from asd.data.config import DataConfig
@@ -24,7 +22,9 @@ from asd.data.subset import restrict
 from asd.errors import UserError
 from asd.evaluate.config import Schedule
 from asd.files.paths import user_path
-from asd.tasks import refuse_single_class, tells_classes_apart
+from asd.tasks import build
+from asd.tasks.base import Task
+from asd.tasks.freezing import frozen_parts
 from asd.text.shell import command
 
 
@@ -46,8 +46,8 @@ def open_data(config: RunConfig) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data)
     refuse_soundless(manifest)
-    if tells_classes_apart(config.task):
-        refuse_single_class(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
+    if config.task.is_classifier:
+        build.check_classes(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
     if config.debug:
@@ -94,20 +94,20 @@ def open_shards(data: DataConfig) -> Manifest:
     return restrict(manifest, data.machine_types, data.machine_ids)
 
 
-def build_task(config: RunConfig, manifest: Manifest) -> nn.Module:
+def build_task(config: RunConfig, manifest: Manifest) -> Task:
     """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
     check_frames(config, manifest.sample_rate)
     _refuse_short_clips(config, manifest)
     _refuse_unknown_flips(config, manifest)
     torch.manual_seed(config.train.seed)
     outliers = config.data.streams.outliers != "none"
-    task = tasks.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
-    task.freeze(*tasks.frozen_parts(task, config.train.freeze))
+    task = build.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
+    task.freeze(*frozen_parts(task, config.train.freeze))
     if config.train.channels_last:
         task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
         _refuse_without_compiler()
-        network_of(task).compile()
+        task.core.compile()
     return task
 
 
@@ -143,8 +143,3 @@ def _refuse_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
     names = sorted({"/".join(machine) for machine in machines})
     if unknown := next((name for name in config.evaluate.flip if name not in names), None):
         raise UserError(f"evaluate.flip names {unknown}, which is no class of the set: it has {', '.join(names)}")
-
-
-def network_of(task: nn.Module) -> nn.Module:
-    """The part of a task that does the work: the backbone, or the network that reconstructs."""
-    return task.encoder.backbone if hasattr(task, "encoder") else task.network  # type: ignore[union-attr, return-value]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, get_args
 
-from asd.backbones import AutoencoderConfig, MobileFaceNetConfig, MobileNetV2Config, ResNetIRConfig
+import pydantic
+
+from asd.backbones.norms import NormKind
 from asd.config.run import RunConfig
+from asd.config.words import alternatives
 from asd.errors import UserError
-from asd.frontends import TASTConfig
-from asd.tasks import VICRegTaskConfig
+
+NORM_KINDS = frozenset(get_args(NormKind))
 
 
 def check_batch(config: RunConfig, world_size: int) -> None:
@@ -34,16 +38,17 @@ def _batch_problem(config: RunConfig, world_size: int) -> str | None:
                 f"use a multiple of {parts}, such as {-(-rows // parts) * parts}"
             )
     share = train.global_batch // parts
-    branch = 2 if isinstance(config.task, VICRegTaskConfig) else 1  # clips of which one is normalised with the others
+    branch = config.task.pair_rows  # clips of which one is normalised with the others
     groups = {f"mixup.group_size={config.mixup.group_size}": config.mixup.group_size} if config.mixup else {}
-    for what, size in (groups | ({"the pair of task vicreg": 2} if branch == 2 else {})).items():
+    for what, size in (groups | ({f"the pair of task {config.task.name}": branch} if branch > 1 else {})).items():
         if share % size:
             return (
                 f"each forward pass sees {share} clip{'s' if share > 1 else ''}, which {what} does not divide: "
                 f"use a train.global_batch that is a multiple of {parts * size}"
                 + (", or smaller groups" if groups else "")
             )
-    for key, norm in _norms(config).items():
+    parts_of_network = ("task", "backbone", "loss")
+    for key, norm in _norms(config, parts_of_network).items():
         rows = (share if norm == "batch" else train.global_batch // train.accumulate) // branch
         if rows < 2 and norm != "group":
             least = 2 * branch * (parts if norm == "batch" else train.accumulate)
@@ -54,11 +59,20 @@ def _batch_problem(config: RunConfig, world_size: int) -> str | None:
     return None
 
 
-def _norms(config: RunConfig) -> dict[str, str]:
-    """Every kind of normalisation in the network, by its key."""
-    parts: dict[str, Any] = {"backbone": config.backbone, "loss": config.loss}
-    parts |= {f"task.{name}": getattr(config.task, name, None) for name in ("network", "expander")}
-    return {f"{name}.norm": part.norm for name, part in parts.items() if getattr(part, "norm", None)}
+def _norms(part: pydantic.BaseModel, names: Iterable[str], section: str = "") -> dict[str, str]:
+    """Every kind of normalisation among these settings, by its key: it is known by its type, whatever it is called."""
+    found: dict[str, str] = {}
+    for name in names:
+        key, value = f"{section}{name}", getattr(part, name)
+        if isinstance(value, pydantic.BaseModel):
+            found |= _norms(value, type(value).model_fields, f"{key}.")
+        elif value in NORM_KINDS and NORM_KINDS.issuperset(_literals(type(part).model_fields[name].annotation)):
+            found[key] = value
+    return found
+
+
+def _literals(annotation: Any) -> list[Any]:
+    return [value for hint in alternatives(annotation) for value in get_args(hint)]
 
 
 def check_frames(config: RunConfig, sample_rate: int) -> None:
@@ -70,7 +84,7 @@ def check_frames(config: RunConfig, sample_rate: int) -> None:
             raise UserError(
                 f"data.crop_s={config.data.crop_s} gives no window of {frames} frames: set it to {least:.3f}"
             )
-    wanted = _fixed_frames(config)
+    wanted = config.fixed_frames()
     if not wanted:
         return
     if len(wanted) > 1:
@@ -87,20 +101,3 @@ def check_frames(config: RunConfig, sample_rate: int) -> None:
                 f"{config.frontend.samples_for(frames) / sample_rate:.3f} (or a "
                 "little more), or choose the length-free parts (pool: time_mean, norm_over: channels)"
             )
-
-
-def _fixed_frames(config: RunConfig) -> set[int]:
-    """Numbers of frames that parts of the network insist on."""
-    frames = set()
-    backbone, network = config.backbone, getattr(config.task, "network", None)
-    if isinstance(config.frontend, TASTConfig) and config.frontend.norm_over == "time":
-        frames.add(config.frontend.frames)
-    if isinstance(backbone, MobileFaceNetConfig) and backbone.pool == "conv":
-        frames.add(backbone.conv_frames)
-    if isinstance(backbone, MobileNetV2Config) and backbone.pool == "conv" and config.windows is not None:
-        frames.add(backbone.conv_frames)
-    if isinstance(backbone, ResNetIRConfig) and backbone.pool == "flatten":
-        frames.add(backbone.flatten_frames)
-    if isinstance(network, AutoencoderConfig):
-        frames.add(network.frames)
-    return frames

@@ -11,7 +11,7 @@ from asd.evaluate.config import EvaluateConfig
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
 from asd.scorers import reads
-from asd.tasks import ReconstructionConfig, System, VICRegTaskConfig, tells_classes_apart
+from asd.tasks.system import System
 from asd.train.config import TrainConfig
 
 
@@ -39,18 +39,17 @@ class RunConfig(System, frozen=True):
     def _selection_has_something_to_select_by(self) -> RunConfig:
         if self.evaluate.select != "clean":
             return self
-        if isinstance(self.task, VICRegTaskConfig):
-            raise ValueError("task vicreg has no loss of held-out clips: set evaluate.select=last (or oracle)")
+        if not self.task.has_clip_loss:
+            raise ValueError(
+                f"task {self.task.name} has no loss of held-out clips: set evaluate.select=last (or oracle)"
+            )
         if self.data.val_fraction == 0:
             raise ValueError("evaluate.select=clean needs data.val_fraction above 0, or choose evaluate.select=oracle")
         return self
 
     @pydantic.model_validator(mode="after")
     def _scorers_read_what_the_task_gives(self) -> RunConfig:
-        given = {"embedding", "features"}
-        given |= {"logits"} if tells_classes_apart(self.task) else set()
-        if isinstance(self.task, ReconstructionConfig):
-            given |= {"errors"} | ({"residuals"} if self.task.network.name != "wavenet_mu_law" else set())
+        given = self.task.gives()
         for scorer in self.evaluate.scorers:
             if (wanted := reads(scorer)) not in given:
                 fitting = "knn, mahalanobis" + (", reconstruction" if "errors" in given else "")
@@ -63,19 +62,15 @@ class RunConfig(System, frozen=True):
     @pydantic.model_validator(mode="after")
     def _streams_fit_the_task(self) -> RunConfig:
         streams, name = self.data.streams, self.task.name
-        wanted = {"ccsa": "rows", "interpolation": "pairs"}.get(name)
-        if wanted is not None and streams.target != wanted:
-            raise ValueError(f"task {name} needs data.streams.target={wanted}")
-        if wanted is None and streams.target == "pairs":
-            raise ValueError(f"data.streams.target=pairs is for task interpolation, not for {name}")
-        if streams.outliers != "none" and name not in ("classification", "ccsa"):
-            raise ValueError(f"data.streams.outliers are for tasks classification and ccsa, not for {name}")
+        if streams.target not in self.task.target_streams:
+            allowed = " or ".join(self.task.target_streams)
+            raise ValueError(f"data.streams.target={streams.target} does not fit task {name}: set it to {allowed}")
+        if streams.outliers != "none" and not self.task.may_have_outliers:
+            raise ValueError(f"task {name} has no use for outliers: set data.streams.outliers=none")
         if streams.target == "pairs" and self.train.global_batch % 2:
             raise ValueError(
                 f"data.streams.target=pairs needs an even train.global_batch, not {self.train.global_batch}"
             )
-        if streams.target == "rows" and name == "vicreg":
-            raise ValueError("task vicreg would pair clips of different streams: set data.streams.target=none")
         shares = streams.shares(self.train.global_batch)
         if shares["own"] < 1:
             batch = self.train.global_batch

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from asd import tasks
 from asd.data.batch import Batch
 from asd.detector.file import DetectorFile, FittedScorer
 from asd.distributed.ranks import Ranks
@@ -23,7 +22,8 @@ from asd.files.safe_torch import short
 from asd.scorers import Embedded, Scorer
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
-from asd.tasks import Task
+from asd.tasks.base import Task
+from asd.tasks.build import build_task
 
 NEW_CLIP = -(1 << 40)  # recordings are clips that no scorer has seen: their indices are none of a training clip
 
@@ -35,7 +35,7 @@ def build_network(file: DetectorFile, source: Path) -> Task:
     """
     try:
         with torch.device("meta"), _no_more_parameters(2 * len(file.weights)):
-            task = tasks.build_task(file.system, 0, file.sample_rate, len(file.classes))
+            task = build_task(file.system, 0, file.sample_rate, len(file.classes))
     except Exception as error:  # what a hostile description makes a network's parts raise may be anything
         raise UserError(f"{source} is damaged: its network cannot be built ({short(error)})") from None
     wanted, given = ({n: (tuple(t.shape), t.dtype) for n, t in w.items()} for w in (task.state_dict(), file.weights))

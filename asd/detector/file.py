@@ -23,7 +23,7 @@ from asd.evaluate.embed import Average
 from asd.files.atomic import whole
 from asd.files.safe_torch import load_plain, short
 from asd.scorers import ScorerConfig, scorer_label
-from asd.tasks import System
+from asd.tasks.system import System
 from asd.text.shell import command, option
 
 FORMAT_VERSION = 2

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asd.data.batch import Batch
 from asd.detector import DetectorFile, build_network
 from asd.errors import UserError
-from asd.tasks import Task
+from asd.tasks.base import Task
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 LARGEST_ERROR = 1e-3  # of the largest number in the embedding

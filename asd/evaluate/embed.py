@@ -21,7 +21,7 @@ from asd.scorers import Embedded
 from asd.scorers.embeddings import mean_by
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
-from asd.tasks import Embedding
+from asd.tasks.base import Embedding
 from asd.text.terminal import open_console
 
 Average = Literal["scores", "embeddings"]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import pydantic
 import torch
-from torch import nn
 
-from asd.frontends.log_mel import LogMel, LogMelConfig, Mixing
+from asd.frontends.base import Frontend, Mixing
+from asd.frontends.log_mel import LogMel, LogMelConfig
 from asd.frontends.stft import STFT, STFTConfig
 from asd.frontends.tast import TAST, TASTConfig
 from asd.frontends.windows import Windows, WindowsConfig
 
 __all__ = [
     "FRONTENDS",
+    "Frontend",
     "FrontendConfig",
     "LogMelConfig",
     "Mixing",
@@ -25,13 +27,12 @@ __all__ = [
     "build_frontend",
 ]
 
-FRONTENDS: dict[str, Any] = {"log_mel": LogMel, "stft": STFT, "tast": TAST}
+FRONTENDS: dict[str, Callable[[Any, int], Frontend]] = {"log_mel": LogMel, "stft": STFT, "tast": TAST}
 
 FrontendConfig = Annotated[LogMelConfig | STFTConfig | TASTConfig, pydantic.Field(discriminator="name")]
 
 
-def build_frontend(config: FrontendConfig, sample_rate: int) -> nn.Module:
-    """The frontend that a config names; it has `channels` and `bins`."""
+def build_frontend(config: FrontendConfig, sample_rate: int) -> Frontend:
+    """The frontend that a config names."""
     with torch.device("cpu"):  # filter banks are computed at once, also where the rest is a sketch (device meta)
-        frontend: nn.Module = FRONTENDS[config.name](config, sample_rate)
-    return frontend
+        return FRONTENDS[config.name](config, sample_rate)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Literal
 
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
 from asd.errors import UserError
+from asd.frontends.base import Frontend, Mixing
 from asd.frontends.spectrum import PowerSpectrum, SpectrumConfig
 
-Mixing = Callable[[Tensor], Tensor]
 
-
-class LogMelConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=False):
+class LogMelConfig(SpectrumConfig, frozen=True):
     """Short-time spectra, mel bands, decibels."""
 
     name: Literal["log_mel"] = "log_mel"
@@ -37,11 +35,10 @@ class LogMelConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=Fa
         return self
 
 
-class LogMel(nn.Module):
+class LogMel(Frontend):
     """10·log10(mel power + eps), always in float32."""
 
     channels = 1
-    mel_channel = 0  # which channel is the plain log-mel
     bank: Tensor
 
     def __init__(self, config: LogMelConfig, sample_rate: int) -> None:

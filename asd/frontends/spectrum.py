@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
+from asd.frontends.base import FrontendSettings
 
 RMS_TARGET = 0.1
 MOST_OVERLAP = 64  # frames that see one sample
 
 
-class SpectrumConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class SpectrumConfig(FrontendSettings, frozen=True):
     """Short-time spectra, and what is done to the waveform before."""
 
     n_fft: int = pydantic.Field(1024, ge=64, le=65_536)  # samples of a window

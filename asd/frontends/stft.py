@@ -6,13 +6,13 @@ from typing import Literal
 
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from asd.frontends.log_mel import Mixing
+from asd.frontends.base import Frontend, Mixing
 from asd.frontends.spectrum import PowerSpectrum, SpectrumConfig
 
 
-class STFTConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=False):
+class STFTConfig(SpectrumConfig, frozen=True):
     """1024 bins every 512 samples by default. S4's 512x32 version ("reshaped", not said how): bins_together 2.
 
     S4 does not say either whether the magnitudes are compressed; decibels are our reading.
@@ -34,11 +34,10 @@ class STFTConfig(SpectrumConfig, extra="forbid", frozen=True, allow_inf_nan=Fals
         return self
 
 
-class STFT(nn.Module):
+class STFT(Frontend):
     """10·log10(power + eps), or magnitudes; librosa's STFT but for the zeros beyond the ends."""
 
     channels = 1
-    mel_channel = 0  # which channel is the plain spectrogram
 
     def __init__(self, config: STFTConfig, sample_rate: int) -> None:
         super().__init__()

@@ -11,13 +11,14 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from asd.frontends.log_mel import LogMel, LogMelConfig, Mixing
+from asd.frontends.base import Frontend, FrontendSettings, Mixing
+from asd.frontends.log_mel import LogMel, LogMelConfig
 
 KERNEL = 1024
 LEAK = 0.2
 
 
-class TASTConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class TASTConfig(FrontendSettings, frozen=True):
     """Log-mel settings, and how the learned Tgram is normalised."""
 
     name: Literal["tast"] = "tast"
@@ -41,8 +42,11 @@ class TASTConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
         """The least T that gives so many frames."""
         return self.mel.samples_for(frames)
 
+    def fixed_frames(self) -> int | None:
+        return self.frames if self.norm_over == "time" else None
 
-class TAST(nn.Module):
+
+class TAST(Frontend):
     """(B, T) waveform → (B, 3, M, F)."""
 
     channels = 3

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+import pydantic
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Mixing = Literal["arcmix", "noisy_arcmix", "guided"]
+MapNorm = Callable[[Literal["batch", "sync", "group"], int], nn.Module]  # (kind, channels) → a layer for maps
+
+
+class LossSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Base of the config classes; `name` chooses among them."""
+
+    @property
+    def takes_maps(self) -> bool:
+        """Whether its loss learns from the maps of a backbone, not from embeddings."""
+        return False
 
 
 class ClassificationLoss(nn.Module):

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asd.losses.base import ClassificationLoss, Mixing
+from asd.losses.base import ClassificationLoss, LossSettings, Mixing
 
 
-class CosineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class CosineConfig(LossSettings, frozen=True):
     """What the margin losses share."""
 
     scale: pydantic.PositiveFloat = 30.0  # what cosines are multiplied by

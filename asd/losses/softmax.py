@@ -3,16 +3,15 @@ m × f positions of a map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Self
 
 import pydantic
 from torch import Tensor, nn
 
-from asd.losses.base import ClassificationLoss
+from asd.losses.base import ClassificationLoss, LossSettings, MapNorm
 
 
-class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class SoftmaxConfig(LossSettings, frozen=True):
     """Linear classifier with label smoothing."""
 
     name: Literal["softmax"] = "softmax"
@@ -25,6 +24,10 @@ class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         if self.hidden is not None and self.norm is not None:
             raise ValueError("hidden and norm are two different heads: give one of them")
         return self
+
+    @property
+    def takes_maps(self) -> bool:
+        return self.norm is not None
 
 
 class Softmax(ClassificationLoss):
@@ -53,12 +56,13 @@ class MapSoftmax(ClassificationLoss):
 
     takes_maps = True
 
-    def __init__(self, config: SoftmaxConfig, dim: int, classes: int, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self, config: SoftmaxConfig, dim: int, classes: int, norm: MapNorm) -> None:
         super().__init__()
         self.label_smoothing = config.label_smoothing
         convolution = nn.Conv2d(dim, classes, 1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_in", nonlinearity="relu")  # as published
-        self.classifier = nn.Sequential(convolution, norm(classes))
+        assert config.norm is not None
+        self.classifier = nn.Sequential(convolution, norm(config.norm, classes))
 
     def logits(self, embedding: Tensor) -> Tensor:
         """(B, D, m, f) in training, or (B, D) in evaluation → (B, C)."""
@@ -66,7 +70,7 @@ class MapSoftmax(ClassificationLoss):
         return self.classifier(maps).mean((2, 3))
 
 
-class FocalConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class FocalConfig(LossSettings, frozen=True):
     """Linear classifier; clips that are already told apart count less."""
 
     name: Literal["focal"] = "focal"

@@ -5,38 +5,46 @@ Legend: S source clips and T target clips of the global batch, D embedding.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pydantic
 from torch import Tensor
 
 from asd.data.batch import Batch, to_float
 from asd.distributed.collectives import gather, gather_with_gradient
-from asd.losses.base import ClassificationLoss
 from asd.losses.ccsa import CCSAConfig, ccsa_terms
-from asd.tasks.classification import Classification
-from asd.tasks.encoder import Encoder
-from asd.tasks.step import StepOutput
+from asd.tasks.base import Parts, StepOutput, TaskSettings
+from asd.tasks.classification import Classifier
+
+if TYPE_CHECKING:
+    from asd.tasks.system import System
 
 TARGET = 2  # asd.data.manifest.DOMAINS.index("target")
 
 
-class AlignmentConfig(CCSAConfig, frozen=True):
+class AlignmentConfig(CCSAConfig, TaskSettings, frozen=True):
     """da_lambda·(classification, with its outliers) + (1 − da_lambda)·CCSA."""
 
+    may_have_outliers: ClassVar[bool] = True
+    target_streams: ClassVar[tuple[str, ...]] = ("rows",)
     needs_whole_batch: ClassVar[bool] = True  # pairs of its clips
 
     name: Literal["ccsa"] = "ccsa"
     outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers
 
+    def check(self, system: System) -> None:
+        if self.compare == "maps":
+            if not system.shows_maps:
+                raise ValueError("task.compare=maps needs a backbone that shows its maps, cp_resnet: or use pooled")
+            if system.windows is not None:
+                raise ValueError("task.compare=maps compares whole clips: leave windows out, or use compare=pooled")
 
-class Alignment(Classification):
+
+class Alignment(Classifier):
     """Needs batches of source and target clips: data.streams.target=rows."""
 
-    def __init__(
-        self, config: AlignmentConfig, encoder: Encoder, loss: ClassificationLoss, seed: int, outliers: bool
-    ) -> None:
-        super().__init__(encoder, loss, None, seed, config.outlier_weight if outliers else 0.0)
+    def __init__(self, config: AlignmentConfig, parts: Parts) -> None:
+        super().__init__(parts, config.outlier_weight)
         self.config = config
 
     def forward(self, batch: Batch) -> StepOutput:
@@ -66,6 +74,6 @@ class Alignment(Classification):
             embedding = self.encoder.embed_pieces(pieces)
             return embedding.mean(1), embedding
         maps = self.encoder.maps(pieces)
-        embedding = self.encoder.backbone.pool(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])  # type: ignore[operator]
+        embedding = self.encoder.backbone.pool(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
         compared = maps.squeeze(1) if self.config.compare == "maps" else embedding.mean(1)
         return compared, maps if self.loss.takes_maps else embedding

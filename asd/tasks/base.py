@@ -1,11 +1,85 @@
-"""What a task is to the trainer and the evaluator: `forward(batch)` to learn, `embed(batch)` to be scored."""
+"""What a task is: settings that say what they need, and a module that learns by `forward` and is scored by `embed`.
+
+A new one is a file with both, a line in asd/tasks/__init__.py, and a config that names it.
+
+Legend: B batch, P windows of a clip (1 where a clip is taken whole), D embedding, C classes, M feature bins.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Self
 
+import pydantic
+from torch import Tensor, nn
+
+from asd.augment.mixup import MixupConfig
+from asd.backbones.base import Backbone
 from asd.data.batch import Batch
-from asd.tasks.step import Embedding, StepOutput
+from asd.frontends import Frontend, Windows
+from asd.losses.base import ClassificationLoss
+
+if TYPE_CHECKING:
+    from asd.tasks.system import System
+
+
+class TaskSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Base of the config classes; `name` chooses among them. Values here: those of a classifier of single clips."""
+
+    is_classifier: ClassVar[bool] = True  # it has a `loss` with class centres, and gives logits
+    has_backbone: ClassVar[bool] = True
+    may_mix: ClassVar[bool] = False  # whether `mixup` is for it
+    may_have_outliers: ClassVar[bool] = False  # whether `data.streams.outliers` are
+    target_streams: ClassVar[tuple[str, ...]] = ("none", "rows", "one_section")  # data.streams.target that it takes
+    needs_whole_batch: ClassVar[bool] = False  # whether its loss is more than a mean over the clips of a batch
+    pair_rows: ClassVar[int] = 1  # neighbouring rows of a batch that belong together
+    takes_maps: ClassVar[bool] = True  # whether a loss of class maps is for it
+    has_clip_loss: ClassVar[bool] = True  # whether a held-out clip has a loss, by which a checkpoint can be chosen
+
+    def gives(self) -> set[str]:
+        """The columns of `Embedding` that scorers may read."""
+        return {"embedding", "features", *(["logits"] if self.is_classifier else [])}
+
+    def fixed_frames(self) -> int | None:
+        """The number of frames that every window must have; None: any."""
+        return None
+
+    def check(self, system: System) -> None:
+        """ValueError where other parts of a system do not fit this task."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a task is built from, beside its own settings."""
+
+    frontend: Frontend
+    windows: Windows | None
+    channels: int  # of what the network sees
+    backbone: Backbone | None  # where the task has one
+    loss: ClassificationLoss | None  # where it is a classifier
+    mixup: MixupConfig | None
+    seed: int
+    outliers: bool  # whether batches have clips of no class
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """The scalar to differentiate and detached numbers to show, reduced only when logged."""
+
+    loss: Tensor
+    logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What evaluation keeps of a batch."""
+
+    embedding: Tensor  # (B, P, D)
+    logits: Tensor  # (B, P, C), no margin; C = 0 where no classes are told apart
+    errors: Tensor  # (B, 3) reconstruction errors as asd.scorers.embeddings.ERRORS says, (B, 0) where there are none
+    features: Tensor  # (B, M), time mean of the spectrogram that the network sees
+    loss: Tensor  # (B,), of held-out clips: no mixing, no smoothing; nan where a task has no loss for a single clip
+    residuals: Tensor | None = None  # (B, R, M): what is left of every frame where spectrograms are reconstructed
 
 
 class Task(nn.Module):
@@ -16,6 +90,11 @@ class Task(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._frozen: tuple[nn.Module, ...] = ()
+
+    @property
+    def core(self) -> nn.Module:
+        """The part that does the work, which train.compile compiles."""
+        raise NotImplementedError
 
     def forward(self, batch: Batch) -> StepOutput:
         """The rank's loss of a training batch."""
@@ -32,7 +111,7 @@ class Task(nn.Module):
             part.requires_grad_(False)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Task:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for part in self._frozen:
             part.eval()

@@ -9,53 +9,40 @@ from typing import ClassVar, Literal
 
 import pydantic
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from asd.augment.mixup import Mix, MixupConfig, draw_mix, with_other_class
+from asd.augment.mixup import Mix, draw_mix, with_other_class
 from asd.data.batch import Batch, to_float
-from asd.losses.base import ClassificationLoss
 from asd.losses.outlier import uniform_cross_entropy
-from asd.tasks.base import Task
+from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
 from asd.tasks.encoder import Encoder, mixed
-from asd.tasks.step import Embedding, StepOutput
 
 
-class ClassificationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class ClassificationConfig(TaskSettings, frozen=True):
     """Loss of the machines' own clips + outlier_weight · cross-entropy of outliers to the uniform posterior."""
 
-    needs_whole_batch: ClassVar[bool] = False
+    may_mix: ClassVar[bool] = True
+    may_have_outliers: ClassVar[bool] = True
 
     name: Literal["classification"] = "classification"
     outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers
 
 
-class Classification(Task):
-    """One class per machine of the set."""
+class Classifier(Task):
+    """One class per machine of the set: what all objectives with class centres share."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        loss: ClassificationLoss,
-        mixup: MixupConfig | None,
-        seed: int,
-        outlier_weight: float = 0.0,
-    ) -> None:
+    def __init__(self, parts: Parts, outlier_weight: float = 0.0) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.loss = loss
-        self.mixup = mixup
-        self.seed = seed
-        self.outlier_weight = outlier_weight
-        self.logit_scale = loss.scale
+        assert parts.loss is not None
+        self.encoder = Encoder(parts)
+        self.loss = parts.loss
+        self.seed = parts.seed
+        self.outlier_weight = outlier_weight if parts.outliers else 0.0
+        self.logit_scale = parts.loss.scale
 
-    def forward(self, batch: Batch) -> StepOutput:
-        """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
-        mix = self._mix(batch)
-        of = "waveform" if self.mixup is None else self.mixup.of
-        spectrogram = mixed(self.encoder.frontend, to_float(batch.waveform), mix, of)
-        pieces = self.encoder.cut(spectrogram, self.encoder.places(spectrogram, batch))
-        learn_from = self.encoder.maps if self.loss.takes_maps else self.encoder.embed_pieces
-        return self.compare(learn_from(pieces), batch, mix)
+    @property
+    def core(self) -> nn.Module:
+        return self.encoder.backbone
 
     def compare(self, embedding: Tensor, batch: Batch, mix: Mix | None) -> StepOutput:
         """The loss of embeddings (B, P, D) of a batch, mixed or not; of maps (B, P, D, m, f) where it takes them."""
@@ -92,6 +79,23 @@ class Classification(Task):
         """(B, P, D), or maps (B, P, D, m, f) → (B, P, C) without margin, in float32."""
         with torch.autocast(embedding.device.type, enabled=False):
             return self.loss.logits(embedding.float().flatten(0, 1)).unflatten(0, embedding.shape[:2])
+
+
+class Classification(Classifier):
+    """Of single clips, mixed or not."""
+
+    def __init__(self, config: ClassificationConfig, parts: Parts) -> None:
+        super().__init__(parts, config.outlier_weight)
+        self.mixup = parts.mixup
+
+    def forward(self, batch: Batch) -> StepOutput:
+        """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
+        mix = self._mix(batch)
+        of = "waveform" if self.mixup is None else self.mixup.of
+        spectrogram = mixed(self.encoder.frontend, to_float(batch.waveform), mix, of)
+        pieces = self.encoder.cut(spectrogram, self.encoder.places(spectrogram, batch))
+        learn_from = self.encoder.maps if self.loss.takes_maps else self.encoder.embed_pieces
+        return self.compare(learn_from(pieces), batch, mix)
 
     def _mix(self, batch: Batch) -> Mix | None:
         if self.mixup is None:

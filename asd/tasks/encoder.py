@@ -9,17 +9,19 @@ from torch import Tensor, nn
 
 from asd.augment.mixup import Mix
 from asd.data.batch import Batch
-from asd.frontends import Windows
+from asd.frontends import Frontend
+from asd.tasks.base import Parts
 
 
 class Encoder(nn.Module):
     """Frontend, windows where a system cuts clips into them, and the network behind."""
 
-    def __init__(self, frontend: nn.Module, windows: Windows | None, backbone: nn.Module) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.frontend = frontend
-        self.windows = windows
-        self.backbone = backbone
+        assert parts.backbone is not None
+        self.frontend = parts.frontend
+        self.windows = parts.windows
+        self.backbone = parts.backbone
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) float32 → (B, P, D), all windows of clips."""
@@ -45,21 +47,19 @@ class Encoder(nn.Module):
 
     def maps(self, pieces: Tensor) -> Tensor:
         """(B, P, C', M, frames) → (B, P, D, m, f), the last maps of a backbone that shows them."""
-        maps: Tensor = self.backbone.forward_map(pieces.flatten(0, 1))  # type: ignore[operator]
-        return maps.unflatten(0, pieces.shape[:2])
+        return self.backbone.forward_map(pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
 
     def features(self, spectrogram: Tensor) -> Tensor:
         """(B, C, M, F) → (B, M), the time mean of the plain spectrogram: what the untrained baselines compare."""
         return plain_mean(self.frontend, spectrogram)
 
 
-def plain_mean(frontend: nn.Module, spectrogram: Tensor) -> Tensor:
+def plain_mean(frontend: Frontend, spectrogram: Tensor) -> Tensor:
     """(B, C, M, F) → (B, M), the time mean of the channel that is the plain spectrogram."""
-    channel: int = frontend.mel_channel  # type: ignore[assignment]
-    return spectrogram[:, channel].mean(-1)
+    return spectrogram[:, frontend.mel_channel].mean(-1)
 
 
-def mixed(frontend: nn.Module, waveform: Tensor, mix: Mix | None, of: str) -> Tensor:
+def mixed(frontend: Frontend, waveform: Tensor, mix: Mix | None, of: str) -> Tensor:
     """Spectrograms (B, C, M, F) of mixtures of waveforms, or mixtures of spectrograms (`of`)."""
     if mix is None:
         return frontend(waveform)

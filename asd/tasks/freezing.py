@@ -8,7 +8,7 @@ from torch import nn
 
 from asd.errors import UserError
 from asd.tasks.base import Task
-from asd.tasks.classification import Classification
+from asd.tasks.classification import Classifier
 
 # all_but_centres: the whole network; all_but_last_block: what lies before its last residual block; centres: the class
 # centres. S4 tries all three when it adapts to the target domain.
@@ -19,11 +19,11 @@ def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
     """The modules of a task that a strategy names; UserError where the task has no class centres."""
     if freeze == "none":
         return ()
-    if not isinstance(task, Classification):
+    if not isinstance(task, Classifier):
         raise UserError(f"train.freeze={freeze} is for tasks with class centres: set it to none")
     if freeze == "centres":
         return (task.loss,)
     backbone = task.encoder.backbone
     if freeze == "all_but_centres":
         return (task.encoder.frontend, backbone)
-    return (task.encoder.frontend, *backbone.before_last_block())  # type: ignore[operator]
+    return (task.encoder.frontend, *backbone.before_last_block())

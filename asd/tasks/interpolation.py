@@ -12,17 +12,17 @@ import torch
 
 from asd.augment.mixup import pair_weights
 from asd.data.batch import Batch
-from asd.losses.base import ClassificationLoss
 from asd.losses.geometric import Reduction, geometric_error, mixed_label_kl
-from asd.tasks.classification import Classification
-from asd.tasks.encoder import Encoder
+from asd.tasks.base import Parts, StepOutput, TaskSettings
+from asd.tasks.classification import Classifier
 from asd.tasks.pairs import MixedOf, branches
-from asd.tasks.step import StepOutput
 
 
-class InterpolationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class InterpolationConfig(TaskSettings, frozen=True):
     """Weights ~ Beta(alpha, alpha), one a pair. The source gives no factor of the geometric term."""
 
+    target_streams: ClassVar[tuple[str, ...]] = ("pairs",)
+    takes_maps: ClassVar[bool] = False
     needs_whole_batch: ClassVar[bool] = True  # a pair's clips stand half a batch apart
 
     name: Literal["interpolation"] = "interpolation"
@@ -32,11 +32,11 @@ class InterpolationConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow
     of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
 
 
-class Interpolation(Classification):
+class Interpolation(Classifier):
     """Needs batches of pairs: data.streams.target=pairs, the second half of the rows beside the first."""
 
-    def __init__(self, config: InterpolationConfig, encoder: Encoder, loss: ClassificationLoss, seed: int) -> None:
-        super().__init__(encoder, loss, None, seed)
+    def __init__(self, config: InterpolationConfig, parts: Parts) -> None:
+        super().__init__(parts)
         self.config = config
 
     def forward(self, batch: Batch) -> StepOutput:

@@ -1,42 +1,62 @@
-"""Rebuilding the sound of machines, or foretelling it: what cannot be rebuilt is anomalous (S6).
+"""Reconstruction or prediction of the sound of machines: what has a large error is anomalous (S6).
 
 Legend: B batch, T samples, P parts of a clip (windows, frames or samples), M bins, E summaries of a clip's errors.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import pydantic
 import torch
 from torch import Tensor, nn
 
-from asd.backbones import ReconstructorConfig
+from asd.backbones import ReconstructorConfig, build_reconstructor
 from asd.data.batch import Batch, to_float
-from asd.frontends import Windows
 from asd.losses.reconstruction import sample_cross_entropy, squared_errors, summaries
-from asd.tasks.base import Task
+from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
 from asd.tasks.encoder import plain_mean
-from asd.tasks.step import Embedding, StepOutput
+
+if TYPE_CHECKING:
+    from asd.tasks.system import System
 
 
-class ReconstructionConfig(pydantic.BaseModel, extra="forbid", frozen=True):
-    """The network that rebuilds, in place of `backbone` and `loss`."""
+class ReconstructionConfig(TaskSettings, frozen=True):
+    """The network that reconstructs or predicts, in place of `backbone` and `loss`."""
 
-    needs_whole_batch: ClassVar[bool] = False
+    is_classifier: ClassVar[bool] = False
+    has_backbone: ClassVar[bool] = False
 
     name: Literal["reconstruction"] = "reconstruction"
     network: ReconstructorConfig
+
+    def gives(self) -> set[str]:
+        return super().gives() | {"errors"} | (set() if self.network.takes_waveform else {"residuals"})
+
+    def fixed_frames(self) -> int | None:
+        return self.network.fixed_frames()
+
+    def check(self, system: System) -> None:
+        network, windows = self.network, system.windows
+        if network.needs_windows and windows is None:
+            frames = self.fixed_frames()
+            raise ValueError(f"task.network {network.name} needs windows, such as {{frames: {frames}, hop: 1}}")
+        if network.takes_waveform and windows is not None:
+            raise ValueError(f"task.network {network.name} takes the waveform itself: leave windows out")
 
 
 class Reconstruction(Task):
     """One network for all machines of the run; machines are not told apart."""
 
-    def __init__(self, frontend: nn.Module, windows: Windows | None, network: nn.Module) -> None:
+    def __init__(self, config: ReconstructionConfig, parts: Parts) -> None:
         super().__init__()
-        self.frontend = frontend
-        self.windows = windows
-        self.network = network
+        self.config = config
+        self.frontend = parts.frontend
+        self.windows = parts.windows
+        self.network = build_reconstructor(config.network, parts.channels, parts.frontend.bins)
+
+    @property
+    def core(self) -> nn.Module:
+        return self.network
 
     def forward(self, batch: Batch) -> StepOutput:
         """Mean error of the rank's clips; unreadable clips weigh nothing."""
@@ -69,19 +89,14 @@ class Reconstruction(Task):
         self, waveform: Tensor, spectrogram: Tensor, places: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Errors (B, P) of the parts of clips, and residuals (B, R, M) of their frames; of samples errors in nats."""
-        if self.takes_waveform:
-            errors = sample_cross_entropy(self.network(waveform), self.network.target(waveform))  # type: ignore[operator]
+        if self.config.network.takes_waveform:
+            errors = sample_cross_entropy(self.network(waveform), self.network.target(waveform))
             return errors, None
         given = spectrogram if self.windows is None else self.windows(spectrogram, places).flatten(0, 1)
-        found, target = (x.float() for x in (self.network(given), self.network.target(given)))  # type: ignore[operator]
+        found, target = (x.float() for x in (self.network(given), self.network.target(given)))
         if self.windows is None:  # (B, C, M, F): a part is a frame
             found, target = (x.movedim(3, 1) for x in (found, target))
         else:
             found, target = (x.unflatten(0, (len(waveform), -1)) for x in (found, target))
         residuals = (target - found).movedim(3, -1).flatten(1, -2)  # of (B, P, C, M) or (B, P, C, M, frames)
         return squared_errors(found, target), residuals
-
-    @property
-    def takes_waveform(self) -> bool:
-        """Whether the network foretells samples, not frames."""
-        return bool(getattr(self.network, "takes_waveform", False))

@@ -9,23 +9,26 @@ from typing import ClassVar, Literal
 
 import pydantic
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asd.augment.mixup import pair_weights
 from asd.backbones.expander import Expander, ExpanderConfig
 from asd.data.batch import Batch, to_float
 from asd.distributed.collectives import gather, gather_with_gradient
 from asd.losses.vicreg import VICRegConfig, vicreg
-from asd.tasks.base import Task
+from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
 from asd.tasks.encoder import Encoder
 from asd.tasks.pairs import MixedOf, branches
-from asd.tasks.step import Embedding, StepOutput
 
 
-class VICRegTaskConfig(VICRegConfig, frozen=True):
+class VICRegTaskConfig(VICRegConfig, TaskSettings, frozen=True):
     """Factors of the loss, the mixtures' weights ~ Beta(alpha, alpha), one a pair, and the expander."""
 
+    is_classifier: ClassVar[bool] = False
+    target_streams: ClassVar[tuple[str, ...]] = ("none", "one_section")  # pairs are of one stream
     needs_whole_batch: ClassVar[bool] = True  # variances and covariances over it
+    pair_rows: ClassVar[int] = 2
+    has_clip_loss: ClassVar[bool] = False
 
     name: Literal["vicreg"] = "vicreg"
     alpha: pydantic.PositiveFloat = 0.5  # of the Beta distribution of the weights
@@ -36,12 +39,16 @@ class VICRegTaskConfig(VICRegConfig, frozen=True):
 class VICRegTask(Task):
     """Row 2i of a batch is paired with row 2i + 1, which comes from another place of the set."""
 
-    def __init__(self, config: VICRegTaskConfig, encoder: Encoder, dim: int, seed: int) -> None:
+    def __init__(self, config: VICRegTaskConfig, parts: Parts) -> None:
         super().__init__()
         self.config = config
-        self.encoder = encoder
-        self.expander = Expander(config.expander, dim)
-        self.seed = seed
+        self.encoder = Encoder(parts)
+        self.expander = Expander(config.expander, self.encoder.backbone.embedding_dim)
+        self.seed = parts.seed
+
+    @property
+    def core(self) -> nn.Module:
+        return self.encoder.backbone
 
     def forward(self, batch: Batch) -> StepOutput:
         """The loss of the global batch, the same on every rank; each branch has normalisation statistics of its own."""

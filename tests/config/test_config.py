@@ -14,7 +14,7 @@ from asd.config.load import dump_yaml, load_config
 from asd.errors import UserError
 from asd.frontends import LogMelConfig, build_frontend
 from asd.losses import SoftmaxConfig
-from asd.tasks import build_task
+from asd.tasks.build import build_task
 from tests.support.parts import batch_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"

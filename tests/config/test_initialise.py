@@ -17,7 +17,8 @@ from asd.evaluate.store import EVALUATION_FILE
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import Payload
 from asd.run_folder.paths import RunFolder
-from asd.tasks import Task, build_task
+from asd.tasks.base import Task
+from asd.tasks.build import build_task
 from asd.tasks.published import CLASSES
 
 ROOT = Path(__file__).parents[2]

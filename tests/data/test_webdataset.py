@@ -21,7 +21,8 @@ from asd.data.manifest import Manifest
 from asd.data.reader import Reader
 from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig
-from asd.tasks import System, build_task
+from asd.tasks.build import build_task
+from asd.tasks.system import System
 
 # webdataset leaves it to the garbage collector to close its tars
 pytestmark = pytest.mark.filterwarnings(r"ignore:unclosed file.*\.tar:ResourceWarning")

@@ -18,7 +18,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from asd import tasks
 from asd.data.manifest import MachineClass
 from asd.detector import (
     Detector,
@@ -34,7 +33,8 @@ from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.scorers import SCORERS, ScorerConfig, build_scorer
 from asd.scorers.state import restored, state_of
-from asd.tasks import System
+from asd.tasks.build import build_task
+from asd.tasks.system import System
 from tests.scorers.test_scorers import NUM_CLASSES, TEST, TRAIN
 
 CONFIG = pydantic.TypeAdapter(ScorerConfig)
@@ -67,7 +67,7 @@ def detector_file(*names: str) -> DetectorFile:
             run="run", step=1, epoch=0.5, data="set", fingerprint="f", trained=SOFTWARE, exported=SOFTWARE
         ),
         system=SYSTEM,
-        weights=tasks.build_task(SYSTEM, 0, 16_000, NUM_CLASSES).state_dict(),
+        weights=build_task(SYSTEM, 0, 16_000, NUM_CLASSES).state_dict(),
         precision="fp32",
         average="scores",
         sample_rate=16_000,

@@ -20,7 +20,7 @@ from asd.evaluate.embed import Embeddings, embed_clips
 from asd.frontends import WindowsConfig
 from asd.scorers import Embedded
 from asd.scorers.folds import FOLDS
-from asd.tasks import Task
+from asd.tasks.base import Task
 from tests.support.launch import ON_CPU, ONE_THREAD, _rank_variables, _server, free_port
 from tests.support.parts import task_of
 from tests.support.patience import PATIENCE_S

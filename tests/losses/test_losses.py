@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from asd.backbones.norms import norm2d
 from asd.losses import ArcFaceConfig, CosFaceConfig, FocalConfig, SoftmaxConfig, build_loss
 from asd.losses.softmax import MapSoftmax
 
@@ -314,7 +315,7 @@ def mixed_sample() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tens
 def published_head() -> tuple[MapSoftmax, nn.Conv2d, nn.BatchNorm2d]:
     """Ours, and the same weights in the published order: convolution, BatchNorm, mean over positions."""
     torch.manual_seed(0)
-    loss = build_loss(SoftmaxConfig(norm="batch"), DIM, CLASSES, nn.BatchNorm2d)
+    loss = build_loss(SoftmaxConfig(norm="batch"), DIM, CLASSES, norm2d)
     assert isinstance(loss, MapSoftmax)
     convolution, norm = nn.Conv2d(DIM, CLASSES, 1, bias=False), nn.BatchNorm2d(CLASSES)
     for values in (norm.weight, norm.bias, norm.running_mean):

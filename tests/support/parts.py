@@ -14,7 +14,9 @@ from asd.data.batch import Batch
 from asd.data.manifest import DOMAINS
 from asd.frontends import LogMelConfig, WindowsConfig
 from asd.losses import SoftmaxConfig
-from asd.tasks import System, Task, build_task
+from asd.tasks.base import Task
+from asd.tasks.build import build_task
+from asd.tasks.system import System
 
 RATE, SAMPLES, SEED = 16_000, 4_000, 7
 SOURCE, TARGET = DOMAINS.index("source"), DOMAINS.index("target")

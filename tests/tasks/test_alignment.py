@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from asd.data.batch import Batch
-from asd.tasks import Task
+from asd.tasks.base import Task
 from tests.support.parts import FACE, MAPS, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
 
 CLASSES = [0, 0, 1, 2, 2, 1, 0, 2, -1, -1]  # two outliers at the end, one of them of the target domain

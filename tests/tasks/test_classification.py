@@ -16,8 +16,9 @@ from asd.data.batch import Batch
 from asd.errors import UserError
 from asd.frontends import LogMelConfig
 from asd.losses import ArcFaceConfig, SoftmaxConfig
-from asd.tasks import System, build_task
+from asd.tasks.build import build_task
 from asd.tasks.classification import Classification
+from asd.tasks.system import System
 from tests.support.parts import FACE, MAPS, WINDOWS, batch_of, spoilt, step_of, task_of
 
 CLASSES, ROWS, SAMPLES = 5, 16, 4_000

@@ -19,8 +19,8 @@ from asd.backbones import (
 )
 from asd.errors import UserError
 from asd.losses import ArcFaceConfig
-from asd.tasks import frozen_parts
 from asd.tasks.base import Task
+from asd.tasks.freezing import frozen_parts
 from tests.support.parts import batch_of, task_of
 
 # Each with the names below which its last block and all that follows lie.

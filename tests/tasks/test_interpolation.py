@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from asd.augment.mixup import pair_weights
 from asd.data.batch import Batch
 from asd.losses import ArcFaceConfig
-from asd.tasks import Task
+from asd.tasks.base import Task
 from tests.support.parts import SEED, SOURCE, TARGET, WINDOWS, batch_of, spoilt, step_of, task_of
 
 

@@ -11,7 +11,7 @@ from torchaudio.functional import mu_law_encoding
 
 from asd.data.batch import Batch
 from asd.frontends import WindowsConfig
-from asd.tasks import Task
+from asd.tasks.base import Task
 from tests.support.parts import FRONTEND, batch_of, spoilt, step_of, task_of
 
 AUTOENCODER = {"name": "autoencoder", "frames": 5, "hidden": [24, 16], "bottleneck": 4, "norm": "group"}

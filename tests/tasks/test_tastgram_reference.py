@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asd.config.load import load_config
-from asd.tasks import build_task
+from asd.tasks.build import build_task
 from asd.tasks.classification import Classification
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "tastgram_noisy_arcmix_paper.yaml"

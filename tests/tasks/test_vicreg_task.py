@@ -10,7 +10,7 @@ from torch import Tensor
 from asd.augment.mixup import pair_weights
 from asd.backbones import CPResNetConfig
 from asd.data.batch import Batch
-from asd.tasks import Task
+from asd.tasks.base import Task
 from tests.support.parts import SEED, WINDOWS, batch_of, spoilt, step_of, task_of
 
 FACTORS = {"gamma": 5.0, "mu": 2.0, "nu": 0.5}

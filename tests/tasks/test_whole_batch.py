@@ -8,7 +8,8 @@ import pydantic
 import pytest
 import torch
 
-from asd.tasks import Task, TaskConfig
+from asd.tasks import TaskConfig
+from asd.tasks.base import Task
 from tests.support.parts import MAPS, SOURCE, TARGET, WINDOWS, batch_of, task_of
 
 CONFIGS = typing.get_args(typing.get_args(TaskConfig)[0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asd.tasks.step import StepOutput
+from asd.tasks.base import StepOutput
 from asd.train.flags import FlaggedTask, FlagReader, Seen
 
 NONE, NONFINITE, STOP, BAD_CLIPS = ([0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0])

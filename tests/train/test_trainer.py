@@ -28,7 +28,7 @@ from asd.optim.config import (
 from asd.optim.schedules import lr_at
 from asd.process.stop import StopSignal
 from asd.run_folder.checkpoint import CheckpointConfig
-from asd.tasks.step import StepOutput
+from asd.tasks.base import StepOutput
 from asd.train.config import TrainConfig
 from asd.train.trainer import Parts, Trainer
 

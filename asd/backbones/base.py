@@ -1,0 +1,61 @@
+"""What a backbone must offer: its settings, and the network. Legend: B batch, M bins, F frames, D embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import pydantic
+from torch import Tensor, nn
+
+
+class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Base of the config classes; `name` chooses among them."""
+
+    shows_maps: ClassVar[bool] = False  # whether the network has `forward_map` and `pool`
+
+    def fixed_frames(self, windowed: bool) -> int | None:
+        """The number of frames that every input must have; None: any. windowed: inputs are windows of clips."""
+        return None
+
+
+class Backbone(nn.Module):
+    """(B, channels, M, F) → (B, D)."""
+
+    embedding_dim: int
+
+    def before_last_block(self) -> list[nn.Module]:
+        """What lies before the last residual block, for train.freeze=all_but_last_block."""
+        raise NotImplementedError
+
+    def forward_map(self, spectrogram: Tensor) -> Tensor:
+        """(B, channels, M, F) → (B, D, m, f), where the config says `shows_maps`."""
+        raise NotImplementedError
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """(B, D, m, f) → (B, D), where the config says `shows_maps`."""
+        raise NotImplementedError
+
+
+class ReconstructorSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Base of the config classes of networks that reconstruct or predict."""
+
+    takes_waveform: ClassVar[bool] = False  # else spectrograms, or windows of them
+    needs_windows: ClassVar[bool] = False
+
+    def fixed_frames(self) -> int | None:
+        """The number of frames that every window must have; None: any."""
+        return None
+
+
+class Reconstructor(nn.Module):
+    """`forward(x)` is to be compared with `target(x)`, x a spectrogram, a window or a waveform."""
+
+    def target(self, given: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def before_last(kind: type[nn.Module], chain: Iterable[nn.Module]) -> list[nn.Module]:
+    """The modules of a chain that come before the last one of a kind."""
+    modules = list(chain)
+    return modules[: max(index for index, module in enumerate(modules) if isinstance(module, kind))]

@@ -1,0 +1,39 @@
+"""What a frontend must offer: settings, and a module. Legend: B batch, T samples, C channels, M bins, F frames."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import pydantic
+from torch import Tensor, nn
+
+Mixing = Callable[[Tensor], Tensor]  # rows (B, …) → mixtures of them
+
+
+class FrontendSettings(pydantic.BaseModel, ABC, extra="forbid", frozen=True, allow_inf_nan=False):
+    """Base of the config classes; `name` chooses among them."""
+
+    @abstractmethod
+    def frames_of(self, samples: int) -> int:
+        """F of a clip of T samples; below 1 where it is too short."""
+
+    @abstractmethod
+    def samples_for(self, frames: int) -> int:
+        """The least T that gives so many frames."""
+
+    def fixed_frames(self) -> int | None:
+        """The number of frames that every clip must have; None: any."""
+        return None
+
+
+class Frontend(nn.Module):
+    """(B, T) waveform → (B, C, M, F), in float32."""
+
+    channels: int  # C
+    bins: int  # M
+    mel_channel: int = 0  # which channel is the plain spectrogram
+
+    def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
+        """mix: combines clips, of waveforms or of spectrograms as the frontend sees fit."""
+        raise NotImplementedError

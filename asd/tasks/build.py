@@ -1,0 +1,47 @@
+"""From the parts of a config to the module that is trained."""
+
+from __future__ import annotations
+
+from asd.backbones import build_backbone
+from asd.backbones.norms import norm2d
+from asd.backbones.strides import subsample_narrow_strides
+from asd.errors import UserError
+from asd.frontends import Windows, build_frontend
+from asd.losses import build_loss
+from asd.tasks import TASKS
+from asd.tasks.base import Parts, Task
+from asd.tasks.system import System
+
+
+def build_task(system: System, seed: int, sample_rate: int, num_classes: int, outliers: bool = False) -> Task:
+    """The network and loss of a system; UserError where there is nothing to tell apart."""
+    frontend = build_frontend(system.frontend, sample_rate)
+    windows = _windows(system, sample_rate, seed)
+    channels = frontend.channels * (system.windows.copies if system.windows else 1)
+    backbone = loss = None
+    if system.backbone is not None:
+        backbone = build_backbone(system.backbone, channels, frontend.bins)
+    if system.loss is not None:
+        assert backbone is not None
+        check_classes(num_classes)
+        loss = build_loss(system.loss, backbone.embedding_dim, num_classes, norm2d)
+    parts = Parts(frontend, windows, channels, backbone, loss, system.mixup, seed, outliers)
+    task = TASKS[system.task.name](system.task, parts)
+    subsample_narrow_strides(task)
+    return task
+
+
+def check_classes(num_classes: int) -> None:
+    """UserError where there is nothing to tell apart."""
+    if num_classes < 2:
+        raise UserError(
+            "the set has a single class, and a classifier learns by telling machines apart: "
+            "pack at least two machine IDs together"
+        )
+
+
+def _windows(system: System, sample_rate: int, seed: int) -> Windows | None:
+    if system.windows is None:
+        return None
+    least = system.frontend.samples_for(system.windows.frames) / sample_rate
+    return Windows(system.windows, least, seed)

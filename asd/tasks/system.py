@@ -1,0 +1,66 @@
+"""The parts of a config that make its network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+
+from asd.augment.mixup import MixupConfig
+from asd.backbones import BackboneConfig
+from asd.frontends import FrontendConfig, WindowsConfig
+from asd.losses import LossConfig
+from asd.tasks import TaskConfig
+from asd.tasks.classification import ClassificationConfig
+
+
+class System(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Which of the parts there are depends on the task."""
+
+    task: TaskConfig = ClassificationConfig()
+    frontend: FrontendConfig
+    windows: WindowsConfig | None = None  # clips are cut into windows, each embedded by itself
+    backbone: BackboneConfig | None = None
+    loss: LossConfig | None = None
+    mixup: MixupConfig | None = None
+
+    @pydantic.field_validator("task", mode="before")
+    @classmethod
+    def _is_classification_unless_named(cls, task: Any) -> Any:
+        return {"name": "classification", **task} if isinstance(task, dict) else task
+
+    @pydantic.model_validator(mode="after")
+    def _parts_of_the_task(self) -> System:
+        for part, needed in {"backbone": self.task.has_backbone, "loss": self.task.is_classifier}.items():
+            if needed and getattr(self, part) is None:
+                raise ValueError(f"{part} is missing: task {self.task.name} needs one")
+            if not needed and getattr(self, part) is not None:
+                raise ValueError(f"task {self.task.name} has no {part}: leave it out")
+        if self.mixup is not None and not self.task.may_mix:
+            raise ValueError(f"task {self.task.name} mixes by itself, or not at all: leave mixup out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _maps_for_a_loss_of_maps(self) -> System:
+        if self.loss is not None and self.loss.takes_maps and not (self.shows_maps and self.task.takes_maps):
+            raise ValueError(
+                "loss.norm is of class maps: it needs a backbone that shows its maps, cp_resnet, and task "
+                "classification or ccsa: or leave it out"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _parts_fit_the_task(self) -> System:
+        self.task.check(self)
+        return self
+
+    @property
+    def shows_maps(self) -> bool:
+        return self.backbone is not None and self.backbone.shows_maps
+
+    def fixed_frames(self) -> set[int]:
+        """The numbers of frames that parts of the network insist on."""
+        found = {self.frontend.fixed_frames(), self.task.fixed_frames()}
+        if self.backbone is not None:
+            found.add(self.backbone.fixed_frames(self.windows is not None))
+        return {frames for frames in found if frames is not None}
