@@ -47,7 +47,7 @@ def _batch_problem(config: RunConfig, world_size: int) -> str | None:
                 f"use a train.global_batch that is a multiple of {parts * size}"
                 + (", or smaller groups" if groups else "")
             )
-    parts_of_network = ("task", "backbone", "loss")
+    parts_of_network = ("backbone", "loss", "task")
     for key, norm in _norms(config, parts_of_network).items():
         rows = (share if norm == "batch" else train.global_batch // train.accumulate) // branch
         if rows < 2 and norm != "group":

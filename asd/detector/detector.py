@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from asd.data.batch import Batch
 from asd.detector.file import DetectorFile, FittedScorer
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError, printable
-from asd.evaluate.embed import columns_of
+from asd.evaluate.embed import Columns, columns_of
 from asd.files.safe_torch import short
-from asd.scorers import Embedded, Scorer
+from asd.scorers import Scorer
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
 from asd.tasks.base import Task
@@ -100,8 +100,8 @@ class Detector:
         """The same network and scorer, on another machine."""
         return replace(self, own=own, scorer=_scorer_of(self.chosen, own, self.file, self.source))
 
-    def embed(self, windows: np.ndarray, first: int) -> tuple[Tensor, ...]:
-        """What the network makes of windows (B, T) int16, numbered from first: columns of Embedded, on the CPU.
+    def embed(self, windows: np.ndarray, first: int) -> Columns:
+        """What the network makes of windows (B, T) int16, numbered from first.
 
         UserError where T is too short for the network.
         """
@@ -119,13 +119,11 @@ class Detector:
         ).to(self.ranks.device)
         with self.ranks.autocast():
             out = self.task.embed(batch)
-        return columns_of(out, batch, self.file.average)[:-1]  # but for the loss
+        return columns_of(out, batch, self.file.average)
 
-    def score(self, embedded: Sequence[tuple[Tensor, ...]]) -> np.ndarray:
+    def score(self, embedded: Sequence[Columns]) -> np.ndarray:
         """(n,) float64 of all windows of these calls of `embed`, by their numbers; higher = more anomalous."""
-        clip, own, domain, embedding, logits, errors, features = map(torch.cat, zip(*embedded, strict=True))
-        rows = Embedded(clip, own, domain, embedding, logits, errors, features)
         try:
-            return score_of_clips(self.scorer, rows, self.file.turned)
+            return score_of_clips(self.scorer, Columns.joined(embedded).table(), self.file.turned)
         except (RuntimeError, IndexError, ValueError, TypeError) as error:  # both sides of it are of the file
             raise UserError(f"{self.source} is damaged: its scorer does not fit its network ({short(error)})") from None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from asd.audio.header import BadFileError
 from asd.audio.recording import Target
@@ -18,6 +17,7 @@ from asd.data.manifest import MachineClass
 from asd.detector import Detector, DetectorFile
 from asd.detector.recordings import Asked
 from asd.errors import UserError
+from asd.evaluate.embed import Columns
 
 BATCH_AUDIO_S = 60.0  # embedded at once: bounds memory, and on a CPU more is no faster
 WAITING = 512  # windows that are scored at once: some scorers factorise a matrix at each call
@@ -128,7 +128,7 @@ class _Hearing:
         self._detector = detector
         self._room = BATCH_AUDIO_S * detector.file.sample_rate
         self._batch: list[tuple[Verdict, Window]] = []
-        self._embedded: list[tuple[Tensor, ...]] = []
+        self._embedded: list[Columns] = []
         self._waiting: list[tuple[Verdict, float]] = []  # embedded, not scored yet: where these windows begin, s
 
     def add(self, verdict: Verdict, window: Window) -> None:

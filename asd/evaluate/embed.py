@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +26,29 @@ from asd.tasks.base import Embedding
 from asd.text.terminal import open_console
 
 Average = Literal["scores", "embeddings"]
+
+
+class Columns(NamedTuple):
+    """What a task gives of some clips, a row a clip or a window, with the clip's loss (N,): see Embedded."""
+
+    clip_index: Tensor
+    class_index: Tensor
+    domain: Tensor
+    embedding: Tensor
+    logits: Tensor
+    errors: Tensor
+    features: Tensor
+    loss: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Columns]) -> Columns:
+        return cls(*map(torch.cat, zip(*parts, strict=True)))
+
+    def table(self, residuals: ResidualMoments | None = None) -> Embedded:
+        """What scorers see: all but the loss."""
+        return Embedded(
+            **{name: column for name, column in self._asdict().items() if name != "loss"}, residuals=residuals
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,7 @@ def embed_clips(
     frames = loader.manifest.frames[clips] if first_samples is None else np.full(len(clips), first_samples)
     batches = [clips[b] for b in equal_length_batches(frames, batch_samples)][ranks.rank :: ranks.world_size]
     task.eval()
-    parts: list[tuple[Tensor, ...]] = []
+    parts: list[Columns] = []
     stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
     console = open_console(stderr=True)
     residuals = Residuals(ranks, loader.manifest, fit_clips)
@@ -127,8 +151,8 @@ def _on_cpu(moments: ResidualMoments) -> ResidualMoments:
     return ResidualMoments(*(x.cpu() for x in _parts(moments)))
 
 
-def columns_of(out: Embedding, batch: Batch, average: Average) -> tuple[Tensor, ...]:
-    """The columns of Embedded and the loss, for the readable clips of a batch, on the CPU."""
+def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:
+    """Of the readable clips of a batch, on the CPU."""
     by_window = [out.embedding, out.logits]  # (B, P, …)
     if average == "embeddings":
         by_window = [x.mean(1, keepdim=True) for x in by_window]
@@ -136,24 +160,22 @@ def columns_of(out: Embedding, batch: Batch, average: Average) -> tuple[Tensor, 
     embedding, logits = (x.flatten(0, 1) for x in by_window)
     by_clip = (batch.clip_index, batch.class_index, batch.domain, out.errors, out.features, out.loss, batch.valid)
     clip, own, domain, errors, features, loss, valid = (x.repeat_interleave(windows, 0) for x in by_clip)
-    return tuple(x[valid].cpu() for x in (clip, own, domain, embedding, logits, errors, features, loss))
+    return Columns(*(x[valid].cpu() for x in (clip, own, domain, embedding, logits, errors, features, loss)))
 
 
-def _gather(
-    parts: list[tuple[Tensor, ...]], residuals: ResidualMoments | None, ranks: Ranks, expected: int
-) -> Embeddings | None:
-    own = [torch.cat(column) for column in zip(*parts, strict=True)]
-    widths = next((w for w in ranks.gather_objects([c.shape[1:] for c in own]) if w), None)
+def _gather(parts: list[Columns], residuals: ResidualMoments | None, ranks: Ranks, expected: int) -> Embeddings | None:
+    own = Columns.joined(parts) if parts else None
+    shapes = ranks.gather_objects(None if own is None else [(c.shape[1:], c.dtype) for c in own])
+    widths = next((shape for shape in shapes if shape is not None), None)
     if widths is None:
         raise ValueError("no clips to embed")
-    if not own:  # fewer batches than ranks
-        kinds = [*[torch.int64] * 3, *[torch.float32] * 5]
-        own = [torch.empty(0, *width, dtype=kind) for width, kind in zip(widths, kinds, strict=True)]
+    if own is None:  # fewer batches than ranks
+        own = Columns(*(torch.empty(0, *width, dtype=kind) for width, kind in widths))
     gathered = [ranks.gather_rows(column) for column in own]
     columns = [column for column in gathered if column is not None]
     if not columns:
         return None
     order = torch.argsort(columns[0], stable=True)
-    clip, of_class, domain, embedding, logits, errors, features, loss = (column[order] for column in columns)
-    clips = Embedded(clip, of_class, domain, embedding, logits, errors, features, residuals)
-    return Embeddings(clips, loss, expected - len(clips.clip_index.unique()))
+    found = Columns(*(column[order] for column in columns))
+    clips = found.table(residuals)
+    return Embeddings(clips, found.loss, expected - len(clips.clip_index.unique()))

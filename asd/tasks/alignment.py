@@ -5,19 +5,17 @@ Legend: S source clips and T target clips of the global batch, D embedding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pydantic
 from torch import Tensor
 
 from asd.data.batch import Batch, to_float
 from asd.distributed.collectives import gather, gather_with_gradient
+from asd.frontends import WindowsConfig
 from asd.losses.ccsa import CCSAConfig, ccsa_terms
 from asd.tasks.base import Parts, StepOutput, TaskSettings
 from asd.tasks.classification import Classifier
-
-if TYPE_CHECKING:
-    from asd.tasks.system import System
 
 TARGET = 2  # asd.data.manifest.DOMAINS.index("target")
 
@@ -32,11 +30,11 @@ class AlignmentConfig(CCSAConfig, TaskSettings, frozen=True):
     name: Literal["ccsa"] = "ccsa"
     outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers
 
-    def check(self, system: System) -> None:
+    def check(self, windows: WindowsConfig | None, shows_maps: bool) -> None:
         if self.compare == "maps":
-            if not system.shows_maps:
+            if not shows_maps:
                 raise ValueError("task.compare=maps needs a backbone that shows its maps, cp_resnet: or use pooled")
-            if system.windows is not None:
+            if windows is not None:
                 raise ValueError("task.compare=maps compares whole clips: leave windows out, or use compare=pooled")
 
 

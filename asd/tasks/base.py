@@ -8,7 +8,7 @@ Legend: B batch, P windows of a clip (1 where a clip is taken whole), D embeddin
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import pydantic
 from torch import Tensor, nn
@@ -16,11 +16,8 @@ from torch import Tensor, nn
 from asd.augment.mixup import MixupConfig
 from asd.backbones.base import Backbone
 from asd.data.batch import Batch
-from asd.frontends import Frontend, Windows
+from asd.frontends import Frontend, Windows, WindowsConfig
 from asd.losses.base import ClassificationLoss
-
-if TYPE_CHECKING:
-    from asd.tasks.system import System
 
 
 class TaskSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -44,8 +41,8 @@ class TaskSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
         """The number of frames that every window must have; None: any."""
         return None
 
-    def check(self, system: System) -> None:
-        """ValueError where other parts of a system do not fit this task."""
+    def check(self, windows: WindowsConfig | None, shows_maps: bool) -> None:
+        """ValueError where a system's windows, or a backbone that does (not) show its maps, do not fit this task."""
 
 
 @dataclass(frozen=True)

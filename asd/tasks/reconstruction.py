@@ -5,19 +5,17 @@ Legend: B batch, T samples, P parts of a clip (windows, frames or samples), M bi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from asd.backbones import ReconstructorConfig, build_reconstructor
 from asd.data.batch import Batch, to_float
+from asd.frontends import WindowsConfig
 from asd.losses.reconstruction import sample_cross_entropy, squared_errors, summaries
 from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
 from asd.tasks.encoder import plain_mean
-
-if TYPE_CHECKING:
-    from asd.tasks.system import System
 
 
 class ReconstructionConfig(TaskSettings, frozen=True):
@@ -35,8 +33,8 @@ class ReconstructionConfig(TaskSettings, frozen=True):
     def fixed_frames(self) -> int | None:
         return self.network.fixed_frames()
 
-    def check(self, system: System) -> None:
-        network, windows = self.network, system.windows
+    def check(self, windows: WindowsConfig | None, shows_maps: bool) -> None:
+        network = self.network
         if network.needs_windows and windows is None:
             frames = self.fixed_frames()
             raise ValueError(f"task.network {network.name} needs windows, such as {{frames: {frames}, hop: 1}}")

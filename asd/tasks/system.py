@@ -51,7 +51,7 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
 
     @pydantic.model_validator(mode="after")
     def _parts_fit_the_task(self) -> System:
-        self.task.check(self)
+        self.task.check(self.windows, self.shows_maps)
         return self
 
     @property

@@ -15,6 +15,7 @@ from asd.backbones.strides import is_narrow_stride, subsample_narrow_strides
 from asd.config.load import load_config
 from asd.config.run import RunConfig
 from asd.frontends import build_frontend
+from asd.tasks.reconstruction import ReconstructionConfig
 from tests.support.convolutions import FORMATS, Convolution, convolutions_of, scan
 from tests.support.narrow import CONFIGS, narrow
 from tests.support.nets import SMALL
@@ -26,22 +27,19 @@ FRAMES = 24
 def network_of(config: RunConfig) -> tuple[nn.Module, torch.Tensor]:
     """The network of a config, on the meta device, and maps that it may see."""
     frontend = build_frontend(config.frontend, 16_000)
-    channels: Any = frontend.channels * (config.windows.copies if config.windows else 1)
-    bins: Any = frontend.bins
-    parts = (config.backbone, config.task)
-    fixed = [getattr(p, "conv_frames", None) for p in parts if getattr(p, "pool", "") == "conv"]
-    fixed += [p.flatten_frames for p in parts if getattr(p, "pool", "") == "flatten"]  # type: ignore[union-attr]
-    frames = config.windows.frames if config.windows else (fixed or [FRAMES])[0]
+    channels = frontend.channels * (config.windows.copies if config.windows else 1)
+    frames = config.windows.frames if config.windows else next(iter(config.fixed_frames()), FRAMES)
     with torch.device("meta"):
         if config.backbone is not None:
-            network = build_backbone(config.backbone, channels, bins)
-        else:
-            network = build_reconstructor(config.task.network, channels, bins)  # type: ignore[union-attr]
-        if getattr(network, "takes_waveform", False):
-            return network, torch.zeros(2, network.receptive_field + 100)  # type: ignore[operator]
-        if hasattr(network, "receptive_field"):
-            frames = max(frames, network.receptive_field + 8)  # type: ignore[operator]
-        return network, torch.zeros(2, channels, bins, frames)
+            return build_backbone(config.backbone, channels, frontend.bins), torch.zeros(
+                2, channels, frontend.bins, frames
+            )
+        assert isinstance(config.task, ReconstructionConfig)
+        settings = config.task.network
+        network, field = build_reconstructor(settings, channels, frontend.bins), getattr(settings, "receptive_field", 0)
+        if settings.takes_waveform:
+            return network, torch.zeros(2, field + 100)
+        return network, torch.zeros(2, channels, frontend.bins, max(frames, field + 8 if field else 0))
 
 
 @cache

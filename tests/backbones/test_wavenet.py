@@ -33,7 +33,7 @@ def test_the_target_is_the_frame_behind_the_receptive_field():
     network, clip = build_reconstructor(SMALL_WAVENET, 1, 6), decibels(2, 1, 6, FIELD + 9)
     assert network.receptive_field == SMALL_WAVENET.receptive_field == FIELD
     assert network.target(clip).equal(clip[..., FIELD:])
-    assert not network.takes_waveform
+    assert not SMALL_WAVENET.takes_waveform
 
 
 def test_default_receptive_fields():
@@ -100,7 +100,7 @@ def test_samples_are_classes_of_mu_law():
     assert target.shape == (2, 50)
     assert target.tolist() == [[mu_law(s) for s in row[FIELD:].tolist()] for row in waveform]
     assert network(waveform).shape == (2, 256, 50)
-    assert network.takes_waveform
+    assert SMALL_SAMPLES.takes_waveform
 
 
 def test_a_sample_is_predicted_from_its_receptive_field_alone():
