@@ -110,7 +110,7 @@ class Watcher:
         if not self._own:
             others = "the others are scored here" if self._run.config.checkpoint.every_steps else "it saves no others"
             print(
-                f"its own ranks score every {self._schedule.every} steps (evaluate.by_watcher=false); "
+                f"its own ranks score every {self._schedule.steps} steps (evaluate.by_watcher=false); "
                 f"{others} (checkpoint.every_steps)",
                 flush=True,
             )

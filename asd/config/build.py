@@ -20,12 +20,12 @@ from asd.data.splits import Splits, make_splits
 from asd.data.streams import make_streams
 from asd.data.subset import restrict
 from asd.errors import UserError
-from asd.evaluate.config import Schedule
 from asd.files.paths import user_path
 from asd.tasks import build
 from asd.tasks.base import Task
 from asd.tasks.freezing import frozen_parts
 from asd.text.shell import command
+from asd.train.cadence import Every
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Data:
     splits: Splits
     plan: Plan
 
-    def schedule(self, config: RunConfig) -> Schedule:
+    def schedule(self, config: RunConfig) -> Every:
         """Which steps are evaluated."""
         steps = self.plan.steps_per_epoch
-        return Schedule(config.evaluate.every_epochs * steps, config.train.total_steps(steps))
+        return config.evaluate.every(steps, config.train.total_steps(steps))
 
 
 def open_data(config: RunConfig) -> Data:

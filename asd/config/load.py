@@ -31,7 +31,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def debugged(config: RunConfig) -> RunConfig:
     """The same system on a few clips of everything: whether all of it runs, in a minute or so."""
-    few = {"fit_clips_per_class": 4, "test_clips_per_class": 4, "every_epochs": 1, "by_watcher": False}
+    few = {
+        "fit_clips_per_class": 4,
+        "test_clips_per_class": 4,
+        "every_epochs": 1,
+        "every_steps": None,
+        "by_watcher": False,
+    }
     return config.model_copy(
         update={
             "run": RunSection(dir=f"{config.run.dir.removesuffix('_debug')}_debug"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pydantic
 
 from asd.evaluate.embed import Average
 from asd.evaluate.history import Selection
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
+from asd.train.cadence import Every
 
 DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
     SoftmaxConfig(),
@@ -24,6 +23,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     """When and how checkpoints are scored, and which of them is the best one."""
 
     every_epochs: pydantic.PositiveInt = 2  # between evaluations; the last step is always evaluated
+    every_steps: pydantic.PositiveInt | None = None  # instead of every_epochs
     by_watcher: bool = False  # training only saves; `python eval.py watch` scores, in a process of its own
     max_unscored: int = pydantic.Field(default=10, ge=3)  # evaluations that wait for scores; of more the oldest go
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
@@ -46,13 +46,6 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
             raise ValueError(f"two scorers would be called {twice}")
         return scorers
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """The steps that are evaluated: every so many, and the last one."""
-
-    every: int
-    last: int
-
-    def due(self, step: int) -> bool:
-        return step == self.last or step % self.every == 0
+    def every(self, steps_per_epoch: int, last: int) -> Every:
+        """Which steps are evaluated."""
+        return Every(self.every_steps or self.every_epochs * steps_per_epoch, last)

@@ -8,13 +8,13 @@ from torch import nn
 
 from asd.errors import UserError
 from asd.evaluate.background import BackgroundScoring
-from asd.evaluate.config import Schedule
 from asd.evaluate.evaluator import Evaluator
 from asd.evaluate.history import best_step, outdated_steps, waiting_steps
 from asd.evaluate.store import read_evaluation
 from asd.loggers.base import Loggers
 from asd.process.stop import StopSignal
 from asd.run_folder import checkpoint
+from asd.train.cadence import Every
 
 
 class TrainingEvaluator:
@@ -23,7 +23,7 @@ class TrainingEvaluator:
     With evaluate.by_watcher it only keeps the checkpoints for whoever scores them.
     """
 
-    def __init__(self, evaluator: Evaluator, loggers: Loggers, schedule: Schedule) -> None:
+    def __init__(self, evaluator: Evaluator, loggers: Loggers, schedule: Every) -> None:
         self.evaluator, self.loggers, self.schedule = evaluator, loggers, schedule
         self.folder, self.ranks, self.by_watcher = evaluator.folder, evaluator.ranks, evaluator.config.by_watcher
         self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asd.evaluate.config import EvaluateConfig, Schedule
+from asd.evaluate.config import EvaluateConfig
 from asd.evaluate.history import best_step, evaluated_steps, primary_headline, waiting_steps
 from asd.evaluate.store import read_report
 from asd.monitor.reporter import Standing
 from asd.report import REPORT_FILE
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
+from asd.train.cadence import Every
 
 
 class StandingOf:
     """Looks into a run folder; reads reports only where one has come since the last look."""
 
-    def __init__(self, folder: RunFolder, config: EvaluateConfig, schedule: Schedule) -> None:
+    def __init__(self, folder: RunFolder, config: EvaluateConfig, schedule: Every) -> None:
         self._folder, self._config, self._schedule = folder, config, schedule
         self._seen: list[tuple[Path, int]] = []
         self._scores: dict[str, Any] = {}

@@ -30,6 +30,7 @@ from asd.process.stop import StoppedError, StopSignal, leave_word
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
 from asd.train.batchnorm import RunningStatistics, loss_scale
+from asd.train.cadence import Every
 from asd.train.config import TrainConfig
 from asd.train.flags import FlaggedTask, FlagReader
 from asd.train.state import TrainState
@@ -78,6 +79,8 @@ class Trainer:
         self.stage = Stage.START  # what this rank is doing: the watchdog looks
         self.steps_per_epoch = parts.plan.steps_per_epoch
         self.total_steps = train.total_steps(self.steps_per_epoch)
+        self.log_at = Every(train.log_every, self.total_steps)
+        self.save_at = Every(saving.every_steps or self.steps_per_epoch, self.total_steps)
         self.state = TrainState()
         self.flagged = FlaggedTask(parts.task).to(self.ranks.device)
         self.model = self.ranks.wrap(self.flagged)
@@ -102,7 +105,9 @@ class Trainer:
             return "stopped"
 
     def _run(self) -> Literal["finished", "stopped"]:
-        if self._evaluation_due() and self.ranks.on_main(lambda: self.parts.evaluate.missing(self.state.step)):
+        if self.parts.evaluate.due(self.state.step) and self.ranks.on_main(
+            lambda: self.parts.evaluate.missing(self.state.step)
+        ):
             self._evaluate()  # a kill came between saving and embedding
         self.model.train()
         batches = self._batches()
@@ -223,7 +228,7 @@ class Trainer:
         self.taken_back = True
 
     def _show(self) -> None:
-        if self.state.step % self.train.log_every and self.state.step != self.total_steps:
+        if not self.log_at.due(self.state.step):
             self.parts.loggers.advance(self.state.step)
             return
         self.stage = Stage.SHOW
@@ -276,9 +281,8 @@ class Trainer:
 
     def _keep(self) -> None:
         """Save and evaluate where it is time to."""
-        every = self.saving.every_steps or self.steps_per_epoch
-        evaluate = self._evaluation_due()
-        if evaluate or self.state.step % every == 0:
+        evaluate = self.parts.evaluate.due(self.state.step)
+        if evaluate or self.save_at.due(self.state.step):
             with self.timer.paused():
                 self._read_flags()  # a step that was not finite must not leave a trace in what is saved
                 if self.taken_back:
@@ -287,10 +291,6 @@ class Trainer:
                 if evaluate:
                     self._evaluate()
                 self._prune()
-
-    def _evaluation_due(self) -> bool:
-        step = self.state.step
-        return step > 0 and (step == self.total_steps or self.parts.evaluate.due(step))
 
     def _evaluate(self) -> None:
         self.stage = Stage.EVALUATE

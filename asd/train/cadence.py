@@ -1,0 +1,17 @@
+"""When something is due: logging, saving and evaluating ask the same class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Every:
+    """Every so many steps, and at the last one."""
+
+    steps: int
+    last: int
+
+    def due(self, step: int) -> bool:
+        """Whether it is, when so many steps are done."""
+        return step > 0 and (step == self.last or step % self.steps == 0)
