@@ -1,4 +1,4 @@
-"""Optimisers and the learning rate as a pure function of the step."""
+"""From settings to an optimiser that can leave out an update."""
 
 from __future__ import annotations
 
@@ -11,32 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from asd.errors import UserError
+from asd.optim.adam import adam, adamw
 from asd.optim.config import OptimConfig
-from asd.optim.lars import LARS, lars_groups
+from asd.optim.lars import lars
+from asd.optim.sgd import sgd
 
 # An optimiser whose step changes nothing, neither weights nor state, while its `found_inf` is a tensor above 0.
 MaskedOptimizer = NewType("MaskedOptimizer", torch.optim.Optimizer)
 Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
+OPTIMIZERS: dict[str, Callable[[OptimConfig, list[nn.Parameter]], torch.optim.Optimizer]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "sgd": sgd,
+    "lars": lars,
+}
+
 
 def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> MaskedOptimizer:
     """The optimiser of a config for all parameters that learn."""
-    return masked_optimizer(partial(_of_config, config), [p for p in parameters if p.requires_grad])
-
-
-def _of_config(config: OptimConfig, wanted: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's fused ones, which look at found_inf (its others do not), or our LARS."""
-    if config.name == "lars":
-        return LARS(lars_groups(config, wanted), config.lr, config.momentum, config.weight_decay, config.trust)
-    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
-    if config.name == "sgd":
-        sgd = torch.optim.SGD(wanted, momentum=config.momentum, **common)  # type: ignore[arg-type]
-        if config.momentum > 0:
-            for p in wanted:  # torch leaves it uninitialised memory where the very first update is masked
-                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        return sgd
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(wanted, betas=config.betas, **common)  # type: ignore[arg-type]
+    return masked_optimizer(partial(OPTIMIZERS[config.name], config), [p for p in parameters if p.requires_grad])
 
 
 def masked_optimizer(build: Build, parameters: list[nn.Parameter]) -> MaskedOptimizer:

@@ -63,10 +63,11 @@ class LARS(torch.optim.Optimizer):
         return update * torch.where((own > 0) & (length > 0), ratio, 1.0)
 
 
-def lars_groups(config: OptimConfig, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
-    """Weights of two and more axes; biases and normalisation weights, which have one at most."""
-    if not config.exclude_vectors:
-        return [{"params": parameters}]
-    matrices, vectors = ([p for p in parameters if (p.ndim > 1) == wide] for wide in (True, False))
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0, "adapt": False}]
-    return [group for group in groups if group["params"]]
+def lars(config: OptimConfig, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Biases and normalisation weights have one axis at most; where excluded, they neither decay nor adapt."""
+    groups: list[dict[str, Any]] = [{"params": weights}]
+    if config.exclude_vectors:
+        matrices, vectors = ([p for p in weights if (p.ndim > 1) == wide] for wide in (True, False))
+        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0, "adapt": False}]
+    groups = [group for group in groups if group["params"]]
+    return LARS(groups, config.lr, config.momentum, config.weight_decay, config.trust)

@@ -25,7 +25,6 @@ from asd.loggers.base import Loggers
 from asd.monitor.stages import Stage
 from asd.optim.build import MaskedOptimizer
 from asd.optim.config import OptimConfig
-from asd.optim.schedules import lr_at
 from asd.process.stop import StoppedError, StopSignal, leave_word
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
@@ -150,7 +149,7 @@ class Trainer:
     def _set_learning_rate(self) -> None:
         """That of the middle of the step: at the beginning of a warm-up it is 0, and at the end of a cosine."""
         middle = (self.state.step + 0.5) / self.steps_per_epoch
-        self.lr = lr_at(self.optim, middle, self.total_steps / self.steps_per_epoch)
+        self.lr = self.optim.lr_at(middle, self.total_steps / self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
 

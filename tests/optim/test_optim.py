@@ -15,14 +15,14 @@ from torch import nn
 
 from asd.errors import UserError
 from asd.optim.build import build_optimizer, masked_optimizer
-from asd.optim.config import ConstantConfig, CosineConfig, HoldLinearConfig, OptimConfig, WarmRestartsConfig
+from asd.optim.config import OptimConfig
 from asd.optim.lars import LARS
-from asd.optim.schedules import lr_at
+from asd.optim.schedules import ConstantConfig, CosineConfig, HoldLinearConfig, WarmRestartsConfig
 
 
 def factor(schedule, epoch: float, total: float = 100.0) -> float:
     """Learning rate as a share of its peak."""
-    return lr_at(OptimConfig(lr=0.2, schedule=schedule), epoch, total) / 0.2
+    return OptimConfig(lr=0.2, schedule=schedule).lr_at(epoch, total) / 0.2
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_hold_linear_falls_at_once_without_a_hold():
 def test_the_schedule_of_vicreg_pre_training_is_a_cosine(epoch, expected):
     """S5: 0 → 0.8 over 10 epochs, then a cosine to 0.002 at epoch 100."""
     config = OptimConfig(name="lars", lr=0.8, schedule=CosineConfig(warmup_epochs=10, floor=0.002 / 0.8))
-    assert lr_at(config, epoch, 100) == pytest.approx(expected, abs=1e-9)
+    assert config.lr_at(epoch, 100) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 0.0), (1, 0.25), (4, 1.0), (99, 1.0)])

@@ -17,15 +17,8 @@ from asd.data.batch import Batch
 from asd.distributed.ranks import Ranks
 from asd.loggers.base import Loggers
 from asd.optim.build import build_optimizer
-from asd.optim.config import (
-    ConstantConfig,
-    CosineConfig,
-    HoldLinearConfig,
-    OptimConfig,
-    ScheduleConfig,
-    WarmRestartsConfig,
-)
-from asd.optim.schedules import lr_at
+from asd.optim.config import OptimConfig
+from asd.optim.schedules import ConstantConfig, CosineConfig, HoldLinearConfig, ScheduleConfig, WarmRestartsConfig
 from asd.process.stop import StopSignal
 from asd.run_folder.checkpoint import CheckpointConfig
 from asd.tasks.base import StepOutput
@@ -158,7 +151,7 @@ def test_every_step_learns_something(schedule: ScheduleConfig) -> None:
         trainer._set_learning_rate()
         rates.append(trainer.optimizer.param_groups[0]["lr"])
     assert min(rates) > 0
-    epochs = [lr_at(trainer.optim, float(epoch), 8) for epoch in range(1, 8)]
+    epochs = [trainer.optim.lr_at(float(epoch), 8) for epoch in range(1, 8)]
     around = [(rates[10 * epoch - 1] + rates[10 * epoch]) / 2 for epoch in range(1, 8)]
     cusps = {2, 4, 6} if schedule.name in ("warm_restarts", "constant", "cosine") else set()
     for epoch, (at, mean) in enumerate(zip(epochs, around, strict=True), 1):
