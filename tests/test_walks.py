@@ -1,0 +1,258 @@
+"""To add a part is to write one file and to name it in one list: CONTRIBUTING.md says which."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shards.wav_file import write_wav
+from tests.support.launch import ONE_THREAD
+
+ROOT = Path(__file__).parents[1]
+
+LOSS = """
+from typing import Literal
+
+from asd.losses.base import LossSettings
+from asd.losses.softmax import Softmax
+
+
+class MineConfig(LossSettings, frozen=True):
+    name: Literal["mine"] = "mine"
+    label_smoothing: float = 0.0
+
+
+class Mine(Softmax):
+    pass
+"""
+BACKBONE = """
+from typing import Literal
+
+from torch import nn
+
+from asd.backbones.base import Backbone, BackboneSettings
+
+
+class MineConfig(BackboneSettings, frozen=True):
+    name: Literal["mine"] = "mine"
+
+
+class Mine(Backbone):
+    def __init__(self, config, channels, bins):
+        super().__init__()
+        self.embedding_dim = 4
+        self.layer = nn.Linear(channels * bins, 4)
+
+    def forward(self, spectrogram):
+        return self.layer(spectrogram.mean(-1).flatten(1))
+"""
+FRONTEND = """
+from typing import Literal
+
+from asd.frontends.base import Frontend, FrontendSettings
+
+
+class MineConfig(FrontendSettings, frozen=True):
+    name: Literal["mine"] = "mine"
+
+    def frames_of(self, samples):
+        return samples // 160
+
+    def samples_for(self, frames):
+        return frames * 160
+
+
+class Mine(Frontend):
+    channels, bins = 1, 160
+
+    def __init__(self, config, sample_rate):
+        super().__init__()
+
+    def forward(self, waveform, mix=None):
+        frames = waveform.shape[1] // 160
+        return waveform[:, : frames * 160].unflatten(1, (frames, 160)).transpose(1, 2).abs().unsqueeze(1)
+"""
+TASK = """
+from typing import ClassVar, Literal
+
+from asd.tasks.base import StepOutput, TaskSettings
+from asd.tasks.classification import Classifier
+
+
+class MineConfig(TaskSettings, frozen=True):
+    name: Literal["mine"] = "mine"
+
+
+class Mine(Classifier):
+    def __init__(self, config, parts):
+        super().__init__(parts)
+
+    def forward(self, batch):
+        from asd.data.batch import to_float
+
+        return self.compare(self.encoder(to_float(batch.waveform)), batch, None)
+"""
+SCORER = """
+from typing import ClassVar, Literal
+
+import pydantic
+
+from asd.scorers.base import PerClassScorer
+
+
+class MineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    name: Literal["mine"] = "mine"
+    label: ClassVar[str] = "mine"
+
+
+class Mine(PerClassScorer):
+    def __init__(self, config):
+        super().__init__()
+
+    def fit_class(self, train):
+        return train.embedding.mean(0)
+
+    def score_class(self, model, test):
+        return (test.embedding - model).square().sum(1).double()
+"""
+SCHEDULE = """
+from typing import Literal
+
+from asd.optim.schedules.base import ScheduleSettings
+
+
+class MineConfig(ScheduleSettings, frozen=True):
+    name: Literal["mine"] = "mine"
+
+    def factor(self, epoch, total_epochs):
+        return 0.5
+"""
+OPTIMISER = """
+import torch
+
+
+def mine(config, weights):
+    return torch.optim.Adam(weights, lr=config.lr, fused=True)
+"""
+LAYOUT = """
+from shards.layouts.clip import Corpus, SourceClip
+
+
+def read(sources, choices):
+    files = sorted(file for source in sources for file in source.glob("*.wav"))
+    parts = [(file, *file.stem.split("_")) for file in files]
+    return Corpus([SourceClip(f, f.stem, machine, "00", "train", 0, f.name) for f, machine, _ in parts])
+"""
+
+FIRST = "from __future__ import annotations\n"
+# What is to add → (the new file, its text, (the list, what is put behind what) …)
+ADDED = {
+    "loss": (
+        "asd/losses/mine.py", LOSS,
+        ("asd/losses/__init__.py", FIRST, "from asd.losses.mine import Mine, MineConfig\n"),
+        ("asd/losses/__init__.py", "SoftmaxConfig | FocalConfig", " | MineConfig"),
+        ("asd/losses/__init__.py", '"focal": Focal,', ' "mine": Mine,'),
+    ),
+    "backbone": (
+        "asd/backbones/mine.py", BACKBONE,
+        ("asd/backbones/__init__.py", FIRST, "from asd.backbones.mine import Mine, MineConfig\n"),
+        ("asd/backbones/__init__.py", "ResNetConfig | ResNetIRConfig", " | MineConfig"),
+        ("asd/backbones/__init__.py", '"resnet50": ResNet,', ' "mine": Mine,'),
+    ),
+    "frontend": (
+        "asd/frontends/mine.py", FRONTEND,
+        ("asd/frontends/__init__.py", FIRST, "from asd.frontends.mine import Mine, MineConfig\n"),
+        ("asd/frontends/__init__.py", "LogMelConfig | STFTConfig", " | MineConfig"),
+        ("asd/frontends/__init__.py", '"log_mel": LogMel,', ' "mine": Mine,'),
+    ),
+    "task": (
+        "asd/tasks/mine.py", TASK,
+        ("asd/tasks/__init__.py", FIRST, "from asd.tasks.mine import Mine, MineConfig\n"),
+        ("asd/tasks/__init__.py", "ClassificationConfig | AlignmentConfig", " | MineConfig"),
+        ("asd/tasks/__init__.py", '"classification": Classification,', ' "mine": Mine,'),
+    ),
+    "scorer": (
+        "asd/scorers/mine.py", SCORER,
+        ("asd/scorers/__init__.py", FIRST, "from asd.scorers.mine import Mine, MineConfig\n"),
+        ("asd/scorers/__init__.py", "    | NegLogSoftmaxConfig", " | MineConfig"),
+        ("asd/scorers/__init__.py", '"softmax": Softmax,', ' "mine": Mine,'),
+    ),
+    "schedule": (
+        "asd/optim/schedules/mine.py", SCHEDULE,
+        ("asd/optim/schedules/__init__.py", FIRST, "from asd.optim.schedules.mine import MineConfig\n"),
+        ("asd/optim/schedules/__init__.py", "ConstantConfig | CosineConfig", " | MineConfig"),
+    ),
+    "optimiser": (
+        "asd/optim/mine.py", OPTIMISER,
+        ("asd/optim/build.py", FIRST, "from asd.optim.mine import mine\n"),
+        ("asd/optim/build.py", '"adam": adam,', ' "mine": mine,'),
+        ("asd/optim/config.py", 'name: Literal["adam",', ' "mine",'),
+    ),
+    "layout": (
+        "shards/layouts/mine.py", LAYOUT,
+        ("shards/layouts/__init__.py", "from shards.layouts import", " mine,"),
+        ("shards/layouts/__init__.py", '"table": read_tables,', ' "mine": mine.read,'),
+    ),
+}  # fmt: skip
+
+CONFIG = """
+data: {crop_s: 0.5, val_fraction: 0.2}
+task: {name: mine}
+frontend: {name: mine}
+backbone: {name: mine}
+loss: {name: mine}
+optim: {name: mine, lr: 1.0e-3, schedule: {name: mine}}
+train: {global_batch: 4, epochs: 1, log_every: 1, precision: fp32}
+evaluate: {scorers: [{name: mine}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources with one more of everything."""
+    root = tmp_path_factory.mktemp("house")
+    for folder in ("asd", "shards"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train_ddp.py", root)
+    (root / "mine.yaml").write_text(CONFIG)
+    for file, text, *lines in ADDED.values():
+        (root / file).write_text(text)
+        for listing, place, added in lines:
+            former = (root / listing).read_text()
+            assert former.count(place) == 1, (listing, place)
+            (root / listing).write_text(former.replace(place, place + added))
+    return root
+
+
+def run(house: Path, *words: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=house, env=os.environ | ONE_THREAD, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_more_of_everything(house: Path) -> None:
+    rng = np.random.default_rng(0)
+    (house / "sounds").mkdir()
+    for machine in ("mill", "saw"):
+        for number in range(10):
+            write_wav(house / "sounds" / f"{machine}_{number}.wav", rng.normal(0, 0.1, 16_000), 16_000, "PCM_16")
+    run(house, "-m", "shards.pack", "--layout", "mine", "--source", "sounds", "--out", "set")
+    run(house, "train_ddp.py", "--config", "mine.yaml", "data.shards=set", "run.dir=run")
+    (report,) = (house / "run" / "evaluations").glob("*/report.json")
+    assert list(json.loads(report.read_text(encoding="utf-8"))["scorers"]) == ["mine"]
+
+
+def test_the_page_names_these_files() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for file, _, *lines in ADDED.values():
+        assert f"`{file.replace('mine', 'x')}`" in page
+        assert all(f"`{listing}`" in page for listing, *_ in lines)
