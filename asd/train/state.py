@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 @dataclass
@@ -13,3 +16,8 @@ class TrainState:
     clips_seen: int = 0
     nonfinite_steps: int = 0
     nonfinite_streak: int = 0
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Self:
+        """As a checkpoint holds it; TypeError where something is no count, or of no name."""
+        return cls(**{name: operator.index(count) for name, count in saved.items()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from asd.data.batch import Batch
 from asd.data.loader import Loader, training_requests
 from asd.data.plan import Plan
-from asd.distributed.collectives import gather
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError
 from asd.files.safe_torch import short
@@ -32,8 +30,8 @@ from asd.train.batchnorm import RunningStatistics, loss_scale
 from asd.train.cadence import Every
 from asd.train.config import TrainConfig
 from asd.train.flags import FlaggedTask, FlagReader
+from asd.train.interval import Interval
 from asd.train.state import TrainState
-from asd.train.throughput import IntervalTimer
 
 
 class Evaluate(Protocol):
@@ -88,8 +86,7 @@ class Trainer:
         if resumed is not None:
             self._restore(resumed)
         self.flags = FlagReader()
-        self.timer = IntervalTimer(self.ranks.device)
-        self.interval: list[dict[str, Tensor]] = []  # loss, its parts, gradient norm of each step since the last line
+        self.interval = Interval(self.ranks)
         self.statistics = RunningStatistics(parts.task)
         self.scale = loss_scale(self.scaler, self.ranks.device)
         self.bad_clips_seen = self.told_to_stop = self.taken_back = False
@@ -134,8 +131,7 @@ class Trainer:
         norm = self._clip()
         nonfinite = self._update(norm)
         self.flags.add(self.state.step + 1, self.flagged.take_flags(nonfinite))
-        self.interval.append({**losses, "grad_norm": norm})
-        self.timer.add(len(batch.clip_index), self.parts.loader.pop_wait_s())
+        self.interval.add({**losses, "grad_norm": norm}, len(batch.clip_index), self.parts.loader.pop_wait_s())
         self.state.step += 1
         self.state.clips_seen += self.train.global_batch
 
@@ -223,7 +219,7 @@ class Trainer:
         """A rank that was asked to stop could not have its clips: the step changed nothing and does not count."""
         self.state.step -= 1
         self.state.clips_seen -= self.train.global_batch
-        self.interval.pop()
+        self.interval.undo()
         self.taken_back = True
 
     def _show(self) -> None:
@@ -234,29 +230,13 @@ class Trainer:
         self._read_flags()
         if self.taken_back:
             return
-        record = self._interval_record()
+        record = self._record()
         self.parts.loggers.log(self.state.step, record)
         self._check_bad_clips(int(record["bad_clips"]))
 
-    def _interval_record(self) -> dict[str, float]:
-        """Numbers of the steps since the last line, over all ranks."""
-        names = list(self.interval[0])
-        shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.interval]).double().mean(0)
-        self.interval.clear()
-        own = {**dict(zip(names, shown.tolist(), strict=True)), **self.timer.read()}
-        ranks = gather(torch.tensor([list(own.values())], dtype=torch.float32, device=self.ranks.device)).cpu()
-        mean = dict(zip(own, ranks.mean(0).tolist(), strict=True))
-        most = dict(zip(own, ranks.amax(0).tolist(), strict=True))
+    def _record(self) -> dict[str, float]:
         return {
-            "epoch": self.epoch,
-            "loss": mean["loss"],
-            "loss_max": most["loss"],
-            **{name: mean[name] for name in names if name not in ("loss", "grad_norm")},
-            "grad_norm": mean["grad_norm"],
-            "lr": self.lr,
-            "clips_per_s": mean["clips_per_s_per_rank"] * self.ranks.world_size,
-            **{name: most[name] for name in ("step_s", "data_wait_s", "data_wait_percent", "peak_mem_gib")},
-            "clips_per_s_per_rank": mean["clips_per_s_per_rank"],
+            **self.interval.record(self.epoch, self.lr),
             "clips_seen": self.state.clips_seen,
             "bad_clips": len(self._bad_clips()),
             "nonfinite_steps": self.state.nonfinite_steps,
@@ -282,7 +262,7 @@ class Trainer:
         """Save and evaluate where it is time to."""
         evaluate = self.parts.evaluate.due(self.state.step)
         if evaluate or self.save_at.due(self.state.step):
-            with self.timer.paused():
+            with self.interval.timer.paused():
                 self._read_flags()  # a step that was not finite must not leave a trace in what is saved
                 if self.taken_back:
                     return
@@ -324,7 +304,7 @@ class Trainer:
             self.optimizer.load_state_dict(payload.optimizer)
             if payload.scaler is not None and self.scaler is not None:
                 self.scaler.load_state_dict(payload.scaler)
-            self.state = TrainState(**{name: operator.index(count) for name, count in payload.state.items()})
+            self.state = TrainState.of(payload.state)
             for parameter, own in self.optimizer.state.items():
                 if any(isinstance(s, Tensor) and s.dim() and s.shape != parameter.shape for s in own.values()):
                     raise ValueError("its optimiser has tensors of other shapes")

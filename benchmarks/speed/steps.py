@@ -85,12 +85,12 @@ class Session:
     def step_s(self, steps: int) -> float:
         """Mean seconds of a step; also leaves the share of waits."""
         synchronise(self.trainer.ranks.device)
-        self.trainer.timer.read()
+        self.trainer.interval.timer.read()
         begin = time.perf_counter()
         self.trainer.take(steps)
         synchronise(self.trainer.ranks.device)
         seconds = time.perf_counter() - begin
-        self.waits.append(self.trainer.timer.read()["data_wait_s"] * steps / seconds)
+        self.waits.append(self.trainer.interval.timer.read()["data_wait_s"] * steps / seconds)
         return seconds / steps
 
     @property
