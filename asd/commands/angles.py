@@ -15,7 +15,7 @@ from asd.errors import UserError
 from asd.evaluate.store import open_embedded
 from asd.files.atomic import whole
 from asd.report.figures import angles_to, compared_angles, own_angles
-from asd.tasks.classification import Classification
+from asd.tasks.classification import Classifier
 
 FEW = "evaluate.fit_clips_per_class=1"  # no scorer is fitted here
 KINDS = {0: "normal", 1: "anomalous"}
@@ -51,10 +51,10 @@ def angles_of(run: Run, wanted: str) -> Angles:
     ):
         task = embedder.task
         classifier = getattr(getattr(task, "loss", None), "classifier", None)
-        if not isinstance(task, Classification) or (task.logit_scale is None and not isinstance(classifier, nn.Linear)):
+        if not isinstance(task, Classifier) or (task.logit_scale is None and not isinstance(classifier, nn.Linear)):
             raise UserError(f"{run.folder.root}: its network has no class centres to measure angles to")
         embedder.embed(step, Path(folder))
-        *_, manifest, _, _, test = open_embedded(Path(folder), embedder.data.manifest.root)
+        *_, manifest, _, _, test = open_embedded(Path(folder), embedder.setup.data.manifest.root)
     test = test.per_clip()
     own, label = test.class_index.numpy(), manifest.label[test.clip_index.numpy()]
     if task.logit_scale is not None:

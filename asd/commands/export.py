@@ -79,7 +79,7 @@ def _refuse_onnx(onnx: Path, out: Path) -> None:
 
 
 def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
-    evaluation, manifest, fit, validation, none = open_embedded(folder, embedder.data.manifest.root)
+    evaluation, manifest, fit, validation, none = open_embedded(folder, embedder.setup.data.manifest.root)
     run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
     scorers = list(fitted(chosen, fit))
     _, calibration = scores_by(scorers, manifest, evaluation, fit, validation, none)

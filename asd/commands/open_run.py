@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asd.config.build import build_task, open_data
-from asd.config.identity import EVALUATION, RESUMING, differences, in_words, network_signature
+from asd.config.build import set_up
+from asd.config.identity import EVALUATION, RESUMING, differences, in_words
 from asd.config.load import load_config
 from asd.config.run import RunConfig
 from asd.config.saved import saved_config
@@ -92,11 +92,10 @@ class Embedder:
     def __init__(self, run: Run, ranks: Ranks, test: bool = True) -> None:
         config = run.config
         self.run, self.ranks = run, ranks
-        self.data = ranks.agree(lambda: open_data(config))
-        manifest, splits = self.data.manifest, self.data.splits
-        self.task = build_task(config, manifest).to(ranks.device)
-        self._own = {"fingerprint": manifest.fingerprint, "network": network_signature(self.task)}
-        ranks.agree(lambda: run.folder.check(self._own))
+        self.setup = ranks.agree(lambda: set_up(config))
+        self.task = self.setup.task.to(ranks.device)
+        ranks.agree(lambda: run.folder.check(self.setup.identity))
+        manifest, splits = self.setup.data.manifest, self.setup.data.splits
         self._loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
         few = splits if test else replace(splits, test=splits.test[:0])
         self._evaluator = Evaluator(config.evaluate, few, self._loader, ranks, run.folder, config.train.seed)
@@ -113,7 +112,7 @@ class Embedder:
         weights, meta = checkpoint.load_network(folder)
         if found := differences(saved_config(folder / "config.yaml"), self.run.config, RESUMING):
             raise UserError(f"{folder} belongs to a run with another {in_words(found)}")
-        check_identity(folder / "meta.json", self._own)
+        check_identity(folder / "meta.json", self.setup.identity)
         try:
             self.task.load_state_dict(weights)
         except RuntimeError:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from asd.config.identity import RESUMING, differences, identity, in_words
+from asd.config.build import Setup
+from asd.config.identity import RESUMING, differences, in_words
 from asd.config.initialise import initialise_from
 from asd.config.run import RunConfig
 from asd.config.saved import config_of
-from asd.data.manifest import Manifest
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError
 from asd.files.paths import refuse_within
@@ -24,29 +23,30 @@ from asd.run_folder.provenance import check_identity
 UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "train.precision", "evaluate"}
 
 
-def check_run(folder: RunFolder, config: RunConfig, manifest: Manifest, task: nn.Module) -> RunConfig | None:
+def check_run(folder: RunFolder, setup: Setup) -> RunConfig | None:
     """The config with which the run in a folder was trained last, None where there is none yet.
 
     Raises UserError where its settings, set or network are others.
     """
-    refuse_within("run.dir", folder.root, [manifest.root])
+    config = setup.config
+    refuse_within("run.dir", folder.root, [setup.data.manifest.root])
     former = config_of(folder)
     if former is not None and (found := differences(former, config, RESUMING)):
         raise UserError(
             f"{folder.root} belongs to a run with another {in_words(found)}: leave it as it was, or choose another "
             f"run.dir (init_from={folder.root} begins with its weights)"
         )
-    folder.check(identity(manifest, task))
+    folder.check(setup.identity)
     if config.resume == "never" and checkpoint.complete_steps(folder.checkpoints):
         raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
     return former
 
 
-def open_run(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, ranks: Ranks) -> Payload | None:
+def open_run(setup: Setup, folder: RunFolder, ranks: Ranks) -> Payload | None:
     """The newest checkpoint of the run folder that can be read; UserError where the folder is another run's."""
 
     def complete_steps() -> list[int]:
-        check_run(folder, config, manifest, task)
+        check_run(folder, setup)
         return checkpoint.complete_steps(folder.checkpoints)
 
     for step in reversed(ranks.on_main(complete_steps)):
@@ -57,7 +57,7 @@ def open_run(config: RunConfig, manifest: Manifest, task: nn.Module, folder: Run
             ranks.on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
             say(ranks, f"warning: {error}: set aside, going back to the one before")
             continue
-        ranks.on_main(lambda path=path: check_identity(path / "meta.json", identity(manifest, task)))  # type: ignore[misc]
+        ranks.on_main(lambda path=path: check_identity(path / "meta.json", setup.identity))  # type: ignore[misc]
         return found
     return None
 
@@ -72,10 +72,9 @@ def _set_aside(folder: Path, error: UserError) -> None:
     raise UserError(f"{error}; but rank 0 can read it: let all nodes see the run folder, or make room on their GPUs")
 
 
-def initialise(
-    config: RunConfig, classes: list[str], task: nn.Module, ranks: Ranks, folder: RunFolder, resumed: Payload | None
-) -> None:
+def initialise(setup: Setup, folder: RunFolder, ranks: Ranks, resumed: Payload | None) -> None:
     """Say where the weights come from, and load those of init_from where no checkpoint takes precedence."""
+    config = setup.config
     if resumed is not None:
         before, precision = resumed.meta["world_size"], resumed.meta.get("precision", ranks.precision)
         change = "" if before == ranks.world_size else f", saved by {before} ranks, now {ranks.world_size}"
@@ -86,7 +85,7 @@ def initialise(
             say(ranks, f"changed since then: {in_words(found)}")
     elif config.init_from is not None:
         source, which = config.init_from, config.init_checkpoint
-        say(ranks, ranks.agree(lambda: initialise_from(task, source, which, classes)))
+        say(ranks, ranks.agree(lambda: initialise_from(setup.task, source, which, setup.classes)))
 
 
 def say(ranks: Ranks, line: str) -> None:

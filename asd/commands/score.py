@@ -26,7 +26,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
         with Embedder(run.at(step), ranks) as embedder:
             embedder.embed(step, target)
-        report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.data.manifest.root))
+        report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.setup.data.manifest.root))
         if ranks.is_main:
             print_report(report)
             print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")

@@ -6,18 +6,14 @@ import math
 import os
 from pathlib import Path
 
-from torch import nn
-
 from asd.commands.resume import check_run, initialise, open_run, say
-from asd.config.build import Data, build_task, open_data
+from asd.config.build import Setup, set_up
 from asd.config.checks import check_batch
-from asd.config.identity import identity
 from asd.config.load import dump_yaml
 from asd.config.run import RunConfig
 from asd.data.cache.advice import window_advice
 from asd.data.config import crop_advice
 from asd.data.loader import Loader
-from asd.data.manifest import Manifest
 from asd.data.plan import Plan
 from asd.distributed.device import choose_device, choose_precision
 from asd.distributed.ranks import Ranks
@@ -46,16 +42,14 @@ from asd.train.trainer import Parts, Trainer
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     """Run a config to its end, or to a stop signal, on all ranks; the exit code."""
     check_batch(config, ranks.world_size)
-    data = ranks.agree(lambda: open_data(config))
-    task = build_task(config, data.manifest)
-    folder = RunFolder(Path(config.run.dir))
-    resumed = open_run(config, data.manifest, task, folder, ranks)
-    initialise(config, [str(own) for own in data.manifest.classes], task, ranks, folder, resumed)
+    setup, folder = ranks.agree(lambda: set_up(config)), RunFolder(Path(config.run.dir))
+    resumed = open_run(setup, folder, ranks)
+    initialise(setup, folder, ranks, resumed)
     lock = RunLock(folder.root)
-    ranks.on_main(lambda: _claim(config, data.manifest, task, folder, lock))
+    ranks.on_main(lambda: _claim(setup, folder, lock))
     if ranks.is_main:
-        _introduce(config, data, task, ranks, folder)
-    standing = StandingOf(folder, config.evaluate, data.schedule(config))
+        _introduce(setup, ranks, folder)
+    data, standing = setup.data, StandingOf(folder, config.evaluate, setup.evaluations)
     with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
         loader, eval_loader = (
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
@@ -63,35 +57,11 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         if ranks.is_main:
             _open_loggers(loggers, config, folder, data.plan, resumed, monitor)
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
-        evaluate = TrainingEvaluator(evaluator, loggers, data.schedule(config))
-        task = task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
+        evaluate = TrainingEvaluator(evaluator, loggers, setup.evaluations)
+        setup.task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
         if resumed is not None:
-            evaluate.renew(task)  # the trainer then puts the weights back
-        rate = data.manifest.sample_rate
-        parts = Parts(
-            task=task,
-            optimizer=build_optimizer(config.optim, task.parameters()),
-            loader=loader,
-            plan=data.plan,
-            crop=round(config.data.crop_s * rate),
-            first=None if config.data.first_s is None else round(config.data.first_s * rate),
-            max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
-            ranks=ranks,
-            loggers=loggers,
-            stop=stop,
-            evaluate=evaluate,
-            checkpoints=folder.checkpoints,
-            meta={
-                **identity(data.manifest, task),
-                **provenance(),
-                "classes": [str(own) for own in data.manifest.classes],
-                "world_size": ranks.world_size,
-                "precision": ranks.precision,
-                "global_batch": config.train.global_batch,
-                "seed": config.train.seed,
-            },
-            config_yaml=dump_yaml(config),
-        )
+            evaluate.renew(setup.task)  # the trainer then puts the weights back
+        parts = _parts(setup, ranks, loader, loggers, stop, evaluate)
         trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
         monitor.watch(lambda: _position(trainer, eval_loader))
         with evaluate:
@@ -107,17 +77,49 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     return 0
 
 
+def _parts(
+    setup: Setup, ranks: Ranks, loader: Loader, loggers: Loggers, stop: StopSignal, evaluate: TrainingEvaluator
+) -> Parts:
+    """What the trainer takes, with seconds as samples and shares as counts."""
+    config, data = setup.config, setup.data
+    rate, first_s = data.manifest.sample_rate, config.data.first_s
+    return Parts(
+        task=setup.task,
+        optimizer=build_optimizer(config.optim, setup.task.parameters()),
+        loader=loader,
+        plan=data.plan,
+        crop=round(config.data.crop_s * rate),
+        first=None if first_s is None else round(first_s * rate),
+        max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
+        ranks=ranks,
+        loggers=loggers,
+        stop=stop,
+        evaluate=evaluate,
+        checkpoints=evaluate.folder.checkpoints,
+        meta={
+            **setup.identity,
+            **provenance(),
+            "classes": setup.classes,
+            "world_size": ranks.world_size,
+            "precision": ranks.precision,
+            "global_batch": config.train.global_batch,
+            "seed": config.train.seed,
+        },
+        config_yaml=dump_yaml(config),
+    )
+
+
 def check(config: RunConfig, world_size: int) -> str:
     """What config, shards, devices and the owner of run.dir allow to refuse; a line that says what would run, and one
     on lengths where clips and crops differ."""
     check_batch(config, world_size)
     device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     precision = choose_precision(config.train.precision, device)
-    data = open_data(config)
+    setup = set_up(config)
+    data = setup.data
     if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
         print(advice)
-    task = build_task(config, data.manifest)
-    check_run(RunFolder(Path(config.run.dir)), config, data.manifest, task)
+    check_run(RunFolder(Path(config.run.dir)), setup)
     classes, clips = len(data.manifest.classes), len(data.splits.train)
     lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
     return "\n".join(
@@ -125,10 +127,10 @@ def check(config: RunConfig, world_size: int) -> str:
     )
 
 
-def _claim(config: RunConfig, manifest: Manifest, task: nn.Module, folder: RunFolder, lock: RunLock) -> None:
+def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
     """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
     lock.take()
-    folder.claim(identity(manifest, task), dump_yaml(config))
+    folder.claim(setup.identity, dump_yaml(setup.config))
     checkpoint.remove_partial(folder.checkpoints)
 
 
@@ -151,11 +153,12 @@ def _open_loggers(
     loggers.add(monitor)
 
 
-def _introduce(config: RunConfig, data: Data, task: nn.Module, ranks: Ranks, folder: RunFolder) -> None:
+def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
     """What is about to run, so that a wrong class count or device is seen at once."""
-    classes, splits, steps = data.manifest.classes, data.splits, data.plan.steps_per_epoch
-    parameters = sum(p.numel() for p in task.parameters())
-    say(ranks, f"{len(classes)} classes: {' '.join(map(str, classes))}")
+    config, data = setup.config, setup.data
+    splits, steps = data.splits, data.plan.steps_per_epoch
+    parameters = sum(p.numel() for p in setup.task.parameters())
+    say(ranks, f"{len(setup.classes)} classes: {' '.join(setup.classes)}")
     say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
     parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
     say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")

@@ -73,8 +73,8 @@ class Watcher:
     def _open(self, run: Run) -> None:
         self._run, self._folder, self._own = run, run.folder, run.config.evaluate.by_watcher
         self._embedder = Embedder(run, self._ranks)
-        self._schedule = self._embedder.data.schedule(run.config)
-        self._background = BackgroundScoring(run.folder, self._embedder.data.manifest.root)
+        self._schedule = self._embedder.setup.evaluations
+        self._background = BackgroundScoring(run.folder, self._embedder.setup.data.manifest.root)
 
     def close(self) -> None:
         """End what is under way."""

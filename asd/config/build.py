@@ -6,11 +6,13 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from asd.config.checks import check_frames
+from asd.config.identity import identity
 from asd.config.run import RunConfig
 from asd.data.config import DataConfig
 from asd.data.manifest import SOUNDLESS, Manifest, load_manifest
@@ -36,10 +38,33 @@ class Data:
     splits: Splits
     plan: Plan
 
-    def schedule(self, config: RunConfig) -> Every:
+
+@dataclass(frozen=True)
+class Setup:
+    """What a config comes to: its clips and its network, as training, evaluation and benchmarks take them."""
+
+    config: RunConfig
+    data: Data
+    task: Task  # initialised from train.seed, on the CPU
+    identity: dict[str, Any]  # what a run may not change when it goes on, beside its settings
+
+    @property
+    def evaluations(self) -> Every:
         """Which steps are evaluated."""
-        steps = self.plan.steps_per_epoch
-        return config.evaluate.every(steps, config.train.total_steps(steps))
+        steps = self.data.plan.steps_per_epoch
+        return self.config.evaluate.every(steps, self.config.train.total_steps(steps))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, such as fan/00, in order."""
+        return [str(own) for own in self.data.manifest.classes]
+
+
+def set_up(config: RunConfig) -> Setup:
+    """Open the set of a config and build its network; UserError where one of them cannot be, or they do not fit."""
+    data = open_data(config)
+    task = build_task(config, data.manifest)
+    return Setup(config, data, task, identity(data.manifest, task))
 
 
 def open_data(config: RunConfig) -> Data:
