@@ -52,7 +52,7 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
 
         from asd.commands import train
         from asd.config.load import load_config
-        from asd.distributed.collectives import is_lost_peer
+        from asd.distributed.collectives import is_peer_failure
         from asd.distributed.start import start_ranks
 
     config = load_config(args.config, args.overrides)
@@ -60,7 +60,7 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
         try:
             return train.train(config, ranks, stop)
         except RuntimeError as error:
-            if not is_lost_peer(error):
+            if not is_peer_failure(error):
                 raise
             print(f"rank {ranks.rank} lost its peers and leaves; torchrun --max-restarts brings the job back")
             say_last(f"error: rank {ranks.rank} lost its peers: the same command goes on from the newest checkpoint")

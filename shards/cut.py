@@ -14,14 +14,14 @@ from asd.audio.decode import open_sound
 from asd.audio.header import BadFileError, Header, read_header
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError, printable, run_main
-from asd.files.paths import real_path, refuse_over, user_path
+from asd.files.paths import check_over, real_path, user_path
 from asd.text.shell import command
 from shards.layouts.clip import Choices, SourceClip
 from shards.layouts.table import OPTIONAL, REQUIRED, read_tables
 from shards.progress import clip_bar
 from shards.report import false_headers
 from shards.scan import ScannedClip
-from shards.staging import check_out, refuse_taken, staged
+from shards.staging import check_out, check_taken, staged
 from shards.wav_file import write_wav
 from shards.workers import clean_up_on_signals
 
@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     corpus = read_tables(options.source, Choices())
     recordings = corpus.clips
-    refuse_over("--out", options.out, [*options.source, *(clip.path for clip in recordings)])
+    check_over("--out", options.out, [*options.source, *(clip.path for clip in recordings)])
     check_out(options.out, overwrite=False)
-    with clean_up_on_signals(), staged(options.out, partial(refuse_taken, options.out, False)) as folder:
+    with clean_up_on_signals(), staged(options.out, partial(check_taken, options.out, False)) as folder:
         headers = [_header(clip) for clip in recordings]
         short = too_short(recordings, headers, options.seconds)
-        refuse_short(short, len(recordings), options)
+        check_short(short, len(recordings), options)
         pieces, rests = cut_all(recordings, headers, folder, options.seconds)
     scanned = [ScannedClip(clip, header) for clip, header in zip(recordings, headers, strict=True)]
     for line in (*corpus.listed, *corpus.remarks, *false_headers(scanned)):  # the clips' own headers are true
@@ -99,7 +99,7 @@ def too_short(recordings: Sequence[SourceClip], headers: Sequence[Header], secon
     return [(path, length_s) for path, length_s in lengths if length_s < seconds]
 
 
-def refuse_short(short: Sequence[Timed], total: int, options: argparse.Namespace) -> None:
+def check_short(short: Sequence[Timed], total: int, options: argparse.Namespace) -> None:
     """Raises UserError where short recordings are not wanted, or there is no other."""
     if len(short) == total:
         raise UserError(f"no recording is {options.seconds:g} s long: choose fewer --seconds, or pack them as they are")

@@ -28,8 +28,8 @@ def join_ground_truth(corpus: Corpus, places: Sequence[Path]) -> Corpus:
             f"the ground truth is of {_named(_machines(truth))}, of which these recordings have no unlabelled test "
             "clip: give the files of their year, or leave out --ground-truth"
         )
-    _refuse_alone(truth, asked, both, "names in the ground truth are no unlabelled test clips")
-    _refuse_alone(asked, truth, both, "unlabelled test clips are not in the ground truth of their machine")
+    _check_alone(truth, asked, both, "names in the ground truth are no unlabelled test clips")
+    _check_alone(asked, truth, both, "unlabelled test clips are not in the ground truth of their machine")
     joined = truth.keys() & asked.keys()
     for name in joined:
         corpus.clips[asked[name]] = _labelled(corpus.clips[asked[name]], truth[name])
@@ -63,7 +63,7 @@ def _named(machines: Collection[Machine]) -> str:
     return first_few("/".join(machine) for machine in sorted(machines))
 
 
-def _refuse_alone(these: Iterable[Clip], those: Collection[Clip], both: set[Machine], what: str) -> None:
+def _check_alone(these: Iterable[Clip], those: Collection[Clip], both: set[Machine], what: str) -> None:
     alone = sorted("/".join(clip) for clip in these if clip[:2] in both and clip not in those)
     if alone:
         raise UserError(f"{len(alone)} {what}: {first_few(alone)}; both must be of one year, and whole")

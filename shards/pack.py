@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from asd.audio.recording import AVERAGE, Channel, Conversion, Target
-from asd.data.heard import MOST_VALUES, Heard
+from asd.data.heard import MAX_VALUES, Heard
 from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
-from asd.files.paths import real_path, refuse_over, refuse_within, user_path
+from asd.files.paths import check_over, check_within, real_path, user_path
 from shards import report
 from shards.ground_truth import join_ground_truth
 from shards.layouts import LAYOUTS, find_clips
@@ -25,8 +25,8 @@ from shards.layouts.clip import Choices, Corpus
 from shards.levels import soundless
 from shards.options import count, positive
 from shards.progress import clip_bar
-from shards.scan import Scan, refuse_unfit, refuse_untrained, scan
-from shards.staging import check_out, refuse_taken, staged
+from shards.scan import Scan, check_unfit, check_untrained, scan
+from shards.staging import check_out, check_taken, staged
 from shards.workers import available_cores, clean_up_on_signals, run_jobs, run_jobs_in_threads
 from shards.writer import PackedClip, PackedShard, ShardJob, packed_levels, plan_shards, tar_bytes, write_shard
 
@@ -38,16 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     started = time.monotonic()
     given = [*options.source, *(options.ground_truth or [])]
-    refuse_over("--out", options.out, given)
-    refuse_within("--out", options.out, [place for place in given if place.is_dir()])
+    check_over("--out", options.out, given)
+    check_within("--out", options.out, [place for place in given if place.is_dir()])
     check_out(options.out, options.overwrite)
     target = Target(options.sample_rate, options.channel, options.codec)
     with clean_up_on_signals():
         corpus = find_corpus(options)
-        refuse_over("--out", options.out, [clip.path for clip in corpus.clips])
+        check_over("--out", options.out, [clip.path for clip in corpus.clips])
         found = scan(corpus, target)
         report.print_scan(found)
-        refuse_unfit(found, target, options.resample, options.skip_bad)
+        check_unfit(found, target, options.resample, options.skip_bad)
         file, shards = write_set(options, found, target)
     report.print_packed(options.out, file, shards, time.monotonic() - started)
     return 0
@@ -103,7 +103,7 @@ def write_set(options: argparse.Namespace, found: Scan, target: Target) -> tuple
     """Everything into a folder beside --out, which becomes --out at the end."""
     needed = sum(tar_bytes(item, target) for item in found.clips)
     try:
-        with staged(options.out, partial(refuse_taken, options.out, options.overwrite)) as folder:
+        with staged(options.out, partial(check_taken, options.out, options.overwrite)) as folder:
             _check_space(folder, needed, target)
             max_bytes = options.shard_mib << 20
             jobs = plan_shards(found.clips, folder, target, max_bytes, options.seed, options.skip_bad)
@@ -142,7 +142,7 @@ def _write_manifest(
     folder: Path, options: argparse.Namespace, found: Scan, target: Target, shards: Sequence[PackedShard]
 ) -> ManifestFile:
     packed = [item.scanned for shard in shards for item in shard.clips]
-    refuse_untrained(packed)  # again: clips may have been left out while decoding
+    check_untrained(packed)  # again: clips may have been left out while decoding
     classes = class_table([item.clip.machine_class for item in packed])
     indices = {(c.machine_type, c.machine_id): index for index, c in enumerate(classes)}
     return write_manifest(
@@ -162,8 +162,8 @@ def _heard(packed: Sequence[PackedClip], target: Target) -> Heard:
     headers, frames = [item.scanned.header for item in packed], [item.frames for item in packed]
     return Heard(
         channel=target.channel,
-        channels=tuple(sorted({header.channels for header in headers})[:MOST_VALUES]),
-        rates=tuple(sorted({header.rate for header in headers})[:MOST_VALUES]),
+        channels=tuple(sorted({header.channels for header in headers})[:MAX_VALUES]),
+        rates=tuple(sorted({header.rate for header in headers})[:MAX_VALUES]),
         clips_s=(min(frames) / target.sample_rate, max(frames) / target.sample_rate),
         cut=any(item.scanned.clip.recording for item in packed),
     )

@@ -110,19 +110,19 @@ def _audio_hash(item: ScannedClip) -> bytes:
     return digest.digest()
 
 
-def refuse_unfit(result: Scan, target: Target, resample: bool, skip_bad: bool) -> None:
+def check_unfit(result: Scan, target: Target, resample: bool, skip_bad: bool) -> None:
     """Raises UserError for the first reason why this scan cannot become a set."""
     if not skip_bad:
-        _refuse_bad(result.bad, len(result.clips) + len(result.bad), target)
+        _check_bad(result.bad, len(result.clips) + len(result.bad), target)
     if not result.clips:
         raise UserError(f"none of the {len(result.bad)} recordings can be packed, first: {_reason(result.bad[0])}")
     if not resample:
-        _refuse_rates(result.clips, target.sample_rate)
-    _refuse_bad_training(result.clips)
-    refuse_untrained(result.clips)
+        _check_rates(result.clips, target.sample_rate)
+    _check_bad_training(result.clips)
+    check_untrained(result.clips)
 
 
-def _refuse_bad(bad: Sequence[BadClip], total: int, target: Target) -> None:
+def _check_bad(bad: Sequence[BadClip], total: int, target: Target) -> None:
     if not bad:
         return
     kind = bad[0].error.kind
@@ -146,7 +146,7 @@ def _reason(bad: BadClip) -> str:
     return f"{bad.clip.path}: {bad.error.detail}"
 
 
-def _refuse_rates(clips: Sequence[ScannedClip], sample_rate: int) -> None:
+def _check_rates(clips: Sequence[ScannedClip], sample_rate: int) -> None:
     other = [item for item in clips if item.header.rate != sample_rate]
     if other:
         rates = _rates(clips)
@@ -162,7 +162,7 @@ def _rates(clips: Iterable[ScannedClip]) -> Counter[int]:
     return Counter(item.header.rate for item in clips)
 
 
-def _refuse_bad_training(clips: Sequence[ScannedClip]) -> None:
+def _check_bad_training(clips: Sequence[ScannedClip]) -> None:
     wrong = [item.clip for item in clips if item.clip.split == "train" and item.clip.label != LABEL_NORMAL]
     if wrong:
         raise UserError(
@@ -171,7 +171,7 @@ def _refuse_bad_training(clips: Sequence[ScannedClip]) -> None:
         )
 
 
-def refuse_untrained(clips: Sequence[ScannedClip]) -> None:
+def check_untrained(clips: Sequence[ScannedClip]) -> None:
     """Raises UserError where a class has test clips and nothing to learn it from."""
     trained = {item.clip.machine_class for item in clips if item.clip.split == "train"}
     untrained = Counter(item.clip.machine_class for item in clips if item.clip.machine_class not in trained)

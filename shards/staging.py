@@ -22,10 +22,10 @@ LOCK_FILE = ".lock"
 def check_out(out: Path, overwrite: bool) -> None:
     """Raises UserError where `out` holds something that may not be replaced; puts back what a killed run set aside."""
     _recover(out)
-    refuse_taken(out, overwrite)
+    check_taken(out, overwrite)
 
 
-def refuse_taken(out: Path, overwrite: bool) -> None:
+def check_taken(out: Path, overwrite: bool) -> None:
     """Raises UserError where `out` already holds something that may not be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

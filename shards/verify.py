@@ -129,7 +129,7 @@ def check_shard(check: ShardCheck, tick: Tick) -> Checked:
         problems.append(f"{name}: its content is not what was packed (sha256 differs)")
     descriptor = os.open(check.path, os.O_RDONLY)
     try:
-        refuse_unsafe_members(descriptor)
+        check_unsafe_members(descriptor)
         for row, sample in zip_longest(check.table.to_pylist(), webdataset_samples(descriptor)):
             problems += [
                 f"{name}: {problem}" for problem in _clip_problems(row, sample, descriptor, check, found.levels)
@@ -142,7 +142,7 @@ def check_shard(check: ShardCheck, tick: Tick) -> Checked:
     return found
 
 
-def refuse_unsafe_members(descriptor: int) -> None:
+def check_unsafe_members(descriptor: int) -> None:
     """Raises TarError where an open tar holds more than plain files, such as one that unpacks to more than its bytes.
 
     webdataset reads members whole, and as large as they say they are.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asd.data.manifest import MachineClass
-from asd.detector.judge import Verdict
+from asd.detector.judge import ClipResult
 from asd.detector.output import show
 from asd.detector.recordings import Asked
 from asd.text.terminal import open_console
@@ -17,8 +17,8 @@ REMARK = "windows that are clipped: 1 % of their samples or more are at full sca
 MACHINES = [MachineClass(machine_type="ToyConveyor", machine_id=f"0{number}") for number in range(2)]
 
 
-def judged(number: int, label: int | None) -> Verdict:
-    verdict = Verdict(Asked(Path(f"rec/line_{number}_morning.wav"), 0, label), MACHINES[number], 123.45 + number)
+def judged(number: int, label: int | None) -> ClipResult:
+    verdict = ClipResult(Asked(Path(f"rec/line_{number}_morning.wav"), 0, label), MACHINES[number], 123.45 + number)
     verdict.seconds, verdict.scores, verdict.begins_s = 1234.5, [1.25e-7, 98765.0], [0.0, 10.0]
     verdict.remarks = [REMARK, "at 48828 Hz, where training heard 16000 Hz"]
     return verdict

@@ -30,7 +30,7 @@ CAF_SUBTYPES = {  # (is float, bits)
     (0, 8): "PCM_S8", (0, 16): "PCM_16", (0, 24): "PCM_24", (0, 32): "PCM_32", (1, 32): "FLOAT", (1, 64): "DOUBLE",
 }  # fmt: skip
 HTK_WAVEFORM = b"\0\2\0\0"  # samples of two bytes, of kind 0; all by which such a file is known
-PAGE, LONGEST_PAGE, BEGIN_OF_STREAM, END_OF_STREAM = 27, 65307, 2, 4
+PAGE, MAX_PAGE, BEGIN_OF_STREAM, END_OF_STREAM = 27, 65307, 2, 4
 
 
 def read_extent(descriptor: int, size: int) -> Extent | None:
@@ -157,7 +157,7 @@ def _xi(descriptor: int, size: int) -> Extent | None:
 
 def _ogg(descriptor: int, size: int) -> Extent:
     """Whole is a stream whose last page is whole and says that it is the last."""
-    begin = max(0, size - LONGEST_PAGE - PAGE)
+    begin = max(0, size - MAX_PAGE - PAGE)
     raw = os.pread(descriptor, size - begin, begin)
     page = raw[max(raw.rfind(b"OggS\0"), 0) :]
     lengths = page[PAGE : PAGE + page[PAGE - 1]] if len(page) >= PAGE else b""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 # header of the whole file is as large in both, but a placeholder stands over few samples.
 PLACEHOLDERS, AROUND = (0x7F000000, 1 << 31, 1 << 32), 8192
 BELOW, FEW = 1 << 24, 16  # bytes below the largest numbers; a FEWth of what is declared
-MOST_OF_64 = 1 << 48
+MAX_OF_64 = 1 << 48
 WRAP, TAIL = 1 << 32, 1 << 20  # bytes of other chunks that may follow samples whose size went round
 UNPADDED = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"SSND", b"COMM")
 BEHIND = (  # chunks behind samples, in RIFF and IFF
@@ -26,8 +26,8 @@ BEHIND = (  # chunks behind samples, in RIFF and IFF
     rb"NAME|AUTH|ANNO|\(c\) |COMT|COMM|MARK|INST|MIDI|AESD|APPL|SAXL|CHAN|FVER"
 )
 SAMPLES = (b"data", b"SSND", b"BODY", b"RIFF", b"RIFX", b"RF64", b"FORM")  # chunks of them, files that were joined
-MOST_UNREAD = 4096  # bytes behind the samples that are not worth a word
-MOST_CHUNKS = 1000  # before the samples: with more, finding them could take hours
+MAX_UNREAD = 4096  # bytes behind the samples that are not worth a word
+MAX_CHUNKS = 1000  # before the samples: with more, finding them could take hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _is_placeholder(declared: int, there: int, bits: int) -> bool:
     near = any(abs(declared - number) <= AROUND for number in PLACEHOLDERS)
     if not near and bits == 32 and there * FEW < declared:
         near = any(0 <= number - declared <= BELOW for number in PLACEHOLDERS[1:])
-    return declared == 0 or near or (bits == 64 and declared > MOST_OF_64)
+    return declared == 0 or near or (bits == 64 and declared > MAX_OF_64)
 
 
 def chunks(
@@ -105,7 +105,7 @@ def chunks(
     head). Where an odd chunk was not filled up, as some writers do, the next one is found right behind it.
     """
     width = 4 if head == 8 else 8
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         if position + head > size:
             return
         raw = os.pread(descriptor, head, position)
@@ -129,7 +129,7 @@ def among_chunks(
     second = os.pread(descriptor, 4, size - unread) in SAMPLES
     if declared == 0 and (unread == 0 or second):
         return Extent(begin, 0, form=form)
-    if unread > MOST_UNREAD and said in (size - 8, size - 9) and not second:
+    if unread > MAX_UNREAD and said in (size - 8, size - 9) and not second:
         return measured(begin, declared, size, form, stale=True)
     extent = measured(begin, declared, size, form, bits=bits, whole=0 < said <= size - 8)
     if not extent.lie:

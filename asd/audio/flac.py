@@ -11,9 +11,9 @@ from functools import cache
 from asd.audio.extent import Extent
 
 TOTAL_AT, TOTAL_BITS = 21, 36  # of samples per channel: the byte that its first four bits share with another number
-SHORTEST_FRAME, LONGEST_FRAME = 11, 1 << 19  # bytes; the last frame is searched for in so many,
+MIN_FRAME, MAX_FRAME = 11, 1 << 19  # bytes; the last frame is searched for in so many,
 ENOUGH = 1 << 16  # or in so many where the header says that no frame has more
-LONGEST_HEADER, MOST_TRIES = 16, 64  # bytes; of what only looks like a frame, so that a hostile file takes no hours
+MAX_HEADER, MAX_TRIES = 16, 64  # bytes; of what only looks like a frame, so that a hostile file takes no hours
 ID3 = 128  # bytes of the tags that some programs put behind the frames
 SYNC = (b"\xff\xf8", b"\xff\xf9")  # of frames that are numbered, and of such that tell their first sample
 
@@ -29,7 +29,7 @@ def read_flac_extent(descriptor: int, size: int) -> Extent | None:
         return None
     declared = packed % (1 << TOTAL_BITS)
     short_frames = 0 < int.from_bytes(head[15:18], "big") <= ENOUGH
-    begin = max(len(head), size - (ENOUGH if short_frames else LONGEST_FRAME))
+    begin = max(len(head), size - (ENOUGH if short_frames else MAX_FRAME))
     raw = os.pread(descriptor, size - begin, begin)
     frames = raw[:-ID3] if raw[-ID3:].startswith(b"TAG") else raw
     total = _last_sample(frames, block=int.from_bytes(head[10:12], "big"))
@@ -44,9 +44,9 @@ def read_flac_extent(descriptor: int, size: int) -> Extent | None:
 
 def _last_sample(raw: bytes, block: int) -> int:
     """How many samples there are at the end of the frame that ends with `raw`; 0: none ends there."""
-    at, tries = len(raw) - SHORTEST_FRAME + 1, MOST_TRIES
+    at, tries = len(raw) - MIN_FRAME + 1, MAX_TRIES
     while tries and (at := max(raw.rfind(sync, 0, at + 1) for sync in SYNC)) >= 0:
-        head = raw[at : at + LONGEST_HEADER]
+        head = raw[at : at + MAX_HEADER]
         if _crc(head[: _header_length(head)], 8, 0x07) == 0:
             if _crc(raw[at:], 16, 0x8005) == 0:
                 number, length = _number(head)

@@ -14,11 +14,11 @@ import soundfile
 
 from asd.audio.containers import read_extent
 from asd.audio.decode import open_sound
-from asd.audio.extent import MOST_UNREAD, Extent, Form
+from asd.audio.extent import MAX_UNREAD, Extent, Form
 from asd.audio.listing import is_foreign
 
 PROBE_BYTES = 4096
-MOST_SAMPLES_A_BYTE = 1024  # digital silence in FLAC: 350
+MAX_SAMPLES_A_BYTE = 1024  # digital silence in FLAC: 350
 
 BadKind = Literal["unreadable", "truncated", "zero-length", "channels", "foreign"]
 
@@ -74,7 +74,7 @@ def _open_header(descriptor: int, path: Path, size: int) -> Header:
     if extent.cut:
         raise BadFileError("truncated", extent.cut)
     probe = _probe(descriptor, extent.offset, extent.size)
-    unread = f"{extent.unread} bytes behind its samples" if extent.unread > MOST_UNREAD else ""
+    unread = f"{extent.unread} bytes behind its samples" if extent.unread > MAX_UNREAD else ""
     form = extent.form
     if form is not None and form.frame_bytes > 0 and (form.is_plain or (extent.lie and form.subtype)):
         return _uncompressed(extent, form, probe, unread)
@@ -108,7 +108,7 @@ def _decoder_header(path: Path, probe: int, extent: Extent | None = None, lie: s
         raise BadFileError("unreadable", f"its header does not tell how many samples it holds; {how}")
     if frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
-    if frames * channels > MOST_SAMPLES_A_BYTE * path.stat().st_size:
+    if frames * channels > MAX_SAMPLES_A_BYTE * path.stat().st_size:
         raise BadFileError("truncated", f"its header says {frames} samples, which so small a file cannot hold")
     return Header(rate, channels, frames, subtype, -1, probe)
 

@@ -15,7 +15,7 @@ CANCELLED = 0.25  # of the power that the mean of channels without anything in c
 STEP = 13  # one sample in so many is enough for shares; few machines hum at 1/13 of the rate
 FEWEST = 100  # samples from which a share means something
 
-MOST_OVER, LEAST_PEAK = 0.1, 8.0  # share of float samples beyond 1, and their peak: no clipping, another scale
+MAX_OVER, MIN_PEAK = 0.1, 8.0  # share of float samples beyond 1, and their peak: no clipping, another scale
 
 SCALE, SILENT, CONSTANT = "scale", "silent", "constant"
 FAULTS = {  # fault → the end of a sentence about clips
@@ -60,7 +60,7 @@ def level_faults(samples: np.ndarray) -> tuple[str, ...]:
 def in_other_scale(samples: np.ndarray) -> bool:
     """Whether float samples are in the scale of whole numbers, of which clipping leaves noise."""
     size = np.abs(samples)
-    return bool(size.max(initial=0) >= LEAST_PEAK and np.count_nonzero(size > 1) > MOST_OVER * size.size)
+    return bool(size.max(initial=0) >= MIN_PEAK and np.count_nonzero(size > 1) > MAX_OVER * size.size)
 
 
 def has_dead_channel(samples: np.ndarray) -> bool:

@@ -24,8 +24,8 @@ from asd.audio.wav import HEADER_BYTES, canonical_header
 
 PCM16_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8", "ULAW", "ALAW")  # whose samples fit 16 bits without rounding
 FULL_SCALE = 32768
-MOST_RATIO = 400_000  # of the whole numbers whose ratio two rates have: the filter has 20 times as many, 32 MiB
-LONGEST_FACTOR = 1000  # by which resampling may multiply samples
+MAX_RATIO = 400_000  # of the whole numbers whose ratio two rates have: the filter has 20 times as many, 32 MiB
+MAX_FACTOR = 1000  # by which resampling may multiply samples
 AVERAGE = "average"
 
 Channel = int | Literal["average"] | None
@@ -80,7 +80,7 @@ def check_rate(header: Header, target: Target) -> None:
     """Raises BadFileError for a rate, hardly a real one, from which resampling takes more memory than there is."""
     rate, wanted = header.rate, target.sample_rate
     common = math.gcd(rate, wanted)
-    if max(rate, wanted) // common > MOST_RATIO or wanted > LONGEST_FACTOR * rate:
+    if max(rate, wanted) // common > MAX_RATIO or wanted > MAX_FACTOR * rate:
         raise BadFileError("unreadable", f"its sample rate, {rate} Hz, cannot be brought to {wanted} Hz")
 
 

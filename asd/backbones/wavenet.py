@@ -66,7 +66,7 @@ class WaveNet(Reconstructor):
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, C, M, F) dB → (B, C, M, F − R) dB; column j predicts frame R + j from frames j … R + j − 1."""
-        _refuse_short(self.config.name, spectrogram.shape[-1], self.receptive_field, "frames")
+        _check_short(self.config.name, spectrogram.shape[-1], self.receptive_field, "frames")
         past = (spectrogram[..., :-1].flatten(1, 2) - self.config.centre_db) / self.config.spread_db
         scaled = self.output(self.layers(self.input(past))).to(past.dtype)  # decibels in bf16 are rounded to half a one
         return (scaled * self.config.spread_db + self.config.centre_db).reshape(*spectrogram.shape[:-1], -1)
@@ -92,7 +92,7 @@ class SampleWaveNet(Reconstructor):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) in [-1, 1) → (B, 256, T − R); column j is about sample R + j."""
-        _refuse_short(self.config.name, waveform.shape[-1], self.receptive_field, "samples")
+        _check_short(self.config.name, waveform.shape[-1], self.receptive_field, "samples")
         past = self.input(mu_law_encoding(waveform[..., :-1], LEVELS)).transpose(1, 2)
         return self.output(self.layers(past))
 
@@ -147,7 +147,7 @@ def _head(inner: int, outer: int) -> nn.Sequential:
     return nn.Sequential(nn.ReLU(), nn.Conv1d(inner, inner, 1), nn.ReLU(), nn.Conv1d(inner, outer, 1))
 
 
-def _refuse_short(name: str, length: int, receptive_field: int, unit: str) -> None:
+def _check_short(name: str, length: int, receptive_field: int, unit: str) -> None:
     if length <= receptive_field:
         raise UserError(
             f"a clip gives {length} {unit}, and {name} predicts from {receptive_field} before: give clips of at least "

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from asd.commands.open_run import Embedder, Run, choose_step, load_run
+from asd.commands.open_run import CheckpointEmbedder, Run, choose_step, load_run
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
-from asd.evaluate.store import open_embedded
+from asd.evaluate.store import read_embeddings
 from asd.files.atomic import whole
 from asd.report.figures import angles_to, compared_angles, own_angles
 from asd.tasks.classification import Classifier
@@ -46,7 +46,7 @@ def angles_of(run: Run, wanted: str) -> Angles:
     config = run.config
     with (
         start_ranks(config.train.precision, config.train.timeout_s) as ranks,
-        Embedder(run, ranks) as embedder,
+        CheckpointEmbedder(run, ranks) as embedder,
         tempfile.TemporaryDirectory() as folder,
     ):
         task = embedder.task
@@ -54,7 +54,7 @@ def angles_of(run: Run, wanted: str) -> Angles:
         if not isinstance(task, Classifier) or (task.logit_scale is None and not isinstance(classifier, nn.Linear)):
             raise UserError(f"{run.folder.root}: its network has no class centres to measure angles to")
         embedder.embed(step, Path(folder))
-        *_, manifest, _, _, test = open_embedded(Path(folder), embedder.setup.data.manifest.root)
+        *_, manifest, _, _, test = read_embeddings(Path(folder), embedder.setup.data.manifest.root)
     test = test.per_clip()
     own, label = test.class_index.numpy(), manifest.label[test.clip_index.numpy()]
     if task.logit_scale is not None:

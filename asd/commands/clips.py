@@ -16,7 +16,7 @@ from asd.audio.listing import is_recording
 from asd.audio.recording import AVERAGE, Channel, Target
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector import Detector, DetectorFile, read_detector
-from asd.detector.judge import Verdict, judge, make_cut
+from asd.detector.judge import ClipResult, judge, make_cut
 from asd.detector.output import Format, rendered, show
 from asd.detector.recordings import is_table, of_one_machine, of_table
 from asd.detector.timeline import draw
@@ -24,7 +24,7 @@ from asd.distributed.device import Precision
 from asd.distributed.start import start_ranks
 from asd.errors import UserError, printable
 from asd.files.atomic import write_whole
-from asd.files.paths import refuse_over
+from asd.files.paths import check_over
 from asd.text.terminal import open_console
 
 SOME_UNREADABLE = 1
@@ -82,13 +82,13 @@ def clips_command(options: Options) -> int:
 
 def _prepare(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse what cannot be written, or would be lost, before any work."""
-    refuse_over("--out", out, [path for path in inputs if not path.is_dir()])
+    check_over("--out", out, [path for path in inputs if not path.is_dir()])
     if out.is_dir() or is_recording(out):
         raise UserError(f"--out {out}: name a file for the results, such as today.csv")
     out.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _machine(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _machine(verdicts: Sequence[ClipResult]) -> dict[str, Any]:
     """The machine of all recordings and its threshold; None where they are of several."""
     (machine, threshold), *others = {(verdict.machine, verdict.threshold) for verdict in verdicts}
     if others:
@@ -135,7 +135,7 @@ def _format(options: Options) -> Format:
     return endings.get(options.out.suffix.lower(), "table") if options.out is not None else "table"
 
 
-def _show(options: Options, verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) -> None:
+def _show(options: Options, verdicts: Sequence[ClipResult], about: dict[str, Any], how: Format) -> None:
     if options.out is not None:
         write_whole(options.out, rendered(verdicts, about, how))
         print(f"{options.out}: {len(verdicts)} recordings")
@@ -148,7 +148,7 @@ def _show(options: Options, verdicts: Sequence[Verdict], about: dict[str, Any], 
         print(f"{options.plot}: {len(drawn)} pictures", file=sys.stderr)
 
 
-def _summary(verdicts: Sequence[Verdict]) -> int:
+def _summary(verdicts: Sequence[ClipResult]) -> int:
     """What a person should not miss, on stderr; the exit code."""
     remarks: dict[str, int] = {}
     for remark in (remark for verdict in verdicts for remark in verdict.remarks):
@@ -166,7 +166,7 @@ def _summary(verdicts: Sequence[Verdict]) -> int:
     return SOME_UNREADABLE
 
 
-def _by_labels(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _by_labels(verdicts: Sequence[ClipResult]) -> Iterator[str]:
     """A line a machine with labelled recordings: how many of its decisions are right."""
     for machine in dict.fromkeys(verdict.machine for verdict in verdicts):
         own = [verdict for verdict in verdicts if verdict.machine == machine and verdict.decision is not None]

@@ -10,8 +10,8 @@ from asd.commands.open_run import load_run
 from asd.errors import UserError
 from asd.evaluate.ensemble import Method, open_member, write_ensemble
 from asd.evaluate.history import best_step
-from asd.evaluate.store import read_report, refuse_foreign
-from asd.files.paths import refuse_over, refuse_within
+from asd.evaluate.store import check_foreign, read_report
+from asd.files.paths import check_over, check_within
 from asd.metrics.thresholds import GammaConfig
 from asd.report import (
     REPORT_FILE,
@@ -42,9 +42,9 @@ def ensemble_command(
         raise UserError(f"--percent {percent:g}: give a number between 0 and 100")
     if k < 1:
         raise UserError(f"--k {k}: give 1 or more")
-    refuse_within("--out", out, runs)
-    refuse_over("--out", out, runs)
-    refuse_foreign(out, REPORT_FILE)
+    check_within("--out", out, runs)
+    check_over("--out", out, runs)
+    check_foreign(out, REPORT_FILE)
     if "ensemble" not in (read_report(out) or {"ensemble": {}}):
         raise UserError(f"--out {out} holds a report of something else: name a new folder")
     ensemble_runs({str(run): evaluation_of(run) for run in runs}, out, method, k, scorer, percent)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from asd.commands.open_run import Embedder, Run, choose_step
+from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
 from asd.detector.onnx import export_onnx, require_onnx
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.evaluate.scoring import fitted, scores_by
-from asd.evaluate.store import Evaluation, open_embedded
+from asd.evaluate.store import Evaluation, read_embeddings
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
 from asd.metrics.evidence import evidence_warnings, rule_in_words
@@ -28,8 +28,8 @@ from asd.scorers.state import state_of
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
-MOST_SHOWN = 10  # thresholds, one a line
-LONGEST_S = 3600.0  # that is heard at once, however long the clips of the set are
+MAX_SHOWN = 10  # thresholds, one a line
+MAX_S = 3600.0  # that is heard at once, however long the clips of the set are
 
 
 def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onnx: Path | None) -> None:
@@ -37,17 +37,17 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onn
     step = choose_step(run, wanted)
     run = run.at(step)
     chosen = _chosen(run.config.evaluate.scorers, scorers)
-    _refuse_foreign(out)
+    _check_foreign(out)
     if onnx is not None:
-        _refuse_onnx(onnx, out)
+        _check_onnx(onnx, out)
         require_onnx()
     with (
         start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
     ):
-        with Embedder(run, ranks, test=False) as embedder:
+        with CheckpointEmbedder(run, ranks, test=False) as embedder:
             embedder.embed(step, Path(folder))
-        ranks.on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
+        ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
     if ranks.is_main:
         _say(out)
         if onnx is not None:
@@ -62,7 +62,7 @@ def _chosen(configured: Sequence[ScorerConfig], wanted: Sequence[str]) -> tuple[
     return tuple(known[label] for label in dict.fromkeys(wanted)) or tuple(configured)
 
 
-def _refuse_foreign(out: Path) -> None:
+def _check_foreign(out: Path) -> None:
     """Refuse, before any work, to write over what is no detector, or into a folder that is not there."""
     if out.is_dir() or not out.parent.is_dir():
         raise UserError(f"--out {out}: name a file in a folder that exists, such as detector.pt")
@@ -73,13 +73,13 @@ def _refuse_foreign(out: Path) -> None:
             raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
 
 
-def _refuse_onnx(onnx: Path, out: Path) -> None:
+def _check_onnx(onnx: Path, out: Path) -> None:
     if onnx.suffix != ".onnx" or onnx.resolve() == out.resolve() or onnx.is_dir() or not onnx.parent.is_dir():
         raise UserError(f"--onnx {onnx}: name a file that ends in .onnx, in a folder that exists")
 
 
-def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
-    evaluation, manifest, fit, validation, none = open_embedded(folder, embedder.setup.data.manifest.root)
+def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
+    evaluation, manifest, fit, validation, none = read_embeddings(folder, embedder.setup.data.manifest.root)
     run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
     scorers = list(fitted(chosen, fit))
     _, calibration = scores_by(scorers, manifest, evaluation, fit, validation, none)
@@ -95,8 +95,8 @@ def _detector(embedder: Embedder, step: int, folder: Path, chosen: tuple[ScorerC
         heard=manifest.file.heard,
         classes=manifest.classes,
         turned=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
-        clip_s=min(usual / rate, LONGEST_S) if first_s is None else first_s,
-        longest_s=min(max(longest / rate, first_s or 0.0), LONGEST_S),
+        clip_s=min(usual / rate, MAX_S) if first_s is None else first_s,
+        longest_s=min(max(longest / rate, first_s or 0.0), MAX_S),
         first_only=first_s is not None,
         scorers=tuple(
             FittedScorer(
@@ -145,7 +145,7 @@ def _provenance(run: Run, step: int, evaluation: Evaluation, manifest: Manifest)
 def _say_thresholds(file: DetectorFile) -> None:
     """Of the primary scorer: how they were found, for a few machines; what is to be doubted, for all."""
     primary = file.scorers[0]
-    for index, own in enumerate(file.classes[:MOST_SHOWN]):
+    for index, own in enumerate(file.classes[:MAX_SHOWN]):
         if index in primary.thresholds:
             print(f"{own}: {primary.label} above {primary.thresholds[index]:.5g} is an anomaly, {primary.rules[index]}")
     for index, own in enumerate(file.classes):

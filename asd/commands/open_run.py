@@ -86,15 +86,15 @@ def _number(text: str) -> int:
         raise UserError(f"--checkpoint {text}: name best, last or a step") from None
 
 
-class Embedder:
+class CheckpointEmbedder:
     """Embeds checkpoints of a run: its set, network and reader threads are opened once."""
 
     def __init__(self, run: Run, ranks: Ranks, test: bool = True) -> None:
         config = run.config
         self.run, self.ranks = run, ranks
-        self.setup = ranks.agree(lambda: set_up(config))
+        self.setup = ranks.run_on_all(lambda: set_up(config))
         self.task = self.setup.task.to(ranks.device)
-        ranks.agree(lambda: run.folder.check(self.setup.identity))
+        ranks.run_on_all(lambda: run.folder.check(self.setup.identity))
         manifest, splits = self.setup.data.manifest, self.setup.data.splits
         self._loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
         few = splits if test else replace(splits, test=splits.test[:0])
@@ -105,7 +105,7 @@ class Embedder:
 
         Raises UserError where the checkpoint is damaged, another network's, or gone.
         """
-        meta = self.ranks.agree(lambda: self._load(checkpoint.step_path(self.run.folder.checkpoints, step)))
+        meta = self.ranks.run_on_all(lambda: self._load(checkpoint.step_path(self.run.folder.checkpoints, step)))
         self._evaluator.embed(self.task, step, meta["epoch"], target, show_progress and self.ranks.is_main)
 
     def _load(self, folder: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Embedder:
     def close(self) -> None:
         self._loader.close()
 
-    def __enter__(self) -> Embedder:
+    def __enter__(self) -> CheckpointEmbedder:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,7 @@ from asd.dcase.csv_rows import some
 from asd.dcase.rules import rule_of
 from asd.errors import UserError
 from asd.files.atomic import write_whole
-from asd.files.paths import refuse_over, user_path
+from asd.files.paths import check_over, user_path
 from asd.report.official import halves_of, headline_numbers, numbers_of, print_tables
 from asd.text.terminal import open_console
 
@@ -27,7 +27,7 @@ def report_score_files(layout: str, scores: Path, ground_truth: str | None, json
     where = None if ground_truth == NAMES else user_path(ground_truth)
     if json_file is not None:
         read = [path for place in (scores, where) if place is not None for path in (place, *place.rglob("*.csv"))]
-        refuse_over("--json", json_file, [path for path in read if path.is_file()])
+        check_over("--json", json_file, [path for path in read if path.is_file()])
     found = read_submission(layout, scores, where)
     report = numbers_of(layout, found.development, found.evaluation)
     if found.unlabelled:

@@ -15,7 +15,7 @@ from asd.dcase.csv_rows import some
 from asd.errors import UserError
 from asd.files.atomic import write_whole
 from asd.files.csv_table import one_of, read_table
-from asd.files.paths import refuse_over, user_path
+from asd.files.paths import check_over, user_path
 from asd.metrics import ClipScores, read_scores
 from asd.report import DECISIONS_FILE, REPORT_FILE, SCORES_FILE, Report, build_report, percent, print_report
 from asd.text.terminal import open_console
@@ -39,7 +39,7 @@ def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file
     table = None if ground_truth in (None, NAMES) else user_path(str(ground_truth))
     if json_file is not None:
         beside = [path.parent / name for name in (REPORT_FILE, DECISIONS_FILE)]
-        refuse_over("--json", json_file, [path, *beside, *([] if table is None else [table])])
+        check_over("--json", json_file, [path, *beside, *([] if table is None else [table])])
     clips = read_scores(path)
     if table is not None:
         clips = replace(clips, label=_labels(table, clips))

@@ -13,7 +13,7 @@ from asd.config.run import RunConfig
 from asd.config.saved import config_of
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError
-from asd.files.paths import refuse_within
+from asd.files.paths import check_within
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import Payload
 from asd.run_folder.paths import RunFolder
@@ -29,7 +29,7 @@ def check_run(folder: RunFolder, setup: Setup) -> RunConfig | None:
     Raises UserError where its settings, set or network are others.
     """
     config = setup.config
-    refuse_within("run.dir", folder.root, [setup.data.manifest.root])
+    check_within("run.dir", folder.root, [setup.data.manifest.root])
     former = config_of(folder)
     if former is not None and (found := differences(former, config, RESUMING)):
         raise UserError(
@@ -49,15 +49,15 @@ def open_run(setup: Setup, folder: RunFolder, ranks: Ranks) -> Payload | None:
         check_run(folder, setup)
         return checkpoint.complete_steps(folder.checkpoints)
 
-    for step in reversed(ranks.on_main(complete_steps)):
+    for step in reversed(ranks.run_on_main(complete_steps)):
         path = checkpoint.step_path(folder.checkpoints, step)
         try:
-            found = ranks.agree(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
+            found = ranks.run_on_all(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
         except UserError as error:
-            ranks.on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
+            ranks.run_on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
             say(ranks, f"warning: {error}: set aside, going back to the one before")
             continue
-        ranks.on_main(lambda path=path: check_identity(path / "meta.json", setup.identity))  # type: ignore[misc]
+        ranks.run_on_main(lambda path=path: check_identity(path / "meta.json", setup.identity))  # type: ignore[misc]
         return found
     return None
 
@@ -85,7 +85,7 @@ def initialise(setup: Setup, folder: RunFolder, ranks: Ranks, resumed: Payload |
             say(ranks, f"changed since then: {in_words(found)}")
     elif config.init_from is not None:
         source, which = config.init_from, config.init_checkpoint
-        say(ranks, ranks.agree(lambda: initialise_from(setup.task, source, which, setup.classes)))
+        say(ranks, ranks.run_on_all(lambda: initialise_from(setup.task, source, which, setup.classes)))
 
 
 def say(ranks: Ranks, line: str) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from asd.commands.open_run import Embedder, Run, choose_step
+from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.dcase import write_submission
 from asd.dcase.rules import LAYOUTS
 from asd.distributed.start import start_ranks
 from asd.evaluate.scoring import score_folder
-from asd.evaluate.store import EVALUATION_FILE, refuse_foreign
+from asd.evaluate.store import EVALUATION_FILE, check_foreign
 from asd.metrics import read_scores
 from asd.report import DECISIONS_FILE, SCORES_FILE, print_report
 
@@ -22,11 +22,11 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     step = choose_step(run, wanted)
     target = out or run.folder.root / "scores" / f"step_{step:08d}"
     if out is not None:
-        refuse_foreign(out, EVALUATION_FILE)
+        check_foreign(out, EVALUATION_FILE)
     with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
-        with Embedder(run.at(step), ranks) as embedder:
+        with CheckpointEmbedder(run.at(step), ranks) as embedder:
             embedder.embed(step, target)
-        report = ranks.on_main(lambda: score_folder(target, tsne=True, shards=embedder.setup.data.manifest.root))
+        report = ranks.run_on_main(lambda: score_folder(target, tsne=True, shards=embedder.setup.data.manifest.root))
         if ranks.is_main:
             print_report(report)
             print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")

@@ -20,7 +20,7 @@ from asd.distributed.ranks import Ranks
 from asd.evaluate.evaluator import Evaluator
 from asd.evaluate.history import show_best, steps_in_words
 from asd.evaluate.in_training import TrainingEvaluator
-from asd.evaluate.snapshot import StandingOf
+from asd.evaluate.snapshot import SnapshotOf
 from asd.loggers.base import Loggers
 from asd.loggers.console import ConsoleLogger, TimeLeft
 from asd.loggers.jsonl import JsonlLogger
@@ -42,14 +42,14 @@ from asd.train.trainer import Parts, Trainer
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     """Run a config to its end, or to a stop signal, on all ranks; the exit code."""
     check_batch(config, ranks.world_size)
-    setup, folder = ranks.agree(lambda: set_up(config)), RunFolder(Path(config.run.dir))
+    setup, folder = ranks.run_on_all(lambda: set_up(config)), RunFolder(Path(config.run.dir))
     resumed = open_run(setup, folder, ranks)
     initialise(setup, folder, ranks, resumed)
     lock = RunLock(folder.root)
-    ranks.on_main(lambda: _claim(setup, folder, lock))
+    ranks.run_on_main(lambda: _claim(setup, folder, lock))
     if ranks.is_main:
         _introduce(setup, ranks, folder)
-    data, standing = setup.data, StandingOf(folder, config.evaluate, setup.evaluations)
+    data, standing = setup.data, SnapshotOf(folder, config.evaluate, setup.evaluations)
     with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
         loader, eval_loader = (
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"

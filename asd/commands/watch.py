@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asd.commands.open_run import Embedder, Run, config_file, load_run
+from asd.commands.open_run import CheckpointEmbedder, Run, config_file, load_run
 from asd.distributed.ranks import Ranks
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
@@ -72,7 +72,7 @@ class Watcher:
 
     def _open(self, run: Run) -> None:
         self._run, self._folder, self._own = run, run.folder, run.config.evaluate.by_watcher
-        self._embedder = Embedder(run, self._ranks)
+        self._embedder = CheckpointEmbedder(run, self._ranks)
         self._schedule = self._embedder.setup.evaluations
         self._background = BackgroundScoring(run.folder, self._embedder.setup.data.manifest.root)
 

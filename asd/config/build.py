@@ -70,7 +70,7 @@ def set_up(config: RunConfig) -> Setup:
 def open_data(config: RunConfig) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data)
-    refuse_soundless(manifest)
+    check_soundless(manifest)
     if config.task.is_classifier:
         build.check_classes(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
@@ -89,7 +89,7 @@ def _filled(stream: Stream) -> Stream:
     return replace(stream, clips=stream.clips[rows], classes=classes, parts=parts)
 
 
-def refuse_soundless(manifest: Manifest) -> None:
+def check_soundless(manifest: Manifest) -> None:
     """Of a machine whose microphone was dead nothing can be learnt, and its scores would say nothing."""
     dead = [str(c) for c in manifest.classes if f"{SOUNDLESS}{c}" in manifest.file.notes]
     if dead:
@@ -122,8 +122,8 @@ def open_shards(data: DataConfig) -> Manifest:
 def build_task(config: RunConfig, manifest: Manifest) -> Task:
     """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
     check_frames(config, manifest.sample_rate)
-    _refuse_short_clips(config, manifest)
-    _refuse_unknown_flips(config, manifest)
+    _check_short_clips(config, manifest)
+    _check_unknown_flips(config, manifest)
     torch.manual_seed(config.train.seed)
     outliers = config.data.streams.outliers != "none"
     task = build.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
@@ -131,12 +131,12 @@ def build_task(config: RunConfig, manifest: Manifest) -> Task:
     if config.train.channels_last:
         task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
-        _refuse_without_compiler()
+        _check_without_compiler()
         task.core.compile()
     return task
 
 
-def _refuse_without_compiler() -> None:
+def _check_without_compiler() -> None:
     """torch.compile writes C++ for CPUs; Triton, for GPUs, builds a launcher in C. The image has no compiler."""
     named = filter(None, (os.environ.get("CC"), os.environ.get("CXX")))
     if not any(shutil.which(compiler) for compiler in (*named, "gcc", "g++", "clang", "clang++")):
@@ -145,7 +145,7 @@ def _refuse_without_compiler() -> None:
         )
 
 
-def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:
+def _check_short_clips(config: RunConfig, manifest: Manifest) -> None:
     """Windows cut whole clips in evaluation: each clip must give one."""
     if config.windows is None or config.evaluate.first_s is not None:
         return
@@ -160,7 +160,7 @@ def _refuse_short_clips(config: RunConfig, manifest: Manifest) -> None:
         )
 
 
-def _refuse_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
+def _check_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
     """A class to flip must be one of the set; in a run for one machine type it may be another type's."""
     if not config.evaluate.flip:
         return

@@ -12,7 +12,7 @@ from asd.config.run import RunConfig
 from asd.config.words import Models, models_of, names_of
 
 OTHER_NAMES = {"learning_rate": "lr", "batch_size": "global_batch"}  # what a setting is often called
-MOST_WORDS = 400  # characters about one mistake: what stands in the file may have any length
+MAX_WORDS = 400  # characters about one mistake: what stands in the file may have any length
 
 
 def explain(error: Any) -> str:

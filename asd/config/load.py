@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from asd.config.explain import MOST_WORDS, explain, part_at
+from asd.config.explain import MAX_WORDS, explain, part_at
 from asd.config.run import RunConfig, RunSection
 from asd.config.words import NOT_YAML, Hints, hints_below, is_list, read_value, read_yaml
 from asd.errors import UserError
@@ -52,7 +52,7 @@ def validate(tree: dict[str, Any], source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except pydantic.ValidationError as error:
-        raise UserError(f"{source}: {'; '.join(explain(e)[:MOST_WORDS] for e in error.errors()[:3])}") from None
+        raise UserError(f"{source}: {'; '.join(explain(e)[:MAX_WORDS] for e in error.errors()[:3])}") from None
 
 
 def dump_yaml(config: RunConfig) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-MOST_VALUES = 64  # of rates and numbers of channels that are remembered
+MAX_VALUES = 64  # of rates and numbers of channels that are remembered
 SHORTER = 0.99  # of the shortest: a sample or two are no difference
 
 Rate = Annotated[int, pydantic.Field(gt=0, le=1_000_000)]
@@ -18,8 +18,8 @@ class Heard(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Of all clips of a set."""
 
     channel: Annotated[int, pydantic.Field(ge=0)] | Literal["average"] | None  # taken of several; None: all had one
-    channels: Annotated[tuple[Count, ...], pydantic.Field(min_length=1, max_length=MOST_VALUES)]  # ascending
-    rates: Annotated[tuple[Rate, ...], pydantic.Field(min_length=1, max_length=MOST_VALUES)]  # Hz, ascending
+    channels: Annotated[tuple[Count, ...], pydantic.Field(min_length=1, max_length=MAX_VALUES)]  # ascending
+    rates: Annotated[tuple[Rate, ...], pydantic.Field(min_length=1, max_length=MAX_VALUES)]  # Hz, ascending
     clips_s: tuple[Seconds, Seconds]  # length of the shortest clip, and of the longest
     cut: bool  # clips are pieces of longer recordings
 

@@ -45,7 +45,7 @@ LABELS = {  # as tables write them
     "1": LABEL_ANOMALY,
     "-1": LABEL_UNKNOWN,
 }
-MOST_BYTES, MOST_RATE = 2**50, 1_000_000  # of a tar; Hz: beyond these a number is an error, or meant to do harm
+MAX_BYTES, MAX_RATE = 2**50, 1_000_000  # of a tar; Hz: beyond these a number is an error, or meant to do harm
 NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f\x7f-\x9f]")  # of a machine: hidden, leads elsewhere, drives a terminal
 
 _WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -95,9 +95,9 @@ class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
     """One tar of the set."""
 
     file: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$")
-    bytes: int = pydantic.Field(ge=0, le=MOST_BYTES)
+    bytes: int = pydantic.Field(ge=0, le=MAX_BYTES)
     sha256: str
-    clips: int = pydantic.Field(ge=0, le=MOST_BYTES)
+    clips: int = pydantic.Field(ge=0, le=MAX_BYTES)
 
 
 class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -106,7 +106,7 @@ class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     format: Literal[2, 3]  # 2: without recordings, each clip is one of its own
     name: str
     layout: str = pydantic.Field(min_length=1)  # of the recordings: dcase2020 …, mimii, table
-    sample_rate: int = pydantic.Field(gt=0, le=MOST_RATE)
+    sample_rate: int = pydantic.Field(gt=0, le=MAX_RATE)
     classes: tuple[MachineClass, ...]
     shards: tuple[Shard, ...]
     clips_sha256: str

@@ -56,11 +56,11 @@ def make_streams(config: StreamsConfig, manifest: Manifest, splits: Splits, glob
     own = splits.train
     if config.domains:
         own = own[np.isin(domain[own], [DOMAINS.index(name) for name in config.domains])]
-        _refuse_empty(own, f"no training clip is of the {' or '.join(config.domains)} domain", manifest)
+        _check_empty(own, f"no training clip is of the {' or '.join(config.domains)} domain", manifest)
     streams = [Stream("all", own, rows["own"], class_index[own])]
     if config.target != "none":
         target = splits.train[domain[splits.train] == DOMAINS.index("target")]
-        _refuse_empty(target, "no training clip is of the target domain", manifest)
+        _check_empty(target, "no training clip is of the target domain", manifest)
         if config.target == "pairs":
             for missing in np.setdiff1d(manifest.class_index[own], manifest.class_index[target]).tolist():
                 raise UserError(
@@ -91,10 +91,10 @@ def _outliers(config: StreamsConfig, manifest: Manifest) -> np.ndarray:
     found = left[of_own_types] if config.outliers == "other_sections" else left[~of_own_types]
     which, key = ("machine IDs", "machine_ids") if config.outliers == "other_sections" else ("types", "machine_types")
     why = f"there are no other {which} to take outliers from: name the trained ones in data.{key}"
-    _refuse_empty(found, why, manifest)
+    _check_empty(found, why, manifest)
     return found
 
 
-def _refuse_empty(clips: np.ndarray, what: str, manifest: Manifest) -> None:
+def _check_empty(clips: np.ndarray, what: str, manifest: Manifest) -> None:
     if not len(clips):
         raise UserError(f"{manifest.root}: {what}")

@@ -22,9 +22,9 @@ def restrict(manifest: Manifest, machine_types: Sequence[str] = (), machine_ids:
     """
     if not machine_types and not machine_ids:
         return manifest
-    _refuse_unknown(manifest, "machine type", machine_types, {c.machine_type for c in manifest.classes})
+    _check_unknown(manifest, "machine type", machine_types, {c.machine_type for c in manifest.classes})
     of_types = [c for c in manifest.classes if not machine_types or c.machine_type in machine_types]
-    _refuse_unknown(manifest, "machine ID", machine_ids, {c.machine_id for c in of_types})
+    _check_unknown(manifest, "machine ID", machine_ids, {c.machine_id for c in of_types})
     kept = np.array([_is_named(c, machine_types, machine_ids) for c in manifest.classes])
     renumbered = np.where(kept, np.cumsum(kept) - 1, NO_CLASS).astype(np.int32)[manifest.class_index]
     position = manifest.table.schema.get_field_index("class_index")
@@ -39,7 +39,7 @@ def _is_named(own: MachineClass, machine_types: Collection[str], machine_ids: Co
     )
 
 
-def _refuse_unknown(manifest: Manifest, what: str, named: Sequence[str], found: Collection[str]) -> None:
+def _check_unknown(manifest: Manifest, what: str, named: Sequence[str], found: Collection[str]) -> None:
     for name in named:
         if name not in found:
             raise UserError(f"{manifest.root} holds no {what} {name}: it holds {', '.join(sorted(found))}")

@@ -47,7 +47,7 @@ def flag(path: Path, line: int, text: str) -> int:
     return int(float(text))
 
 
-def refuse_repeated(path: Path, names: Iterable[str]) -> None:
+def check_repeated(path: Path, names: Iterable[str]) -> None:
     """UserError that names the files with more than one row."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -61,7 +61,7 @@ def _pairs(path: Path) -> list[tuple[int, str, str]]:
             raise UserError(f"{path}, line {line}: {len(fields)} fields where a file name and a number belong")
         if number == 0 and not fields[0].endswith(".wav") and _number(fields[1]) is None:
             raise UserError(f"{path}, line {line} is a header ({','.join(fields)}): score files have none, delete it")
-    refuse_repeated(path, (fields[0] for _, fields in rows))
+    check_repeated(path, (fields[0] for _, fields in rows))
     return [(line, fields[0], fields[1]) for line, fields in rows]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from asd.dcase.csv_rows import flag, read_flags, read_rows, refuse_repeated, some
+from asd.dcase.csv_rows import check_repeated, flag, read_flags, read_rows, some
 from asd.errors import UserError
 from asd.files.walk import walk
 
@@ -54,8 +54,8 @@ def read_ground_truth(places: Iterable[Path]) -> dict[Clip, Truth]:
         _add(labels, flags, path)
         if known_domain is not None:
             _add(domains, dict.fromkeys(flags, known_domain), path)
-    _refuse_alone(labels, domains, "a label and no domain")
-    _refuse_alone(domains, labels, "a domain and no label")
+    _check_alone(labels, domains, "a label and no domain")
+    _check_alone(domains, labels, "a domain and no label")
     return {clip: Truth(label, domains[clip][0]) for clip, (label, _) in labels.items()}
 
 
@@ -105,7 +105,7 @@ def _read_list(path: Path) -> dict[Clip, int]:
     found = _list_lines(path)
     if not found:
         raise UserError(f"{path} names no clip")
-    refuse_repeated(path, ("/".join(clip) for clip, _, _ in found))
+    check_repeated(path, ("/".join(clip) for clip, _, _ in found))
     return {clip: label for clip, _, label in found}
 
 
@@ -137,7 +137,7 @@ def _add(found: dict[Clip, tuple[Value, Path]], values: Mapping[Clip, Value], pa
         found[clip] = value, path
 
 
-def _refuse_alone(these: Mapping[Clip, tuple[object, Path]], those: Mapping[Clip, object], what: str) -> None:
+def _check_alone(these: Mapping[Clip, tuple[object, Path]], those: Mapping[Clip, object], what: str) -> None:
     if alone := sorted(these.keys() - those.keys()):
         raise UserError(
             f"{len(alone)} clips have {what}, the first in {these[alone[0]][1]}: {some('/'.join(c) for c in alone)}; "

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from asd.dcase.csv_rows import read_flags, read_scores, refuse_repeated, some
+from asd.dcase.csv_rows import check_repeated, read_flags, read_scores, some
 from asd.dcase.file_names import DECISIONS, SCORES, FileKey, find_files
 from asd.dcase.ground_truth import Clip, read_released_names
 from asd.dcase.halves import DEVELOPMENT, EVALUATION, HALVES
@@ -43,7 +43,7 @@ def read_submission(layout: str, folder: Path, ground_truth: Path | None) -> Sub
     files, decisions = _score_files(layout, folder)
     listed = {} if ground_truth is None else truths_from_files(layout, ground_truth)
     released = {} if ground_truth is None else read_released_names(ground_truth)
-    _refuse_unscored(layout, listed, files)
+    _check_unscored(layout, listed, files)
     halves: dict[str, dict[FileKey, SectionClips]] = {half: {} for half in HALVES}
     unlabelled = []
     for key, path in files.items():
@@ -56,7 +56,7 @@ def read_submission(layout: str, folder: Path, ground_truth: Path | None) -> Sub
         else:
             unlabelled.append(key)
     if unlabelled and (ground_truth is not None or not any(halves.values())):
-        _refuse_unlabelled(layout, [files[key] for key in unlabelled], ground_truth)
+        _check_unlabelled(layout, [files[key] for key in unlabelled], ground_truth)
     development, evaluation = (_by_section(halves[half]) for half in HALVES)
     return Submission(development, evaluation, [str(key) for key in unlabelled])
 
@@ -74,7 +74,7 @@ def _score_files(layout: str, folder: Path) -> tuple[dict[FileKey, Path], dict[F
     return files, decisions
 
 
-def _refuse_unscored(layout: str, listed: Mapping[FileKey, Truths], files: Collection[FileKey]) -> None:
+def _check_unscored(layout: str, listed: Mapping[FileKey, Truths], files: Collection[FileKey]) -> None:
     """Parts of the ground truth, in 2021 domain by domain, that no file scores."""
     by_domain = layout == "dcase2021"
     parts = {replace(key, domain=t.domain if by_domain else "") for key, own in listed.items() for t in own.values()}
@@ -90,7 +90,7 @@ def _truths(
     return (EVALUATION, truths) if truths else (DEVELOPMENT, truths_from_names(layout, key, names, path))
 
 
-def _refuse_unlabelled(layout: str, paths: Iterable[Path], ground_truth: Path | None) -> None:
+def _check_unlabelled(layout: str, paths: Iterable[Path], ground_truth: Path | None) -> None:
     names = some(path.name for path in paths)
     if ground_truth is not None:
         raise UserError(f"no ground truth in {ground_truth} for {names}")
@@ -101,16 +101,16 @@ def _refuse_unlabelled(layout: str, paths: Iterable[Path], ground_truth: Path | 
 def _released(path: Path, key: FileKey, values: dict[str, Value], released: Mapping[Clip, str]) -> dict[str, Value]:
     """The same under the names that the clips were released under."""
     names = [released.get((key.machine_type, key.section, name), name) for name in values]
-    refuse_repeated(path, names)
+    check_repeated(path, names)
     return dict(zip(names, values.values(), strict=True))
 
 
 def _join(
     truths: Truths, path: Path, scores: Mapping[str, float], decided: Path | None, flags: Mapping[str, int] | None
 ) -> SectionClips:
-    _refuse_other_names(path, scores, truths)
+    _check_other_names(path, scores, truths)
     if decided is not None and flags is not None:
-        _refuse_other_names(decided, flags, truths)
+        _check_other_names(decided, flags, truths)
     names = sorted(truths)
     return SectionClips(
         label=np.array([truths[name].label for name in names], dtype=np.int64),
@@ -120,7 +120,7 @@ def _join(
     )
 
 
-def _refuse_other_names(path: Path, names: Collection[str], truths: Truths) -> None:
+def _check_other_names(path: Path, names: Collection[str], truths: Truths) -> None:
     missing, unknown = sorted(truths.keys() - set(names)), sorted(set(names) - truths.keys())
     complaints = [f"{len(missing)} clips of the ground truth are missing ({some(missing)})"] if missing else []
     complaints += [f"{len(unknown)} names are not in the ground truth ({some(unknown)})"] if unknown else []

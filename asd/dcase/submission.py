@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from asd.dcase.csv_rows import refuse_repeated, some
+from asd.dcase.csv_rows import check_repeated, some
 from asd.dcase.file_names import DECISIONS, SCORES, FileKey, file_name
 from asd.dcase.rules import DOMAINS, rule_of
 from asd.errors import UserError
@@ -41,7 +41,7 @@ def write_submission(
         for kind, values in columns.items()
         for key, indices in parts.items()
     }
-    _refuse_others(folder, texts)
+    _check_others(folder, texts)
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         write_whole(path, text)
@@ -71,13 +71,13 @@ def _checked_decisions(decisions: ArrayLike, clips: int) -> list[int]:
 
 
 def _text(clips: ClipScores, values: list[float] | list[int], indices: list[int], path: Path) -> str:
-    refuse_repeated(path, (clips.file_name[i] for i in indices))
+    check_repeated(path, (clips.file_name[i] for i in indices))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows((clips.file_name[i], repr(values[i])) for i in indices)
     return text.getvalue()
 
 
-def _refuse_others(folder: Path, ours: Iterable[Path]) -> None:
+def _check_others(folder: Path, ours: Iterable[Path]) -> None:
     """Files left by another submission would be evaluated, or sent, with this one."""
     lying = (
         {path for kind in (SCORES, DECISIONS) for path in folder.glob(f"{kind}_*.csv")} if folder.is_dir() else set()

@@ -29,7 +29,7 @@ from asd.text.shell import command, option
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)  # 1: it does not say how its recordings were heard
 KIND = "asd detector"
-MOST_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
+MAX_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
 WHAT, ADVICE = "detector file", "make one by `python eval.py export`"
 
 Seconds = Annotated[float, pydantic.Field(gt=0, le=3600)]
@@ -98,8 +98,8 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     @classmethod
     def _of_possible_size(cls, system: System) -> System:
         mel = getattr(system.frontend, "mel", system.frontend)
-        if getattr(mel, "n_mels", 0) > MOST_MELS:
-            raise ValueError(f"it has more than {MOST_MELS} mel bands")
+        if getattr(mel, "n_mels", 0) > MAX_MELS:
+            raise ValueError(f"it has more than {MAX_MELS} mel bands")
         return system
 
     @pydantic.field_validator("longest_s")

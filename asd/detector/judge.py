@@ -24,7 +24,7 @@ WAITING = 512  # windows that are scored at once: some scorers factorise a matri
 
 
 @dataclass
-class Verdict:
+class ClipResult:
     """What was found out about a recording; `error` says why it was nothing."""
 
     asked: Asked
@@ -82,16 +82,16 @@ def judge(
     target: Target,
     cut: Cut,
     progress: Callable[[float], None] = lambda done: None,
-) -> list[Verdict]:
+) -> list[ClipResult]:
     """A verdict on each recording, by its own machine, in order. progress: told how many are done, in fractions.
 
     Samples of a batch of windows are in memory, whatever the recordings' lengths.
     """
     classes, thresholds = detector.file.classes, detector.chosen.thresholds
-    verdicts = [Verdict(one, classes[one.own], thresholds.get(one.own)) for one in asked]
+    verdicts = [ClipResult(one, classes[one.own], thresholds.get(one.own)) for one in asked]
     heard = 0
     for own in dict.fromkeys(one.own for one in asked):
-        hearing = _Hearing(detector.set_on(own))
+        hearing = _WindowBatcher(detector.set_on(own))
         for verdict in (verdict for verdict in verdicts if verdict.asked.own == own):
             try:
                 for done, window in _windows(verdict, target, cut, detector.file.heard):
@@ -111,7 +111,7 @@ def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
     return f"{error.detail}, where training heard {heard.channel_in_words()}: name --channel N or --channel average"
 
 
-def _windows(verdict: Verdict, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
+def _windows(verdict: ClipResult, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
     """(share of the recording that is read, window)."""
     recording = open_recording(verdict.path, target)
     verdict.seconds, header = recording.seconds, recording.header
@@ -121,17 +121,17 @@ def _windows(verdict: Verdict, target: Target, cut: Cut, heard: Heard | None) ->
         yield min(window.begin_s / recording.seconds, 1.0), window
 
 
-class _Hearing:
+class _WindowBatcher:
     """Gathers windows of one length into batches, embeds these, and scores what was embedded now and then."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self._room = BATCH_AUDIO_S * detector.file.sample_rate
-        self._batch: list[tuple[Verdict, Window]] = []
+        self._batch: list[tuple[ClipResult, Window]] = []
         self._embedded: list[Columns] = []
-        self._waiting: list[tuple[Verdict, float]] = []  # embedded, not scored yet: where these windows begin, s
+        self._waiting: list[tuple[ClipResult, float]] = []  # embedded, not scored yet: where these windows begin, s
 
-    def add(self, verdict: Verdict, window: Window) -> None:
+    def add(self, verdict: ClipResult, window: Window) -> None:
         """Take one more window of a recording."""
         length = len(window.samples)
         if self._batch and (length != len(self._batch[0][1].samples) or (len(self._batch) + 1) * length > self._room):

@@ -19,7 +19,7 @@ from asd.errors import UserError
 from asd.tasks.base import Task
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-LARGEST_ERROR = 1e-3  # of the largest number in the embedding
+MAX_ERROR = 1e-3  # of the largest number in the embedding
 INPUT = "waveform"
 
 
@@ -56,7 +56,7 @@ def export_onnx(file: DetectorFile, source: Path, out: Path) -> str:
     try:
         _write(network, waveform, partial)
         difference, largest = _compare(network, waveform, partial)
-        if not difference <= LARGEST_ERROR * largest:
+        if not difference <= MAX_ERROR * largest:
             raise UserError(
                 f"--onnx: its embeddings differ from torch's by {difference:.2g} of {largest:.2g}: not kept"
             )

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
-from asd.detector.judge import Verdict
+from asd.detector.judge import ClipResult
 from asd.errors import printable
 from asd.files.paths import path_text
 from asd.text.terminal import open_console
@@ -27,11 +27,11 @@ COLUMNS = (
     "machine_type", "machine_id", "label",
 )  # fmt: skip
 LABEL_WORDS = {LABEL_NORMAL: "normal", LABEL_ANOMALY: "anomaly"}
-LEAST_WIDTH = 16  # of a column that folds what is longer
+MIN_WIDTH = 16  # of a column that folds what is longer
 STYLES = {"anomaly": "bold red", "normal": "green"}
 
 
-def rendered(verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) -> str:
+def rendered(verdicts: Sequence[ClipResult], about: dict[str, Any], how: Format) -> str:
     """The text of a file. about: what holds for all of them."""
     if how == "csv":
         return _csv(verdicts)
@@ -43,12 +43,12 @@ def rendered(verdicts: Sequence[Verdict], about: dict[str, Any], how: Format) ->
     return text.getvalue()
 
 
-def show(console: Console, verdicts: Sequence[Verdict], about: dict[str, Any]) -> None:
+def show(console: Console, verdicts: Sequence[ClipResult], about: dict[str, Any]) -> None:
     """Print the table: as wide as the console, or wider where numbers and words would be cut."""
     console.print(_table(verdicts, about), crop=False)
 
 
-def _table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
+def _table(verdicts: Sequence[ClipResult], about: dict[str, Any]) -> Table:
     """A row a recording; columns that would be empty are left out."""
     several = about["machine_type"] is None
     title = about["scorer"] if several else f"{about['machine_type']}/{about['machine_id']}, {about['scorer']}"
@@ -59,7 +59,7 @@ def _table(verdicts: Sequence[Verdict], about: dict[str, Any]) -> Table:
     columns = [column for column in _columns(verdicts, several) if any(map(column.cell, verdicts))]
     for column in columns:
         widest = max(map(cell_len, [*column.name.split(), *map(column.cell, verdicts)]))
-        width = min(widest, LEAST_WIDTH) if column.folds else widest
+        width = min(widest, MIN_WIDTH) if column.folds else widest
         found.add_column(column.name, justify=column.justify, overflow="fold", min_width=width)
     for verdict in verdicts:
         found.add_row(*(Text(column.cell(verdict), style=column.style(verdict)) for column in columns))
@@ -76,13 +76,13 @@ class Column(NamedTuple):
     """One of the table's: what stands in it and how it looks."""
 
     name: str
-    cell: Callable[[Verdict], str]
+    cell: Callable[[ClipResult], str]
     justify: Literal["left", "right"] = "left"
     folds: bool = False
-    style: Callable[[Verdict], str] = lambda verdict: ""
+    style: Callable[[ClipResult], str] = lambda verdict: ""
 
 
-def _columns(verdicts: Sequence[Verdict], several: bool) -> list[Column]:
+def _columns(verdicts: Sequence[ClipResult], several: bool) -> list[Column]:
     """several: machines, so that each row names its own and its threshold."""
     folder = _common_folder(verdicts)
     return [
@@ -100,29 +100,29 @@ def _columns(verdicts: Sequence[Verdict], several: bool) -> list[Column]:
     ]
 
 
-def _common_folder(verdicts: Sequence[Verdict]) -> str | None:
+def _common_folder(verdicts: Sequence[ClipResult]) -> str | None:
     """The folder that all recordings lie in, where there are several: their names are long enough without it."""
     if len(verdicts) < 2 or len({verdict.path.is_absolute() for verdict in verdicts}) > 1:
         return None
     return os.path.commonpath([verdict.path.parent for verdict in verdicts]) or None
 
 
-def _label(verdict: Verdict) -> str:
+def _label(verdict: ClipResult) -> str:
     """Empty where nobody gave one."""
     return LABEL_WORDS.get(verdict.asked.label, "") if verdict.asked.label is not None else ""
 
 
-def _decision(verdict: Verdict) -> str:
+def _decision(verdict: ClipResult) -> str:
     return "unreadable" if verdict.error else verdict.decision or "no threshold"
 
 
-def _windows_above(verdict: Verdict) -> str:
+def _windows_above(verdict: ClipResult) -> str:
     if verdict.error or verdict.windows_above is None or len(verdict.scores) < 2:
         return ""
     return f"{verdict.windows_above} of {len(verdict.scores)}"
 
 
-def _remarks(verdict: Verdict) -> str:
+def _remarks(verdict: ClipResult) -> str:
     return verdict.error or ", ".join(verdict.remarks)
 
 
@@ -130,13 +130,13 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _name(verdict: Verdict) -> str:
+def _name(verdict: ClipResult) -> str:
     """The same place by a name that no spreadsheet takes for a formula."""
     name = printable(path_text(verdict.path))
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
-def _row(verdict: Verdict) -> dict[str, Any]:
+def _row(verdict: ClipResult) -> dict[str, Any]:
     heard = verdict.error is None
     return {
         "file": _name(verdict),
@@ -154,7 +154,7 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _timeline(verdict: Verdict) -> dict[str, Any]:
+def _timeline(verdict: ClipResult) -> dict[str, Any]:
     """Score over time, where a recording was heard in windows."""
     if verdict.error is not None or len(verdict.scores) < 2:
         return {}
@@ -162,7 +162,7 @@ def _timeline(verdict: Verdict) -> dict[str, Any]:
     return {"timeline": [{"begin_s": begin, "score": score} for begin, score in pairs]}
 
 
-def _csv(verdicts: Sequence[Verdict]) -> str:
+def _csv(verdicts: Sequence[ClipResult]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

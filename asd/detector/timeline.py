@@ -9,15 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asd.detector.judge import Verdict
+from asd.detector.judge import ClipResult
 from asd.files.atomic import whole
 
 NORMAL, ANOMALY = "#4477aa", "#cc3311"
 OVERVIEW = "overview"
-MOST_NAMES = 40  # of recordings that can be told apart below an axis
+MAX_NAMES = 40  # of recordings that can be told apart below an axis
 
 
-def draw(folder: Path, verdicts: Sequence[Verdict], what: str, window_s: float) -> list[Path]:
+def draw(folder: Path, verdicts: Sequence[ClipResult], what: str, window_s: float) -> list[Path]:
     """overview.png of all recordings in order, and a picture of each that was heard in windows. what: of the scores."""
     folder.mkdir(parents=True, exist_ok=True)
     heard = [verdict for verdict in verdicts if verdict.scores and verdict.error is None]
@@ -30,7 +30,7 @@ def draw(folder: Path, verdicts: Sequence[Verdict], what: str, window_s: float) 
     return drawn
 
 
-def timeline_figure(verdict: Verdict, what: str, window_s: float) -> Figure:
+def timeline_figure(verdict: ClipResult, what: str, window_s: float) -> Figure:
     """A line from window to window, each at its middle, against the threshold."""
     figure, axes = _figure(10, 3.5)
     middles = np.array(verdict.begins_s) + window_s / 2
@@ -40,7 +40,7 @@ def timeline_figure(verdict: Verdict, what: str, window_s: float) -> Figure:
     return figure
 
 
-def overview_figure(heard: Sequence[Verdict], what: str) -> Figure:
+def overview_figure(heard: Sequence[ClipResult], what: str) -> Figure:
     """A point a recording, in the order of their names."""
     figure, axes = _figure(10, 4.5)
     places, scores = np.arange(len(heard)), np.array([verdict.score for verdict in heard], dtype=float)
@@ -51,7 +51,7 @@ def overview_figure(heard: Sequence[Verdict], what: str) -> Figure:
     else:
         _mark_thresholds(axes, heard)
     axes.set(ylabel=what, xlim=(-0.5, len(heard) - 0.5))
-    if len(heard) <= MOST_NAMES:
+    if len(heard) <= MAX_NAMES:
         axes.set_xticks(places, [_shown(verdict.path.name, 30) for verdict in heard], rotation=90, fontsize=7)
     else:
         axes.set_xlabel(f"{len(heard)} recordings, in the order given")
@@ -65,20 +65,20 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _mark_above(axes: Axes, middles: np.ndarray, verdict: Verdict) -> None:
+def _mark_above(axes: Axes, middles: np.ndarray, verdict: ClipResult) -> None:
     _mark_threshold(axes, verdict)
     if verdict.threshold is not None:
         above = np.array(verdict.scores) > verdict.threshold
         axes.plot(middles[above], np.array(verdict.scores)[above], ".", color=ANOMALY, ms=6)
 
 
-def _mark_threshold(axes: Axes, verdict: Verdict) -> None:
+def _mark_threshold(axes: Axes, verdict: ClipResult) -> None:
     if verdict.threshold is not None:
         axes.axhline(verdict.threshold, color=ANOMALY, lw=1, ls="--", label="threshold")
         axes.legend(frameon=False, fontsize=8, loc="upper right")
 
 
-def _mark_thresholds(axes: Axes, heard: Sequence[Verdict]) -> None:
+def _mark_thresholds(axes: Axes, heard: Sequence[ClipResult]) -> None:
     """Each recording's own."""
     own = {place: verdict.threshold for place, verdict in enumerate(heard) if verdict.threshold is not None}
     if own:
@@ -92,7 +92,7 @@ def _shown(name: str, most: int = 80) -> str:
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"
 
 
-def _free(verdict: Verdict, taken: set[str]) -> str:
+def _free(verdict: ClipResult, taken: set[str]) -> str:
     """A file name that no other picture of this call has."""
     stem, number = verdict.path.stem.encode(errors="replace")[:200].decode(errors="ignore"), 2
     name = stem

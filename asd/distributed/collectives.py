@@ -46,7 +46,7 @@ class _GatherWithGradient(torch.autograd.Function):
         return total.chunk(dist.get_world_size())[dist.get_rank()].to(grads[0].dtype)
 
 
-def is_lost_peer(error: RuntimeError) -> bool:
+def is_peer_failure(error: RuntimeError) -> bool:
     """Whether a collective failed because another rank went away, or could not be reached in time.
 
     gloo raises a plain RuntimeError that begins with the place in its transport; a failed assertion of gloo's, or

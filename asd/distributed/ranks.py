@@ -41,7 +41,7 @@ class Ranks:
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
             return self.accelerator.prepare(model)
 
-    def agree(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         """Do work on every rank; where it fails on any, all raise the first rank's words together."""
         attempt = _attempt(work)
         problems = [p for p in self.gather_objects(attempt.problem) if p is not None]
@@ -49,7 +49,7 @@ class Ranks:
             raise UserError(problems[0])
         return attempt.result
 
-    def on_main(self, work: Callable[[], T]) -> T:
+    def run_on_main(self, work: Callable[[], T]) -> T:
         """Do work on rank 0 alone and give its result to all; its failure is everybody's."""
         attempt: _Attempt = self.gather_objects(_attempt(work) if self.is_main else None)[0]
         if attempt.problem is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 
 # A network that learns is far from chance by then. Counted in epochs so that each class has been seen, with 2 the first
 # evaluation by default, and in updates since an epoch of a small set is a few of them, all within the warm-up.
@@ -47,7 +47,7 @@ def diagnose(
     return None
 
 
-def spectrum_accuracy(fit: Embedded, held_out: Embedded) -> float | None:
+def spectrum_accuracy(fit: EmbeddingTable, held_out: EmbeddingTable) -> float | None:
     """Share of the held-out clips whose nearest training clip, by time-mean log-mel in dB, is of their own class.
 
     None where there are no clips to compare.

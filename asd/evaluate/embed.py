@@ -18,7 +18,7 @@ from asd.data.plan import equal_length_batches
 from asd.data.recordings import left_out_with
 from asd.distributed.ranks import Ranks
 from asd.process.stop import StoppedError
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 from asd.scorers.embeddings import mean_by
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
@@ -29,7 +29,7 @@ Average = Literal["scores", "embeddings"]
 
 
 class Columns(NamedTuple):
-    """What a task gives of some clips, a row a clip or a window, with the clip's loss (N,): see Embedded."""
+    """What a task gives of some clips, a row a clip or a window, with the clip's loss (N,): see EmbeddingTable."""
 
     clip_index: Tensor
     class_index: Tensor
@@ -44,22 +44,22 @@ class Columns(NamedTuple):
     def joined(cls, parts: Sequence[Columns]) -> Columns:
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def table(self, residuals: ResidualMoments | None = None) -> Embedded:
+    def table(self, residuals: ResidualMoments | None = None) -> EmbeddingTable:
         """What scorers see: all but the loss."""
-        return Embedded(
+        return EmbeddingTable(
             **{name: column for name, column in self._asdict().items() if name != "loss"}, residuals=residuals
         )
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class EmbeddingPass:
     """All clips of a pass in ascending clip index, a row each or one for each of their windows; clean losses (N,)."""
 
-    clips: Embedded
+    clips: EmbeddingTable
     loss: Tensor  # a row's clip's
     unreadable: int  # clips that could not be read and are left out
 
-    def of(self, wanted: np.ndarray) -> tuple[Embedded, Tensor]:
+    def of(self, wanted: np.ndarray) -> tuple[EmbeddingTable, Tensor]:
         """Rows of the given clip indices, and the clean loss of each of these clips."""
         mask = torch.isin(self.clips.clip_index, torch.from_numpy(wanted.astype(np.int64)))
         found = self.clips.select(mask)
@@ -77,7 +77,7 @@ def embed_clips(
     average: Average = "scores",
     fit_clips: np.ndarray | None = None,
     show_progress: bool = False,
-) -> Embeddings | None:
+) -> EmbeddingPass | None:
     """Embed clips with all ranks; the result on rank 0, None elsewhere.
 
     average: of a clip's windows, the scores (each window is a row) or already the embeddings and logits. fit_clips:
@@ -104,7 +104,7 @@ def embed_clips(
             parts.append(columns_of(out, batch, average))
         return True
 
-    whole = ranks.agree(own_share)  # a clip too short for the network may be on one rank alone
+    whole = ranks.run_on_all(own_share)  # a clip too short for the network may be on one rank alone
     if not all(ranks.gather_objects(whole)):
         raise StoppedError("the embedding was given up")
     return _gather(parts, residuals.gathered(), ranks, len(clips))
@@ -163,7 +163,9 @@ def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:
     return Columns(*(x[valid].cpu() for x in (clip, own, domain, embedding, logits, errors, features, loss)))
 
 
-def _gather(parts: list[Columns], residuals: ResidualMoments | None, ranks: Ranks, expected: int) -> Embeddings | None:
+def _gather(
+    parts: list[Columns], residuals: ResidualMoments | None, ranks: Ranks, expected: int
+) -> EmbeddingPass | None:
     own = Columns.joined(parts) if parts else None
     shapes = ranks.gather_objects(None if own is None else [(c.shape[1:], c.dtype) for c in own])
     widths = next((shape for shape in shapes if shape is not None), None)
@@ -178,4 +180,4 @@ def _gather(parts: list[Columns], residuals: ResidualMoments | None, ranks: Rank
     order = torch.argsort(columns[0], stable=True)
     found = Columns(*(column[order] for column in columns))
     clips = found.table(residuals)
-    return Embeddings(clips, found.loss, expected - len(clips.clip_index.unique()))
+    return EmbeddingPass(clips, found.loss, expected - len(clips.clip_index.unique()))

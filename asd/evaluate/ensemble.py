@@ -121,13 +121,13 @@ def _combine_type(members: Sequence[Member], machine_type: str, kind: str, how: 
             raise UserError(
                 f"{member.name} and {members[0].name} scored different {machine_type} clips, such as {other}"
             )
-        _refuse_contradictions(members[0].name, first, member.name, clips)
+        _check_contradictions(members[0].name, first, member.name, clips)
         columns.append([place[key] for key in keys])
     reduce = np.nanmedian if how == "median" else np.nanmean
     return first.select(rows, {NAME: np.asarray(reduce(np.array(columns), axis=0))})
 
 
-def _refuse_contradictions(name: str, clips: ClipScores, other_name: str, others: ClipScores) -> None:
+def _check_contradictions(name: str, clips: ClipScores, other_name: str, others: ClipScores) -> None:
     """UserError where two runs say different things of one clip: they were scored on different sets."""
     facts = {"ID": "machine_id", "domain": "domain", "label": "label"}
     known = {key: row for row, key in enumerate(clips.key)}

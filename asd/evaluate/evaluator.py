@@ -15,7 +15,7 @@ from asd.data.splits import Splits, subset_per_class
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError
 from asd.evaluate.config import EvaluateConfig
-from asd.evaluate.embed import Embeddings, embed_clips
+from asd.evaluate.embed import EmbeddingPass, embed_clips
 from asd.evaluate.store import Evaluation, Validation, write_embeddings
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
@@ -47,11 +47,13 @@ class Evaluator:
             task, self.loader, self.ranks, clips, samples, first, average, self.fit_clips, show_progress
         )
         scale = getattr(task, "logit_scale", None)
-        return self.ranks.on_main(lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin))
+        return self.ranks.run_on_main(
+            lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin)
+        )
 
     def _write(
         self,
-        found: Embeddings | None,
+        found: EmbeddingPass | None,
         logit_scale: float | None,
         step: int,
         epoch: float,
@@ -96,7 +98,7 @@ def _origin(manifest: Manifest) -> str:
     return origin.read_text(encoding="utf-8").strip() if origin.is_file() else str(manifest.root.resolve())
 
 
-def _validation(found: Embeddings, clips: np.ndarray) -> Validation | None:
+def _validation(found: EmbeddingPass, clips: np.ndarray) -> Validation | None:
     if not len(clips):
         return None
     rows, loss = found.of(clips)

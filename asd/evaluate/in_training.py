@@ -54,10 +54,10 @@ class TrainingEvaluator:
         """Embed anew, with the weights of their checkpoints, what another version of this program left unscored."""
         if self.by_watcher:
             return
-        for step in self.ranks.on_main(lambda: outdated_steps(self.folder)):
+        for step in self.ranks.run_on_main(lambda: outdated_steps(self.folder)):
             path = checkpoint.step_path(self.folder.checkpoints, step)
             try:
-                weights, meta = self.ranks.agree(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
+                weights, meta = self.ranks.run_on_all(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
             except UserError as error:
                 if self.ranks.is_main:
                     print(f"warning: {error}: step {step} stays unscored", file=sys.stderr, flush=True)

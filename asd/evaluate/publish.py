@@ -11,7 +11,7 @@ from asd.evaluate.store import Evaluation
 from asd.files.atomic import whole
 from asd.loggers.tensorboard import TensorBoardLogger
 from asd.report import ClipScores, figures, markdown, scalars
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 
 PROJECTED_DIM = 128  # 2,000 embeddings of 2048 as text would be 77 MB and take 3 s; so they are 5 MB
 LABEL_NAMES = {-1: "unlabelled", 0: "normal", 1: "anomaly"}
@@ -31,7 +31,7 @@ def show_in_tensorboard(
     clips: ClipScores,
     report: dict[str, Any],
     pictures: figures.Figures,
-    test: Embedded,
+    test: EmbeddingTable,
 ) -> None:
     """Everything of an evaluation into TensorBoard."""
     writer = TensorBoardLogger(folder)
@@ -48,7 +48,7 @@ def show_in_tensorboard(
     writer.close()
 
 
-def _project(writer: TensorBoardLogger, step: int, clips: ClipScores, test: Embedded) -> None:
+def _project(writer: TensorBoardLogger, step: int, clips: ClipScores, test: EmbeddingTable) -> None:
     """Test embeddings for TensorBoard's projector, of the newest evaluation alone: each one takes megabytes."""
     if not len(clips):
         return

@@ -22,13 +22,13 @@ from asd.data.splits import subset_per_class
 from asd.errors import run_main
 from asd.evaluate.diagnosis import diagnose, spectrum_accuracy
 from asd.evaluate.publish import save_scores, show_in_tensorboard
-from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, open_embedded
+from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, read_embeddings
 from asd.files.atomic import write_whole
 from asd.metrics import scores_csv
 from asd.metrics.decisions import decide_clips
 from asd.metrics.evidence import evidence_warnings
 from asd.report import ClipScores, build_report, figures, flip_warning, save_report
-from asd.scorers import Embedded, Scorer, ScorerConfig, build_scorer, scorer_label
+from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.per_clip import score_of_clips
 
 CALIBRATION_CLIPS = 200  # normal training clips of each class and domain that thresholds and ensembles go by
@@ -39,9 +39,9 @@ def score_folder(
 ) -> dict[str, Any]:
     """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
 
-    tsne: also the t-SNE of the test embeddings, which takes seconds. shards: see open_embedded.
+    tsne: also the t-SNE of the test embeddings, which takes seconds. shards: see read_embeddings.
     """
-    evaluation, manifest, fit, validation, test = open_embedded(folder, shards)
+    evaluation, manifest, fit, validation, test = read_embeddings(folder, shards)
     clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
     header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
@@ -61,14 +61,14 @@ def score_folder(
 
 
 def score_clips(
-    manifest: Manifest, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded
+    manifest: Manifest, evaluation: Evaluation, fit: EmbeddingTable, validation: EmbeddingTable, test: EmbeddingTable
 ) -> tuple[ClipScores, ClipScores]:
     """The scores of all scorers for the test clips, and for normal training clips, each as if its recording were new to
     the scorer. A clip's score is the mean over its windows."""
     return scores_by(fitted(evaluation.scorers, fit), manifest, evaluation, fit, validation, test)
 
 
-def fitted(configs: Sequence[ScorerConfig], fit: Embedded) -> Iterator[tuple[ScorerConfig, Scorer]]:
+def fitted(configs: Sequence[ScorerConfig], fit: EmbeddingTable) -> Iterator[tuple[ScorerConfig, Scorer]]:
     """One scorer after the other: whoever lets go of each has one in memory."""
     for config in configs:
         scorer = build_scorer(config)
@@ -80,9 +80,9 @@ def scores_by(
     scorers: Iterable[tuple[ScorerConfig, Scorer]],
     manifest: Manifest,
     evaluation: Evaluation,
-    fit: Embedded,
-    validation: Embedded,
-    test: Embedded,
+    fit: EmbeddingTable,
+    validation: EmbeddingTable,
+    test: EmbeddingTable,
 ) -> tuple[ClipScores, ClipScores]:
     """The same by scorers that are fitted already."""
     normal = _some_of_each_class(manifest, fit, validation)
@@ -104,7 +104,7 @@ def _recordings(manifest: Manifest, clips: np.ndarray) -> list[str]:
     return [recording or key for recording, key in pairs]
 
 
-def _some_of_each_class(manifest: Manifest, fit: Embedded, validation: Embedded) -> Embedded:
+def _some_of_each_class(manifest: Manifest, fit: EmbeddingTable, validation: EmbeddingTable) -> EmbeddingTable:
     clips = torch.cat([fit.clip_index, validation.clip_index]).unique()
     chosen = torch.from_numpy(subset_per_class(manifest, clips.numpy(), 0, CALIBRATION_CLIPS))
     few, others = (part.select(torch.isin(part.clip_index, chosen)) for part in (fit, validation))

@@ -8,14 +8,14 @@ from typing import Any
 from asd.evaluate.config import EvaluateConfig
 from asd.evaluate.history import best_step, evaluated_steps, primary_headline, waiting_steps
 from asd.evaluate.store import read_report
-from asd.monitor.reporter import Standing
+from asd.monitor.reporter import RunSnapshot
 from asd.report import REPORT_FILE
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
 from asd.train.cadence import Every
 
 
-class StandingOf:
+class SnapshotOf:
     """Looks into a run folder; reads reports only where one has come since the last look."""
 
     def __init__(self, folder: RunFolder, config: EvaluateConfig, schedule: Every) -> None:
@@ -23,12 +23,12 @@ class StandingOf:
         self._seen: list[tuple[Path, int]] = []
         self._scores: dict[str, Any] = {}
 
-    def __call__(self) -> Standing:
+    def __call__(self) -> RunSnapshot:
         reports = sorted((path, path.stat().st_mtime_ns) for path in self._folder.evaluations.glob(f"*/{REPORT_FILE}"))
         if reports != self._seen:
             self._seen, self._scores = reports, self._read()
         waiting = waiting_steps(self._folder, self._schedule.due if self._config.by_watcher else None)
-        return Standing(
+        return RunSnapshot(
             checkpoint_step=self._newest_checkpoint(),
             unscored=len(waiting),
             max_unscored=self._config.max_unscored,

@@ -24,7 +24,7 @@ from asd.files.atomic import write_whole
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.report import REPORT_FILE
 from asd.run_folder.checkpoint import save_tensors
-from asd.scorers import Embedded, ScorerConfig
+from asd.scorers import EmbeddingTable, ScorerConfig
 from asd.scorers.residuals import ResidualMoments
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
@@ -68,7 +68,9 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     embed_s: float
 
 
-def write_embeddings(folder: Path, evaluation: Evaluation, fit: Embedded, validation: Embedded, test: Embedded) -> None:
+def write_embeddings(
+    folder: Path, evaluation: Evaluation, fit: EmbeddingTable, validation: EmbeddingTable, test: EmbeddingTable
+) -> None:
     """Lay down everything that scoring needs; evaluation.json comes last and so marks the folder as ready."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (REPORT_FILE, EVALUATION_FILE):
@@ -109,9 +111,9 @@ def _coded(warning: str | dict[str, str]) -> dict[str, str]:
     return {"code": "older", "text": warning} if isinstance(warning, str) else warning
 
 
-def open_embedded(
+def read_embeddings(
     folder: Path, shards: Path | None = None
-) -> tuple[Evaluation, Manifest, Embedded, Embedded, Embedded]:
+) -> tuple[Evaluation, Manifest, EmbeddingTable, EmbeddingTable, EmbeddingTable]:
     """What `write_embeddings` laid down, with the set that it is of.
 
     shards: where that set, or the cache of it, lies on this machine; None: the folder that evaluation.json names.
@@ -124,19 +126,19 @@ def open_embedded(
     if manifest.fingerprint != evaluation.fingerprint:
         raise UserError(f"{here} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
-    fit, validation, test = (Embedded.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
+    fit, validation, test = (EmbeddingTable.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
     fit, validation = in_recordings(manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation)
     return evaluation, manifest, fit, validation, test
 
 
-def in_recordings(manifest: Manifest, *parts: Embedded) -> Iterator[Embedded]:
+def in_recordings(manifest: Manifest, *parts: EmbeddingTable) -> Iterator[EmbeddingTable]:
     """The same training clips, each to be left out with all clips of its recording."""
     recording = torch.from_numpy(left_out_with(manifest))
     for part in parts:
         yield replace(part, recording=recording[part.clip_index])
 
 
-def refuse_foreign(out: Path, ours: str) -> None:
+def check_foreign(out: Path, ours: str) -> None:
     """Refuse, before any work, to write over what is no evaluation."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: name a folder")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from asd.files.paths import refuse_special
+from asd.files.paths import check_special
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears by rename, complete or not at all; one of that name stays until then."""
-    refuse_special("the output", path)
+    check_special("the output", path)
     partial = path.with_name(path.name + ".partial")
     try:
         with naming(path), partial.open("wb") as handle:

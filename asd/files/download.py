@@ -14,8 +14,8 @@ from asd.files.remote import PassingError, RefusedError, Remote
 TRIES = 10  # in a row without any progress: four minutes of waiting in all, within train.timeout_s
 START_TRIES = 4  # of what a run cannot begin without: seven seconds
 FIRST_WAIT_S = 1.0  # doubled after every failure
-LONGEST_WAIT_S = 60.0
-LEAST_PROGRESS = 1 << 20  # bytes after which failures are counted anew
+MAX_WAIT_S = 60.0
+MIN_PROGRESS = 1 << 20  # bytes after which failures are counted anew
 SLOW_S, SLOW_BYTES = 30.0, 256 << 10  # a connection that brings less in so many seconds is given up for another one
 
 Verify = Callable[[FileIO], str | None]  # what is wrong with a file, None where nothing is
@@ -74,14 +74,14 @@ class Downloader:
                 told = f"{shown}: {error}; check the address, and that it may be read"
                 raise NotFetchedError(told, refused=True) from None
             except PassingError as error:
-                if _size(out) >= reached + LEAST_PROGRESS:
+                if _size(out) >= reached + MIN_PROGRESS:
                     failures, reached, self._down = 0, _size(out), False
                 failures += 1
                 if failures >= (1 if self._down else tries):
                     self._down = True
                     times = f", {failures} times in a row" if failures > 1 else ""
                     raise NotFetchedError(f"{shown}: {error}{times}; check the network and the server") from None
-                wait_s = max(min(FIRST_WAIT_S * 2 ** (failures - 1), LONGEST_WAIT_S), error.wait_s)
+                wait_s = max(min(FIRST_WAIT_S * 2 ** (failures - 1), MAX_WAIT_S), error.wait_s)
                 print(f"{shown}: {error}; trying again in {wait_s:g} s", file=sys.stderr, flush=True)
                 self._wait(shown, wait_s)
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import httpx2
 
 TIMEOUT_S = 20.0  # without a byte
-LONGEST_WAIT_S = 60.0  # that a server may ask for
+MAX_WAIT_S = 60.0  # that a server may ask for
 PASSING = (408, 429, 500, 502, 503, 504)
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
@@ -50,7 +50,7 @@ def asked_to_wait(error: httpx2.HTTPError) -> float:
     if not isinstance(error, httpx2.HTTPStatusError):
         return 0.0
     text = error.response.headers.get("Retry-After", "")
-    return min(float(text), LONGEST_WAIT_S) if text.isdecimal() else 0.0
+    return min(float(text), MAX_WAIT_S) if text.isdecimal() else 0.0
 
 
 def describe(error: httpx2.HTTPError) -> str:

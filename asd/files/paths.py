@@ -32,15 +32,15 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def refuse_special(what: str, out: Path) -> None:
+def check_special(what: str, out: Path) -> None:
     """UserError where an output has the name of a pipe or device, as /dev/stdout: a rename would take its place."""
     if out.exists() and not (out.is_file() or out.is_dir()):
         raise UserError(f"{what} {out} is a pipe or device: name another place")
 
 
-def refuse_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
+def check_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
     """UserError where an output is a pipe, device, one of the files or folders that are read, or a folder above one."""
-    refuse_special(option, out)
+    check_special(option, out)
     out = real_path(out)
     for folder, given in {path.parent: path for path in inputs}.items():  # of many files, few lie in other folders
         if out.is_dir() and out in (real_path(folder), *real_path(folder).parents):
@@ -50,7 +50,7 @@ def refuse_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
             raise UserError(f"{option} {out} is read itself: name another place")
 
 
-def refuse_within(option: str, out: Path, folders: Iterable[Path]) -> None:
+def check_within(option: str, out: Path, folders: Iterable[Path]) -> None:
     """UserError where an output would become a part of a folder that is read."""
     for folder in folders:
         if real_path(folder) in (real_path(out), *real_path(out).parents):

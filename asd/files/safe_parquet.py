@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from asd.errors import UserError
 
-MOST_TEXT = 1000  # bytes that texts may unpack to, for each byte of the file
+MAX_TEXT = 1000  # bytes that texts may unpack to, for each byte of the file
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table | None:
@@ -30,7 +30,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
             return None
         if rows > size:  # keys alone take more than a byte each
             raise pa.ArrowInvalid(f"{rows} rows in {size} bytes")
-        if rows * (longest := _longest_repeated(path, texts)) > MOST_TEXT * size:
+        if rows * (longest := _longest_repeated(path, texts)) > MAX_TEXT * size:
             raise pa.ArrowInvalid(f"{rows} rows of up to {longest} bytes in {size} bytes")
         table = clips.read()
     if any(column.null_count for column in table.columns):

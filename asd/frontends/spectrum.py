@@ -12,7 +12,7 @@ from asd.errors import UserError
 from asd.frontends.base import FrontendSettings
 
 RMS_TARGET = 0.1
-MOST_OVERLAP = 64  # frames that see one sample
+MAX_OVERLAP = 64  # frames that see one sample
 
 
 class SpectrumConfig(FrontendSettings, frozen=True):
@@ -27,9 +27,9 @@ class SpectrumConfig(FrontendSettings, frozen=True):
 
     @pydantic.model_validator(mode="after")
     def _hop_hears_every_sample(self) -> SpectrumConfig:
-        least = -(-self.n_fft // MOST_OVERLAP)
+        least = -(-self.n_fft // MAX_OVERLAP)
         if not least <= self.hop <= self.n_fft:
-            raise ValueError(f"hop={self.hop} must lie between {least} (n_fft/{MOST_OVERLAP}) and {self.n_fft} (n_fft)")
+            raise ValueError(f"hop={self.hop} must lie between {least} (n_fft/{MAX_OVERLAP}) and {self.n_fft} (n_fft)")
         return self
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asd.errors import UserError
 
-LEAST_DEVIATION = 1e-5  # what a window of silence is divided by
+MIN_DEVIATION = 1e-5  # what a window of silence is divided by
 
 
 class WindowsConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -67,7 +67,7 @@ class Windows(nn.Module):
 def standardised(windows: Tensor) -> Tensor:
     """(B, P, C, M, frames) with zero mean and unit variance in each window; zeros where all values are equal."""
     dims = (2, 3, 4)
-    deviation = windows.std(dims, correction=0, keepdim=True).clamp(min=LEAST_DEVIATION)
+    deviation = windows.std(dims, correction=0, keepdim=True).clamp(min=MIN_DEVIATION)
     return (windows - windows.mean(dims, keepdim=True)) / deviation
 
 

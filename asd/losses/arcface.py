@@ -33,7 +33,7 @@ class ArcFace(CosineLoss):
         super().__init__(config, dim, classes)
         self.margin = config.margin
 
-    def harder(self, cosine: Tensor) -> Tensor:
+    def apply_margin(self, cosine: Tensor) -> Tensor:
         """(B, 1) c → cos(θ + m), or the line beyond π − m."""
         cosine = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
         sine = (1.0 - cosine.square()).sqrt()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 # Below this squared distance the root's gradient, 1 / 2d, is cut off: equal embeddings push nowhere, finitely.
-LEAST_SQUARE = 1e-12
+MIN_SQUARE = 1e-12
 
 Divisor = Literal["all", "pairs"]
 
@@ -44,7 +44,7 @@ def ccsa_terms(
     those with a clip that could not be read.
     """
     squared = squared_distances(source, target)
-    distance = squared.clamp(min=LEAST_SQUARE).sqrt()
+    distance = squared.clamp(min=MIN_SQUARE).sqrt()
     same = source_classes[:, None] == target_classes
     counted = torch.ones_like(same) if counted is None else counted
     kinds = ((squared, same & counted), ((margin - distance).clamp(min=0).square(), ~same & counted))

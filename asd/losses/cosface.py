@@ -24,6 +24,6 @@ class CosFace(CosineLoss):
         super().__init__(config, dim, classes)
         self.margin = config.margin
 
-    def harder(self, cosine: Tensor) -> Tensor:
+    def apply_margin(self, cosine: Tensor) -> Tensor:
         """(B, 1) c → c − m."""
         return cosine - self.margin

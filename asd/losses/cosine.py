@@ -47,8 +47,8 @@ class CosineLoss(ClassificationLoss):
         """(B, C) with the margin on the class of each row."""
         target = classes[:, None]
         cosine = logits.gather(1, target) / self.scale
-        return logits.scatter(1, target, self.scale * self.harder(cosine))
+        return logits.scatter(1, target, self.scale * self.apply_margin(cosine))
 
-    def harder(self, cosine: Tensor) -> Tensor:
+    def apply_margin(self, cosine: Tensor) -> Tensor:
         """(B, 1) cosine of the target → what training sees in its place."""
         raise NotImplementedError

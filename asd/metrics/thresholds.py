@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from asd.errors import UserError
 
-LEAST_SCORES = 6  # three numbers are fitted, and up to five scores fit any distribution (1 of 2 lie below its median)
+MIN_SCORES = 6  # three numbers are fitted, and up to five scores fit any distribution (1 of 2 lie below its median)
 CONFIDENCE = 0.95  # of the interval of shares that sampling explains
 DIGITS = 6  # of unit scores that the fit sees: the same scores on another scale differ by rounding alone
 
@@ -96,7 +96,7 @@ def _gamma_point(scores: NDArray[np.float64], percent: float) -> float | str:
     """The point below which `percent` of the fitted distribution lie; in words, why there is none."""
     from scipy import stats  # here: half a second to import, and training never fits a threshold
 
-    if len(scores) < LEAST_SCORES:
+    if len(scores) < MIN_SCORES:
         return f"{len(scores)} scores are too few to fit a gamma distribution to"
     low, spread = scores.min(), np.ptp(scores)
     if not 0 < spread < np.inf:

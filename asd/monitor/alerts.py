@@ -11,7 +11,7 @@ from asd.monitor.status import Alert
 Found = dict[str, str | None]  # name of an alert → its text; None: it is not so
 
 NAMES = ("nonfinite", "data_wait", "bad_clips", "no_learning", "stalled", "unscored")
-MOST_WAIT = 20.0  # percent of the time
+MAX_WAIT = 20.0  # percent of the time
 # A run of that many intervals, and of that many seconds: the first batches of a run, or of a shard that is just
 # being fetched, come late without any harm.
 WAITING_INTERVALS, WAITING_S = 3, 30.0
@@ -47,7 +47,7 @@ class IntervalRules:
 
     def _waiting(self, percent: float, seconds: float) -> str | None:
         self._waits.append((percent, seconds))
-        above = [wait > MOST_WAIT for wait, _ in self._waits]
+        above = [wait > MAX_WAIT for wait, _ in self._waits]
         total = sum(s for _, s in self._waits)
         if all(above) and len(above) == WAITING_INTERVALS and total >= WAITING_S:
             self._starved = True

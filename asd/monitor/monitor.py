@@ -10,7 +10,7 @@ from typing import Literal
 from asd.distributed.ranks import Ranks
 from asd.loggers.base import Logger, Record
 from asd.loggers.console import TimeLeft
-from asd.monitor.reporter import Reporter, Standing, Views, reason
+from asd.monitor.reporter import Reporter, RunSnapshot, Views, reason
 from asd.monitor.stages import Position
 from asd.monitor.stalls import StallFiles
 from asd.monitor.watchdog import Watchdog
@@ -19,7 +19,7 @@ from asd.monitor.watchdog import Watchdog
 class Monitor(Logger):
     """Watches from the moment that the run folder is this run's, to the end of the run."""
 
-    def __init__(self, folder: Path, ranks: Ranks, stall_s: float, look: Callable[[], Standing]) -> None:
+    def __init__(self, folder: Path, ranks: Ranks, stall_s: float, look: Callable[[], RunSnapshot]) -> None:
         files = StallFiles(folder / "stalls")
         self._reporter: Reporter | None = None
         if ranks.is_main:

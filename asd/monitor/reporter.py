@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from asd.distributed.collectives import is_lost_peer
+from asd.distributed.collectives import is_peer_failure
 from asd.errors import describe_os_error
 from asd.files.atomic import write_whole
 from asd.loggers.base import Record
@@ -40,7 +40,7 @@ COPIED = ("epoch", "loss", "clips_per_s", "data_wait_percent", "bad_clips", "non
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunSnapshot:
     """What there is of checkpoints and scores by now."""
 
     checkpoint_step: int | None = None
@@ -65,7 +65,7 @@ class Views:
 class Reporter:
     """Takes records from the loop, and hears from the watchdog once a second."""
 
-    def __init__(self, folder: Path, files: StallFiles, world_size: int, device: str, look: Callable[[], Standing]):
+    def __init__(self, folder: Path, files: StallFiles, world_size: int, device: str, look: Callable[[], RunSnapshot]):
         now = time.time()
         self._status = Status(
             run=folder.name,
@@ -191,7 +191,7 @@ def reason(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, OSError) and error.errno is not None:
         return describe_os_error(error)
-    if isinstance(error, RuntimeError) and is_lost_peer(error):
+    if isinstance(error, RuntimeError) and is_peer_failure(error):
         return "rank 0 lost its peers"
     name = "" if type(error).__name__ == "UserError" else f"{type(error).__name__}: "
     return name + next(iter(str(error).splitlines()), "")

@@ -63,7 +63,7 @@ class StopSignal:
             raise AskedToStop(f"stopped by {self.name}")
 
 
-def leave_word() -> None:
+def write_stop_marker() -> None:
     """Tell the launcher that the run stops before its end: ranks leave with 0 either way, else torchrun would retry."""
     if path := os.environ.get(WORD):
         with suppress(OSError):  # to save is what matters

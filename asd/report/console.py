@@ -26,7 +26,7 @@ from asd.report.rows import (
 )
 from asd.text.terminal import open_console, plain
 
-MOST_MACHINES = 60  # with a row of their own
+MAX_MACHINES = 60  # with a row of their own
 
 
 def print_report(report: Report) -> None:
@@ -115,7 +115,7 @@ def _decisions(primary: str, rows: Sequence[tuple[str, list[str], bool]]) -> Ren
     table = FittingTable("machine")
     for title in DECISION_COLUMNS:
         table.add_column(f"{title} %" if title[0] in "hfF" else title)
-    few = len(rows) <= MOST_MACHINES
+    few = len(rows) <= MAX_MACHINES
     for name, cells, is_total in rows:
         if few or is_total:
             table.add_row(name, cells, "bold" if is_total else "")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from asd.text.terminal import plain
 
-LONGEST_WORD = 16  # of a column's title; what is longer is folded
+MAX_WORD = 16  # of a column's title; what is longer is folded
 GAP = 2  # spaces before a column: its padding and the box's divider
 
 
@@ -44,7 +44,7 @@ class FittingTable:
             yield self._part(group, names, widths)
 
     def _width(self, at: int) -> int:
-        words = [min(len(word), LONGEST_WORD) for word in self.titles[at].plain.split()]
+        words = [min(len(word), MAX_WORD) for word in self.titles[at].plain.split()]
         return max([*words, *(cells[at].cell_len for _, cells in self.rows), 1])
 
     def _part(self, group: range, names: int, widths: Sequence[int]) -> Table:

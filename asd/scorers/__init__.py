@@ -9,7 +9,7 @@ import pydantic
 
 from asd.scorers.base import Reads, Scorer, check_classes
 from asd.scorers.centroid import Centroid, CentroidConfig
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.gmm import Gmm, GmmConfig
 from asd.scorers.knn import Knn, KnnConfig
 from asd.scorers.local_knn import LocalKnn, LocalKnnConfig
@@ -74,7 +74,7 @@ def scorer_label(config: ScorerConfig) -> str:
 __all__ = [
     "SCORERS",
     "CentroidConfig",
-    "Embedded",
+    "EmbeddingTable",
     "GmmConfig",
     "KnnConfig",
     "LocalKnnConfig",

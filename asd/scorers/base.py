@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asd.errors import UserError
-from asd.scorers.embeddings import Embedded, all_finite
+from asd.scorers.embeddings import EmbeddingTable, all_finite
 from asd.scorers.folds import FOLDS, fold_of
 
 Model = TypeVar("Model")
@@ -25,13 +25,13 @@ Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
 class Scorer(Protocol):
     """Learns what is normal from training clips, then scores test clips: higher = more anomalous."""
 
-    def fit(self, train: Embedded) -> None:
+    def fit(self, train: EmbeddingTable) -> None:
         """Learn from the normal training clips; a second call replaces the first."""
 
-    def score(self, test: Embedded) -> np.ndarray:
+    def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row against its own class. UserError where a class has no training clip."""
 
-    def score_normal(self, normal: Embedded, train: Embedded) -> np.ndarray:
+    def score_normal(self, normal: EmbeddingTable, train: EmbeddingTable) -> np.ndarray:
         """(N,) float64 of rows that may be training rows, each as if nothing of its recording had been learnt.
 
         train: what the scorer was fitted to. nan where that holds no other recording of the class.
@@ -50,14 +50,14 @@ class PerClassScorer(ABC, Generic[Model]):
     def __init__(self) -> None:
         self.models: dict[int, Model] = {}
 
-    def fit(self, train: Embedded) -> None:
+    def fit(self, train: EmbeddingTable) -> None:
         """Fit one model to the clips of each class found."""
         train = train.only(self.reads)
         train = train.per_clip() if self.by_clip else train
         check_finite(getattr(train, self.reads), train, f"training {self.reads}")
         self.models = {own: self.fit_class(train.select(rows)) for own, rows in train.rows_by_class().items()}
 
-    def score(self, test: Embedded) -> np.ndarray:
+    def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row by the model of its own class. UserError where that class has none."""
         test = test.only(self.reads)
         if self.by_clip and (clips := test.per_clip()) is not test:
@@ -69,7 +69,7 @@ class PerClassScorer(ABC, Generic[Model]):
             scores[rows] = self.score_class(self.models[own], test.select(rows))
         return scores.numpy()
 
-    def score_normal(self, normal: Embedded, train: Embedded) -> np.ndarray:
+    def score_normal(self, normal: EmbeddingTable, train: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row by what other recordings say; nan where its class has none."""
         if not self.needs_folds and not self.in_turn:
             return self.score(normal)
@@ -82,7 +82,7 @@ class PerClassScorer(ABC, Generic[Model]):
             scores[rows] = self._score_folds(own, normal.select(rows), train.select(rows_of_class[own]))
         return scores.numpy()
 
-    def _score_folds(self, own: int, normal: Embedded, train: Embedded) -> Tensor:
+    def _score_folds(self, own: int, normal: EmbeddingTable, train: EmbeddingTable) -> Tensor:
         """(n,) of one class: recordings that were trained on by models of the other folds', the rest by the model."""
         count = FOLDS if self.needs_folds else len(train.recording.unique())
         if not self.needs_folds and count > self.in_turn:
@@ -99,15 +99,15 @@ class PerClassScorer(ABC, Generic[Model]):
         return scores
 
     @abstractmethod
-    def fit_class(self, train: Embedded) -> Model:
+    def fit_class(self, train: EmbeddingTable) -> Model:
         """The model of one class from its training clips, at least one."""
 
     @abstractmethod
-    def score_class(self, model: Model, test: Embedded) -> Tensor:
+    def score_class(self, model: Model, test: EmbeddingTable) -> Tensor:
         """Scores (n,) float64 of test clips that all belong to the model's class."""
 
 
-def check_classes(trained: Collection[int], test: Embedded, names: Sequence[str] = ()) -> None:
+def check_classes(trained: Collection[int], test: EmbeddingTable, names: Sequence[str] = ()) -> None:
     """Raises UserError that names the first test clip whose class is not among the trained ones.
 
     names: the class table's words for the message, where the caller has them.
@@ -124,7 +124,7 @@ def check_classes(trained: Collection[int], test: Embedded, names: Sequence[str]
         )
 
 
-def check_finite(rows: Tensor, clips: Embedded, what: str) -> None:
+def check_finite(rows: Tensor, clips: EmbeddingTable, what: str) -> None:
     """Raises UserError that names the first of the clips whose row holds NaN or infinity."""
     if all_finite(rows):
         return

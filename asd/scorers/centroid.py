@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 
 class CentroidConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -29,8 +29,8 @@ class Centroid(PerClassScorer[Tensor]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Tensor:
+    def fit_class(self, train: EmbeddingTable) -> Tensor:
         return normalize(normalize(train.embedding.double(), dim=1).mean(dim=0), dim=0)
 
-    def score_class(self, model: Tensor, test: Embedded) -> Tensor:
+    def score_class(self, model: Tensor, test: EmbeddingTable) -> Tensor:
         return 1.0 - normalize(test.embedding.double(), dim=1) @ model

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 _ROWS = 1024  # queries per matmul: 1024 x 1000 distances are 8 MB
 IN_TURN = 10  # recordings of a class, up to which one changes the densities of all others too much to count in them
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
     group: Tensor
 
 
-def rows_of(clips: Embedded, metric: Metric, apart: Literal["recording", "clip_index"] = "recording") -> Rows:
+def rows_of(clips: EmbeddingTable, metric: Metric, apart: Literal["recording", "clip_index"] = "recording") -> Rows:
     """The rows of clips in a metric's space, none to be compared with others of its recording, or of its clip alone."""
     return Rows(metric_space(clips.embedding, metric), getattr(clips, apart))
 

@@ -30,7 +30,7 @@ ERRORS = ("mean", "median", "std")  # the columns of `errors`
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddingTable:
     """One row a clip, or a window; CPU tensors.
 
     clip_index (N,) int64, into the clips table. class_index (N,) int64, into the class table: the clip's own class.
@@ -57,14 +57,16 @@ class Embedded:
             dimensions = 1 if dtype == torch.int64 else 2
             if tensor.dtype != dtype or tensor.dim() != dimensions or tensor.device.type != "cpu":
                 found = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
-                raise ValueError(f"Embedded.{name} must be {dtype} with {dimensions} dimensions on the CPU, is {found}")
+                raise ValueError(
+                    f"EmbeddingTable.{name} must be {dtype} with {dimensions} dimensions on the CPU, is {found}"
+                )
             if len(tensor) != len(self.clip_index):
-                raise ValueError(f"Embedded.{name} has {len(tensor)} rows, clip_index has {len(self.clip_index)}")
+                raise ValueError(f"EmbeddingTable.{name} has {len(tensor)} rows, clip_index has {len(self.clip_index)}")
 
     def __len__(self) -> int:
         return len(self.clip_index)
 
-    def select(self, mask_or_index: Tensor) -> Embedded:
+    def select(self, mask_or_index: Tensor) -> EmbeddingTable:
         """The rows that a boolean mask (N,) or an index tensor (n,) names, in that order."""
         is_mask = mask_or_index.dtype == torch.bool
         rows = mask_or_index.nonzero().flatten() if is_mask else mask_or_index
@@ -72,7 +74,7 @@ class Embedded:
         columns: dict[str, Any] = {name: getattr(self, name).index_select(0, rows) for name in _DTYPES}
         return replace(self, **columns)
 
-    def only(self, name: str) -> Embedded:
+    def only(self, name: str) -> EmbeddingTable:
         """The same rows with one of embedding, logits, errors and features; the others have no columns."""
         bare = (n for n, dtype in _DTYPES.items() if dtype == torch.float32 and n != name)
         return replace(self, **{n: torch.empty(len(self), 0) for n in bare})  # type: ignore[arg-type]
@@ -87,7 +89,7 @@ class Embedded:
         """(clip indices ascending (n,), position of every row's clip among them (N,))."""
         return self.clip_index.unique(return_inverse=True)
 
-    def per_clip(self) -> Embedded:
+    def per_clip(self) -> EmbeddingTable:
         """One row a clip, in ascending clip index: the means over its windows."""
         clips, position = self.clips()
         if len(clips) == len(self) and bool((clips == self.clip_index).all()):
@@ -96,7 +98,7 @@ class Embedded:
         columns: dict[str, Any] = {name: mean.to(_DTYPES[name]) for name, mean in means.items()}
         return replace(self, **columns)
 
-    def join(self, other: Embedded) -> Embedded:
+    def join(self, other: EmbeddingTable) -> EmbeddingTable:
         """The rows of both."""
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in _DTYPES}
         columns: dict[str, Any] = {name: torch.cat(pair) for name, pair in pairs.items()}
@@ -107,7 +109,7 @@ class Embedded:
         return {f"{prefix}.{name}": getattr(self, name).contiguous() for name in _STORED}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> Embedded:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> EmbeddingTable:
         """The inverse of `to_tensors`; UserError where one is missing."""
         missing = [name for name in _STORED if f"{prefix}.{name}" not in tensors]
         if missing:

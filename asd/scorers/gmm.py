@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Space, in_space, relative_zero
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 KMEANS_ROUNDS = 20
 EM_ROUNDS = 200
@@ -109,11 +109,11 @@ class Gmm(PerClassScorer[Gaussians]):
         super().__init__()
         self.config = config
 
-    def fit(self, train: Embedded) -> None:
+    def fit(self, train: EmbeddingTable) -> None:
         with _one_thread():
             super().fit(train)
 
-    def fit_class(self, train: Embedded) -> Gaussians:
+    def fit_class(self, train: EmbeddingTable) -> Gaussians:
         rows = in_space(train.embedding, self.config.space)
         centre = rows.mean(dim=0)
         equal = float((rows - centre).norm(dim=1).square().mean().sqrt()) <= relative_zero(rows)
@@ -122,7 +122,7 @@ class Gmm(PerClassScorer[Gaussians]):
         spread = 1.0 if equal else float(rows.square().mean().sqrt())
         return Gaussians(centre, axes, spread, fit_mixture(rows / spread, self.config))
 
-    def score_class(self, model: Gaussians, test: Embedded) -> Tensor:
+    def score_class(self, model: Gaussians, test: EmbeddingTable) -> Tensor:
         rows = model.to_units(in_space(test.embedding, self.config.space))
         return -model.mixture.log_joint(rows).logsumexp(dim=1)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, rows_of
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 
 class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -26,7 +26,7 @@ class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         return f"knn{metric}" + (f"_k{self.k}" if self.k > 1 else "")
 
 
-class Knn(PerClassScorer[Embedded]):
+class Knn(PerClassScorer[EmbeddingTable]):
     """Keeps the training rows of each class. A class with fewer than k clips uses all it has."""
 
     needs_folds = False
@@ -35,10 +35,10 @@ class Knn(PerClassScorer[Embedded]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Embedded:
+    def fit_class(self, train: EmbeddingTable) -> EmbeddingTable:
         return train
 
-    def score_class(self, model: Embedded, test: Embedded) -> Tensor:
+    def score_class(self, model: EmbeddingTable, test: EmbeddingTable) -> Tensor:
         # Float64 one class at a time: a bank of 36,000 x 2048 would take 600 MB.
         query, bank = (rows_of(clips, self.config.metric) for clips in (test, model))
         return nearest_distance(query, bank, self.config.k, self.config.metric)

@@ -25,7 +25,7 @@ from asd.scorers.distance import (
     resolution,
     rows_of,
 )
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 
 class LocalKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -56,7 +56,7 @@ class LocalKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 class Local(NamedTuple):
     """Training rows of a class and the density (n,) float64 around each: a mean distance."""
 
-    train: Embedded
+    train: EmbeddingTable
     density: Tensor
 
 
@@ -70,14 +70,14 @@ class LocalKnn(PerClassScorer[Local]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Local:
+    def fit_class(self, train: EmbeddingTable) -> Local:
         return Local(train, self._density(rows_of(train, self.config.metric, apart="clip_index")))
 
-    def score_class(self, model: Local, test: Embedded) -> Tensor:
+    def score_class(self, model: Local, test: EmbeddingTable) -> Tensor:
         blocks = self._blocks(model, test)
         return torch.cat([mean_of_finite(nearest(block, self.config.k)[0]) for block in blocks])
 
-    def _blocks(self, model: Local, test: Embedded) -> Iterator[Tensor]:
+    def _blocks(self, model: Local, test: EmbeddingTable) -> Iterator[Tensor]:
         query, bank = (rows_of(clips, self.config.metric) for clips in (test, model.train))
         ratio = self.config.normalisation == "ratio"
         for block in distance_blocks(query, bank, self.config.metric):

@@ -23,7 +23,7 @@ from asd.scorers.distance import (
     resolution,
     rows_of,
 )
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 
 class LofConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -42,7 +42,7 @@ class Neighbourhood(NamedTuple):
     """The n training rows of a class; (n,) float64 each: distance to the k-th neighbour, and density, 1 / mean
     reachability distance to the k neighbours."""
 
-    train: Embedded
+    train: EmbeddingTable
     reach: Tensor
     density: Tensor
 
@@ -60,7 +60,7 @@ class Lof(PerClassScorer[Neighbourhood]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Neighbourhood:
+    def fit_class(self, train: EmbeddingTable) -> Neighbourhood:
         bank = rows_of(train, self.config.metric, apart="clip_index")
         if len(train.clip_index.unique()) == 1:
             none = torch.empty(0, dtype=torch.float64)
@@ -69,7 +69,7 @@ class Lof(PerClassScorer[Neighbourhood]):
         reach = torch.where(distance.isfinite(), distance, -torch.inf).amax(dim=1)
         return Neighbourhood(train, reach, self._density(distance, reach[index], bank))
 
-    def score_class(self, model: Neighbourhood, test: Embedded) -> Tensor:
+    def score_class(self, model: Neighbourhood, test: EmbeddingTable) -> Tensor:
         query, bank = (rows_of(clips, self.config.metric) for clips in (test, model.train))
         distance, index = self._nearest(query, bank)
         if not len(model.density):

@@ -8,7 +8,7 @@ import pydantic
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.softmax import own_and_others
 
 
@@ -35,9 +35,9 @@ class LogOdds(PerClassScorer[None]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> None:
+    def fit_class(self, train: EmbeddingTable) -> None:
         return None
 
-    def score_class(self, model: None, test: Embedded) -> Tensor:
+    def score_class(self, model: None, test: EmbeddingTable) -> Tensor:
         own, others = own_and_others(test.logits, test.class_index)
         return others - own

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Space, in_space, relative_zero
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 # Two clips have a Ledoit-Wolf shrinkage of 0 and a singular covariance; this keeps every one invertible.
-LEAST_SHRINKAGE = 1e-4
+MIN_SHRINKAGE = 1e-4
 
 
 class MahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -28,7 +28,7 @@ class MahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """
 
     name: Literal["mahalanobis"] = "mahalanobis"
-    shrinkage: Literal["ledoit_wolf"] | Annotated[float, pydantic.Field(ge=LEAST_SHRINKAGE, le=1)] = "ledoit_wolf"
+    shrinkage: Literal["ledoit_wolf"] | Annotated[float, pydantic.Field(ge=MIN_SHRINKAGE, le=1)] = "ledoit_wolf"
     space: Space = "unit"
     of: Literal["class", "domain"] = "class"
 
@@ -46,12 +46,12 @@ class Mahalanobis(PerClassScorer[list[Tensor]]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> list[Tensor]:
+    def fit_class(self, train: EmbeddingTable) -> list[Tensor]:
         if self.config.of == "class":
             return [train.embedding]
         return [train.embedding[train.domain == domain] for domain in train.domain.unique()]
 
-    def score_class(self, model: list[Tensor], test: Embedded) -> Tensor:
+    def score_class(self, model: list[Tensor], test: EmbeddingTable) -> Tensor:
         return torch.stack([self._distance(train, test.embedding) for train in model]).amin(0)
 
     def _distance(self, train: Tensor, query: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Mahalanobis(PerClassScorer[list[Tensor]]):
         """Shrunk covariance (D, D) of centred rows (n, D)."""
         covariance = centred.T @ centred / len(centred)
         a = ledoit_wolf(centred, covariance) if self.config.shrinkage == "ledoit_wolf" else self.config.shrinkage
-        a = max(a, LEAST_SHRINKAGE)
+        a = max(a, MIN_SHRINKAGE)
         variance = covariance.diagonal().mean()
         covariance.mul_(1.0 - a).diagonal().add_(a * variance)
         return covariance

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.softmax import own_and_others
 
 
@@ -46,10 +46,10 @@ class NegLogSoftmax(PerClassScorer[None]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> None:
+    def fit_class(self, train: EmbeddingTable) -> None:
         return None
 
-    def score_class(self, model: None, test: Embedded) -> Tensor:
+    def score_class(self, model: None, test: EmbeddingTable) -> Tensor:
         own, others = own_and_others(test.logits, test.class_index)
         if self.config.scale is not None:
             own = with_arcface_margin(own, self.config.scale, self.config.margin)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from asd.scorers.base import Scorer
-from asd.scorers.embeddings import Embedded, mean_by
+from asd.scorers.embeddings import EmbeddingTable, mean_by
 
 
 def score_of_clips(
-    scorer: Scorer, rows: Embedded, turned: Sequence[int] = (), train: Embedded | None = None
+    scorer: Scorer, rows: EmbeddingTable, turned: Sequence[int] = (), train: EmbeddingTable | None = None
 ) -> np.ndarray:
     """(n,) float64, of each clip in ascending clip index: the mean over its rows.
 

@@ -8,7 +8,7 @@ import pydantic
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embeddings import ERRORS, Embedded
+from asd.scorers.embeddings import ERRORS, EmbeddingTable
 
 
 class ReconstructionConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -32,8 +32,8 @@ class Reconstruction(PerClassScorer[None]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> None:
+    def fit_class(self, train: EmbeddingTable) -> None:
         return None
 
-    def score_class(self, model: None, test: Embedded) -> Tensor:
+    def score_class(self, model: None, test: EmbeddingTable) -> Tensor:
         return test.errors[:, ERRORS.index(self.config.summary)].double()

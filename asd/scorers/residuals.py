@@ -14,7 +14,7 @@ from torch import Tensor
 from asd.scorers.folds import FOLDS
 
 _NAMES = ("count", "total", "square", "recording", "fold")
-LEAST_VARIANCE = 1e-12  # of the vectors' mean square length: float32, as they come, tells no less apart
+MIN_VARIANCE = 1e-12  # of the vectors' mean square length: float32, as they come, tells no less apart
 DOMAINS = 3  # of asd.data.manifest: none, source, target
 
 
@@ -71,7 +71,7 @@ class ResidualMoments:
         """W (M, M), of which W Wᵀ is the inverse of the covariance; None where there is none.
 
         Directions in which the vectors do not spread (there are some where M vectors or fewer were counted) get
-        `LEAST_VARIANCE`: who strays there is far away. A pseudo-inverse would not see it.
+        `MIN_VARIANCE`: who strays there is far away. A pseudo-inverse would not see it.
         """
         covariance = self.covariance(class_index, domain, without)
         if covariance is None:
@@ -79,7 +79,7 @@ class ResidualMoments:
         count, _, square = self._sums(class_index, domain, without)
         square_length = float(square.trace() / count)
         variance, axes = torch.linalg.eigh(covariance)
-        return axes / variance.clamp_min(max(LEAST_VARIANCE * square_length, 1e-30)).sqrt()
+        return axes / variance.clamp_min(max(MIN_VARIANCE * square_length, 1e-30)).sqrt()
 
     def to_tensors(self) -> dict[str, Tensor]:
         """As safetensors stores them."""

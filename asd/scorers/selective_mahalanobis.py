@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.residuals import DOMAINS, ResidualMoments
 
 
@@ -44,7 +44,7 @@ class SelectiveMahalanobis(PerClassScorer[list[Tensor]]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> list[Tensor]:
+    def fit_class(self, train: EmbeddingTable) -> list[Tensor]:
         if train.residuals is None:
             raise UserError("selective_mahalanobis needs the residuals of a network that reconstructs spectrograms")
         own = int(train.class_index[0])
@@ -52,7 +52,7 @@ class SelectiveMahalanobis(PerClassScorer[list[Tensor]]):
             raise UserError(f"selective_mahalanobis: class {own} has fewer than two frames of training clips")
         return known
 
-    def _score_folds(self, own: int, normal: Embedded, train: Embedded) -> Tensor:
+    def _score_folds(self, own: int, normal: EmbeddingTable, train: EmbeddingTable) -> Tensor:
         """As that of the others, from sums that were kept by fold: the vectors themselves are gone."""
         assert train.residuals is not None
         scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
@@ -62,7 +62,7 @@ class SelectiveMahalanobis(PerClassScorer[list[Tensor]]):
                 scores[folds == fold] = self.score_class(known, normal.select(folds == fold))
         return scores
 
-    def score_class(self, model: list[Tensor], test: Embedded) -> Tensor:
+    def score_class(self, model: list[Tensor], test: EmbeddingTable) -> Tensor:
         mean = test.embedding.double()
         return torch.stack([(mean @ whitening).square().sum(1) for whitening in model]).amin(0)
 

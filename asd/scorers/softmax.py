@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 
 
 class SoftmaxConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -32,10 +32,10 @@ class Softmax(PerClassScorer[None]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> None:
+    def fit_class(self, train: EmbeddingTable) -> None:
         return None
 
-    def score_class(self, model: None, test: Embedded) -> Tensor:
+    def score_class(self, model: None, test: EmbeddingTable) -> Tensor:
         return one_minus_probability(test.logits, test.class_index)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Rows
-from asd.scorers.embeddings import Embedded
+from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.knn import nearest_distance
 
 
@@ -35,13 +35,13 @@ class UntrainedKnn(PerClassScorer[Rows]):
         super().__init__()
         self.config = config
 
-    def fit_class(self, train: Embedded) -> Rows:
+    def fit_class(self, train: EmbeddingTable) -> Rows:
         return self._rows(train)
 
-    def score_class(self, model: Rows, test: Embedded) -> Tensor:
+    def score_class(self, model: Rows, test: EmbeddingTable) -> Tensor:
         return nearest_distance(self._rows(test), model, k=1, metric="euclidean")
 
-    def _rows(self, clips: Embedded) -> Rows:
+    def _rows(self, clips: EmbeddingTable) -> Rows:
         features = clips.features.double()
         if self.config.level == "normalised":
             features = features - features.mean(dim=1, keepdim=True)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LEAST_COLUMNS = 40
+MIN_COLUMNS = 40
 LAST_LINES_S = 10.0  # a process that a run left behind may hold its output open: it is not waited for longer
 
 
@@ -29,7 +29,7 @@ def labelled(label: str) -> Iterator[int]:
 def environment(label: str) -> dict[str, str]:
     """Makes a run print at once, and its tables leave room for the label."""
     columns = shutil.get_terminal_size().columns - len(label) - 3
-    return {"PYTHONUNBUFFERED": "1", "COLUMNS": str(max(LEAST_COLUMNS, columns))}
+    return {"PYTHONUNBUFFERED": "1", "COLUMNS": str(max(MIN_COLUMNS, columns))}
 
 
 def _print_lines(read: int, label: str) -> None:

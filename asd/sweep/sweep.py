@@ -24,7 +24,7 @@ from asd.config.run import RunConfig
 from asd.errors import UserError
 from asd.evaluate.ensemble import open_member, write_ensemble
 from asd.files.atomic import write_whole
-from asd.files.paths import refuse_over, refuse_within, user_path
+from asd.files.paths import check_over, check_within, user_path
 from asd.sweep.jobs import DONE_FILE, Job, run_jobs
 from asd.sweep.numbers import evaluation_of, of_report, summarise
 from asd.sweep.table import console_table, markdown
@@ -63,8 +63,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         if "=" not in word or word.startswith("-"):
             raise UserError(f"{word!r} is neither an option of this command nor of the form key=value")
     if args.former is not None:
-        refuse_within("--out", args.out, [args.former])
-        refuse_over("--out", args.out, [args.former])
+        check_within("--out", args.out, [args.former])
+        check_over("--out", args.out, [args.former])
     if any(k < 1 for k in args.ensembles):
         raise UserError("--ensembles takes numbers of runs, 1 or more")
     return args

@@ -51,10 +51,10 @@ class Encoder(nn.Module):
 
     def features(self, spectrogram: Tensor) -> Tensor:
         """(B, C, M, F) → (B, M), the time mean of the plain spectrogram: what the untrained baselines compare."""
-        return plain_mean(self.frontend, spectrogram)
+        return spectrogram_mean(self.frontend, spectrogram)
 
 
-def plain_mean(frontend: Frontend, spectrogram: Tensor) -> Tensor:
+def spectrogram_mean(frontend: Frontend, spectrogram: Tensor) -> Tensor:
     """(B, C, M, F) → (B, M), the time mean of the channel that is the plain spectrogram."""
     return spectrogram[:, frontend.mel_channel].mean(-1)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asd.data.batch import Batch
-from asd.process.stop import leave_word
+from asd.process.stop import write_stop_marker
 
 STOP, BAD_CLIPS, MISSING = 1, 2, 3  # the places of flags; the first says that something was not finite
 
@@ -42,7 +42,7 @@ class FlaggedTask(nn.Module):
         loss = output.loss * torch.nan if batch.missing else output.loss  # so that the step changes no rank
         return replace(output, loss=_Raise.apply(loss, self.flags, raised))
 
-    def take_flags(self, nonfinite: Tensor | None) -> Tensor:
+    def pop_flags(self, nonfinite: Tensor | None) -> Tensor:
         """What all ranks raised in this step, (4,), and whether its gradient (a scalar, 1.0) was not finite either."""
         raised, self.flags.grad = self.flags.grad, None
         assert raised is not None
@@ -88,7 +88,7 @@ class FlagReader:
         while len(self._unread) > unread:
             seen = self._unread.popleft().read()
             if seen.stop:
-                leave_word()
+                write_stop_marker()
             yield seen
 
 

@@ -23,7 +23,7 @@ from asd.loggers.base import Loggers
 from asd.monitor.stages import Stage
 from asd.optim.build import MaskedOptimizer
 from asd.optim.config import OptimConfig
-from asd.process.stop import StoppedError, StopSignal, leave_word
+from asd.process.stop import StoppedError, StopSignal, write_stop_marker
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
 from asd.train.batchnorm import RunningStatistics, loss_scale
@@ -89,7 +89,7 @@ class Trainer:
         self.interval = Interval(self.ranks)
         self.statistics = RunningStatistics(parts.task)
         self.scale = loss_scale(self.scaler, self.ranks.device)
-        self.bad_clips_seen = self.told_to_stop = self.taken_back = False
+        self.bad_clips_seen = self.stop_requested = self.step_undone = False
         self.lr = 0.0
 
     def run(self) -> Literal["finished", "stopped"]:
@@ -97,11 +97,11 @@ class Trainer:
         try:
             return self._run()
         except StoppedError:  # in an evaluation, before which all was saved
-            leave_word()
+            write_stop_marker()
             return "stopped"
 
     def _run(self) -> Literal["finished", "stopped"]:
-        if self.parts.evaluate.due(self.state.step) and self.ranks.on_main(
+        if self.parts.evaluate.due(self.state.step) and self.ranks.run_on_main(
             lambda: self.parts.evaluate.missing(self.state.step)
         ):
             self._evaluate()  # a kill came between saving and embedding
@@ -110,7 +110,7 @@ class Trainer:
         while self.state.step < self.total_steps:
             self.stage = Stage.FLAGS
             self._read_flags(unread=1)
-            if self.told_to_stop:
+            if self.stop_requested:
                 self._read_flags()
                 self._save()
                 return "stopped"
@@ -130,7 +130,7 @@ class Trainer:
         losses = self._forward_backward(batch)
         norm = self._clip()
         nonfinite = self._update(norm)
-        self.flags.add(self.state.step + 1, self.flagged.take_flags(nonfinite))
+        self.flags.add(self.state.step + 1, self.flagged.pop_flags(nonfinite))
         self.interval.add({**losses, "grad_norm": norm}, len(batch.clip_index), self.parts.loader.pop_wait_s())
         self.state.step += 1
         self.state.clips_seen += self.train.global_batch
@@ -202,10 +202,10 @@ class Trainer:
         for seen in self.flags.read(unread):
             self.statistics.settle(seen.nonfinite or seen.missing)
             self.scale.settle(seen.missing)
-            self.told_to_stop |= seen.stop
+            self.stop_requested |= seen.stop
             self.bad_clips_seen |= seen.bad_clips
             if seen.missing:
-                self._take_back()
+                self._undo_step()
                 continue
             self.state.nonfinite_steps += seen.nonfinite
             self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
@@ -215,12 +215,12 @@ class Trainer:
                     f"{seen.step}: use train.precision=fp32, or a lower optim.lr in another run.dir"
                 )
 
-    def _take_back(self) -> None:
+    def _undo_step(self) -> None:
         """A rank that was asked to stop could not have its clips: the step changed nothing and does not count."""
         self.state.step -= 1
         self.state.clips_seen -= self.train.global_batch
         self.interval.undo()
-        self.taken_back = True
+        self.step_undone = True
 
     def _show(self) -> None:
         if not self.log_at.due(self.state.step):
@@ -228,7 +228,7 @@ class Trainer:
             return
         self.stage = Stage.SHOW
         self._read_flags()
-        if self.taken_back:
+        if self.step_undone:
             return
         record = self._record()
         self.parts.loggers.log(self.state.step, record)
@@ -264,7 +264,7 @@ class Trainer:
         if evaluate or self.save_at.due(self.state.step):
             with self.interval.timer.paused():
                 self._read_flags()  # a step that was not finite must not leave a trace in what is saved
-                if self.taken_back:
+                if self.step_undone:
                     return
                 self._save()
                 if evaluate:
@@ -280,12 +280,12 @@ class Trainer:
         """Rank 0 writes, all ranks learn whether it worked."""
         self.stage = Stage.SAVE
         self.statistics.average(self.ranks)
-        self.ranks.on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
+        self.ranks.run_on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
         self.parts.loggers.flush()
 
     def _prune(self) -> None:
         keep = self.parts.evaluate.protected_steps
-        self.ranks.on_main(lambda: checkpoint.prune(self.parts.checkpoints, self.saving, keep()))
+        self.ranks.run_on_main(lambda: checkpoint.prune(self.parts.checkpoints, self.saving, keep()))
 
     def _payload(self) -> Payload:
         return Payload(

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from asd.metrics import PAUC_MAX_FPR, both_aucs
 from asd.scorers import (
-    Embedded,
+    EmbeddingTable,
     KnnConfig,
     MahalanobisConfig,
     ReconstructionConfig,
@@ -70,7 +70,7 @@ def by_faiss(config: KnnConfig, clips: Clips) -> Scores:
     return found
 
 
-def _unit(clips: Embedded, rows: torch.Tensor) -> np.ndarray:
+def _unit(clips: EmbeddingTable, rows: torch.Tensor) -> np.ndarray:
     """(N, D) float32 rows of length 1."""
     return normalize(clips.embedding.index_select(0, rows), dim=1).numpy()
 

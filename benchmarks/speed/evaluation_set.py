@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 from asd.data.manifest import DOMAINS, LABEL_ANOMALY, Manifest, load_manifest
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 from asd.scorers.residuals import ResidualMoments
 from benchmarks.speed.start_up_set import CLASSES, sparse_set
 
@@ -28,9 +28,9 @@ class Clips:
     """What scoring starts from: fit, held-out and test clips, and the set they are of."""
 
     manifest: Manifest
-    fit: Embedded
-    validation: Embedded
-    test: Embedded
+    fit: EmbeddingTable
+    validation: EmbeddingTable
+    test: EmbeddingTable
 
 
 def make_clips(folder: Path, clips: int, dim: int, seed: int = 0) -> Clips:
@@ -49,12 +49,12 @@ def clips_of(manifest: Manifest, dim: int, seed: int = 0) -> Clips:
     vectors = torch.randn(classes, 2 * dim, dim, generator=random)
     residuals.add(vectors, torch.arange(classes) * len(DOMAINS), torch.ones(classes, dtype=torch.bool))
 
-    def embedded(clips: np.ndarray) -> Embedded:
+    def embedded(clips: np.ndarray) -> EmbeddingTable:
         own = torch.from_numpy(manifest.class_index[clips].astype(np.int64))
         anomalous = torch.from_numpy(manifest.label[clips] == LABEL_ANOMALY).float()[:, None]
         noise = SPREAD * torch.randn(len(clips), dim, generator=random) / dim**0.5
         embedding = centre[own] + noise + SHIFT * anomalous * stray[own]
-        return Embedded(
+        return EmbeddingTable(
             clip_index=torch.from_numpy(clips.astype(np.int64)),
             class_index=own,
             domain=torch.from_numpy(manifest.domain_index[clips].astype(np.int64)),

@@ -21,7 +21,7 @@ from shards.download.corpora import PARTS, RECORDS, records_of
 from shards.download.fetch import fetch
 from shards.download.lock import alone_in
 from shards.download.next_step import next_lines
-from shards.download.selection import ARCHIVES, Job, choose, gib, refuse_full_disk
+from shards.download.selection import ARCHIVES, Job, check_full_disk, choose, gib
 from shards.download.unpack import remove_stale, unpack
 from shards.download.zenodo import get_record
 from shards.workers import TerminatedError, clean_up_on_signals
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
         print(
             f"files: {len(jobs)}; already there: {len(jobs) - len(missing)}; to fetch: {gib(total - here)}", flush=True
         )
-        refuse_full_disk(missing, options.out)
+        check_full_disk(missing, options.out)
         if not missing:
             return
         with open_bars(total, here) as bars:

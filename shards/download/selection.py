@@ -64,7 +64,7 @@ def _is_about(file: RemoteFile, machine: str) -> bool:
     return machine.casefold() in re.split(r"[_.\-]", file.key.casefold())
 
 
-def refuse_full_disk(jobs: Sequence[Job], out: Path) -> None:
+def check_full_disk(jobs: Sequence[Job], out: Path) -> None:
     """Raises UserError where not even what is to be fetched has room; unpacked it takes no less."""
     missing = sum(job.file.size - job.bytes_here for job in jobs)
     free = shutil.disk_usage(out).free

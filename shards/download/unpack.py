@@ -67,9 +67,9 @@ def _extract(archive: Path, into: Path, begin: Begin) -> None:
     try:
         with zipfile.ZipFile(archive) as source:
             members = [info for info in source.infolist() if not _is_left_by_a_mac(info) and not _is_root(info)]
-            _refuse_unsafe(archive, members)
+            _check_unsafe(archive, members)
             total = sum(info.file_size for info in members)
-            _refuse_oversized(archive, total, into)
+            _check_oversized(archive, total, into)
             done, unpacked = begin(total), 0
             for info in members:
                 source.extract(info, into)  # writes no more than file_size, and checks the CRC
@@ -89,7 +89,7 @@ def _is_root(info: zipfile.ZipInfo) -> bool:
     return not PurePosixPath(info.filename).parts  # "./"
 
 
-def _refuse_unsafe(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+def _check_unsafe(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     seen: set[str] = set()
     for info in members:
         reason = _why_unsafe(info) or ("comes twice" if info.filename in seen else None)
@@ -110,7 +110,7 @@ def _why_unsafe(info: zipfile.ZipInfo) -> str | None:
     return None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a special file"
 
 
-def _refuse_oversized(archive: Path, total: int, into: Path) -> None:
+def _check_oversized(archive: Path, total: int, into: Path) -> None:
     free = shutil.disk_usage(into).free
     if total > free:
         raise UserError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asd.errors import UserError
 from shards.layouts import dcase2020, dcase2021, dcase2022, mimii
-from shards.layouts.clip import Choices, Corpus, refuse_repeated_keys
+from shards.layouts.clip import Choices, Corpus, check_repeated_keys
 from shards.layouts.folders import FolderLayout, MisfitError
 from shards.layouts.table import read_tables
 
@@ -32,7 +32,7 @@ def find_clips(layout: str, sources: Sequence[Path], choices: Choices | None = N
         raise UserError(f"{error}{_hint(error.paths)}") from None
     if not corpus.clips:
         raise UserError(f"none of the recordings is for training or test: {' '.join(corpus.remarks)}")
-    refuse_repeated_keys(corpus.clips)
+    check_repeated_keys(corpus.clips)
     return corpus
 
 

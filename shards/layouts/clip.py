@@ -64,7 +64,7 @@ def make_key(*parts: str) -> str:
     return key
 
 
-def refuse_repeated_keys(clips: Iterable[SourceClip]) -> None:
+def check_repeated_keys(clips: Iterable[SourceClip]) -> None:
     """Raises UserError naming both files where two clips are one (a set that was given twice)."""
     seen: dict[str, Path] = {}
     for clip in clips:

@@ -80,9 +80,9 @@ def _parts(config: FactoryConfig) -> Iterator[tuple[str, str, int]]:
 
 def write_factory(config: FactoryConfig, out: Path, workers: int) -> int:
     """Write the set to `out`, which must not exist or be empty, and return the number of clips."""
-    refuse_unless_free(out)
+    check_unless_free(out)
     clips = list(all_clips(config))
-    with staged(out.resolve(), partial(refuse_unless_free, out)) as root:
+    with staged(out.resolve(), partial(check_unless_free, out)) as root:
         for folder in {Path(config.layout.path(clip)).parent for clip in clips}:
             (root / folder).mkdir(parents=True)
         parts = [clips[begin : begin + CLIPS_PER_JOB] for begin in range(0, len(clips), CLIPS_PER_JOB)]
@@ -93,7 +93,7 @@ def write_factory(config: FactoryConfig, out: Path, workers: int) -> int:
     return len(clips)
 
 
-def refuse_unless_free(out: Path) -> None:
+def check_unless_free(out: Path) -> None:
     """Raise `UserError` where `out` is a file or holds anything."""
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty: name a new folder with --out, or remove it first")

@@ -12,7 +12,7 @@ import soundfile
 from asd.audio.levels import cancel, has_dead_channel, level_faults
 from asd.audio.recording import Target
 from asd.audio.windows import Cut, open_recording
-from asd.config.build import open_shards, refuse_soundless
+from asd.config.build import check_soundless, open_shards
 from asd.data.config import DataConfig
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
@@ -170,5 +170,5 @@ def test_machines_without_sound_are_said_and_not_trained_on(
     assert f"ODD: no training clip of fan/00 holds sound, so training refuses this set, first: {first}" in shown
     data = DataConfig(shards=str(shards))
     with pytest.raises(UserError, match=r"no training clip of fan/00 holds sound \(.*other data\.machine_types"):
-        refuse_soundless(open_shards(data))
-    refuse_soundless(open_shards(data.model_copy(update={"machine_types": ("pump",)})))
+        check_soundless(open_shards(data))
+    check_soundless(open_shards(data.model_copy(update={"machine_types": ("pump",)})))

@@ -18,8 +18,8 @@ from tests.support.site import Site, serve
 def quick(monkeypatch) -> None:
     """The waits between tries without their length, and no proxy before this machine."""
     monkeypatch.setattr(download, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(download, "LONGEST_WAIT_S", 0.001)
-    monkeypatch.setattr(http, "LONGEST_WAIT_S", 0.001)
+    monkeypatch.setattr(download, "MAX_WAIT_S", 0.001)
+    monkeypatch.setattr(http, "MAX_WAIT_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 

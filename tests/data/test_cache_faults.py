@@ -20,7 +20,7 @@ def test_a_dropped_answer_is_continued(site, opened, small_set, capsys):
     assert capsys.readouterr().err.count("trying again in ") == 2
 
 
-@pytest.mark.parametrize("fault", [{"ranges": False}, {"refuse_ranges": True}])
+@pytest.mark.parametrize("fault", [{"ranges": False}, {"check_ranges": True}])
 def test_a_server_without_ranges_begins_again(site, opened, small_set, fault):
     site.files[TAR].drops = [1000]
     vars(site.files[TAR]).update(fault)

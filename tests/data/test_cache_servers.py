@@ -82,7 +82,7 @@ def test_nginx_is_killed_while_it_answers_and_comes_back(nginx, opened, small_se
     nginx.start(limit_rate="200k")
     manifest = opened(nginx.url)
     parts = f"{TAR}.*.part"
-    download.FIRST_WAIT_S = download.LONGEST_WAIT_S = 0.3
+    download.FIRST_WAIT_S = download.MAX_WAIT_S = 0.3
     fetching = threading.Thread(target=fetch, args=(manifest,))
     fetching.start()
     wait_for(lambda: any(path.stat().st_size > 20_000 for path in manifest.root.glob(parts)))

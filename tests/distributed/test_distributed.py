@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch.distributed as dist
 
-from asd.distributed.collectives import is_lost_peer
+from asd.distributed.collectives import is_peer_failure
 
 SOURCE = "/pytorch/third_party/gloo/gloo"
 
@@ -24,7 +24,7 @@ SOURCE = "/pytorch/third_party/gloo/gloo"
     ],
 )
 def test_a_lost_peer(error: RuntimeError) -> None:
-    assert is_lost_peer(error)
+    assert is_peer_failure(error)
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_a_lost_peer(error: RuntimeError) -> None:
     ],
 )
 def test_a_failure_of_this_rank(error: RuntimeError) -> None:
-    assert not is_lost_peer(error)
+    assert not is_peer_failure(error)

@@ -15,7 +15,7 @@ from asd.commands.angles import angles_of
 from asd.commands.open_run import load_run
 from asd.errors import UserError
 from asd.evaluate.background import BackgroundScoring
-from asd.evaluate.store import open_embedded
+from asd.evaluate.store import read_embeddings
 from tests.support.inline import score_inline
 from tests.support.launch import TINY
 
@@ -42,7 +42,7 @@ def test_four_losses_side_by_side(
     for run in (plain, margin):
         label, angles = angles_of(load_run(run), "best")
         (folder,) = (run / "evaluations").glob("step_*")
-        _, manifest, _, _, test = open_embedded(folder, small_set)
+        _, manifest, _, _, test = read_embeddings(folder, small_set)
         weights = load_file(next((run / "checkpoints").glob("step_00000002")) / "model.safetensors")
         centres = weights["loss.classifier.weight" if run == plain else "loss.centres"]
         cosine = F.cosine_similarity(test.embedding, centres[test.class_index])

@@ -13,7 +13,7 @@ import torch
 
 from asd.frontends.log_mel import LogMel, LogMelConfig
 from asd.metrics.thresholds import GammaConfig, decide, fit_threshold
-from asd.scorers import Embedded, UntrainedKnnConfig, build_scorer
+from asd.scorers import EmbeddingTable, UntrainedKnnConfig, build_scorer
 from tests.support.embedded import embedded_of
 
 MOTORS = Path(__file__).resolve().parents[3] / "shared" / "data" / "real_machines"
@@ -21,7 +21,7 @@ RATE = 16_000
 
 
 @pytest.fixture(scope="module")
-def motors() -> tuple[Embedded, np.ndarray]:
+def motors() -> tuple[EmbeddingTable, np.ndarray]:
     """Motors 01 and 02: time-mean log-mels and recordings; the label of training clips is -1, else 0 or 1."""
     if not (MOTORS / "manifest.csv").is_file():
         pytest.skip("the real recordings ../shared/data/real_machines are not here")
@@ -38,7 +38,7 @@ def motors() -> tuple[Embedded, np.ndarray]:
     return replace(clips, recording=recording), label
 
 
-def rates(motors: tuple[Embedded, np.ndarray], own: int, by_recording: bool) -> tuple[float, float]:
+def rates(motors: tuple[EmbeddingTable, np.ndarray], own: int, by_recording: bool) -> tuple[float, float]:
     """(hit rate, false-alarm rate) of one motor's test clips at its threshold."""
     clips, label = motors
     clips = clips if by_recording else replace(clips, recording=clips.clip_index)

@@ -39,7 +39,7 @@ def local_losses(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 def without_patience() -> None:
     """No scoring, and hardly a wait between tries."""
     no_scoring()
-    download.FIRST_WAIT_S = http.LONGEST_WAIT_S = 0.01
+    download.FIRST_WAIT_S = http.MAX_WAIT_S = 0.01
 
 
 def bad_clips(folder: Path) -> int:

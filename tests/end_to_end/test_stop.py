@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from asd.commands.open_run import Embedder
+from asd.commands.open_run import CheckpointEmbedder
 from tests.support.hooks import no_scoring
 from tests.support.launch import Job, children, losses, records, torchrun
 from tests.support.patience import wait_for
@@ -77,7 +77,7 @@ def test_an_export_that_is_stopped_leaves_nothing_half_made(
     number: signal.Signals, code: int,
 ) -> None:  # fmt: skip
     out = tmp_path / "detector.pt"
-    monkeypatch.setattr(Embedder, "embed", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(CheckpointEmbedder, "embed", lambda *_: os.kill(os.getpid(), number))
     assert evaluation.main(["export", "--run", str(unbroken), "--checkpoint", "last", "--out", str(out)]) == code
     assert capsys.readouterr().err == f"stopped by {number.name}\n"
     assert not list(tmp_path.iterdir())

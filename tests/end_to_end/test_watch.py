@@ -19,7 +19,7 @@ import pytest
 import eval as evaluation
 import train_ddp
 from asd.commands import ensemble, open_run
-from asd.commands.open_run import Embedder, load_run
+from asd.commands.open_run import CheckpointEmbedder, load_run
 from asd.commands.watch import Watcher
 from asd.config.load import load_config
 from asd.errors import UserError
@@ -319,15 +319,15 @@ def test_a_checkpoint_that_is_pruned_meanwhile_is_passed_over(
 
 def hang_after_the_first() -> None:
     """The second checkpoint is embedded for ever."""
-    embed, calls = Embedder.embed, []
+    embed, calls = CheckpointEmbedder.embed, []
 
-    def hang(self: Embedder, *arguments: Any, **options: Any) -> None:
+    def hang(self: CheckpointEmbedder, *arguments: Any, **options: Any) -> None:
         calls.append(arguments)
         while len(calls) > 1:
             time.sleep(1)
         embed(self, *arguments, **options)
 
-    Embedder.embed = hang  # type: ignore[method-assign]
+    CheckpointEmbedder.embed = hang  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -344,15 +344,15 @@ def test_stopped_in_the_middle(left: Path, tmp_path: Path, number: signal.Signal
 
 def swallow_the_signal() -> None:
     """It arrives while the first checkpoint is embedded, in code that lets nothing out."""
-    embed = Embedder.embed
+    embed = CheckpointEmbedder.embed
 
-    def deaf(self: Embedder, *arguments: Any, **options: Any) -> None:
+    def deaf(self: CheckpointEmbedder, *arguments: Any, **options: Any) -> None:
         with contextlib.suppress(AskedToStop):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
         embed(self, *arguments, **options)
 
-    Embedder.embed = deaf  # type: ignore[method-assign]
+    CheckpointEmbedder.embed = deaf  # type: ignore[method-assign]
 
 
 def test_a_signal_that_was_swallowed_counts(left: Path, tmp_path: Path) -> None:

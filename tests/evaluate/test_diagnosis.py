@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asd.evaluate.diagnosis import diagnose, spectrum_accuracy
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 from tests.support.embedded import embedded_of
 
 
@@ -51,7 +51,7 @@ def test_perfection_alone_is_not_triviality(accuracy, loss, spectrum):
     assert verdict(accuracy, loss, spectrum=spectrum) is None
 
 
-def embedded(classes: list[int], features: list[list[float]]) -> Embedded:
+def embedded(classes: list[int], features: list[list[float]]) -> EmbeddingTable:
     own = torch.tensor(classes, dtype=torch.int64)
     spectrum = torch.tensor(features).reshape(len(classes), 2)
     return embedded_of(torch.zeros(len(classes), 3), own, features=spectrum)

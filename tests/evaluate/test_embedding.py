@@ -16,9 +16,9 @@ from asd.data.loader import Loader
 from asd.data.manifest import Manifest, load_manifest
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
-from asd.evaluate.embed import Embeddings, embed_clips
+from asd.evaluate.embed import EmbeddingPass, embed_clips
 from asd.frontends import WindowsConfig
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 from asd.scorers.folds import FOLDS
 from asd.tasks.base import Task
 from tests.support.launch import ON_CPU, ONE_THREAD, _rank_variables, _server, free_port
@@ -48,7 +48,9 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def embed(root: Path, kind: str, clips: np.ndarray, fit: np.ndarray | None = None, **options: Any) -> Embeddings | None:
+def embed(
+    root: Path, kind: str, clips: np.ndarray, fit: np.ndarray | None = None, **options: Any
+) -> EmbeddingPass | None:
     """The pass on the ranks that the environment names."""
     manifest = load_manifest(root)
     with start_ranks("fp32", 60) as ranks:
@@ -197,7 +199,7 @@ def _be_rank(variables: dict[str, str], jobs: list[tuple[Any, ...]], target: str
         Path(f"{target}.other").write_text("\n".join(e for e in found if e is not None))
 
 
-def _embed_or_say_why(*words: Any, **options: Any) -> Embeddings | str | None:
+def _embed_or_say_why(*words: Any, **options: Any) -> EmbeddingPass | str | None:
     try:
         return embed(*words, **options)
     except UserError as error:
@@ -218,7 +220,7 @@ def on_two_ranks(jobs: list[tuple[Any, ...]], target: Path) -> list[Any]:
     return torch.load(target, weights_only=False)
 
 
-def same(first: Embedded, second: Embedded) -> None:
+def same(first: EmbeddingTable, second: EmbeddingTable) -> None:
     for name in ("clip_index", "class_index", "domain", "embedding", "logits", "errors", "features"):
         torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=1e-5, atol=1e-6)
     assert (first.residuals is None) == (second.residuals is None)

@@ -21,7 +21,7 @@ from asd.evaluate.store import CALIBRATION_FILE, Evaluation, in_recordings, read
 from asd.metrics import read_scores
 from asd.metrics.thresholds import PercentileConfig
 from asd.report import DECISIONS_FILE, SCORES_FILE, build_report, console_table, markdown
-from asd.scorers import Embedded, KnnConfig, SoftmaxConfig
+from asd.scorers import EmbeddingTable, KnnConfig, SoftmaxConfig
 from tests.support.sets import with_recordings
 
 WINDOWS = 3
@@ -34,14 +34,14 @@ def fans(factory2022: Path) -> Manifest:
     return restrict(load_manifest(factory2022), ["fan"])
 
 
-def embedded(manifest: Manifest, clips: np.ndarray, windows: int = WINDOWS) -> Embedded:
+def embedded(manifest: Manifest, clips: np.ndarray, windows: int = WINDOWS) -> EmbeddingTable:
     """Random embeddings and logits of every window; anomalies lie elsewhere."""
     clip = torch.from_numpy(np.sort(clips).astype(np.int64)).repeat_interleave(windows)
     random = torch.Generator().manual_seed(int(clips.sum()))
     anomalous = torch.from_numpy(manifest.label[clip.numpy()] == 1)[:, None]
     embedding = torch.randn(len(clip), 4, generator=random) + torch.tensor([2.0, 0, 0, 0]) - 2.0 * anomalous
     own = torch.from_numpy(manifest.class_index[clip.numpy()].astype(np.int64))
-    return Embedded(
+    return EmbeddingTable(
         clip_index=clip,
         class_index=own,
         domain=torch.from_numpy(manifest.domain_index[clip.numpy()].astype(np.int64)),
@@ -52,7 +52,7 @@ def embedded(manifest: Manifest, clips: np.ndarray, windows: int = WINDOWS) -> E
     )
 
 
-def parts_of(manifest: Manifest) -> tuple[Embedded, Embedded, Embedded]:
+def parts_of(manifest: Manifest) -> tuple[EmbeddingTable, EmbeddingTable, EmbeddingTable]:
     """(fit, validation, test) of all the clips of a set."""
     train = manifest.select("train")
     parts = (train[HELD_OUT:], train[:HELD_OUT], manifest.select("test"))
@@ -94,7 +94,7 @@ def column(path: Path, name: str) -> dict[str, float]:
     return dict(zip(clips.key, clips.scores[name].tolist(), strict=True))
 
 
-def two_nearest(manifest: Manifest, fit: Embedded, rows: Embedded) -> dict[str, float]:
+def two_nearest(manifest: Manifest, fit: EmbeddingTable, rows: EmbeddingTable) -> dict[str, float]:
     """Clip key → mean over its windows of the mean cosine distance to the two nearest windows of other recordings."""
     bank, queries = (part.embedding.double().numpy() for part in (fit, rows))
     bank, queries = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (bank, queries))
@@ -300,7 +300,7 @@ def test_thresholds_of_few_recordings_are_doubted_in_the_report(fans, monkeypatc
     fit, validation, test = parts_of(fans)
     fit, validation = in_recordings(manifest, fit, validation)
     monkeypatch.setattr(
-        "asd.evaluate.scoring.open_embedded", lambda *_: (evaluation_of(fans), manifest, fit, validation, test)
+        "asd.evaluate.scoring.read_embeddings", lambda *_: (evaluation_of(fans), manifest, fit, validation, test)
     )
     report = score_folder(tmp_path)
     assert {machine: own["recordings"] for machine, own in report["thresholds"].items()} == {"fan/00": 1, "fan/01": 2}

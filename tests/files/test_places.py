@@ -24,7 +24,7 @@ from asd.commands.report_scores import report_scores
 from asd.config.load import load_config
 from asd.errors import UserError
 from asd.files.atomic import write_whole
-from asd.files.paths import refuse_over, refuse_within, user_path
+from asd.files.paths import check_over, check_within, user_path
 from asd.sweep import sweep
 from shards import cut, pack
 from shards.layouts.clip import Choices
@@ -204,8 +204,8 @@ def test_a_picture_is_not_written_under_the_name_of_another_kind(tmp_path):
 def test_a_circle_of_links_is_a_place_of_its_own(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    refuse_over("--out", tmp_path / "a", [tmp_path / "in"])
-    refuse_within("--out", tmp_path / "in", [tmp_path / "a"])
+    check_over("--out", tmp_path / "a", [tmp_path / "in"])
+    check_within("--out", tmp_path / "in", [tmp_path / "a"])
     for main in (pack.main, cut.main):
         words = ["--layout", "table"] if main is pack.main else []
         with pytest.raises(UserError, match=r"is not a file|there is no file"):
@@ -215,9 +215,9 @@ def test_a_circle_of_links_is_a_place_of_its_own(tmp_path):
 def test_what_lies_beside_is_no_input(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in2").mkdir()
-    refuse_over("--out", tmp_path / "in2", [tmp_path / "in" / "a.wav", tmp_path / "in"])
-    refuse_over("--out", tmp_path / "in" / "today.csv", [tmp_path / "in" / "a.wav"])
-    refuse_within("--out", tmp_path / "in2", [tmp_path / "in"])
+    check_over("--out", tmp_path / "in2", [tmp_path / "in" / "a.wav", tmp_path / "in"])
+    check_over("--out", tmp_path / "in" / "today.csv", [tmp_path / "in" / "a.wav"])
+    check_within("--out", tmp_path / "in2", [tmp_path / "in"])
 
 
 def test_the_commands_say_it_in_one_line(home, table):

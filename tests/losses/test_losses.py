@@ -100,8 +100,8 @@ def test_arcface_without_margin_is_softmax_of_scaled_cosines():
 def test_a_margin_makes_every_clip_harder():
     embedding, classes = sample()
     losses = [plain(arcface(margin=margin), embedding, classes) for margin in (0.0, 0.05, 0.5, 1.0)]
-    for easier, harder in pairwise(losses):
-        assert (harder > easier).all()
+    for easier, apply_margin in pairwise(losses):
+        assert (apply_margin > easier).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -236,8 +236,8 @@ def test_guided_mixup_shares_the_margin_out():
     share = share.double().numpy()
     cosine = numpy_cosines(embedding, loss.centres)
     angle = np.arccos(cosine)
-    harder = np.where(angle + margin < np.pi, np.cos(angle + margin), cosine - margin * np.sin(np.pi - margin))
-    logits = scale * (share * harder + (1 - share) * cosine)
+    apply_margin = np.where(angle + margin < np.pi, np.cos(angle + margin), cosine - margin * np.sin(np.pi - margin))
+    logits = scale * (share * apply_margin + (1 - share) * cosine)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     ours = loss(embedding, first, second, weight).detach().numpy()
     np.testing.assert_allclose(ours, -(share * log_p).sum(1), rtol=1e-5, atol=1e-5)
@@ -357,6 +357,6 @@ def test_held_out_clips_are_judged_with_the_margin_where_asked_for():
     torch.testing.assert_close(plain.held_out(logits, classes), F.cross_entropy(logits, classes, reduction="none"))
     angle = (logits.gather(1, classes[:, None]) / 30).clamp(-1, 1).arccos() + 0.7
     assert (angle < torch.pi).all()
-    harder = logits.scatter(1, classes[:, None], 30 * angle.cos())
-    expected = F.cross_entropy(harder, classes, reduction="none")
+    apply_margin = logits.scatter(1, classes[:, None], 30 * angle.cos())
+    expected = F.cross_entropy(apply_margin, classes, reduction="none")
     torch.testing.assert_close(asked.held_out(logits, classes), expected, rtol=1e-4, atol=1e-4)

@@ -20,7 +20,7 @@ from asd.loggers.console import TimeLeft
 from asd.loggers.jsonl import JsonlLogger, read_metrics
 from asd.loggers.tensorboard import TensorBoardLogger
 from asd.monitor import reporter as module
-from asd.monitor.reporter import Reporter, Standing, Views, reason
+from asd.monitor.reporter import Reporter, RunSnapshot, Views, reason
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles
 from asd.monitor.status import Status, read_status
@@ -41,7 +41,7 @@ class Run:
     """A reporter on a run folder, and what lies there."""
 
     folder: Path
-    standing: Standing = field(default_factory=Standing)
+    standing: RunSnapshot = field(default_factory=RunSnapshot)
     views: Views | None = None
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ SAVED = {"checkpoint_step": 6, "scored_step": 4, "auc": 0.75, "pauc": 0.6, "best
 def test_between_news_a_beat_tells_that_it_lives(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.begin()
     run.tick(5)
-    run.standing = Standing(**SAVED)
+    run.standing = RunSnapshot(**SAVED)
     run.tick(6)
     assert (run.status["step"], run.status["checkpoint_step"]) == (5, None)
     monkeypatch.setattr(module, "BEAT_S", 0.0)
@@ -142,7 +142,7 @@ def test_between_news_a_beat_tells_that_it_lives(run: Run, monkeypatch: pytest.M
 def test_what_was_saved_is_known_once_it_is(run: Run) -> None:
     run.begin()
     run.tick(6, Stage.SAVE)
-    run.standing = Standing(**SAVED)
+    run.standing = RunSnapshot(**SAVED)
     run.tick(6)
     assert run.status["checkpoint_step"] == 6
 
@@ -203,7 +203,7 @@ def test_no_learning_comes_from_the_newest_report(run: Run, capsys: pytest.Captu
     run.begin()
     finding = "the wording is free"
     other = {"code": "trivial_task", "text": "the network does not learn to tell the machines apart"}
-    run.standing = Standing(scored_step=40, warnings=(other, {"code": "no_learning", "text": finding}))
+    run.standing = RunSnapshot(scored_step=40, warnings=(other, {"code": "no_learning", "text": finding}))
     run.reporter.end("finished")
     assert capsys.readouterr().out == f"alert: no_learning at step 40: {finding}\n"
     assert (run.status["state"], run.status["eta_s"]) == ("finished", 0.0)

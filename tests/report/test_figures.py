@@ -27,7 +27,7 @@ from asd.report.figures import (
 )
 from asd.report.figures.flattened import flattened
 from asd.report.figures.tsne import MAX_CLIPS, layout
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 from tests.support.embedded import embedded_of
 
 SCORERS = ("softmax", "knn", "untrained_knn")
@@ -237,7 +237,7 @@ def test_clips_are_drawn_by_seed():
     assert not np.array_equal(chosen, draw_clips(3 * MAX_CLIPS, seed=1))
 
 
-def embedded(own: ClipScores) -> Embedded:
+def embedded(own: ClipScores) -> EmbeddingTable:
     return embedded_of(torch.randn(len(own), 4), logits=torch.rand(len(own), 4))
 
 

@@ -17,7 +17,7 @@ from asd.losses import ArcFaceConfig, build_loss
 from asd.scorers import (
     SCORERS,
     CentroidConfig,
-    Embedded,
+    EmbeddingTable,
     GmmConfig,
     KnnConfig,
     LocalKnnConfig,
@@ -54,7 +54,7 @@ CONFIGS = [
 ON_EMBEDDINGS = [config for config in CONFIGS if config.name != "neg_log_softmax"]
 
 
-def per_class(train: Embedded, test: Embedded):
+def per_class(train: EmbeddingTable, test: EmbeddingTable):
     """(mask of the test clips, raw training embeddings, raw test embeddings) of each class, float64 numpy."""
     for c in range(NUM_CLASSES):
         own = test.class_index == c
@@ -62,7 +62,7 @@ def per_class(train: Embedded, test: Embedded):
         yield own.numpy(), rows, test.embedding[own].double().numpy()
 
 
-def assemble(score_class, train: Embedded = TRAIN, test: Embedded = TEST) -> np.ndarray:
+def assemble(score_class, train: EmbeddingTable = TRAIN, test: EmbeddingTable = TEST) -> np.ndarray:
     """Scores of all test clips from a function of (training embeddings, test embeddings) of one class."""
     scores = np.empty(len(test))
     for own, rows, query in per_class(train, test):
@@ -145,7 +145,7 @@ def test_neg_log_softmax_with_margin_equals_the_training_loss(margin):
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def detached(clips: Embedded) -> Embedded:
+def detached(clips: EmbeddingTable) -> EmbeddingTable:
     return dataclasses.replace(clips, logits=clips.logits.detach())
 
 
@@ -272,7 +272,7 @@ def test_ledoit_wolf_equals_scikit_learn(count, dim):
 # mixtures
 
 
-def clusters(count: int, seed: int) -> Embedded:
+def clusters(count: int, seed: int) -> EmbeddingTable:
     """Two clusters in every class, so far apart that every start ends in the same mixture."""
     clips = random_clips(count, seed)
     shift = torch.zeros(count, 6)
@@ -321,7 +321,7 @@ def test_the_start_of_a_gmm_is_its_seeds():
 # classes with next to no clips
 
 
-def one_class(embedding: torch.Tensor, first: int = 0) -> Embedded:
+def one_class(embedding: torch.Tensor, first: int = 0) -> EmbeddingTable:
     """Clips of one class, with indices from `first`."""
     count = len(embedding)
     logits = torch.zeros(count, NUM_CLASSES)
@@ -329,7 +329,7 @@ def one_class(embedding: torch.Tensor, first: int = 0) -> Embedded:
     return embedded_of(embedding, clip_index=clip_index, logits=logits, features=torch.ones(count, 4))
 
 
-def others(embedding: torch.Tensor) -> Embedded:
+def others(embedding: torch.Tensor) -> EmbeddingTable:
     """Clips of that class with other indices."""
     return one_class(embedding, first=1_000_000)
 

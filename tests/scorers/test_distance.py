@@ -7,7 +7,15 @@ import pytest
 import torch
 from test_scorers import fitted_scores, unit
 
-from asd.scorers import Embedded, KnnConfig, LocalKnnConfig, LofConfig, ScorerConfig, UntrainedKnnConfig, scorer_label
+from asd.scorers import (
+    EmbeddingTable,
+    KnnConfig,
+    LocalKnnConfig,
+    LofConfig,
+    ScorerConfig,
+    UntrainedKnnConfig,
+    scorer_label,
+)
 from asd.scorers.distance import Rows, distance_blocks, mean_of_finite, nearest
 from tests.support.embedded import embedded_of
 
@@ -23,7 +31,7 @@ CONFIGS = [
 ]
 
 
-def windows(counts: list[int], seed: int, first: int = 0) -> Embedded:
+def windows(counts: list[int], seed: int, first: int = 0) -> EmbeddingTable:
     """Clips of one class with that many windows each, in no order."""
     generator = torch.Generator().manual_seed(seed)
     rows = sum(counts)
@@ -39,7 +47,7 @@ TRAIN, TEST = windows([3, 1, 6, 2, 4, 1, 1, 5], 0), windows([2, 1, 3], 1, first=
 class Loop:
     """A scorer's definition, one row after the other."""
 
-    def __init__(self, config: ScorerConfig, train: Embedded) -> None:
+    def __init__(self, config: ScorerConfig, train: EmbeddingTable) -> None:
         self.config, self.clip = config, train.clip_index.numpy()
         self.rows = train.embedding.double().numpy()
 
@@ -52,7 +60,7 @@ class Loop:
         order = np.array([i for i in np.argsort(distance, kind="stable") if self.clip[i] != clip], dtype=int)
         return order, distance[order]
 
-    def score(self, test: Embedded) -> list[float]:
+    def score(self, test: EmbeddingTable) -> list[float]:
         rows, clips = test.embedding.double().numpy(), test.clip_index.tolist()
         return [getattr(self, self.config.name)(*self.neighbours(r, c)) for r, c in zip(rows, clips, strict=True)]
 

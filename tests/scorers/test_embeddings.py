@@ -1,4 +1,4 @@
-"""Embedded: selection, the round trip through safetensors, and what it refuses."""
+"""EmbeddingTable: selection, the round trip through safetensors, and what it refuses."""
 
 import dataclasses
 
@@ -7,13 +7,13 @@ import safetensors.torch
 import torch
 
 from asd.errors import UserError
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 from asd.scorers.embeddings import mean_by
 from asd.scorers.residuals import ResidualMoments
 from tests.support.embedded import embedded_of
 
 
-def embedded(clips: int = 5) -> Embedded:
+def embedded(clips: int = 5) -> EmbeddingTable:
     generator = torch.Generator().manual_seed(0)
     return embedded_of(
         clip_index=torch.arange(clips) + 100,
@@ -26,7 +26,7 @@ def embedded(clips: int = 5) -> Embedded:
     )
 
 
-COLUMNS = [field.name for field in dataclasses.fields(Embedded) if field.name != "residuals"]
+COLUMNS = [field.name for field in dataclasses.fields(EmbeddingTable) if field.name != "residuals"]
 
 
 def moments() -> ResidualMoments:
@@ -41,7 +41,7 @@ def test_round_trip_through_safetensors(tmp_path):
     safetensors.torch.save_file(train.to_tensors("train") | test.to_tensors("test"), path)
     tensors = safetensors.torch.load_file(path)
     for prefix, before in (("train", train), ("test", test)):
-        after = Embedded.from_tensors(tensors, prefix)
+        after = EmbeddingTable.from_tensors(tensors, prefix)
         for name in COLUMNS:
             assert torch.equal(getattr(after, name), getattr(before, name))
 
@@ -117,7 +117,7 @@ def test_a_missing_tensor_is_named():
     tensors = embedded().to_tensors("train")
     del tensors["train.logits"]
     with pytest.raises(UserError, match=r"no train\.logits"):
-        Embedded.from_tensors(tensors, "train")
+        EmbeddingTable.from_tensors(tensors, "train")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from test_scorers import fitted_scores
 
 from asd.scorers import (
     CentroidConfig,
-    Embedded,
+    EmbeddingTable,
     GmmConfig,
     KnnConfig,
     LocalKnnConfig,
@@ -33,7 +33,7 @@ DENSITIES = [LocalKnnConfig(), LofConfig(k=3)]
 FITTED = [CentroidConfig(), MahalanobisConfig(), MahalanobisConfig(of="domain"), GmmConfig(components=1), GmmConfig()]
 
 
-def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> Embedded:
+def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> EmbeddingTable:
     """Clips of two classes with two windows each; those of a recording lie close together."""
     random = torch.Generator().manual_seed(seed)
     clip = torch.arange(2 * recordings * clips_each).repeat_interleave(windows)
@@ -50,7 +50,7 @@ def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, window
     return dataclasses.replace(made, recording=first + recording)
 
 
-def normal_scores(config: ScorerConfig, train: Embedded, normal: Embedded) -> np.ndarray:
+def normal_scores(config: ScorerConfig, train: EmbeddingTable, normal: EmbeddingTable) -> np.ndarray:
     scorer = build_scorer(config)
     scorer.fit(train)
     return scorer.score_normal(normal, train)
@@ -118,7 +118,7 @@ def test_residuals_of_a_recording_are_left_out_of_the_covariance():
     """Each clip has one residual vector, its embedding."""
     train = recorded(4, 6, seed=9, windows=1)
 
-    def moments(clips: Embedded) -> ResidualMoments:
+    def moments(clips: EmbeddingTable) -> ResidualMoments:
         found, fold = ResidualMoments.zeros(2, 5, torch.device("cpu")), fold_of(train.class_index, train.recording)
         kept = torch.isin(train.clip_index, clips.clip_index)
         group = group_of(clips.class_index, clips.domain) + fold[kept] * (len(found.count) // FOLDS)

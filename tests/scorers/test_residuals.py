@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from asd.data import manifest
-from asd.scorers.residuals import DOMAINS, LEAST_VARIANCE, ResidualMoments, group_of
+from asd.scorers.residuals import DOMAINS, MIN_VARIANCE, ResidualMoments, group_of
 
 CLASSES, BINS, FRAMES = 2, 5, 9
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_whitening_where_vectors_do_not_spread():
     expected = inside[:2] @ np.linalg.inv(np.cov(x[:, :2].T)) @ inside[:2]
     assert np.square(inside @ whitening.numpy()).sum() == pytest.approx(expected, rel=1e-6)
     across = np.square(np.array([0.0, 0.0, 1.0]) @ whitening.numpy()).sum()
-    assert across == pytest.approx(1 / (LEAST_VARIANCE * np.square(x).sum(1).mean()), rel=1e-6)
+    assert across == pytest.approx(1 / (MIN_VARIANCE * np.square(x).sum(1).mean()), rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 3e-20, 1e4])

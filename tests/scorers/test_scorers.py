@@ -12,7 +12,7 @@ from asd.errors import UserError
 from asd.scorers import (
     SCORERS,
     CentroidConfig,
-    Embedded,
+    EmbeddingTable,
     KnnConfig,
     LogOddsConfig,
     ReconstructionConfig,
@@ -46,7 +46,7 @@ CONFIGS = [
 NUM_CLASSES = 3
 
 
-def random_clips(count: int, seed: int) -> Embedded:
+def random_clips(count: int, seed: int) -> EmbeddingTable:
     """Clips of which no two seeds have the same. The residual of a clip is one vector, its embedding."""
     generator = torch.Generator().manual_seed(seed)
     clips = embedded_of(
@@ -69,12 +69,12 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def expected(config: ScorerConfig, train: Embedded, test: Embedded) -> list[float]:
+def expected(config: ScorerConfig, train: EmbeddingTable, test: EmbeddingTable) -> list[float]:
     """One clip after the other, straight from the definitions."""
     return [expected_one(config, train, test, n) for n in range(len(test))]
 
 
-def expected_one(config: ScorerConfig, train: Embedded, test: Embedded, n: int) -> float:
+def expected_one(config: ScorerConfig, train: EmbeddingTable, test: EmbeddingTable, n: int) -> float:
     own = int(test.class_index[n])
     bank = train.select(train.class_index == own)
     if isinstance(config, SoftmaxConfig | LogOddsConfig):
@@ -103,7 +103,7 @@ def expected_one(config: ScorerConfig, train: Embedded, test: Embedded, n: int) 
     return float(np.mean(sorted(distances)[: config.k]))
 
 
-def fitted_scores(config: ScorerConfig, train: Embedded = TRAIN, test: Embedded = TEST) -> np.ndarray:
+def fitted_scores(config: ScorerConfig, train: EmbeddingTable = TRAIN, test: EmbeddingTable = TEST) -> np.ndarray:
     scorer = build_scorer(config)
     scorer.fit(train)
     return scorer.score(test)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asd.errors import UserError
-from asd.scorers import Embedded, SelectiveMahalanobisConfig, build_scorer
+from asd.scorers import EmbeddingTable, SelectiveMahalanobisConfig, build_scorer
 from asd.scorers.residuals import ResidualMoments, group_of
 from tests.support.embedded import embedded_of
 
@@ -23,7 +23,7 @@ class Set:
     own: torch.Tensor
     domain: torch.Tensor
 
-    def embedded(self, first: int = 0, counted: torch.Tensor | None = None) -> Embedded:
+    def embedded(self, first: int = 0, counted: torch.Tensor | None = None) -> EmbeddingTable:
         count = len(self.own)
         moments = ResidualMoments.zeros(CLASSES, BINS, torch.device("cpu"))
         everyone = torch.ones(count, dtype=torch.bool)
@@ -52,7 +52,7 @@ def make_set(count: int, seed: int, targets: int = 5, frames: int = FRAMES) -> S
 TRAIN, TEST = make_set(60, 0), make_set(20, 1)
 
 
-def scores_of(train: Embedded, test: Embedded) -> np.ndarray:
+def scores_of(train: EmbeddingTable, test: EmbeddingTable) -> np.ndarray:
     scorer = build_scorer(SelectiveMahalanobisConfig())
     scorer.fit(train)
     return scorer.score(test)

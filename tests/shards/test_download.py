@@ -39,7 +39,7 @@ FILE = "dev_data_fan.zip"
 def quick(monkeypatch) -> None:
     """Waits of milliseconds; no proxy between here and here."""
     monkeypatch.setattr(client, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(http, "LONGEST_WAIT_S", 0.001)
+    monkeypatch.setattr(http, "MAX_WAIT_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -204,7 +204,7 @@ def test_a_whole_part_is_not_fetched(zenodo, out, stored):
     ("fault", "asked"),
     [
         ({"ranges": False}, ["bytes=77000-"]),  # the answer is the whole: no second request
-        ({"refuse_ranges": True}, ["bytes=77000-", None]),
+        ({"check_ranges": True}, ["bytes=77000-", None]),
         ({"shift": 10}, ["bytes=77000-", None]),
     ],
 )
@@ -282,7 +282,7 @@ def test_passing_errors_are_waited_out(zenodo, out, stored, monkeypatch, capsys)
     waits: list[float] = []
     monkeypatch.setattr(client.time, "sleep", waits.append)
     monkeypatch.setattr(client, "FIRST_WAIT_S", 2.0)
-    monkeypatch.setattr(http, "LONGEST_WAIT_S", 60.0)
+    monkeypatch.setattr(http, "MAX_WAIT_S", 60.0)
     stored.statuses = [500, 429, 503]
     run(zenodo, out)
     assert_whole(out)

@@ -200,7 +200,7 @@ def test_two_runs_do_not_meet(corpus, tmp_path):
         assert folder.is_dir()
 
 
-@pytest.mark.parametrize("moment", ["print_scan", "refuse_unfit", "tar_bytes", "plan_shards", "_write_manifest"])
+@pytest.mark.parametrize("moment", ["print_scan", "check_unfit", "tar_bytes", "plan_shards", "_write_manifest"])
 def test_a_set_that_appears_while_packing_is_kept(corpus, tmp_path, monkeypatch, moment):
     out, real = tmp_path / "set", getattr(pack, moment, None) or getattr(pack.report, moment)
     first = pack_dcase(corpus, tmp_path / "other")

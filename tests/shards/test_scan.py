@@ -19,7 +19,7 @@ from asd.errors import UserError
 from shards import report
 from shards.layouts import find_clips
 from shards.layouts.clip import Corpus
-from shards.scan import refuse_unfit, scan
+from shards.scan import check_unfit, scan
 from tests.shards.conftest import noise
 
 TARGET = Target(16_000)
@@ -138,7 +138,7 @@ def test_recordings_of_one_other_rate_may_stay_as_they_are(tmp_path, write_wav):
     said = refusal(tmp_path)
     assert "1 of 1 recordings are not at 16000 Hz (48828 Hz: 1), first: " in said
     assert said.endswith("; add --resample (brings all to 16000 Hz) or --sample-rate 48828 (as they are)")
-    refuse_unfit(scan(dcase2020([tmp_path]), Target(48_828)), Target(48_828), resample=False, skip_bad=False)
+    check_unfit(scan(dcase2020([tmp_path]), Target(48_828)), Target(48_828), resample=False, skip_bad=False)
 
 
 def test_names_that_look_alike_are_said(corpus, write_wav, capsys):
@@ -207,7 +207,7 @@ def test_report_says_what_is_there(corpus, write_wav, capsys):
 
 def refusal(corpus: Path, target: Target = TARGET, resample: bool = False, skip_bad: bool = False) -> str:
     with pytest.raises(UserError) as caught:
-        refuse_unfit(scan(dcase2020([corpus]), target), target, resample, skip_bad)
+        check_unfit(scan(dcase2020([corpus]), target), target, resample, skip_bad)
     return str(caught.value)
 
 
@@ -217,7 +217,7 @@ def test_refusals_say_what_where_and_what_to_do(corpus, write_wav):
     assert "1 of 24 recordings are not at 16000 Hz (8000 Hz: 1), first: " in (said := refusal(corpus))
     assert str(odd) in said
     assert said.endswith("; add --resample (brings all to 16000 Hz)")
-    refuse_unfit(scan(dcase2020([corpus]), TARGET), TARGET, resample=True, skip_bad=False)
+    check_unfit(scan(dcase2020([corpus]), TARGET), TARGET, resample=True, skip_bad=False)
     write_wav(odd, channels=2)
     assert "have other channels than one" in (said := refusal(corpus))
     assert "--channel" in said
@@ -257,7 +257,7 @@ def test_skipped_are_counted_by_kind(corpus, write_wav):
     write_wav(train / "normal_id_00_00000002.wav", channels=2)
     found = scan(dcase2020([corpus]), TARGET)
     assert Counter(bad.error.kind for bad in found.bad) == {"zero-length": 1, "truncated": 1, "channels": 1}
-    refuse_unfit(found, TARGET, resample=False, skip_bad=True)
+    check_unfit(found, TARGET, resample=False, skip_bad=True)
 
 
 def test_classes_without_an_auc_are_named(corpus, write_wav, capsys):

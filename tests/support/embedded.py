@@ -1,11 +1,11 @@
-"""Embedded clips with the columns that a test names; the others hold what is usual."""
+"""EmbeddingTable clips with the columns that a test names; the others hold what is usual."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 
 
 def embedded_of(
@@ -16,11 +16,11 @@ def embedded_of(
     features: Tensor | None = None,
     domain: Tensor | None = None,
     errors: Tensor | None = None,
-) -> Embedded:
+) -> EmbeddingTable:
     """Rows (N, D) of class 0, without domain or errors, with clip indices from 0, unless told otherwise."""
     rows = len(embedding)
     zeros = torch.zeros(rows, dtype=torch.int64)
-    return Embedded(
+    return EmbeddingTable(
         clip_index=torch.arange(rows) if clip_index is None else clip_index,
         class_index=zeros if class_index is None else class_index,
         domain=zeros if domain is None else domain,

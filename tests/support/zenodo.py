@@ -26,7 +26,7 @@ class Stored:
 
     content: bytes
     ranges: bool = True  # else Range is ignored
-    refuse_ranges: bool = False  # every Range is answered by 416
+    check_ranges: bool = False  # every Range is answered by 416
     shift: int = 0  # a range begins so many bytes late
     drops: list[int] = field(default_factory=list)  # of the next answers: the connection ends after so many bytes
     corrupt: int = 0  # so many of the next answers have a wrong last byte
@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if wanted and stored.ranges:
             start, status = int(wanted[1]) + stored.shift, 206
-            if stored.refuse_ranges or start >= len(content):
+            if stored.check_ranges or start >= len(content):
                 return self.give(416, Content_Range=f"bytes */{len(content)}")
         self.send_response(status)
         if status == 206:

@@ -35,7 +35,7 @@ class Square(nn.Module):
 
 
 def flags_of(task: FlaggedTask, nonfinite: Tensor | None = None) -> list[float]:
-    return task.take_flags(nonfinite).tolist()
+    return task.pop_flags(nonfinite).tolist()
 
 
 @pytest.mark.parametrize(

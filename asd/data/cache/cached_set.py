@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from asd.data.cache.prefetch import Prefetcher
-from asd.data.cache.shared_files import cached_bytes, make_room, open_shared, part_path, refuse_without_locks, writing
+from asd.data.cache.shared_files import cached_bytes, check_without_locks, make_room, open_shared, part_path, writing
 from asd.data.manifest import (
     CLIPS_FILE,
     MANIFEST_FILE,
@@ -41,7 +41,7 @@ from asd.files.remote import open_remote
 
 GIB = 2**30
 FRESH_S = 60.0  # a manifest this new is not asked for again: the ranks of a node start within it
-MOST_BYTES = {MANIFEST_FILE: 256 << 20, CLIPS_FILE: 16 << 30}  # whatever the server sends
+MAX_BYTES = {MANIFEST_FILE: 256 << 20, CLIPS_FILE: 16 << 30}  # whatever the server sends
 AHEAD_S = 3600.0  # after which a tar that was fetched ahead and not read is one like others
 POLL_S = 0.2  # how soon the end of a run is noticed
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -54,7 +54,7 @@ def open_cached(url: str, root: Path, cache_gib: float | None) -> Manifest:
     set, or does not fit.
     """
     root.mkdir(parents=True, exist_ok=True)
-    refuse_without_locks(root)
+    check_without_locks(root)
     files = _Files(url, root, None if cache_gib is None else int(cache_gib * GIB))
     try:
         file, content = _newest_manifest(files, url)
@@ -64,7 +64,7 @@ def open_cached(url: str, root: Path, cache_gib: float | None) -> Manifest:
         files.put(folder / MANIFEST_FILE, content)
         files.fetch(folder / CLIPS_FILE, file.clips_sha256, _is_packed(file.clips_sha256), tries=START_TRIES)
         manifest = load_manifest(folder)
-        _refuse_small_cache(manifest, root, files.limit)
+        _check_small_cache(manifest, root, files.limit)
     except NotFetchedError as error:
         files.close()
         raise UserError(str(error)) from None
@@ -120,7 +120,7 @@ def _is_packed(sha256: str) -> Verify:
     return verify
 
 
-def _refuse_small_cache(manifest: Manifest, root: Path, limit: int | None) -> None:
+def _check_small_cache(manifest: Manifest, root: Path, limit: int | None) -> None:
     """Before anything is fetched: the largest tar must fit under the limit, and what will come on the disk."""
     sizes = {shard.file: shard.bytes for shard in manifest.file.shards}
     largest = max(sizes.values(), default=0)
@@ -201,7 +201,7 @@ class _Files:
         try:
             if self.limit is not None and size is not None:
                 self._make_room(self.limit)
-            self._downloader.fetch(path.name, out, size, MOST_BYTES.get(path.name, 0), verify, tries)
+            self._downloader.fetch(path.name, out, size, MAX_BYTES.get(path.name, 0), verify, tries)
             os.fsync(out.fileno())
         except OSError as error:
             if error.errno not in FULL:

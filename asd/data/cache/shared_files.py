@@ -22,7 +22,7 @@ LOCK_FILE = ".lock"
 PART_NAME = re.compile(r".*\.(\d+)-[0-9a-f]{8}\.part")
 
 
-def refuse_without_locks(root: Path) -> None:
+def check_without_locks(root: Path) -> None:
     """Raises UserError where processes of a node could not share the cache."""
     if not has_locks(root, LOCK_FILE):
         raise UserError(

@@ -16,7 +16,7 @@ from asd.report.figures.flattened import flattened
 from asd.report.figures.histogram import histogram_figure
 from asd.report.figures.roc import roc_figure
 from asd.report.figures.tsne import tsne_figure
-from asd.scorers import Embedded
+from asd.scorers import EmbeddingTable
 
 Figures = dict[str, Figure]
 
@@ -25,8 +25,8 @@ def evaluation_figures(
     clips: ClipScores,
     report: Mapping[str, Any],
     classes: Sequence[tuple[str, str]],
-    validation: Embedded,
-    test: Embedded,
+    validation: EmbeddingTable,
+    test: EmbeddingTable,
     logit_scale: float | None,
     tsne: bool,
 ) -> Figures:
@@ -53,5 +53,5 @@ def evaluation_figures(
     return {name: flattened(figure) for name, figure in found.items()}
 
 
-def _confusion(own: Embedded, classes: Sequence[tuple[str, str]], clips: str) -> Figure:
+def _confusion(own: EmbeddingTable, classes: Sequence[tuple[str, str]], clips: str) -> Figure:
     return confusion_figure(own.class_index.numpy(), own.logits.argmax(1).numpy(), classes, clips)

@@ -16,7 +16,7 @@ from asd.report.figures.panels import LABELS, new_figure, short
 
 MAX_CLIPS = 2000  # t-SNE of as many takes about 6 s of one CPU; the picture says no more with more points
 PERPLEXITY = 30.0
-FEWEST_CLIPS = 5
+MIN_CLIPS = 5
 LEGEND_ROWS = 16
 
 
@@ -53,7 +53,7 @@ def tsne_figure(clips: ClipScores, embedding: np.ndarray, seed: int = 0) -> Figu
         axes.set(xticks=[], yticks=[])
     of_all = f"{len(chosen)} clips" if len(chosen) == len(clips) else f"{len(chosen)} of {len(clips)} clips"
     figure.suptitle(f"t-SNE of the test embeddings, {of_all}", fontsize=12)
-    if len(chosen) < FEWEST_CLIPS:
+    if len(chosen) < MIN_CLIPS:
         panels[0].set_title("too few clips", fontsize=10)
         return figure
     points = layout(embedding[chosen], seed)
