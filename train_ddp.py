@@ -62,8 +62,9 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
         except RuntimeError as error:
             if not is_peer_failure(error):
                 raise
-            print(f"rank {ranks.rank} lost its peers and leaves; torchrun --max-restarts brings the job back")
-            say_last(f"error: rank {ranks.rank} lost its peers: the same command goes on from the newest checkpoint")
+            lost = f"rank {ranks.rank}: another rank exited"
+            print(f"{lost}, shutting down (torchrun --max-restarts=N restarts the job)")
+            say_last(f"error: {lost}; run the same command to resume from the newest checkpoint")
             return 1
 
 

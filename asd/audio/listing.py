@@ -33,7 +33,7 @@ def is_foreign(path: Path) -> bool:
 
 
 def list_recordings(folder: Path) -> Walk:
-    """All recordings below a folder; other files are among what is passed over.
+    """All recordings below a folder; other files are among what is skipped.
 
     What has a recording's name and is none (a pipe, a link that leads nowhere) is listed: to open it says what it is.
     """

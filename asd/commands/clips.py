@@ -76,7 +76,7 @@ def clips_command(options: Options) -> int:
         if own in chosen.doubts:
             _warn(chosen.doubts[own])
     if passed:
-        print(f"passed over: {passed}", file=sys.stderr)
+        print(f"skipped: {passed}", file=sys.stderr)
     return _summary(verdicts)
 
 

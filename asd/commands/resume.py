@@ -55,7 +55,7 @@ def open_run(setup: Setup, folder: RunFolder, ranks: Ranks) -> Payload | None:
             found = ranks.run_on_all(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
         except UserError as error:
             ranks.run_on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
-            say(ranks, f"warning: {error}: set aside, going back to the one before")
+            say(ranks, f"warning: {error}: moved to damaged_…, falling back to the one before")
             continue
         ranks.run_on_main(lambda path=path: check_identity(path / "meta.json", setup.identity))  # type: ignore[misc]
         return found

@@ -180,7 +180,8 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
 
 def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator) -> None:
     if outcome == "stopped":
-        print(f"stopped by {stop.name or 'another rank'} at step {step}, saved; the same command goes on", flush=True)
+        by = stop.name or "another rank"
+        print(f"stopped by {by} at step {step}, checkpoint saved; run the same command to resume", flush=True)
         return
     folder, left = evaluate.folder, evaluate.waiting() if evaluate.by_watcher else []
     if left:

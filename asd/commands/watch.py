@@ -138,7 +138,7 @@ class Watcher:
             return True
         if path.exists() and path not in self._incomplete:
             self._incomplete.add(path)
-            _warn(f"{path} is not complete: passed over")
+            _warn(f"{path} is not complete: skipped")
         return False
 
     def _checkpoint(self, step: int) -> Path:
@@ -158,7 +158,7 @@ class Watcher:
             try:
                 self._embedder.embed(step, target, show_progress=sys.stderr.isatty())
             except UserError as error:
-                _warn(f"{error}: passed over" if self._checkpoint(step).exists() else self._pruned(step))
+                _warn(f"{error}: skipped" if self._checkpoint(step).exists() else self._pruned(step))
                 return
             if not self._checkpoint(step).exists():  # it may not become the best one
                 shutil.rmtree(target)
@@ -169,7 +169,7 @@ class Watcher:
             _warn(f"step {failed} could not be scored: its embeddings are removed (evaluate.max_unscored)")
 
     def _pruned(self, step: int) -> str:
-        return f"{self._checkpoint(step)} was removed before it was scored (checkpoint.keep_last): passed over"
+        return f"{self._checkpoint(step)} was removed before it was scored (checkpoint.keep_last): skipped"
 
     def _end(self) -> str:
         """Why there is nothing more to come; empty where something may."""
@@ -197,7 +197,7 @@ class Watcher:
         checkpoint.prune(self._folder.checkpoints, self._run.config.checkpoint, protected)
 
     def left_in_words(self) -> str:
-        """How many checkpoints wait for their scores, those that were passed over among them."""
+        """How many checkpoints wait for their scores, those that were skipped among them."""
         left = self._left()
         return f"{len(left)} to be scored" + (f" ({steps_in_words(left)})" if left else "")
 

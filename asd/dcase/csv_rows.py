@@ -1,4 +1,4 @@
-"""The rows `file.wav,value` of score, decision and ground-truth files. LF or CRLF; empty lines are passed over."""
+"""The rows `file.wav,value` of score, decision and ground-truth files. LF or CRLF; empty lines are skipped."""
 
 from __future__ import annotations
 

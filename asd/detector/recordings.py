@@ -36,7 +36,7 @@ def is_table(places: Sequence[Path]) -> bool:
 def of_one_machine(
     file: DetectorFile, places: Sequence[Path], machine: str | None, id_: str | None
 ) -> tuple[list[Asked], str]:
-    """All recordings in files and folders, and in words what was passed over there, which may be nothing.
+    """All recordings in files and folders, and in words what was skipped there, which may be nothing.
 
     UserError where the machine is not known.
     """

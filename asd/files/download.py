@@ -87,7 +87,7 @@ class Downloader:
 
     def _wait(self, shown: str, seconds: float) -> None:
         if self._stop.wait(seconds):
-            raise NotFetchedError(f"{shown}: the run ends before it came")
+            raise NotFetchedError(f"{shown}: cancelled, the run is stopping")
 
     def _continue(self, name: str, out: FileIO, size: int | None, most: int) -> None:
         """One request for what is missing. Raises PassingError where it ends before the file does."""
@@ -118,7 +118,7 @@ class Downloader:
                 raise _WrongError(f"has more than {most:,} bytes: upload or pack it again")
             _write_all(out, chunk)
             if self._stop.is_set():
-                raise NotFetchedError(f"{self.remote.shown(name)}: the run ends before it came")
+                raise NotFetchedError(f"{self.remote.shown(name)}: cancelled, the run is stopping")
             if time.monotonic() - begin > SLOW_S:
                 if counted < SLOW_BYTES:
                     raise PassingError(f"only {counted:,} bytes came in {SLOW_S:g} s")

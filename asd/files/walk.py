@@ -1,4 +1,4 @@
-"""Every file below a folder, in an order that no disk decides; what is passed over is named."""
+"""Every file below a folder, in an order that no disk decides; what is skipped is named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Identity = tuple[int, int]
 
 @dataclass
 class Walk:
-    """The files of a folder, and what was passed over: why → which."""
+    """The files of a folder, and what was skipped: why → which."""
 
     files: list[Path] = field(default_factory=list)  # also links that lead nowhere, pipes, sockets, devices
     passed: dict[str, list[Path]] = field(default_factory=dict)

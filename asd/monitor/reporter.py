@@ -192,6 +192,6 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return describe_os_error(error)
     if isinstance(error, RuntimeError) and is_peer_failure(error):
-        return "rank 0 lost its peers"
+        return "rank 0: another rank exited"
     name = "" if type(error).__name__ == "UserError" else f"{type(error).__name__}: "
     return name + next(iter(str(error).splitlines()), "")

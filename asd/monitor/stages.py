@@ -10,10 +10,10 @@ class Stage(Enum):
     """In the order of a turn of the loop: of two ranks at the same step, the one in an earlier stage is behind."""
 
     START = "starting"
-    SHOW = "showing numbers"
+    SHOW = "logging"
     SAVE = "saving"
     EVALUATE = "evaluating"
-    FLAGS = "reading flags"  # of all ranks; on a GPU also the time that the step before takes there
+    FLAGS = "syncing ranks"  # of all ranks; on a GPU also the time that the step before takes there
     DATA = "waiting for data"
     STEP = "forward and backward"  # with the exchange of gradients
     SCORE = "waiting for scores"

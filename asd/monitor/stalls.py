@@ -88,11 +88,11 @@ def blame(stalls: Mapping[int, Stall], world_size: int) -> str:
     first = min(stalls.values(), key=lambda stall: stall.position.order)
     if silent:
         return (
-            f"no word from {_ranks(silent)}: dead, frozen, or without sight of the run folder; "
-            f"{first.who} hangs {first.where}"
+            f"no stall report from {_ranks(silent)}: process dead or frozen, or it cannot see the run folder; "
+            f"{first.who} is stalled {first.where}"
         )
     culprits = [stall.rank for stall in stalls.values() if stall.position.order == first.position.order]
-    hanging = f"{first.who} hangs" if len(culprits) == 1 else f"{_ranks(culprits)} hang"
+    hanging = f"{first.who} is stalled" if len(culprits) == 1 else f"{_ranks(culprits)} are stalled"
     return "; ".join(
         [f"{hanging} {first.where}", *_waiting([stall for rank, stall in stalls.items() if rank not in culprits])]
     )

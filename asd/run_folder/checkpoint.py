@@ -134,14 +134,14 @@ def _sync(path: Path) -> None:
 
 
 def complete_steps(root: Path) -> list[int]:
-    """Steps of all complete checkpoints, ascending; what is not complete is named on stderr and passed over."""
+    """Steps of all complete checkpoints, ascending; what is not complete is named on stderr and skipped."""
     steps = []
     for step in all_steps(root):
         path = step_path(root, step)
         if is_complete(path):
             steps.append(step)
         else:
-            print(f"checkpoint {path} is not complete: passed over", file=sys.stderr)
+            print(f"checkpoint {path} is not complete: skipped", file=sys.stderr)
     return steps
 
 
@@ -173,7 +173,7 @@ def _read_table(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no table")
+        raise ValueError(f"{path.name} is not a JSON object")
     return found
 
 
@@ -256,7 +256,7 @@ def _load_plain(path: Path, device: torch.device) -> dict[str, Any]:
     except pickle.UnpicklingError:
         raise ValueError(f"{path.name} holds more than tensors and plain values") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no table")
+        raise ValueError(f"{path.name} is not a JSON object")
     return found
 
 

@@ -46,7 +46,7 @@ class EmbeddingTable:
     logits: Tensor
     errors: Tensor
     features: Tensor
-    residuals: ResidualMoments | None = None  # of training clips whose spectrograms are rebuilt
+    residuals: ResidualMoments | None = None  # of training clips whose spectrograms are reconstructed
     recording: Tensor = None  # type: ignore[assignment]  # (N,) int64, what a clip is left out with; itself as a rule
 
     def __post_init__(self) -> None:

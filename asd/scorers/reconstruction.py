@@ -1,4 +1,4 @@
-"""How badly a clip is rebuilt or foretold, summed up over its parts (S6)."""
+"""The reconstruction or prediction error of a clip, summed up over its parts (S6)."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def run_jobs(jobs: Sequence[Job], ranks: int, slots: int, keep_going: bool = Fal
                     run.result()
         except AskedToStop as asked:
             how = "; ".join(trainings.failed) or "what was under way has saved"
-            print(f"sweep {asked}: {how}; the same command goes on", file=sys.stderr, flush=True)
+            print(f"sweep {asked}: {how}; run the same command to continue", file=sys.stderr, flush=True)
             raise SystemExit(stop.exit_code) from None
     if trainings.failed:
         raise UserError(f"{'; '.join(trainings.failed)}: see above; the same command does what is left")

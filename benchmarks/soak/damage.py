@@ -97,7 +97,7 @@ def optimizer_truncated(round: Round) -> None:
     newest = _newest_of_a_killed_run(round)
     path = newest / "optimizer.pt"
     os.truncate(path, path.stat().st_size // 2)
-    round.finishes(round.start(), "is not complete: passed over")
+    round.finishes(round.start(), "is not complete: skipped")
 
 
 def weights_flipped(round: Round) -> None:
@@ -105,7 +105,7 @@ def weights_flipped(round: Round) -> None:
     newest = _newest_of_a_killed_run(round)
     path = newest / "model.safetensors"
     _flip(path, path.stat().st_size // 2, 1)
-    round.finishes(round.start(), "set aside, going back to the one before")
+    round.finishes(round.start(), "moved to damaged_…, falling back to the one before")
 
 
 def _newest_of_a_killed_run(round: Round) -> Path:

@@ -95,7 +95,7 @@ def losses(run: Path) -> dict[int, float]:
 
 
 def complete(run: Path) -> list[int]:
-    """Steps of complete checkpoints, ascending; the others, which a user hears of, are passed over."""
+    """Steps of complete checkpoints, ascending; the others, which a user hears of, are skipped."""
     root = RunFolder(run).checkpoints
     return [step for step in checkpoint.all_steps(root) if checkpoint.is_complete(checkpoint.step_path(root, step))]
 

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             run(options)
         except (KeyboardInterrupt, TerminatedError):
-            print("stopped: what was fetched is kept, and the same command goes on from there", file=sys.stderr)
+            print("stopped: what was fetched is kept; run the same command to continue", file=sys.stderr)
             raise
         except OSError as error:
             if error.errno not in FULL:

@@ -49,7 +49,7 @@ class Corpus:
     """The clips of all sources, and what a person should know about how they were found."""
 
     clips: list[SourceClip] = field(default_factory=list)
-    listed: list[str] = field(default_factory=list)  # a line a source: how many recordings, what was passed over
+    listed: list[str] = field(default_factory=list)  # a line a source: how many recordings, what was skipped
     left_out: list[Path] = field(default_factory=list)  # recordings that the layout knows and does not take
     remarks: list[str] = field(default_factory=list)  # lines for the scan report
     notes: dict[str, int] = field(default_factory=dict)  # counts for the manifest

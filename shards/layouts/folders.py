@@ -78,14 +78,14 @@ class FolderLayout:
 
 
 def _recordings(source: Path, corpus: Corpus) -> list[Path]:
-    """What one source holds; what was passed over there is noted."""
+    """What one source holds; what was skipped there is noted."""
     if not source.is_dir():
         raise UserError(f"--source {source} is not a folder")
     found = list_recordings(source.resolve())
     passed = found.passed_in_words()
     if not found.files:
-        raise UserError(f"--source {source} holds no recording{passed and f'; passed over: {passed}'}")
-    corpus.listed.append(f"{source}: {len(found.files)} recordings{passed and f'; passed over: {passed}'}")
+        raise UserError(f"--source {source} holds no recording{passed and f'; skipped: {passed}'}")
+    corpus.listed.append(f"{source}: {len(found.files)} recordings{passed and f'; skipped: {passed}'}")
     return found.files
 
 

@@ -137,4 +137,4 @@ def test_the_end_of_a_run_does_not_wait_for_a_tar(site, opened):
     tars(manifest).expect(np.arange(len(manifest)))
     tars(manifest).close()
     reading.join(PATIENCE_S)
-    assert "the run ends before it came" in problems[0]
+    assert "cancelled, the run is stopping" in problems[0]

@@ -40,7 +40,7 @@ def test_what_merely_mentions_gloo_keeps_its_traceback(small_set: Path, tmp_path
     done = run(tmp_path / "log", words, ranks=2, prepare=fail_at_the_fifth_step)
     assert done.codes == [1, 1]
     assert "Traceback" in done.err[1] and "RuntimeError: the gloo of this igloo does not hold" in done.err[1]
-    assert "rank 0 lost its peers and leaves" in done.out[0]
+    assert "rank 0: another rank exited, shutting down" in done.out[0]
     assert not done.err[0]
 
 
@@ -89,7 +89,7 @@ def test_a_lost_rank_has_the_last_word(small_set: Path, tmp_path: Path, restarts
             wait_for(lambda seen=seen: len(records(folder)) > seen)
             kill(children(agent.pid)[1])
         assert agent.wait() == 1
-    said = "error: rank 0 lost its peers: the same command goes on from the newest checkpoint"
+    said = "error: rank 0: another rank exited; run the same command to resume from the newest checkpoint"
     wait_for(lambda: last_line(log) == said)
     assert log.read_text(encoding="utf-8").count(said) == 1
 

@@ -68,7 +68,7 @@ def test_torchrun_ends_with_zero_when_its_workers_are_stopped(small_set: Path, t
         code = agent.wait()
     said = (tmp_path / "log").read_text()
     assert code == 0, said
-    assert f"stopped by SIGTERM at step {max(losses(folder))}, saved; the same command goes on" in said
+    assert f"stopped by SIGTERM at step {max(losses(folder))}, checkpoint saved; run the same command to resume" in said
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

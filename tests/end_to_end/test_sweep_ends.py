@@ -41,8 +41,11 @@ def test_a_signal_ends_the_trainings_which_save(
     job.send_signal(number)
     said, complained = job.communicate()
     assert job.returncode == 128 + number, complained
-    assert complained == f"sweep stopped by {number.name}: what was under way has saved; the same command goes on\n"
-    assert said.count("===") == said.count("saved; the same command goes on") == len(runs(out)) == slots
+    told = "what was under way has saved; run the same command to continue"
+    assert complained == f"sweep stopped by {number.name}: {told}\n"
+    assert (
+        said.count("===") == said.count("checkpoint saved; run the same command to resume") == len(runs(out)) == slots
+    )
     for run in runs(out):
         step = json.loads((run / "status.json").read_text(encoding="utf-8"))["step"]
         assert checkpoint.complete_steps(run / "checkpoints")[-1] == step

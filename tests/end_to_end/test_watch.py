@@ -209,7 +209,7 @@ def test_a_last_checkpoint_that_is_being_copied_is_waited_for(
     monkeypatch.setattr(Watcher, "_wait", lambda self: arriving.rename(complete))
     watch_inline(left)
     assert scored(left) == DUE
-    assert f"warning: {complete.parent} is not complete: passed over" in capsys.readouterr().err
+    assert f"warning: {complete.parent} is not complete: skipped" in capsys.readouterr().err
 
 
 # ---- what is its own
@@ -285,7 +285,7 @@ def test_damaged_checkpoints_are_passed_over(left: Path, capsys: pytest.CaptureF
     lines = [line for line in told.err.splitlines() if line.startswith("warning: ")]
     assert len(lines) == 3, told.err
     for path, why in ((damaged, "cannot be read"), (torn, "is not complete"), (foreign, "another fingerprint")):
-        assert [line for line in lines if f"{path} " in line and why in line and line.endswith("passed over")]
+        assert [line for line in lines if f"{path} " in line and why in line and line.endswith("skipped")]
     assert scored(left) == [10]
     assert "finished at step 10: 1 scored here, 2 to be scored (steps 5, 8)" in told.out
     (damaged / "model.safetensors").write_bytes(sound)
@@ -311,7 +311,7 @@ def test_a_checkpoint_that_is_pruned_meanwhile_is_passed_over(
     monkeypatch.setattr(checkpoint, "load_network", prune)
     watch_inline(left)
     told, path = capsys.readouterr(), checkpoint.step_path(left / "checkpoints", 5)
-    assert told.err == f"warning: {path} was removed before it was scored (checkpoint.keep_last): passed over\n"
+    assert told.err == f"warning: {path} was removed before it was scored (checkpoint.keep_last): skipped\n"
     assert scored(left) == [10]
     assert [p.name for p in (left / "evaluations").iterdir()] == ["step_00000010"]
     assert "finished at step 10: 1 scored here, 0 to be scored" in told.out

@@ -41,7 +41,7 @@ def test_a_rank_that_hangs_in_its_loader(small_set: Path, tmp_path: Path, capsys
     words = train_words(small_set, folder, *IMPATIENT)
     job = Job(tmp_path / "log", words, ranks=2, prepare=hang_in_the_loader, env={GO: str(go)})
     said = wait_for(lambda: stalled(folder))
-    assert "rank 1 on " in said and "hangs (waiting for data, step " in said
+    assert "rank 1 on " in said and "is stalled (waiting for data, step " in said
     assert "; rank 0 waits (forward and backward, step " in said
     assert health.main([str(folder)]) == 1
     assert "alert stalled: rank 1 on " in capsys.readouterr().out
@@ -71,7 +71,9 @@ def test_a_rank_that_is_frozen(small_set: Path, tmp_path: Path) -> None:
     wait_for(lambda: len(records(folder)) > 3)
     os.kill(job.pids[1], signal.SIGSTOP)
     said = wait_for(lambda: stalled(folder))
-    assert said.startswith("no word from rank 1: dead, frozen, or without sight of the run folder; rank 0 on ")
+    assert said.startswith(
+        "no stall report from rank 1: process dead or frozen, or it cannot see the run folder; rank 0 on "
+    )
     os.kill(job.pids[1], signal.SIGCONT)
     wait_for(lambda: told(folder)[-2:] == [1.0, 0.0])
     job.signal(signal.SIGTERM)

@@ -88,7 +88,7 @@ def test_a_backlog_is_over_when_half_of_it_is_scored() -> None:
 
 def test_an_alert_that_nobody_speaks_of_stays() -> None:
     alerts = Alerts()
-    assert len(alerts.update(10, {"stalled": "rank 1 hangs"})) == 1
+    assert len(alerts.update(10, {"stalled": "rank 1 is stalled"})) == 1
     assert alerts.update(20, {"nonfinite": None, "no_learning": None}) == []
     assert [alert.name for alert in alerts.active] == ["stalled"]
     assert set(NAMES) >= {"stalled", "nonfinite", "no_learning", "data_wait", "bad_clips"}

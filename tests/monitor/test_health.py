@@ -38,7 +38,7 @@ def test_of_several_runs_the_newest_counts(tmp_path: Path, capsys: pytest.Captur
     assert "sweep/new: training, step 60" in capsys.readouterr().out
 
 
-STALLED = Alert(name="stalled", since_step=40, text="rank 1 hangs")
+STALLED = Alert(name="stalled", since_step=40, text="rank 1 is stalled")
 STARVED = Alert(name="data_wait", since_step=40, text="the slowest rank waits")
 
 
@@ -50,7 +50,7 @@ STARVED = Alert(name="data_wait", since_step=40, text="the slowest rank waits")
         ({"state": "finished", "step": 1000}, 0, "finished, step 1000 of 1000"),
         ({"state": "stopped"}, 0, "stopped, step 40"),
         ({"state": "failed", "why": "No space left on device"}, 1, "failed (No space left on device), step 40"),
-        ({"alerts": (STALLED,)}, 1, "alert stalled: rank 1 hangs"),
+        ({"alerts": (STALLED,)}, 1, "alert stalled: rank 1 is stalled"),
         ({"alerts": (STARVED,)}, 0, "alert data_wait: the slowest rank waits"),
         ({"loss": float("nan")}, 0, "training, step 40 of 1000, 0 s ago"),
     ],

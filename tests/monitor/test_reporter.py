@@ -186,7 +186,7 @@ def test_a_stall_is_told_when_all_ranks_have_said_where_they_are(run: Run) -> No
     run.tick(5, stall=stall(0, Stage.STEP))
     (alert,) = run.status["alerts"]
     assert alert["name"] == "stalled"
-    assert alert["text"].startswith("rank 1 on h hangs (waiting for data, step 5); rank 0 waits")
+    assert alert["text"].startswith("rank 1 on h is stalled (waiting for data, step 5); rank 0 waits")
     assert str(run.folder / "stalls") in alert["text"]
     run.tick(6)
     assert run.status["alerts"] == []
@@ -196,7 +196,7 @@ def test_ranks_that_say_nothing_are_not_waited_for_for_ever(run: Run, monkeypatc
     run.begin()
     monkeypatch.setattr(module, "WORD_S", -1e10)
     run.tick(5, stall=stall(0, Stage.STEP))
-    assert run.status["alerts"][0]["text"].startswith("no word from rank 1")
+    assert run.status["alerts"][0]["text"].startswith("no stall report from rank 1")
 
 
 def test_no_learning_comes_from_the_newest_report(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +214,8 @@ def test_failures_say_why(run: Run) -> None:
     assert (run.status["state"], run.status["why"]) == ("failed", "train.global_batch: too large")
     assert reason(ValueError("two\nlines")) == "ValueError: two"
     assert reason(OSError(28, "No space left on device", "runs/x")) == "No space left on device: runs/x"
-    assert reason(RuntimeError("[/gloo/transport/tcp/pair.cc:5] Connection closed by peer")) == "rank 0 lost its peers"
+    lost = RuntimeError("[/gloo/transport/tcp/pair.cc:5] Connection closed by peer")
+    assert reason(lost) == "rank 0: another rank exited"
     assert reason(KeyboardInterrupt()) == "interrupted"
 
 

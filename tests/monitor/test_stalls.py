@@ -29,39 +29,39 @@ def who(*stalls: Stall, world_size: int | None = None) -> str:
 def test_the_rank_without_data_holds_up_those_in_the_collective() -> None:
     said = who(stall(0, Stage.STEP), stall(1, Stage.DATA), stall(2, Stage.STEP))
     assert said == (
-        "rank 1 on node7 hangs (waiting for data, step 40); ranks 0, 2 wait (forward and backward, step 40)"
+        "rank 1 on node7 is stalled (waiting for data, step 40); ranks 0, 2 wait (forward and backward, step 40)"
     )
 
 
 def test_a_gpu_rank_waits_for_the_step_before() -> None:
     """Its launches run ahead: it stands at the next step already."""
     said = who(stall(0, Stage.FLAGS, step=41), stall(1, Stage.STEP), stall(2, Stage.DATA, step=41))
-    assert said.startswith("rank 1 on node7 hangs (forward and backward, step 40); ")
-    assert "rank 0 waits (reading flags, step 41)" in said
+    assert said.startswith("rank 1 on node7 is stalled (forward and backward, step 40); ")
+    assert "rank 0 waits (syncing ranks, step 41)" in said
     assert "rank 2 waits (waiting for data, step 41)" in said
 
 
 def test_in_an_evaluation_the_one_without_data() -> None:
     said = who(stall(0, Stage.EVALUATE), stall(1, Stage.EVALUATE, waits=True))
     assert said.startswith(
-        "rank 1 on node7 hangs (evaluating, waiting for data, step 40); rank 0 waits (evaluating, step 40)"
+        "rank 1 on node7 is stalled (evaluating, waiting for data, step 40); rank 0 waits (evaluating, step 40)"
     )
 
 
 def test_who_writes_holds_up_those_that_went_on() -> None:
-    assert who(stall(0, Stage.SHOW), stall(1, Stage.STEP)).startswith(
-        "rank 0 on node7 hangs (showing numbers, step 40)"
-    )
+    assert who(stall(0, Stage.SHOW), stall(1, Stage.STEP)).startswith("rank 0 on node7 is stalled (logging, step 40)")
 
 
 def test_nobody_is_named_where_all_are_alike() -> None:
-    assert who(stall(0, Stage.STEP), stall(1, Stage.STEP)) == "ranks 0, 1 hang (forward and backward, step 40)"
-    assert who(stall(0, Stage.DATA)) == "rank 0 on node7 hangs (waiting for data, step 40)"
+    assert who(stall(0, Stage.STEP), stall(1, Stage.STEP)) == "ranks 0, 1 are stalled (forward and backward, step 40)"
+    assert who(stall(0, Stage.DATA)) == "rank 0 on node7 is stalled (waiting for data, step 40)"
 
 
 def test_a_rank_that_says_nothing() -> None:
     said = who(stall(0, Stage.STEP), world_size=2)
-    assert said.startswith("no word from rank 1: dead, frozen, or without sight of the run folder; rank 0 on node7")
+    assert said.startswith(
+        "no stall report from rank 1: process dead or frozen, or it cannot see the run folder; rank 0 on node7"
+    )
 
 
 def test_many_ranks_are_counted() -> None:

@@ -535,7 +535,7 @@ def test_stopping_keeps_what_is_here(zenodo, out, stored, number, code):
     os.kill(process.pid, number)
     _, errors = process.communicate()
     assert process.returncode == code
-    assert "the same command goes on from there" in errors
+    assert "run the same command to continue" in errors
     assert "Traceback" not in errors
     here = part.stat().st_size
     assert 0 < here <= 90_000

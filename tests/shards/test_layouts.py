@@ -102,7 +102,7 @@ def test_what_is_passed_over_is_counted_and_named(corpus, tmp_path):
     found = find_clips("dcase2020", [corpus])
     assert len(found.clips) == 24
     assert found.listed == [
-        f"{corpus}: 24 recordings; passed over: 1 hidden (.wav 1; first {train}/._normal_id_00_00000000.wav), "
+        f"{corpus}: 24 recordings; skipped: 1 hidden (.wav 1; first {train}/._normal_id_00_00000000.wav), "
         f"2 of an operating system (.db 1, .ini 1; first {train}/Thumbs.db), "
         f"2 that are no recordings (.wav~ 1, .txt 1; first {train}/normal_id_00_00000000.wav~)"
     ]

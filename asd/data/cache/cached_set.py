@@ -280,7 +280,7 @@ class CachedTars:
         threading.Thread(target=self._fetch_into, args=(future, shard), name="fetch", daemon=True).start()
         while not wait([future], timeout=POLL_S).done:
             if self._files.stop.is_set():
-                raise NotFetchedError(f"{self._files.shown(self._shards[shard].file)}: the run ends before it came")
+                raise NotFetchedError(f"{self._files.shown(self._shards[shard].file)}: cancelled, the run is stopping")
         return future.result()
 
     def _fetch_into(self, future: Future[int | None], shard: int) -> None:

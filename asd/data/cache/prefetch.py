@@ -93,7 +93,7 @@ class Prefetcher:
             return
         with self._changed:
             self._order.append(shard)
-        self._say(f"{error}; fetching ahead rests for {REST_S:g} s")
+        self._say(f"{error}; prefetch paused for {REST_S:g} s")
         self._stop.wait(REST_S)
 
     def _next(self) -> int | None:
