@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ class JsonlLogger(Logger):
     def log(self, step: int, record: Record) -> None:
         finite = {name: value if math.isfinite(value) else None for name, value in record.items()}  # NaN is not JSON
         with naming(Path(self._file.name)), self._lock:
-            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.write(json.dumps({"step": step, "time_unix": round(time.time(), 3), **finite}) + "\n")
             self._file.flush()
 
     def close(self) -> None:

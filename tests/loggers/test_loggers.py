@@ -40,18 +40,20 @@ def steps_in(path: Path) -> list[int]:
     return [json.loads(line)["step"] for line in path.read_text().splitlines()]
 
 
-def test_one_object_a_line(tmp_path):
+def test_one_object_a_line_with_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("asd.loggers.jsonl.time.time", lambda: 1.5)
     path = tmp_path / "metrics.jsonl"
     written(path, 10, 20)
-    lines = [f'{{"step": {step}, "loss": {step / 3!r}}}\n' for step in (10, 20)]
-    assert path.read_text() == "".join(lines)
-    assert read_metrics(path) == [{"step": 10, "loss": 10 / 3}, {"step": 20, "loss": 20 / 3}]
+    expected = [{"step": step, "time_unix": 1.5, "loss": step / 3} for step in (10, 20)]
+    assert path.read_text() == "".join(json.dumps(record) + "\n" for record in expected)
+    assert read_metrics(path) == expected
 
 
 def test_lines_are_there_before_the_run_ends(tmp_path):
     logger = JsonlLogger(tmp_path / "metrics.jsonl", 0)
     logger.log(10, RECORD)
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 10, **RECORD}]
+    (record,) = read_metrics(tmp_path / "metrics.jsonl")
+    assert {name: record[name] for name in RECORD} == RECORD
     logger.close()
 
 
