@@ -19,7 +19,7 @@ def rank_killed(round: Round) -> None:
     job = round.start()
     round.moment(job)
     round.strike(job.rank(1).kill)
-    round.finishes(job, "lost its peers")
+    round.finishes(job, "another rank exited")
 
 
 def rank_0_killed(round: Round) -> None:
@@ -27,7 +27,7 @@ def rank_0_killed(round: Round) -> None:
     job = round.start()
     round.moment(job)
     round.strike(job.rank(0).kill)
-    round.finishes(job, "lost its peers")
+    round.finishes(job, "another rank exited")
 
 
 def agent_killed(round: Round) -> None:
@@ -97,7 +97,7 @@ def rank_frozen(round: Round) -> None:
     job = round.start(*FROZEN, SHUTDOWN_TIMEOUT="5")
     round.moment(job)
     round.strike(job.rank(round.dice.randint(0, 1)).suspend)
-    round.finishes(job, "lost its peers")
+    round.finishes(job, "another rank exited")
 
 
 FAULTS = (

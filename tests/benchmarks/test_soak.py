@@ -44,7 +44,7 @@ def test_a_killed_rank_for_real(
     assert outcome.codes == [0]
     assert 0 <= outcome.lost_steps <= 6, "a save every 5 steps"
     assert outcome.again_s is not None
-    assert "lost its peers" in outcome.said
+    assert "another rank exited" in outcome.said
     assert "| `kill -9` of a rank | 1 of 1 |" in page.read_text()
     assert not list((tmp_path / "work" / "rounds").iterdir())
 
