@@ -94,7 +94,7 @@ wait "$running" || code=$?
 cat "$work/first.log"
 echo "exit code $code"
 [ "$code" = 0 ] || fail 'exit code is not 0'
-step="$(sed -n 's/^stopped by SIGTERM at step \([0-9]*\), saved.*/\1/p' "$work/first.log")"
+step="$(sed -n 's/^stopped by SIGTERM at step \([0-9]*\), checkpoint saved.*/\1/p' "$work/first.log")"
 [ -f "$work/runs/demo/checkpoints/step_$(printf %08d "$step")/COMPLETE" ] || fail 'nothing was saved'
 epoch="$(sed -n 's/.* \([0-9]*\) steps an epoch.*/\1/p' "$work/first.log")"
 grep -F "\"git_commit\": \"$revision\"" "$work/runs/demo/run.json" || fail 'the run does not know its revision'

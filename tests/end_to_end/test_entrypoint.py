@@ -27,7 +27,7 @@ def test_stopped_resumed_and_finished(small_set: Path, tmp_path: Path) -> None:
         code = started.wait()
     assert code == 0, log.read_text()
     stopped = max(losses(folder))
-    assert f"stopped by SIGTERM at step {stopped}, saved" in log.read_text()
+    assert f"stopped by SIGTERM at step {stopped}, checkpoint saved" in log.read_text()
     with entrypoint(log, endless(small_set, folder, f"train.steps={stopped + 2}"), RANKS="2") as started:
         code = started.wait()
     assert code == 0, log.read_text()
@@ -42,7 +42,7 @@ def test_stopped_while_its_ranks_are_starting(small_set: Path, tmp_path: Path) -
         started.send_signal(signal.SIGTERM)
         code = started.wait()
     assert code == 0, log.read_text()
-    assert "stopped by SIGTERM at step 1, saved" in log.read_text()
+    assert "stopped by SIGTERM at step 1, checkpoint saved" in log.read_text()
 
 
 @pytest.mark.parametrize("program", ["--check", "torchrun"])

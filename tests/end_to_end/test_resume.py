@@ -45,7 +45,7 @@ def test_a_newest_checkpoint_with_damaged_bytes_is_set_aside(small_set: Path, un
     state = folder / "checkpoints" / "step_00000005" / "state.json"
     state.write_bytes(b"x" * state.stat().st_size)
     said = train(small_set, folder)
-    assert "set aside" in said
+    assert "moved to damaged" in said
     assert "resuming from step 4\n" in said
     assert (folder / "checkpoints" / "damaged_step_00000005" / "state.json").read_bytes().startswith(b"xxx")
     assert losses(folder) == losses(unbroken)

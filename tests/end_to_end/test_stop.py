@@ -35,7 +35,7 @@ def test_stopped_workers_save_and_leave_with_zero(
     assert done.codes == [0, 0], done
     assert not any(done.err), done
     stopped = max(losses(folder))
-    assert f"at step {stopped}, saved" in done.out[0]
+    assert f"at step {stopped}, checkpoint saved" in done.out[0]
     assert stopped < STEPS
     assert f"resuming from step {stopped}\n" in train(small_set, folder)
     assert losses(folder) == losses(unbroken)

@@ -85,7 +85,7 @@ def stopped_while_it_waits(site: Site, tmp_path: Path, name: str, saved: int, *m
     job.signal(signal.SIGTERM)
     done = job.wait()
     assert done.codes == [0, 0], done
-    assert f"stopped by SIGTERM at step {saved}, saved" in done.out[0]
+    assert f"stopped by SIGTERM at step {saved}, checkpoint saved" in done.out[0]
     assert (tmp_path / "word").exists()  # so that docker/entrypoint.sh does not take the run for finished
     assert max(losses(tmp_path / "run"), default=0) == saved
     assert checkpoint.complete_steps(tmp_path / "run" / "checkpoints")[-1] == saved

@@ -150,7 +150,7 @@ def test_a_report_that_a_failing_disk_left_does_not_count(run: RunFolder, left: 
 def test_what_a_killed_scoring_left_is_no_reason_to_refuse_the_same_command(tmp_path: Path) -> None:
     """A kill came between embeddings.safetensors and evaluation.json."""
     (tmp_path / EMBEDDINGS_FILE).touch()
-    store._check_foreign(tmp_path, EVALUATION_FILE)
+    store.check_foreign(tmp_path, EVALUATION_FILE)
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="holds other files"):
-        store._check_foreign(tmp_path, EVALUATION_FILE)
+        store.check_foreign(tmp_path, EVALUATION_FILE)
