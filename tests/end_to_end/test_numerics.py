@@ -72,7 +72,7 @@ def test_a_network_that_exploded_is_not_scored(small_set: Path, tmp_path: Path) 
 
 NARROW_MAPS = """
 import torch
-from asd.distributed.ranks import start_ranks
+from asd.distributed.start import start_ranks
 
 with start_ranks("bf16", 60) as ranks:
     wrong = 0
