@@ -22,7 +22,7 @@ from asd.distributed.start import start_ranks
 from asd.optim.build import build_optimizer
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
-from asd.tasks import StepOutput
+from asd.tasks.base import StepOutput
 from asd.train.config import TrainConfig
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
