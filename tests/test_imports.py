@@ -77,6 +77,7 @@ LIGHT = (
     "shards.verify",
     "shards.download.__main__",
     "asd.commands.report",
+    "asd.commands.report_scores",
     "asd.monitor.health",
     "asd.data.plan",
     "asd.data.reader",

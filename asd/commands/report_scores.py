@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,16 @@ from asd.files.atomic import write_whole
 from asd.files.csv_table import one_of, read_table
 from asd.files.paths import check_over, user_path
 from asd.metrics import ClipScores, read_scores
-from asd.report import DECISIONS_FILE, REPORT_FILE, SCORES_FILE, Report, build_report, percent, print_report
+from asd.report import (
+    DECISIONS_FILE,
+    REPORT_FILE,
+    SCORES_FILE,
+    Report,
+    build_report,
+    load_report,
+    percent,
+    print_report,
+)
 from asd.text.terminal import open_console
 
 LAYOUTS = ("table", "mimii")  # sets whose numbers are those of 2020's rule, and whose score files no evaluator reads
@@ -70,9 +78,8 @@ def one_kind(report: Report) -> str:
 
 def _header(folder: Path, clips: ClipScores) -> dict[str, Any]:
     """Which scorer is the primary one, and which are baselines, from the report beside, where there is one."""
-    path = folder / REPORT_FILE
-    known: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    header = {name: known[name] for name in ("run", "step", "primary", "baselines") if name in known}
+    known = load_report(folder) or {}
+    header: dict[str, Any] = {name: known[name] for name in ("run", "step", "primary", "baselines") if name in known}
     return header if known.get("primary") in clips.scores else {}
 
 

@@ -1,4 +1,4 @@
-"""Evaluation after training: the same embedding and scoring as in training, for any checkpoint of a run."""
+"""`eval.py score`: the same embedding and scoring as in training, for any checkpoint of a run."""
 
 from __future__ import annotations
 

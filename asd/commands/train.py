@@ -1,4 +1,4 @@
-"""Puts a training run together from its config: data, run folder, network, evaluator, trainer."""
+"""`train_ddp.py`: a training run, put together from its config: data, run folder, network, evaluator, trainer."""
 
 from __future__ import annotations
 

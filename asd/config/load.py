@@ -1,4 +1,4 @@
-"""The configuration of a run: the parts' own config classes in one tree, read from yaml and `a.b=c` words."""
+"""From a yaml file and `a.b=c` words to the settings of a run, and back to yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks: which device each works on, how they start and stop, and what they tell each other."""
+"""The ranks of a job, and work that all of them do together or rank 0 does for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation that does not hold training up: all ranks embed, a niced process of rank 0 scores meanwhile."""
+"""One evaluation: which clips are embedded with which network, and what is written of them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ Light to import: training looks here at what the scoring process, another one, h
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +21,7 @@ from asd.data.subset import restrict
 from asd.errors import UserError
 from asd.files.atomic import write_whole
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
-from asd.report import REPORT_FILE
+from asd.report import REPORT_FILE, load_report
 from asd.run_folder.checkpoint import save_tensors
 from asd.scorers import EmbeddingTable, ScorerConfig
 from asd.scorers.residuals import ResidualMoments
@@ -98,11 +97,9 @@ def remove_evaluation(folder: Path) -> None:
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """report.json of a scored evaluation; None where there is none yet, or one that a failing disk left."""
-    try:
-        report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
+    report = load_report(folder)
+    if report is not None:
+        report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
     return report
 
 

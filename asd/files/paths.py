@@ -1,4 +1,4 @@
-"""Paths as people write them; files that are whole or not there."""
+"""Paths as people write them, and outputs that would lie over an input."""
 
 from __future__ import annotations
 

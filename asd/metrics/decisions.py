@@ -1,4 +1,4 @@
-"""Clip scores by the rule of the year whose layout a set has, and decisions by thresholds of normal clips."""
+"""Decisions on clips by thresholds of normal clips, one for each machine."""
 
 from __future__ import annotations
 

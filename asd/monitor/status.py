@@ -12,7 +12,6 @@ from asd.errors import UserError
 from asd.files.atomic import write_whole
 
 State = Literal["starting", "training", "evaluating", "saving", "scoring", "finished", "stopped", "failed"]
-ENDED = ("finished", "stopped", "failed")
 FILE = "status.json"
 
 

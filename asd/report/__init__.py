@@ -6,7 +6,15 @@ Tables of 2020 are by machine ID, those from 2021 on by the year's own rule (asd
 from asd.metrics import ClipScores, read_scores, scores_csv, summarise
 from asd.report.build import ORACLE_WARNING, Report, build_report, flip_warning, is_oracle, scorer_order
 from asd.report.console import console_table, print_report
-from asd.report.files import DECISIONS_FILE, MARKDOWN_FILE, REPORT_FILE, SCORES_FILE, save_report, write_report
+from asd.report.files import (
+    DECISIONS_FILE,
+    MARKDOWN_FILE,
+    REPORT_FILE,
+    SCORES_FILE,
+    load_report,
+    save_report,
+    write_report,
+)
 from asd.report.markdown import markdown
 from asd.report.rows import percent
 from asd.report.scalars import scalars
@@ -23,6 +31,7 @@ __all__ = [
     "console_table",
     "flip_warning",
     "is_oracle",
+    "load_report",
     "markdown",
     "percent",
     "print_report",

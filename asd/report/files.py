@@ -43,3 +43,12 @@ def save_report(folder: Path, clips: ClipScores, report: Report, decision: np.nd
         write_whole(folder / DECISIONS_FILE, scores_csv(replace(clips, scores={"decision": decision})))
     write_whole(folder / MARKDOWN_FILE, markdown(report))
     write_whole(folder / REPORT_FILE, text)
+
+
+def load_report(folder: Path) -> Report | None:
+    """report.json of a folder; None where there is none, or one that a failing disk left."""
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None

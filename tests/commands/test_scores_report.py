@@ -68,6 +68,16 @@ def test_the_folder_of_an_evaluation_is_enough(tmp_path: Path, capsys: pytest.Ca
     assert (found["scorers"], found["decisions"]) == (before["scorers"], before["decisions"])
 
 
+@pytest.mark.parametrize("damaged", ["", "[]", '{"primary": '])
+def test_without_a_readable_report_beside_the_scores_speak_for_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: str
+) -> None:
+    folder = scored(tmp_path / "step_7", clips_of())
+    (folder / "report.json").write_text(damaged)
+    report("--scores", folder)
+    assert "knn" in capsys.readouterr().out
+
+
 def test_labels_may_come_later_from_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clips = clips_of()
     truth = clips.label.copy()
