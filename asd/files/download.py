@@ -1,4 +1,7 @@
-"""One file from elsewhere into an open local one: continued where a try ended, tried again with growing waits."""
+"""One file from elsewhere into an open local one: continued where a try ended, tried again with growing waits.
+
+Of its own because neither pooch 1.9 nor fsspec 2026.9 continues a file: both ask for it from the start after a cut.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import FileIO
 
 from asd.files.remote import PassingError, RefusedError, Remote
@@ -18,7 +22,26 @@ MAX_WAIT_S = 60.0
 MIN_PROGRESS = 1 << 20  # bytes after which failures are counted anew
 SLOW_S, SLOW_BYTES = 30.0, 256 << 10  # a connection that brings less in so many seconds is given up for another one
 
-Verify = Callable[[FileIO], str | None]  # what is wrong with a file, None where nothing is
+Verify = Callable[[FileIO], str | None]  # what is wrong with a file, such as "is corrupt"; None: nothing
+
+Progress = Callable[[int], None]  # takes the bytes of a file that are here, which may become fewer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to fetch: its name in the remote, and what must be true of it."""
+
+    name: str
+    verify: Verify
+    remedy: str  # where it is wrong
+    size: int | None  # bytes; None: not known
+    max_bytes: int  # where the size is not known
+    tries: int | None = None  # None: TRIES
+    progress: Progress = lambda _: None
+
+    @property
+    def limit(self) -> int:
+        return self.max_bytes if self.size is None else self.size
 
 
 class NotFetchedError(OSError):
@@ -30,44 +53,44 @@ class NotFetchedError(OSError):
 
 
 class _WrongError(Exception):
-    """The file elsewhere is not the one that the manifest speaks of."""
+    """The file elsewhere is not the expected one."""
 
 
 class Downloader:
-    """Fetches files of one place; `stop` ends all waiting."""
+    """Fetches files of one remote; `stop` ends all waiting."""
 
     def __init__(self, remote: Remote, stop: threading.Event) -> None:
         self.remote = remote
         self._stop = stop
         self._down = False  # the last file was given up for lack of answers: others get one try until one comes
 
-    def fetch(
-        self, name: str, out: FileIO, size: int | None, most: int, verify: Verify, tries: int | None = None
-    ) -> None:
-        """Bring `out`, which may hold a beginning of the file, to the whole of it, verified; size None: not known.
+    def fetch(self, file: Wanted, out: FileIO) -> None:
+        """Bring `out`, which may hold a beginning of the file, to the whole of it, verified and on the disk.
 
-        What is wrong is fetched once more from the start. Raises NotFetchedError after `tries` (TRIES) failures in
-        a row, where the file is refused, wrong twice or larger than `most` bytes; what came of it stays in `out`.
+        What is wrong is emptied and fetched once more. Raises NotFetchedError where it is wrong again, refused, or
+        after too many failures in a row, when a beginning stays in `out` for the next time.
         """
-        shown = self.remote.shown(name)
+        shown = self.remote.shown(file.name)
         for last in (False, True):
             try:
-                self._download(name, out, size, most, tries or TRIES)
-                problem = verify(out)
+                self._download(file, out)
+                problem = file.verify(out)
             except _WrongError as error:
                 problem = str(error)
             if problem is None:
+                os.fsync(out.fileno())
                 return
             out.truncate(0)
             if not last:
                 print(f"{shown} {problem}: fetching it again", file=sys.stderr, flush=True)
-        raise NotFetchedError(f"{shown} {problem} (fetched twice)", refused=True)
+        raise NotFetchedError(f"{shown} {problem} (fetched twice): {file.remedy}", refused=True)
 
-    def _download(self, name: str, out: FileIO, size: int | None, most: int, tries: int) -> None:
-        shown, failures, reached = self.remote.shown(name), 0, _size(out)
+    def _download(self, file: Wanted, out: FileIO) -> None:
+        """All bytes, with as many requests as it takes. Only more than was ever there counts as progress."""
+        shown, failures, reached = self.remote.shown(file.name), 0, _size(out)
         while True:
             try:
-                self._continue(name, out, size, most)
+                self._continue(file, out)
                 self._down = False
                 return
             except RefusedError as error:
@@ -77,59 +100,56 @@ class Downloader:
                 if _size(out) >= reached + MIN_PROGRESS:
                     failures, reached, self._down = 0, _size(out), False
                 failures += 1
-                if failures >= (1 if self._down else tries):
+                if failures >= (1 if self._down else file.tries or TRIES):
                     self._down = True
                     times = f", {failures} times in a row" if failures > 1 else ""
                     raise NotFetchedError(f"{shown}: {error}{times}; check the network and the server") from None
                 wait_s = max(min(FIRST_WAIT_S * 2 ** (failures - 1), MAX_WAIT_S), error.wait_s)
                 print(f"{shown}: {error}; trying again in {wait_s:g} s", file=sys.stderr, flush=True)
-                self._wait(shown, wait_s)
+                if self._stop.wait(wait_s):
+                    raise self._cancelled(file) from None
 
-    def _wait(self, shown: str, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise NotFetchedError(f"{shown}: cancelled, the run is stopping")
-
-    def _continue(self, name: str, out: FileIO, size: int | None, most: int) -> None:
+    def _continue(self, file: Wanted, out: FileIO) -> None:
         """One request for what is missing. Raises PassingError where it ends before the file does."""
         here = _size(out)
-        if here == size:
-            return
-        if here > (most if size is None else size):
+        if here > file.limit:
             out.truncate(here := 0)
-        with self.remote.open(name, here) as answer:
-            if size is not None and answer.size not in (None, size):
-                raise _WrongError(
-                    f"has {answer.size:,} bytes where the manifest says {size:,}: upload or pack it again"
-                )
+        if here == file.size:
+            return file.progress(here)
+        with self.remote.open(file.name, here) as answer:
+            if file.size is not None and answer.size not in (None, file.size):
+                raise _WrongError(f"has {answer.size:,} bytes where {file.size:,} are expected")
             if answer.start not in (0, here):
+                out.truncate(0)  # or the same would come again
                 raise PassingError(f"bytes from {answer.start} came instead of those from {here}")
             out.truncate(answer.start)  # the whole, asked for or not, replaces what is here
-            self._write(name, out, answer.chunks, most if size is None else size)
-        expected = answer.size if size is None else size
+            self._write(file, out, answer.chunks)
+        expected = answer.size if file.size is None else file.size
         if expected is not None and _size(out) < expected:
             raise PassingError(f"the answer ended after {_size(out):,} of {expected:,} bytes")
+        return None
 
-    def _write(self, name: str, out: FileIO, chunks: Iterator[bytes], most: int) -> None:
+    def _write(self, file: Wanted, out: FileIO, chunks: Iterator[bytes]) -> None:
         end, begin, counted = out.seek(0, os.SEEK_END), time.monotonic(), 0
         for chunk in chunks:
             end += len(chunk)
             counted += len(chunk)
-            if end > most:
-                raise _WrongError(f"has more than {most:,} bytes: upload or pack it again")
-            _write_all(out, chunk)
+            if end > file.limit:
+                raise _WrongError(f"has more than the {file.limit:,} bytes that are expected")
+            left = memoryview(chunk)
+            while left:  # an unbuffered file may take less than it was given
+                left = left[out.write(left) :]
+            file.progress(end)
             if self._stop.is_set():
-                raise NotFetchedError(f"{self.remote.shown(name)}: cancelled, the run is stopping")
+                raise self._cancelled(file)
             if time.monotonic() - begin > SLOW_S:
                 if counted < SLOW_BYTES:
                     raise PassingError(f"only {counted:,} bytes came in {SLOW_S:g} s")
                 begin, counted = time.monotonic(), 0
 
+    def _cancelled(self, file: Wanted) -> NotFetchedError:
+        return NotFetchedError(f"{self.remote.shown(file.name)}: cancelled, the run is stopping")
+
 
 def _size(file: FileIO) -> int:
     return os.fstat(file.fileno()).st_size
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    left = memoryview(data)
-    while left:  # an unbuffered file may take less than it was given
-        left = left[file.write(left) :]

@@ -1,4 +1,4 @@
-"""Where the files of a set come from when they are elsewhere: http and https by httpx2, all else by fsspec.
+"""Where files come from when they are elsewhere: http and https by httpx2, all else by fsspec.
 
 httpx2 says which bytes came and waits no longer than it is told; fsspec's own http does neither and asks for aiohttp.
 """
@@ -17,10 +17,13 @@ import fsspec
 import httpx2
 
 from asd.errors import UserError
-from asd.files import http
 
-BLOCK_BYTES = 8 << 20  # one request of fsspec's
 AGENT = "asd-shards"
+TIMEOUT_S = 20.0  # without a byte
+MAX_RETRY_AFTER_S = 60.0  # that a server may ask for
+TEMPORARY = (408, 429, 500, 502, 503, 504)  # HTTP statuses
+CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+BLOCK_BYTES = 8 << 20  # one request of fsspec's
 
 
 class PassingError(Exception):
@@ -45,7 +48,7 @@ class Answer:
 
 
 class Remote(Protocol):
-    """A folder elsewhere. Thread-safe."""
+    """A folder elsewhere, or one file, whose name in it is empty. Thread-safe."""
 
     def shown(self, name: str) -> str:
         """The address of a file in it for messages: without passwords and signatures."""
@@ -57,11 +60,11 @@ class Remote(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
 
 def open_remote(url: str) -> Remote:
-    """The folder that a URL names. Raises UserError for a protocol that is unknown or lacks its package."""
+    """What a URL names. Raises UserError for a protocol that is unknown or lacks its package."""
     return _Http(url) if urlsplit(url).scheme in ("http", "https") else _Fsspec(url)
 
 
@@ -77,7 +80,9 @@ class _Http:
             raise UserError(f"data.shards={_shown(url)} is no address: {error}") from None
         if not self._url.host:
             raise UserError(f"data.shards={_shown(url)} names no host: write it as https://host/folder")
-        self._client = http.open_client(AGENT)
+        # identity: sizes, ranges and checksums are those of the file, so it must come as it is.
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        self._client = httpx2.Client(headers=headers, timeout=TIMEOUT_S, follow_redirects=True)
 
     def shown(self, name: str) -> str:
         return f"{_shown(str(self._url))}/{name}".rstrip("/")
@@ -87,18 +92,45 @@ class _Http:
 
     @contextmanager
     def open(self, name: str, start: int) -> Iterator[Answer]:
-        url = self._url.copy_with(path=f"{self._url.path.rstrip('/')}/{name}")  # a signature stays behind the path
+        path = f"{self._url.path.rstrip('/')}/{name}" if name else self._url.path
+        url = self._url.copy_with(path=path)  # a signature stays behind the path
         try:
             with self._client.stream("GET", url, headers={"Range": f"bytes={start}-"} if start else {}) as response:
                 if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    yield Answer(0, http.first_byte_and_size(response)[1], iter(()))
+                    yield Answer(0, _start_and_size(response)[1], iter(()))
                     return
                 response.raise_for_status()
-                yield Answer(*http.first_byte_and_size(response), response.iter_raw())
+                yield Answer(*_start_and_size(response), response.iter_raw())
+        except httpx2.HTTPStatusError as error:
+            status = f"HTTP {error.response.status_code} {error.response.reason_phrase}".strip()
+            if error.response.status_code not in TEMPORARY:
+                raise RefusedError(status) from None
+            asked = error.response.headers.get("Retry-After", "")
+            raise PassingError(status, min(float(asked), MAX_RETRY_AFTER_S) if asked.isdecimal() else 0.0) from None
+        except httpx2.TimeoutException:
+            raise PassingError(f"no answer within {TIMEOUT_S:g} s") from None
         except httpx2.HTTPError as error:
-            if http.may_pass(error):
-                raise PassingError(http.describe(error), http.asked_to_wait(error)) from None
-            raise RefusedError(http.describe(error)) from None
+            passes = isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol)
+            raise (PassingError if passes else RefusedError)(str(error) or type(error).__name__) from None
+
+
+def _start_and_size(response: httpx2.Response) -> tuple[int, int | None]:
+    """Where in the file an answer begins, and the size of the whole file, None where it is not said.
+
+    Raises PassingError where a part comes without saying which.
+    """
+    if response.status_code not in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+        return 0, _number(response.headers.get("Content-Length", "*"))
+    match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return 0, _number(match[2]) if match else None
+    if match is None or match[1] is None:
+        raise PassingError("it is not said which bytes came")
+    return int(match[1]), _number(match[2])
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 class _Fsspec:

@@ -11,12 +11,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-import httpx2
-
 from asd.errors import UserError, run_main
 from asd.files.paths import user_path
 from shards.download.bars import Bars, open_bars
-from shards.download.client import is_address, open_client
+from shards.download.client import is_address
 from shards.download.corpora import PARTS, RECORDS, records_of
 from shards.download.fetch import fetch
 from shards.download.lock import alone_in
@@ -71,8 +69,8 @@ def _url(text: str) -> str:
 def run(options: argparse.Namespace) -> None:
     """Everything that is asked for and not there yet."""
     numbers = records_of(options.corpus, options.part)
-    with alone_in(options.out), open_client() as client:
-        records = {part: get_record(client, options.url, number) for part, number in numbers.items()}
+    with alone_in(options.out):
+        records = {part: get_record(options.url, number) for part, number in numbers.items()}
         for part, record in records.items():
             print(f"{part}: {record.notice()}")
             remove_stale(options.out / part)
@@ -88,13 +86,13 @@ def run(options: argparse.Namespace) -> None:
             return
         with open_bars(total, here) as bars:
             for job in missing:
-                get(client, job, bars, options.keep_archives)
+                get(job, bars, options.keep_archives)
 
 
-def get(client: httpx2.Client, job: Job, bars: Bars, keep_archive: bool) -> None:
+def get(job: Job, bars: Bars, keep_archive: bool) -> None:
     """One archive: fetched, verified, unpacked and, unless it is to be kept, removed."""
     with bars.fetching(job.name, job.file.size, job.bytes_here) as done:
-        fetch(client, job.file, job.archive, done)
+        fetch(job.file, job.archive, done)
     with bars.unpacking(job.name) as begin:
         unpack(job.archive, job.file, job.folder, begin)
     if not keep_archive:

@@ -1,23 +1,23 @@
-"""HTTP with patience: what may pass is tried again with growing waits, and what stays becomes one line."""
+"""HTTP with the patience and the words of this command."""
 
 from __future__ import annotations
 
-import sys
-import time
+import json
+import tempfile
+import threading
+from contextlib import closing
+from io import FileIO
 from typing import Any
 
 import httpx2
 
 from asd.errors import UserError
-from asd.files import http
+from asd.files.download import Downloader, NotFetchedError, Progress, Verify, Wanted
+from asd.files.remote import open_remote
 
-TRIES = 6  # in a row, without any progress
-FIRST_WAIT_S = 1.0  # doubled after every failure: half a minute in all
+TRIES = 6  # in a row without any progress: half a minute of waiting in all
+MAX_JSON_BYTES = 64 << 20
 AGAIN = "run the same command again: it goes on from where it stopped"
-
-
-def open_client() -> httpx2.Client:
-    return http.open_client("asd-shards-download")
 
 
 def is_address(text: str) -> bool:
@@ -29,36 +29,26 @@ def is_address(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.host)
 
 
-class Patience:
-    """Counts failures in a row of fetching one address."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._failures = 0
-
-    def progressed(self) -> None:
-        self._failures = 0
-
-    def failed(self, error: httpx2.HTTPError) -> None:
-        """Wait before the next try. Raises UserError where there is no point in one, or there were enough."""
-        self._failures += 1
-        told = f"{self._url}: {http.describe(error)}"
-        if not http.may_pass(error):
-            raise UserError(f"{told}; check --url, or look whether the record has moved")
-        if self._failures >= TRIES:
-            raise UserError(f"{told}, {TRIES} times in a row; check the network, then {AGAIN}")
-        wait_s = max(FIRST_WAIT_S * 2 ** (self._failures - 1), http.asked_to_wait(error))
-        print(f"{told}; trying again in {wait_s:g} s", file=sys.stderr)
-        time.sleep(wait_s)
+def download(url: str, out: FileIO, size: int, verify: Verify, progress: Progress) -> None:
+    """Bring `out` to the whole file of that size, verified. Raises UserError after too many failures."""
+    remedy = f"it was removed; look at the record on Zenodo, then {AGAIN}"
+    _fetch(url, Wanted("", verify, remedy, size, 0, TRIES, progress), out)
 
 
-def get_json(client: httpx2.Client, url: str) -> Any:
+def get_json(url: str) -> Any:
     """What the address answers, parsed. Raises UserError after too many failures, or where it is not JSON."""
-    patience = Patience(url)
-    while True:
+    with tempfile.TemporaryFile(buffering=0) as out:
+        _fetch(url, Wanted("", lambda _: None, "is --url the address of a Zenodo?", None, MAX_JSON_BYTES, TRIES), out)
+        out.seek(0)
         try:
-            return client.get(url).raise_for_status().json()
-        except httpx2.HTTPError as error:
-            patience.failed(error)
+            return json.loads(out.read())
         except ValueError:
             raise UserError(f"{url} does not answer in JSON: is --url the address of a Zenodo?") from None
+
+
+def _fetch(url: str, file: Wanted, out: FileIO) -> None:
+    with closing(open_remote(url)) as remote:
+        try:
+            Downloader(remote, threading.Event()).fetch(file, out)  # a signal is an exception here: no stop event
+        except NotFetchedError as error:
+            raise UserError(str(error) if error.refused else f"{error}, then {AGAIN}") from None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from io import FileIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx2
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, field_validator
 
 from asd.errors import UserError
@@ -71,14 +71,11 @@ class RemoteFile(BaseModel):
         link = self.links.best
         return f"{link}/content" if DESCRIBES_A_FILE.fullmatch(urlsplit(link).path) else link
 
-    def matches(self, path: Path) -> bool:
-        return self.digest_of(path) == self.checksum
-
-    def digest_of(self, path: Path) -> str:
-        """`<algorithm>:<hex digits>` of a local file."""
+    def digest_of(self, file: FileIO) -> str:
+        """`<algorithm>:<hex digits>` of an open local file."""
+        file.seek(0)
         algorithm = self.checksum.partition(":")[0]
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+        digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
         return f"{algorithm}:{digest.hexdigest()}"
 
 
@@ -106,11 +103,11 @@ class Record(BaseModel):
         return f"{self.metadata.title}; licence: {name or 'see the record'}; cite {self.doi or f'record {self.id}'}"
 
 
-def get_record(client: httpx2.Client, base: str, number: int) -> Record:
+def get_record(base: str, number: int) -> Record:
     """The record at `<base>/api/records/<number>`. Raises UserError where there is none, or none with open files."""
     url = f"{base}/api/records/{number}"
     try:
-        record = Record.model_validate(get_json(client, url))
+        record = Record.model_validate(get_json(url))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -9,7 +9,7 @@ import pytest
 
 from asd.data.cache.cached_set import open_cached
 from asd.data.manifest import Manifest
-from asd.files import download, http
+from asd.files import download, remote
 from tests.support.cached import tars
 from tests.support.site import Site, serve
 
@@ -19,7 +19,7 @@ def quick(monkeypatch) -> None:
     """The waits between tries without their length, and no proxy before this machine."""
     monkeypatch.setattr(download, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(download, "MAX_WAIT_S", 0.001)
-    monkeypatch.setattr(http, "MAX_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "MAX_RETRY_AFTER_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 

@@ -88,7 +88,10 @@ def test_no_manifest(site, opened, tmp_path):
 
 def test_a_page_instead_of_a_manifest(site, opened):
     site.files["manifest.json"].content = b"<html>please log in</html>"
-    with pytest.raises(UserError, match=r"manifest.json is not a manifest of format 2 or 3: .*\(fetched twice\)$"):
+    with pytest.raises(
+        UserError,
+        match=r"manifest.json is not a manifest of format 2 or 3: .*\(fetched twice\): upload or pack it again$",
+    ):
         opened()
     assert site.times("manifest.json") == 2
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from asd.files import download, http
+from asd.files import download, remote
 from tests.support.cached import TAR, failure, fetch, number_of, read_all, tars
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -27,9 +27,11 @@ def test_a_server_without_ranges_begins_again(site, opened, small_set, fault):
     assert fetch(opened()).read_bytes() == (small_set / TAR).read_bytes()
 
 
-def test_another_range_than_the_one_asked_for(site, opened, small_set):
+def test_another_range_than_the_one_asked_for(site, opened, small_set, capsys):
     site.files[TAR].drops, site.files[TAR].shift = [1000], 7
-    assert "bytes from 1007 came instead of those from 1000, 10 times in a row" in failure(opened())
+    assert fetch(opened()).read_bytes() == (small_set / TAR).read_bytes()
+    assert site.ranges(TAR) == [None, "bytes=1000-", None]
+    assert "bytes from 1007 came instead of those from 1000; trying again" in capsys.readouterr().err
 
 
 def test_passing_errors_are_waited_out(site, opened, small_set, capsys):
@@ -85,16 +87,13 @@ def test_wrong_content_is_fetched_again_once(site, opened, small_set, capsys):
     site.files[TAR].corrupt = 1
     assert fetch(opened()).read_bytes() == (small_set / TAR).read_bytes()
     assert site.ranges(TAR) == [None, None]
-    assert (
-        "is not what was packed (its sha256 differs): upload or pack it again: fetching it again"
-        in capsys.readouterr().err
-    )
+    assert "is not what was packed (its sha256 differs): fetching it again" in capsys.readouterr().err
 
 
 def test_wrong_content_twice_is_told(site, opened):
     site.files[TAR].corrupt = 5
     manifest = opened()
-    told = f"{site.url}/{TAR} is not what was packed (its sha256 differs): upload or pack it again (fetched twice)"
+    told = f"{site.url}/{TAR} is not what was packed (its sha256 differs) (fetched twice): upload or pack it again"
     assert failure(manifest) == told
     assert site.times(TAR) == 2
     assert not (manifest.root / TAR).exists()
@@ -108,7 +107,7 @@ def test_an_answer_that_claims_to_be_whole_and_is_not(site, opened, small_set):
 def test_a_tar_that_is_cut_on_the_server(site, opened):
     site.files[TAR].content = site.files[TAR].content[:4000]
     told = failure(opened())
-    assert f"{TAR} has 4,000 bytes where the manifest says" in told
+    assert f"{TAR} has 4,000 bytes where" in told
     assert site.times(TAR) == 2
 
 
@@ -125,7 +124,7 @@ def test_a_cut_answer_of_unknown_length(site, opened, small_set):
 
 
 def test_silence(site, opened, monkeypatch):
-    monkeypatch.setattr(http, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.05)
     monkeypatch.setattr(download, "TRIES", 2)
     site.files[TAR].stall_after = 100
     assert "no answer within 0.05 s, 2 times in a row" in failure(opened())

@@ -117,11 +117,11 @@ def test_a_disk_smaller_than_the_set(site, opened, monkeypatch):
 
 
 def test_a_disk_that_fills_up(site, opened, monkeypatch):
-    def full(file: object, data: bytes) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     manifest = opened()
-    monkeypatch.setattr(download, "_write_all", full)
+    monkeypatch.setattr(download.Downloader, "_write", full)
     assert "no space left in" in failure(manifest)
 
 

@@ -19,7 +19,7 @@ from asd.data.config import crop_advice
 from asd.data.loader import Loader, Request, row_memory, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan, rank_slice
-from asd.files import http
+from asd.files import remote
 from asd.process.stop import StopSignal
 from tests.support.patience import PATIENCE_S
 from tests.support.tars import open_files, row_of, sounds_of
@@ -238,7 +238,7 @@ def test_samples_become_floats_below_one():
 @pytest.mark.usefixtures("quick")
 def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
     """Batches that do not come are silence, and nobody is left who waits: not even for the server to give up."""
-    monkeypatch.setattr(http, "TIMEOUT_S", 1e6)
+    monkeypatch.setattr(remote, "TIMEOUT_S", 1e6)
     monkeypatch.setattr("asd.data.loader.GRACE_S", 0.01)
     for name in site.tars:
         site.files[name].stall_after = 10

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import train_ddp
-from asd.files import download, http
+from asd.files import download, remote
 from tests.end_to_end.test_bad_input import refused
 from tests.support.hooks import no_scoring
 from tests.support.inline import score_inline, score_run
@@ -39,7 +39,7 @@ def local_losses(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 def without_patience() -> None:
     """No scoring, and hardly a wait between tries."""
     no_scoring()
-    download.FIRST_WAIT_S = http.MAX_WAIT_S = 0.01
+    download.FIRST_WAIT_S = remote.MAX_RETRY_AFTER_S = 0.01
 
 
 def bad_clips(folder: Path) -> int:

@@ -14,7 +14,7 @@ import pytest
 from asd.config.build import open_data
 from asd.config.load import load_config
 from asd.data.plan import rank_slice
-from asd.files import download, http
+from asd.files import download, remote
 from asd.process.stop import WORD, StopSignal
 from asd.run_folder import checkpoint
 from tests.support.hooks import GO, no_scoring
@@ -30,7 +30,7 @@ WORDS = ["data.window=60", "data.run_length=16", f"train.steps={STEPS}", "data.p
 def patient() -> None:
     """No scoring, nobody gives a silent server up, and a file of each rank says that it hears signals."""
     no_scoring()
-    http.TIMEOUT_S = download.SLOW_S = 1e6
+    remote.TIMEOUT_S = download.SLOW_S = 1e6
     hears = StopSignal.__enter__
 
     def entered(self: StopSignal) -> StopSignal:

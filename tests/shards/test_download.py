@@ -14,6 +14,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ import pytest
 
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
-from asd.files import http
+from asd.files import download as transfer
+from asd.files import remote
 from shards.download import __main__ as download
 from shards.download import client
 from shards.download.corpora import PARTS, RECORDINGS, RECORDS
@@ -38,8 +40,9 @@ FILE = "dev_data_fan.zip"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     """Waits of milliseconds; no proxy between here and here."""
-    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(http, "MAX_WAIT_S", 0.001)
+    monkeypatch.setattr(transfer, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(transfer, "MIN_PROGRESS", 1)
+    monkeypatch.setattr(remote, "MAX_RETRY_AFTER_S", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -243,14 +246,16 @@ def test_a_file_that_has_changed_on_the_server(zenodo, out, stored, capsys):
 
 def test_a_size_that_is_not_the_records(zenodo, out, stored):
     stored.listed_size = 5_000_000
-    assert f"has {len(stored.content)} bytes, but its record says 5000000" in refused(zenodo, out)
-    assert len(zenodo.asked_files()) == 1
+    assert f"has {len(stored.content):,} bytes where 5,000,000 are expected (fetched twice)" in refused(zenodo, out)
+    assert len(zenodo.asked_files()) == 2
+    assert files_in(out) == []
 
 
 def test_more_bytes_than_announced_end(zenodo, out, stored):
     stored.listed_size, stored.chunked = 100_000, True
-    assert "more than 100000 bytes came" in refused(zenodo, out)
-    assert len(zenodo.asked_files()) == client.TRIES
+    assert "has more than the 100,000 bytes that are expected (fetched twice)" in refused(zenodo, out)
+    assert len(zenodo.asked_files()) == 2
+    assert files_in(out) == []
 
 
 # --- checksums ---
@@ -260,7 +265,7 @@ def test_corrupt_once(zenodo, out, stored, capsys):
     stored.corrupt = 1
     run(zenodo, out)
     assert_whole(out)
-    assert f"{FILE} is corrupt" in capsys.readouterr().err
+    assert f"{FILE}/content is corrupt" in capsys.readouterr().err
     assert zenodo.asked_files() == [None, None]
 
 
@@ -280,9 +285,13 @@ def test_corrupt_twice(zenodo, out, stored):
 
 def test_passing_errors_are_waited_out(zenodo, out, stored, monkeypatch, capsys):
     waits: list[float] = []
-    monkeypatch.setattr(client.time, "sleep", waits.append)
-    monkeypatch.setattr(client, "FIRST_WAIT_S", 2.0)
-    monkeypatch.setattr(http, "MAX_WAIT_S", 60.0)
+
+    class Event:
+        wait, is_set = staticmethod(waits.append), bool
+
+    monkeypatch.setattr(client, "threading", SimpleNamespace(Event=Event))
+    monkeypatch.setattr(transfer, "FIRST_WAIT_S", 2.0)
+    monkeypatch.setattr(remote, "MAX_RETRY_AFTER_S", 60.0)
     stored.statuses = [500, 429, 503]
     run(zenodo, out)
     assert_whole(out)
@@ -300,13 +309,13 @@ def test_lasting_errors_end_in_one_line(zenodo, out, stored):
 
 def test_final_errors_are_not_tried_again(zenodo, out, stored):
     stored.statuses = [404] * 100
-    assert "HTTP 404 Not Found; check --url" in refused(zenodo, out)
+    assert "HTTP 404 Not Found; check the address" in refused(zenodo, out)
     assert len(zenodo.asked_files()) == 1
     assert f"/api/records/{EVAL}: HTTP 404" in refused(zenodo, out, parts=("eval",))
 
 
 def test_silence(zenodo, out, stored, monkeypatch):
-    monkeypatch.setattr(http, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(remote, "TIMEOUT_S", 0.05)
     monkeypatch.setattr(client, "TRIES", 2)
     stored.stall_after = 0
     assert "no answer within 0.05 s, 2 times in a row" in refused(zenodo, out)
@@ -503,7 +512,7 @@ def test_from_the_server_to_a_packed_set(zenodo, corpus, tmp_path, write_wav):
     zenodo.add(TRUTH, "eval_data_list.csv", truth)
     everything = [word for part in PARTS for word in ("--part", part)]
     done = subprocess.run(command(zenodo, out, *everything), cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "dev_data_pump.zip is corrupt" in done.stderr
+    assert "dev_data_pump.zip/content is corrupt" in done.stderr
     assert zenodo.asked_files("dev_data_fan.zip") == [None, "bytes=5000-"]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("next: ")]
     in_a_shell = line.removeprefix("next: ").replace("python", shlex.quote(sys.executable), 1)

@@ -35,7 +35,7 @@ from asd.data.manifest import (
     parse_manifest,
 )
 from asd.errors import UserError
-from asd.files.download import START_TRIES, Downloader, NotFetchedError, Verify
+from asd.files.download import START_TRIES, Downloader, NotFetchedError, Verify, Wanted
 from asd.files.locks import lock
 from asd.files.remote import open_remote
 
@@ -115,7 +115,7 @@ def _is_packed(sha256: str) -> Verify:
     def verify(file: FileIO) -> str | None:
         file.seek(0)
         same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-        return None if same else "is not what was packed (its sha256 differs): upload or pack it again"
+        return None if same else "is not what was packed (its sha256 differs)"
 
     return verify
 
@@ -201,8 +201,8 @@ class _Files:
         try:
             if self.limit is not None and size is not None:
                 self._make_room(self.limit)
-            self._downloader.fetch(path.name, out, size, MAX_BYTES.get(path.name, 0), verify, tries)
-            os.fsync(out.fileno())
+            wanted = Wanted(path.name, verify, "upload or pack it again", size, MAX_BYTES.get(path.name, 0), tries)
+            self._downloader.fetch(wanted, out)
         except OSError as error:
             if error.errno not in FULL:
                 raise
