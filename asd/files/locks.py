@@ -1,6 +1,8 @@
 """Locks by the kernel's flock: they belong to open files and go with the process, however that ends.
 
-Some file systems have none (Lustre without `-o flock`, some FUSE and NFS mounts): what that means, each use says.
+Not by filelock 4.3: the cache reads tars under shared locks on their own open files, filelock has exclusive ones on
+files beside them; and where flock answers ENOSYS it makes marker files, which outlive a killed process. Some file
+systems have no locks (Lustre without `-o flock`, some FUSE and NFS mounts): what that means, each use says.
 """
 
 from __future__ import annotations
@@ -8,11 +10,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import sys
+from contextlib import ExitStack
+from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
+
+from asd.errors import UserError
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
+MAX_HOLDER = 200  # bytes that a holder says of itself
 
 Lock = Literal["ours", "another's", "none"]  # none: the file system has no locks
 
@@ -46,3 +55,42 @@ def warn_of_no_locks(folder: Path, what: str) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+class FolderLock:
+    """Held by the one process that does something in a folder, from `take` to the end of the block; the lock file says
+    which process that is, for those that come later."""
+
+    name: ClassVar[str]  # of the lock file in the folder
+    what: ClassVar[str]  # is done, in the plural
+    refusal: ClassVar[str]  # what to say to a second one, with {root} and {holder}
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._file: FileIO | None = None
+
+    def take(self) -> None:
+        """Make the folder and hold its lock. Raises UserError where another process, on any host, holds it."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as unless_held:
+            file = unless_held.enter_context((self._root / self.name).open("a+b", buffering=0))
+            held = lock(file.fileno(), wait=False)
+            if held == "another's":
+                file.seek(0)
+                holder = file.read(MAX_HOLDER).decode(errors="replace").strip() or "its process is not known"
+                raise UserError(self.refusal.format(root=self._root, holder=holder))
+            if held == "none":
+                warn_of_no_locks(self._root, self.what)
+            file.truncate(0)
+            since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())
+            unless_held.pop_all()
+        self._file = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

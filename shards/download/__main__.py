@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from asd.errors import UserError, run_main
+from asd.files.locks import FolderLock
 from asd.files.paths import user_path
 from shards.download.bars import Bars, open_bars
 from shards.download.client import is_address
 from shards.download.corpora import PARTS, RECORDS, records_of
 from shards.download.fetch import fetch
-from shards.download.lock import alone_in
 from shards.download.next_step import next_lines
 from shards.download.selection import ARCHIVES, Job, check_full_disk, choose, gib
 from shards.download.unpack import remove_stale, unpack
@@ -25,6 +25,14 @@ from shards.download.zenodo import get_record
 from shards.workers import TerminatedError, clean_up_on_signals
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DownloadLock(FolderLock):
+    """Held by the download into a folder."""
+
+    name = ".download.lock"
+    what = "downloads"
+    refusal = "another run is downloading into {root} ({holder}): wait for it, or stop it"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +77,8 @@ def _url(text: str) -> str:
 def run(options: argparse.Namespace) -> None:
     """Everything that is asked for and not there yet."""
     numbers = records_of(options.corpus, options.part)
-    with alone_in(options.out):
+    with DownloadLock(options.out) as lock:
+        lock.take()
         records = {part: get_record(options.url, number) for part, number in numbers.items()}
         for part, record in records.items():
             print(f"{part}: {record.notice()}")

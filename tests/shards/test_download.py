@@ -27,7 +27,6 @@ from asd.files import remote
 from shards.download import __main__ as download
 from shards.download import client
 from shards.download.corpora import PARTS, RECORDINGS, RECORDS
-from shards.download.lock import alone_in
 from shards.download.next_step import next_lines
 from tests.support.patience import wait_for
 from tests.support.zenodo import Stored, Zenodo, serve, zip_holding, zip_of
@@ -458,8 +457,9 @@ def test_a_killed_unpacking_is_repaired(zenodo, out, stored):
 
 
 def test_one_download_at_a_time(zenodo, out, stored):
-    with alone_in(out):
-        assert "another run is downloading" in refused(zenodo, out)
+    with download.DownloadLock(out) as lock:
+        lock.take()
+        assert f"another run is downloading into {out} (process {os.getpid()} on " in refused(zenodo, out)
     run(zenodo, out)
 
 
