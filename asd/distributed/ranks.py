@@ -78,6 +78,14 @@ class Ranks:
             return None
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag whether any rank raises it: a collective of a few bytes between hosts, no wait for a GPU."""
+        if self.world_size == 1:
+            return flags
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(raised, dist.ReduceOp.MAX)
+        return tuple(flag > 0 for flag in raised.tolist())
+
     def mean(self, values: Tensor) -> Tensor:
         """Element-wise mean over ranks; the values themselves are overwritten."""
         if self.world_size > 1:

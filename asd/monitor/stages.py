@@ -13,8 +13,8 @@ class Stage(Enum):
     SHOW = "logging"
     SAVE = "saving"
     EVALUATE = "evaluating"
-    FLAGS = "syncing ranks"  # of all ranks; on a GPU also the time that the step before takes there
     DATA = "waiting for data"
+    FLAGS = "syncing ranks"  # waiting for the last one to have its clips
     STEP = "forward and backward"  # with the exchange of gradients
     SCORE = "waiting for scores"
 

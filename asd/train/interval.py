@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asd.distributed.collectives import gather
 from asd.distributed.ranks import Ranks
-from asd.train.throughput import IntervalTimer
+from asd.train.clock import PARTS, Clock
 
 
 class Interval:
@@ -16,16 +16,12 @@ class Interval:
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
         self.steps: list[dict[str, Tensor]] = []
-        self.timer = IntervalTimer(ranks.device)
+        self.clock = Clock(ranks.device)
 
     def add(self, numbers: dict[str, Tensor], clips: int, wait_s: float) -> None:
         """Take the scalars of a step, this rank's clips of it, and how long it waited for them."""
         self.steps.append(numbers)
-        self.timer.add(clips, wait_s)
-
-    def undo(self) -> None:
-        """The last step does not count."""
-        self.steps.pop()
+        self.clock.add(clips, wait_s)
 
     def record(self, epoch: float, lr: float) -> dict[str, float]:
         """Means over steps and ranks; of the loss, of waits and memory the largest of any rank as well. One collective.
@@ -35,7 +31,7 @@ class Interval:
         names = list(self.steps[0])
         shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.steps]).double().mean(0)
         self.steps.clear()
-        own = {**dict(zip(names, shown.tolist(), strict=True)), **self.timer.read()}
+        own = {**dict(zip(names, shown.tolist(), strict=True)), **self.clock.read()}
         ranks = gather(torch.tensor([list(own.values())], dtype=torch.float32, device=self._ranks.device)).cpu()
         mean = dict(zip(own, ranks.mean(0).tolist(), strict=True))
         most = dict(zip(own, ranks.amax(0).tolist(), strict=True))
@@ -48,5 +44,6 @@ class Interval:
             "lr": lr,
             "clips_per_s": mean["clips_per_s_per_rank"] * self._ranks.world_size,
             **{name: most[name] for name in ("step_s", "data_wait_s", "data_wait_percent", "peak_mem_gib")},
+            **{f"{part}_s": mean[f"{part}_s"] for part in PARTS},
             "clips_per_s_per_rank": mean["clips_per_s_per_rank"],
         }

@@ -26,11 +26,11 @@ from asd.optim.config import OptimConfig
 from asd.process.stop import StoppedError, StopSignal, write_stop_marker
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
-from asd.train.batchnorm import RunningStatistics, loss_scale
+from asd.train.batchnorm import RunningStatistics
 from asd.train.cadence import Every
 from asd.train.config import TrainConfig
-from asd.train.flags import FlaggedTask, FlagReader
 from asd.train.interval import Interval
+from asd.train.nonfinite import NonfiniteSteps
 from asd.train.state import TrainState
 
 
@@ -79,17 +79,15 @@ class Trainer:
         self.log_at = Every(train.log_every, self.total_steps)
         self.save_at = Every(saving.every_steps or self.steps_per_epoch, self.total_steps)
         self.state = TrainState()
-        self.flagged = FlaggedTask(parts.task).to(self.ranks.device)
-        self.model = self.ranks.wrap(self.flagged)
+        self.model = self.ranks.wrap(parts.task)
         self.optimizer, self.scaler = parts.optimizer, self.ranks.accelerator.scaler
         self.weights = [weight for weight in parts.task.parameters() if weight.requires_grad]
         if resumed is not None:
             self._restore(resumed)
-        self.flags = FlagReader()
+        self.nonfinite = NonfiniteSteps(self.state.nonfinite_steps, self.state.nonfinite_streak, self.ranks.device)
         self.interval = Interval(self.ranks)
         self.statistics = RunningStatistics(parts.task)
-        self.scale = loss_scale(self.scaler, self.ranks.device)
-        self.bad_clips_seen = self.stop_requested = self.step_undone = False
+        self.bad_clips_seen = False
         self.lr = 0.0
 
     def run(self) -> Literal["finished", "stopped"]:
@@ -105,32 +103,52 @@ class Trainer:
             lambda: self.parts.evaluate.missing(self.state.step)
         ):
             self._evaluate()  # a kill came between saving and embedding
-        self.model.train()
-        batches = self._batches()
-        while self.state.step < self.total_steps:
-            self.stage = Stage.FLAGS
-            self._read_flags(unread=1)
-            if self.stop_requested:
-                self._read_flags()
-                self._save()
-                return "stopped"
-            self.stage = Stage.DATA
-            self._step(next(batches))
+        for _ in self.steps():
             self._show()
             self._keep()
-        return "finished"
+        if self.state.step == self.total_steps:
+            return "finished"
+        write_stop_marker()
+        self._save()
+        return "stopped"
+
+    def steps(self) -> Iterator[int]:
+        """Take steps and yield the number of each, up to the last, or until any rank is asked to stop."""
+        self.model.train()
+        batches = self.batches()
+        while self.state.step < self.total_steps:
+            self.stage = Stage.DATA
+            batch = next(batches)
+            self.stage = Stage.FLAGS
+            if self._stop_requested(batch):
+                return
+            self.stage = Stage.STEP
+            self._step(batch)
+            yield self.state.step
+
+    def _stop_requested(self, batch: Batch) -> bool:
+        """Whether any rank is asked to stop, by then maybe without clips; all ranks learn the same before each step."""
+        stop = batch.missing or self.parts.stop.name is not None
+        stop, bad_clips = self.ranks.any(stop, bool(self.parts.loader.reader.bad))
+        self.bad_clips_seen |= bad_clips
+        return stop
 
     def _step(self, batch: Batch) -> None:
-        """wait for batch → learning rate → forward, backward → clip → update if finite → count."""
-        self.stage = Stage.STEP
-        self.statistics.remember()
-        self.scale.remember()
+        """learning rate → forward, backward → clip → update, unless the gradient is not finite → count.
+
+        Gradients are means over ranks, so what is finite on one is finite on all, and the device decides by itself.
+        """
+        former = self.statistics.copy()
         self._seed_dropout()
         self._set_learning_rate()
         losses = self._forward_backward(batch)
-        norm = self._clip()
-        nonfinite = self._update(norm)
-        self.flags.add(self.state.step + 1, self.flagged.pop_flags(nonfinite))
+        with self.interval.clock.time("update"):
+            norm = self._clip()
+            skipped = ~torch.isfinite(norm)
+            self._update(skipped)
+            self.statistics.restore(former, where=skipped)
+        everyday = self.scaler is not None  # the fp16 scaler tries larger scales until one overflows
+        self.nonfinite.add(~torch.isfinite(losses["loss"]) | (skipped & (not everyday)))
         self.interval.add({**losses, "grad_norm": norm}, len(batch.clip_index), self.parts.loader.pop_wait_s())
         self.state.step += 1
         self.state.clips_seen += self.train.global_batch
@@ -154,13 +172,14 @@ class Trainer:
 
         Returns the loss and what the task wants to have shown beside it, scalars that are means over the parts.
         """
-        stop, bad_clips = self.parts.stop.name is not None, bool(self.parts.loader.reader.bad)
-        parts = batch.split(self.train.accumulate)
+        clock, parts = self.interval.clock, batch.split(self.train.accumulate)
         outputs = []
         for index, part in enumerate(parts):
             with nullcontext() if index == len(parts) - 1 else self.ranks.accelerator.no_sync(self.model):
-                output = self.model(part, stop, bad_clips)
-                self._scaled(output.loss, len(parts)).backward()
+                with clock.time("forward"):
+                    output = self.model(part)
+                with clock.time("backward"):
+                    self._scaled(output.loss, len(parts)).backward()
             outputs.append({"loss": output.loss.detach(), **output.logs})
         if len(outputs) == 1:
             return outputs[0]
@@ -181,55 +200,31 @@ class Trainer:
             nn.utils.clip_grads_with_norm_(self.weights, self.train.clip_norm, norm)
         return norm
 
-    def _update(self, norm: Tensor) -> Tensor | None:
-        """Step the optimiser. A gradient that is not finite (the same on all ranks) changes nothing, on the device.
-
-        Returns 1.0 for such a gradient, as a scalar; None where it is the fp16 scaler's everyday business.
-        """
+    def _update(self, skipped: Tensor) -> None:
+        """Step the optimiser; where `skipped` is true, it changes neither weights nor its state."""
         if self.scaler is None:
-            nonfinite = (~torch.isfinite(norm)).float()
-            self.optimizer.found_inf = nonfinite  # type: ignore[attr-defined]
+            self.optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]
             self.optimizer.step()
         else:
-            nonfinite = None
             self.scaler.step(self.optimizer)
             self.scaler.update()
         self.optimizer.zero_grad()
-        return nonfinite
 
-    def _read_flags(self, unread: int = 0) -> None:
-        """Read what was raised in each step but the newest `unread`: all ranks see the same and decide alike."""
-        for seen in self.flags.read(unread):
-            self.statistics.settle(seen.nonfinite or seen.missing)
-            self.scale.settle(seen.missing)
-            self.stop_requested |= seen.stop
-            self.bad_clips_seen |= seen.bad_clips
-            if seen.missing:
-                self._undo_step()
-                continue
-            self.state.nonfinite_steps += seen.nonfinite
-            self.state.nonfinite_streak = self.state.nonfinite_streak + 1 if seen.nonfinite else 0
-            if self.state.nonfinite_streak >= self.train.max_nonfinite:
-                raise UserError(
-                    f"loss or gradient was not finite for {self.state.nonfinite_streak} steps in a row up to step "
-                    f"{seen.step}: use train.precision=fp32, or a lower optim.lr in another run.dir"
-                )
-
-    def _undo_step(self) -> None:
-        """A rank that was asked to stop could not have its clips: the step changed nothing and does not count."""
-        self.state.step -= 1
-        self.state.clips_seen -= self.train.global_batch
-        self.interval.undo()
-        self.step_undone = True
+    def _check_finite(self) -> None:
+        """Read the counts, of all ranks; UserError where too many steps in a row were not finite."""
+        self.state.nonfinite_steps, self.state.nonfinite_streak, longest = self.nonfinite.read()
+        if longest >= self.train.max_nonfinite:
+            raise UserError(
+                f"loss or gradient was not finite for {longest} steps in a row by step {self.state.step}: "
+                "use train.precision=fp32, or a lower optim.lr in another run.dir"
+            )
 
     def _show(self) -> None:
         if not self.log_at.due(self.state.step):
             self.parts.loggers.advance(self.state.step)
             return
         self.stage = Stage.SHOW
-        self._read_flags()
-        if self.step_undone:
-            return
+        self._check_finite()
         record = self._record()
         self.parts.loggers.log(self.state.step, record)
         self._check_bad_clips(int(record["bad_clips"]))
@@ -262,10 +257,7 @@ class Trainer:
         """Save and evaluate where it is time to."""
         evaluate = self.parts.evaluate.due(self.state.step)
         if evaluate or self.save_at.due(self.state.step):
-            with self.interval.timer.paused():
-                self._read_flags()  # a step that was not finite must not leave a trace in what is saved
-                if self.step_undone:
-                    return
+            with self.interval.clock.paused():
                 self._save()
                 if evaluate:
                     self._evaluate()
@@ -279,6 +271,7 @@ class Trainer:
     def _save(self) -> None:
         """Rank 0 writes, all ranks learn whether it worked."""
         self.stage = Stage.SAVE
+        self._check_finite()
         self.statistics.average(self.ranks)
         self.ranks.run_on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
         self.parts.loggers.flush()
@@ -311,14 +304,14 @@ class Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"the newest checkpoint does not fit this run ({short(error)}): remove it") from None
 
-    def _batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
+        """This rank's batches from the present step on, without end."""
         epoch, step = divmod(self.state.step, self.steps_per_epoch)
-        rank, world_size, loader = self.ranks.rank, self.ranks.world_size, self.parts.loader
-        parts = self.parts
-        requests = training_requests(
-            loader.manifest, parts.plan, parts.crop, epoch, step, rank, world_size, parts.first
+        parts, ranks = self.parts, self.ranks
+        manifest = parts.loader.manifest
+        batches = parts.loader.stream(
+            training_requests(manifest, parts.plan, parts.crop, epoch, step, ranks.rank, ranks.world_size, parts.first)
         )
-        batches = loader.stream(requests)
         if not self.train.reuse_first_batch:
             return batches
         first = next(batches)

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from asd.distributed.device import choose_precision
-from asd.train.throughput import peak_memory_gib
+from asd.train.clock import peak_memory_gib
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 from benchmarks.speed.step_costs import Counter, Peaks, measure_peaks
@@ -89,11 +89,11 @@ def _measure_config(
     with sessions(list(settings.values()), shards) as opened:
         for session in opened:
             session.step_s(sizes.warm_up)
-            session.waits.clear()
+            session.spent.clear()
         takes = {k: partial(s.clips_per_s, sizes.steps) for k, s in zip(settings, opened, strict=True)}
-        speeds, waits = interleaved(takes, args.rounds), [100 * wait for wait in opened[0].waits]
+        speeds, waits = interleaved(takes, args.rounds), [found["data_wait_percent"] for found in opened[0].spent]
         with Counter(peaks) as counter:
-            opened[0].trainer.take(1)
+            opened[0].take(1)
     roofline = base.batch / counter.roofline_s
     batch, speed, gib = best_batch(base.with_(compile=sizes.compiled), shards, sizes)
     rows = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -46,7 +45,7 @@ class Setting:
         return [*(f"train.{key}={str(value).lower()}" for key, value in train.items()), *self.words]
 
     def load(self, shards: Path) -> RunConfig:
-        """The config with this setting; without lines of metrics, which are written every so many steps only."""
+        """The config with this setting; without lines of metrics."""
         words = [f"data.shards={shards}", "train.log_every=1000000", *self.all_words()]
         return load_config(CONFIGS / f"{self.config}.yaml", words)
 
@@ -54,44 +53,33 @@ class Setting:
         return replace(self, **changes)
 
 
-class StepTrainer(Trainer):
-    """The trainer, taking a few steps at a time."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.model.train()
-        self.stream = self._batches()
-
-    def take(self, steps: int) -> None:
-        """What `run` does, without saving and evaluating."""
-        for _ in range(steps):
-            self._read_flags(unread=1)
-            self._step(next(self.stream))
-            self._show()
-
-
 @dataclass
 class Session:
-    """A trainer that is warm."""
+    """A trainer, and the steps that it takes when asked: nothing is logged, saved or evaluated."""
 
-    trainer: StepTrainer
+    trainer: Trainer
     batch: int  # clips of this rank
-    waits: list[float] = field(default_factory=list)  # share of the time in which data was waited for, of every call
+    spent: list[dict[str, float]] = field(default_factory=list)  # what the trainer's clock says of every call
+
+    def __post_init__(self) -> None:
+        self.steps = self.trainer.steps()
+
+    def take(self, steps: int) -> None:
+        for _ in range(steps):
+            next(self.steps)
 
     def clips_per_s(self, steps: int) -> float:
         """Of this rank, over some steps."""
         return self.batch / self.step_s(steps)
 
     def step_s(self, steps: int) -> float:
-        """Mean seconds of a step; also leaves the share of waits."""
+        """Mean seconds of a step; also leaves what they were spent on."""
         synchronise(self.trainer.ranks.device)
-        self.trainer.interval.timer.read()
-        begin = time.perf_counter()
-        self.trainer.take(steps)
+        self.trainer.interval.clock.read()
+        self.take(steps)
         synchronise(self.trainer.ranks.device)
-        seconds = time.perf_counter() - begin
-        self.waits.append(self.trainer.interval.timer.read()["data_wait_s"] * steps / seconds)
-        return seconds / steps
+        self.spent.append(self.trainer.interval.clock.read())
+        return self.spent[-1]["step_s"]
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -107,9 +95,10 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
     crop = round(config.data.crop_s * data.manifest.sample_rate)
     optimizer = build_optimizer(config.optim, task.parameters())
     parts = bare_parts(task, optimizer, loader, data.plan, crop, ranks)
-    trainer = StepTrainer(config.train, config.optim, CheckpointConfig(), parts, None)
-    trainer.take(warm_up)
-    return Session(trainer, setting.batch // ranks.world_size)
+    trainer = Trainer(config.train, config.optim, CheckpointConfig(), parts, None)
+    session = Session(trainer, setting.batch // ranks.world_size)
+    session.take(warm_up)
+    return session
 
 
 def bare_parts(
@@ -126,7 +115,7 @@ def bare_parts(
         ranks=ranks,
         loggers=Loggers(),
         stop=StopSignal(),
-        evaluate=cast(Any, None),  # never due in `take`
+        evaluate=cast(Any, None),  # never asked by `steps`
         checkpoints=Path(),
         meta={},
         config_yaml="",

@@ -6,6 +6,7 @@ import argparse
 import copy
 import os
 import shutil
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +24,14 @@ from asd.optim.build import build_optimizer
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
 from asd.tasks.base import StepOutput
+from asd.train.clock import PARTS
 from asd.train.config import TrainConfig
+from asd.train.trainer import Trainer
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 from benchmarks.speed.step_costs import median_s, products_share
-from benchmarks.speed.steps import CONFIGS, Setting, StepTrainer, bare_parts, make_set, sessions
+from benchmarks.speed.steps import CONFIGS, Session, Setting, bare_parts, make_set, sessions
 
 CONSOLE = Console()
 WIDTH = 64  # of the tiny network
@@ -77,7 +80,10 @@ def run(args: argparse.Namespace, sizes: Sizes = SIZES) -> Part:
         f"Training steps of real configs and clips of {sizes.clip_s:g} s by the real trainer, one process, "
         f"{len(os.sched_getaffinity(0))} cores; each setting as clips/s and beside eager fp32 with the loader"
     )
-    return Part([Table(title, ["config and batch", "setting", "clips/s", "×"], rows), ranks], [*goals, *rank_goals])
+    return Part(
+        [Table(title, ["config and batch", "setting", "clips/s", "×", "forward / backward / update, %"], rows), ranks],
+        [*goals, *rank_goals],
+    )
 
 
 def _measure_config(
@@ -90,8 +96,9 @@ def _measure_config(
         first = by_setting[FP32]
         speeds = interleaved({k: partial(s.clips_per_s, sizes.steps) for k, s in by_setting.items()}, rounds)
         small = [products_share(first, sizes.steps) for _ in range(rounds)] if name in sizes.small else []
-        waits = [100 * wait for wait in first.waits[:rounds]]
-    rows = [[setting, spread(found, 1), spread(ratios(found, speeds[FP32]), 2)] for setting, found in speeds.items()]
+        waits = [found["data_wait_percent"] for found in first.spent[:rounds]]
+        shares = {k: _shares(s) for k, s in by_setting.items()}
+    rows = [[k, spread(found, 1), spread(ratios(found, speeds[FP32]), 2), shares[k]] for k, found in speeds.items()]
     rows = [[f"{name}, {base.batch}" if row[0] == FP32 else "", *row] for row in rows]
     goals = [
         Goal(f"{name}: with the loader / first batch reused", ratios(speeds[FP32], speeds[REUSED]), 0.97),
@@ -100,6 +107,12 @@ def _measure_config(
     if small:
         goals.append(Goal(f"{name}: its bare matrix and convolution time / a step", small, 0.5))
     return rows, goals
+
+
+def _shares(session: Session) -> str:
+    """Forward, backward and update in percent of a step, medians."""
+    shares = ([found[f"{part}_s"] / found["step_s"] for found in session.spent] for part in PARTS)
+    return " / ".join(f"{100 * statistics.median(share):.0f}" for share in shares)
 
 
 # One rank with all cores, two ranks that divide them
@@ -149,8 +162,8 @@ def _added_ms(shards: Path, setting: Setting, steps: int) -> float:
         loader = Loader(data.manifest, ranks.device, 1, 1)
         parts = bare_parts(task, build_optimizer(OptimConfig(), task.parameters()), loader, data.plan, WIDTH, ranks)
         train = TrainConfig(global_batch=setting.batch, steps=10**6, log_every=10**6, reuse_first_batch=True)
-        trainer = StepTrainer(train, OptimConfig(), CheckpointConfig(), parts, None)
-        model, batch = copy.deepcopy(task), next(trainer.stream)
+        session = Session(Trainer(train, OptimConfig(), CheckpointConfig(), parts, None), setting.batch)
+        model, batch = copy.deepcopy(task), next(iter(session.trainer.batches()))
         optimizer = build_optimizer(OptimConfig(), model.parameters())
 
         def bare(count: int) -> None:
@@ -160,7 +173,7 @@ def _added_ms(shards: Path, setting: Setting, steps: int) -> float:
                 optimizer.step()
                 optimizer.zero_grad()
 
-        ours, theirs = (1000 * median_s(partial(loop, steps), ranks.device, 6) / steps for loop in (trainer.take, bare))
+        ours, theirs = (1000 * median_s(partial(loop, steps), ranks.device, 6) / steps for loop in (session.take, bare))
         loader.close()
     CONSOLE.print(f"  a tiny network's step: {ours:.3f} ms, in a bare loop {theirs:.3f} ms")
     return ours - theirs

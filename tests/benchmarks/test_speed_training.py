@@ -32,7 +32,7 @@ def test_sessions_of_two_precisions_take_turns_and_train_each_its_own_network(wo
             network.register_forward_hook(lambda *a: precisions.append(a[2].dtype))
             session.step_s(1)
         assert precisions == [torch.float32, torch.bfloat16]
-        assert reused.waits == [0.0]
+        assert [found["data_wait_s"] for found in reused.spent] == [0.0]
         assert not torch.equal(*(s.parameters[0].detach() for s in (fp32, bf16)))
 
 

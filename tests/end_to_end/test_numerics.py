@@ -51,7 +51,7 @@ def test_a_streak_of_bad_losses_stops_all_ranks(small_set: Path, tmp_path: Path)
     folder = tmp_path / "run"
     words = train_words(small_set, folder, KEEP, "train.max_nonfinite=3")
     line = refused(run(tmp_path / "log", words, ranks=2, prepare=nan_from_then_on))
-    assert "not finite for 3 steps in a row up to step 6" in line
+    assert "not finite for 3 steps in a row by step 6" in line
     newest = checkpoint.complete_steps(folder / "checkpoints")[-1]
     assert all(tensor.isfinite().all() for tensor in state(folder, newest)[0].values())
 

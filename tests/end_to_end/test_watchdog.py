@@ -42,7 +42,7 @@ def test_a_rank_that_hangs_in_its_loader(small_set: Path, tmp_path: Path, capsys
     job = Job(tmp_path / "log", words, ranks=2, prepare=hang_in_the_loader, env={GO: str(go)})
     said = wait_for(lambda: stalled(folder))
     assert "rank 1 on " in said and "is stalled (waiting for data, step " in said
-    assert "; rank 0 waits (forward and backward, step " in said
+    assert "; rank 0 waits (syncing ranks, step " in said
     assert health.main([str(folder)]) == 1
     assert "alert stalled: rank 1 on " in capsys.readouterr().out
     stacks = (folder / "stalls" / "rank_1.txt").read_text()

@@ -33,8 +33,8 @@ def test_the_rank_without_data_holds_up_those_in_the_collective() -> None:
     )
 
 
-def test_a_gpu_rank_waits_for_the_step_before() -> None:
-    """Its launches run ahead: it stands at the next step already."""
+def test_ranks_may_stand_at_the_next_step_already() -> None:
+    """A GPU's launches run ahead."""
     said = who(stall(0, Stage.FLAGS, step=41), stall(1, Stage.STEP), stall(2, Stage.DATA, step=41))
     assert said.startswith("rank 1 on node7 is stalled (forward and backward, step 40); ")
     assert "rank 0 waits (syncing ranks, step 41)" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 
 from asd.data.batch import Batch
 from asd.distributed.ranks import Ranks
+from asd.errors import UserError
 from asd.loggers.base import Loggers
 from asd.optim.build import build_optimizer
 from asd.optim.config import OptimConfig
@@ -86,7 +88,7 @@ def test_an_infinite_scaled_gradient_changes_nothing_lowers_the_scale_and_is_not
     trainer._step(batch_of(100))
     assert np.array_equal(weights(trainer), before)
     assert scaler.get_scale() < 1e38
-    trainer._read_flags()
+    trainer._check_finite()
     assert trainer.state.nonfinite_steps == 0
 
 
@@ -97,7 +99,7 @@ def test_an_infinite_gradient_without_a_scaler_is_counted() -> None:
         trainer.parts.task.layer.bias.fill_(torch.inf)  # type: ignore[union-attr, operator]
     trainer._step(batch_of(1))
     assert np.array_equal(weights(trainer), before)
-    trainer._read_flags()
+    trainer._check_finite()
     assert trainer.state.nonfinite_steps == 1
 
 
@@ -106,22 +108,19 @@ def scale_of(trainer: Trainer) -> dict[str, Any]:
     return {name: trainer.scaler.state_dict()[name] for name in ("scale", "_growth_tracker")}
 
 
-@pytest.mark.parametrize("missing", [1, 2], ids=["one step", "two steps"])
-def test_a_missing_batch_leaves_the_loss_scale_and_its_counter_alone(missing: int) -> None:
-    """A rank that was asked to stop had no clips: that says nothing about the scale. A flag is read a step late."""
-    scaled = trainer_with(torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=4))
-    for value in range(3):
-        scaled._step(batch_of(value))
-    before, learned = scale_of(scaled), weights(scaled)
-    assert before == {"scale": 1024.0, "_growth_tracker": 3}
-    for _ in range(missing):
-        scaled._read_flags(unread=1)
-        scaled._step(dataclasses.replace(batch_of(1), missing=True))
-    assert scale_of(scaled)["scale"] < 1024.0
-    scaled._read_flags()
-    assert scale_of(scaled) == before
-    assert np.array_equal(weights(scaled), learned)
-    assert (scaled.state.step, scaled.state.clips_seen, scaled.state.nonfinite_steps) == (3, 18, 0)
+@pytest.mark.parametrize("why", ["asked", "asked and without clips"])
+def test_who_is_asked_to_stop_takes_no_further_step(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    trainer = trainer_with(torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=4))
+
+    def batches() -> Iterator[Batch]:
+        yield from (batch_of(value) for value in range(3))
+        trainer.parts.stop.name = "SIGTERM"
+        yield dataclasses.replace(batch_of(1), missing=why != "asked")
+
+    monkeypatch.setattr(trainer, "batches", batches)
+    assert list(trainer.steps()) == [1, 2, 3]
+    assert scale_of(trainer) == {"scale": 1024.0, "_growth_tracker": 3}
+    assert (trainer.state.step, trainer.state.clips_seen) == (3, 18)
 
 
 def test_a_gradient_that_is_not_finite_lowers_the_scale_for_good() -> None:
@@ -131,7 +130,6 @@ def test_a_gradient_that_is_not_finite_lowers_the_scale_for_good() -> None:
     with torch.no_grad():
         trainer.parts.task.layer.bias.fill_(torch.inf)  # type: ignore[union-attr, operator]
     trainer._step(batch_of(1))
-    trainer._read_flags()
     assert scale_of(trainer) == {"scale": 512.0, "_growth_tracker": 0}
 
 
@@ -167,6 +165,17 @@ def test_gradients_are_as_long_as_they_are_unless_the_config_clips_them(clip_nor
     (record,) = trainer.interval.steps
     assert record["grad_norm"] > 1  # shown as it was before clipping
     assert moved.item() / 0.125 == pytest.approx(min(record["grad_norm"].item(), clip_norm or math.inf), rel=1e-4)
+
+
+def test_nonfinite_steps_in_a_row_end_the_run_when_they_are_read() -> None:
+    trainer = trainer_with(None)
+    trainer.train = trainer.train.model_copy(update={"max_nonfinite": 2})
+    for value in (math.nan, math.nan, 0.0):
+        with torch.no_grad():
+            trainer.parts.task.layer.bias.fill_(value)  # type: ignore[union-attr, operator]
+        trainer._step(batch_of(1))
+    with pytest.raises(UserError, match="not finite for 2 steps in a row by step 3: use"):
+        trainer._check_finite()
 
 
 def test_nothing_is_clipped_by_default() -> None:
