@@ -56,7 +56,7 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
         from asd.distributed.start import start_ranks
 
     config = load_config(args.config, args.overrides)
-    with start_ranks(config.train.precision, config.train.timeout_s) as ranks:
+    with start_ranks(config.distributed.precision, config.distributed.timeout_s) as ranks:
         try:
             return train.train(config, ranks, stop)
         except RuntimeError as error:

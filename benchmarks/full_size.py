@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=2, help="updates of each config (default 2); the first is warm-up")
     parser.add_argument("--ranks", type=int, default=2, help="ranks of each run (default 2)")
     parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch, where memory is short (default 1)")
-    parser.add_argument("--precision", default="fp32", help="train.precision (default fp32)")
+    parser.add_argument("--precision", default="fp32", help="distributed.precision (default fp32)")
     args = parser.parse_args(argv)
     shards = sparse_set(args.work / "silent", TRAIN, TEST)
     starts: list[list[str]] = []
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def start(name: str, shards: Path, args: argparse.Namespace) -> list[str]:
     """Train a config's first updates under torchrun, then stop it by SIGTERM: a row of the table."""
     path, run = CONFIGS / f"{name}.yaml", args.work / "runs" / name
-    words = ["train.log_every=1", f"train.precision={args.precision}", f"train.accumulate={args.accumulate}"]
+    words = ["train.log_every=1", f"distributed.precision={args.precision}", f"train.accumulate={args.accumulate}"]
     row = next(row for row in SLICES if row.config == name)
     if row.by_type:
         words.append(f"data.machine_types=[{PART}]")

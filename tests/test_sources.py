@@ -22,7 +22,7 @@ STATED: dict[str, dict[str, Any]] = {
         "optim.schedule.t_up": 2, "optim.schedule.t_0": 10, "optim.schedule.t_mult": 2, "mixup.alpha": 1.0,
         "evaluate.every_epochs": 2,
     },
-    "dcase2020_transfer": {"init_checkpoint": "best", "train.freeze": "all_but_centres"},
+    "dcase2020_transfer": {"init_checkpoint": "best", "model.freeze": "all_but_centres"},
     "dcase2020_integrated_flatten": {"backbone.pool": "flatten", "backbone.flatten_frames": 313},
     "tastgram_*_paper": {
         "data.first_s": 10.0, "data.crop_s": 10.0, "evaluate.first_s": 10.0, "evaluate.every_epochs": 1,

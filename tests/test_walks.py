@@ -209,7 +209,8 @@ frontend: {name: mine}
 backbone: {name: mine}
 loss: {name: mine}
 optim: {name: mine, lr: 1.0e-3, schedule: {name: mine}}
-train: {global_batch: 4, epochs: 1, log_every: 1, precision: fp32}
+train: {global_batch: 4, epochs: 1, log_every: 1}
+distributed: {precision: fp32}
 evaluate: {scorers: [{name: mine}]}
 """
 

@@ -25,7 +25,7 @@ class Backbone(nn.Module):
     embedding_dim: int
 
     def before_last_block(self) -> list[nn.Module]:
-        """What lies before the last residual block, for train.freeze=all_but_last_block."""
+        """What lies before the last residual block, for model.freeze=all_but_last_block."""
         raise NotImplementedError
 
     def forward_map(self, spectrogram: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def angles_of(run: Run, wanted: str) -> Angles:
     run = run.at(step)
     config = run.config
     with (
-        start_ranks(config.train.precision, config.train.timeout_s) as ranks,
+        start_ranks(config.distributed.precision, config.distributed.timeout_s) as ranks,
         CheckpointEmbedder(run, ranks) as embedder,
         tempfile.TemporaryDirectory() as folder,
     ):

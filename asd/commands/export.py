@@ -42,7 +42,7 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onn
         _check_onnx(onnx, out)
         require_onnx()
     with (
-        start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks,
+        start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
     ):
         with CheckpointEmbedder(run, ranks, test=False) as embedder:
@@ -89,7 +89,7 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
         provenance=_provenance(run, step, evaluation, manifest),
         system=System.model_validate(config.model_dump(include=set(System.model_fields))),
         weights=embedder.task.state_dict(),
-        precision=config.train.precision,
+        precision=config.distributed.precision,
         average=config.evaluate.average,
         sample_rate=rate,
         heard=manifest.file.heard,

@@ -59,7 +59,7 @@ def _evaluated(path: Path, words: Sequence[str]) -> RunConfig:
     if found := differences(former, config, EVALUATION):
         raise UserError(
             f"{path} has another {in_words(found)}, which no word of eval.py changes: name evaluate.…, data.shards, "
-            "data.threads or train.precision alone"
+            "data.threads or distributed.precision alone"
         )
     return config
 

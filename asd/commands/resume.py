@@ -20,7 +20,7 @@ from asd.run_folder.paths import RunFolder
 from asd.run_folder.provenance import check_identity
 
 # Of what may change; the evaluation is told: numbers before and after it may not be comparable.
-UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "train.precision", "evaluate"}
+UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "distributed.precision", "evaluate"}
 
 
 def check_run(folder: RunFolder, setup: Setup) -> RunConfig | None:

@@ -23,7 +23,7 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
     target = out or run.folder.root / "scores" / f"step_{step:08d}"
     if out is not None:
         check_foreign(out, EVALUATION_FILE)
-    with start_ranks(run.config.train.precision, run.config.train.timeout_s) as ranks:
+    with start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks:
         with CheckpointEmbedder(run.at(step), ranks) as embedder:
             embedder.embed(step, target)
         report = ranks.run_on_main(lambda: score_folder(target, tsne=True, shards=embedder.setup.data.manifest.root))

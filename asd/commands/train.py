@@ -50,7 +50,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     if ranks.is_main:
         _introduce(setup, ranks, folder)
     data, standing = setup.data, SnapshotOf(folder, config.evaluate, setup.evaluations)
-    with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.train.stall_s, standing) as monitor:
+    with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.monitor.stall_s, standing) as monitor:
         loader, eval_loader = (
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
         )
@@ -90,7 +90,7 @@ def _parts(
         plan=data.plan,
         crop=round(config.data.crop_s * rate),
         first=None if first_s is None else round(first_s * rate),
-        max_bad_clips=math.floor(config.data.max_bad_fraction * len(data.splits.train)),
+        max_bad_clips=math.floor(config.train.max_bad_fraction * len(data.splits.train)),
         ranks=ranks,
         loggers=loggers,
         stop=stop,
@@ -114,7 +114,7 @@ def check(config: RunConfig, world_size: int) -> str:
     on lengths where clips and crops differ."""
     check_batch(config, world_size)
     device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
-    precision = choose_precision(config.train.precision, device)
+    precision = choose_precision(config.distributed.precision, device)
     setup = set_up(config)
     data = setup.data
     if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:

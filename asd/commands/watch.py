@@ -40,10 +40,10 @@ def watch(root: Path, overrides: Sequence[str], options: Options, stop: StopSign
     """Score the checkpoints of a run until it is finished. Raises AskedToStop where a signal ends it before."""
     if not options.once:
         _wait_for_run(root, options.poll_s)
-    train = load_run(root, overrides).config.train
+    distributed = load_run(root, overrides).config.distributed
     with WatchLock(root) as lock:
         lock.take()
-        with start_ranks(train.precision, train.timeout_s) as ranks:
+        with start_ranks(distributed.precision, distributed.timeout_s) as ranks:
             watcher = Watcher(ranks, lambda: load_run(root, overrides), options, stop)
             try:
                 watcher.run()

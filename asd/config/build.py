@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from asd.errors import UserError
 from asd.files.paths import user_path
 from asd.tasks import build
 from asd.tasks.base import Task
-from asd.tasks.freezing import frozen_parts
 from asd.text.shell import command
 from asd.train.cadence import Every
 
@@ -127,22 +124,7 @@ def build_task(config: RunConfig, manifest: Manifest) -> Task:
     torch.manual_seed(config.train.seed)
     outliers = config.data.streams.outliers != "none"
     task = build.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
-    task.freeze(*frozen_parts(task, config.train.freeze))
-    if config.train.channels_last:
-        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.train.compile:
-        _check_without_compiler()
-        task.core.compile()
-    return task
-
-
-def _check_without_compiler() -> None:
-    """torch.compile writes C++ for CPUs; Triton, for GPUs, builds a launcher in C. The image has no compiler."""
-    named = filter(None, (os.environ.get("CC"), os.environ.get("CXX")))
-    if not any(shutil.which(compiler) for compiler in (*named, "gcc", "g++", "clang", "clang++")):
-        raise UserError(
-            "train.compile=true needs gcc or clang, which is not on the path: install it, or leave train.compile=false"
-        )
+    return build.prepare(task, config.model)
 
 
 def _check_short_clips(config: RunConfig, manifest: Manifest) -> None:

@@ -21,13 +21,13 @@ Difference = tuple[str, Any, Any]  # key, former value, value now
 EVALUATION = frozenset(
     {
         "evaluate", "checkpoint", "data.shards", "data.cache_dir", "data.cache_gib", "data.threads", "data.prefetch",
-        "train.precision", "train.channels_last", "train.compile", "train.timeout_s",
+        "distributed.precision", "model.channels_last", "model.compile", "distributed.timeout_s",
     }
 )  # fmt: skip
 # What may change when a run goes on: also its length, how a batch is spread, what is shown and what stops it.
 RESUMING = EVALUATION | {
-    "run", "resume", "debug", "data.max_bad_fraction", "train.epochs", "train.steps", "train.accumulate",
-    "train.log_every", "train.max_nonfinite", "train.stall_s",
+    "run", "resume", "debug", "train.max_bad_fraction", "train.epochs", "train.steps", "train.accumulate",
+    "train.log_every", "train.max_nonfinite", "monitor.stall_s",
 }  # fmt: skip
 
 

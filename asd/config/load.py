@@ -11,15 +11,21 @@ import pydantic
 import yaml
 
 from asd.config.explain import MAX_WORDS, explain, part_at
+from asd.config.moved import move_settings
 from asd.config.run import RunConfig, RunSection
 from asd.config.words import NOT_YAML, Hints, hints_below, is_list, read_value, read_yaml
 from asd.errors import UserError
 from asd.text.shell import write_word
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a yaml file, put `a.b=c` words over it, validate all of it; UserError names file, key and what is wrong."""
+def load_config(path: Path, overrides: Sequence[str] = (), saved: bool = False) -> RunConfig:
+    """Read a yaml file, put `a.b=c` words over it, validate all of it; UserError names file, key and what is wrong.
+
+    saved: it was written by a run, maybe of an earlier version.
+    """
     tree = _read_yaml(path)
+    if saved:
+        move_settings(tree)
     for word in sorted(overrides, key=_names_no_part):  # stable: of two words for one key the last counts
         _override(tree, word)
     _one_length(tree, overrides)

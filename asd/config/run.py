@@ -7,10 +7,13 @@ from typing import Literal
 import pydantic
 
 from asd.data.config import DataConfig, PathText
+from asd.distributed.config import DistributedConfig
 from asd.evaluate.config import EvaluateConfig
+from asd.monitor.config import MonitorConfig
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
 from asd.scorers import reads
+from asd.tasks.model import ModelConfig
 from asd.tasks.system import System
 from asd.train.config import TrainConfig
 
@@ -26,10 +29,13 @@ class RunConfig(System, frozen=True):
 
     run: RunSection = RunSection()
     data: DataConfig
+    model: ModelConfig = ModelConfig()
     optim: OptimConfig
     train: TrainConfig
+    distributed: DistributedConfig = DistributedConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    monitor: MonitorConfig = MonitorConfig()
     init_from: PathText | None = None  # a run, checkpoint folder or published file whose weights training starts from
     init_checkpoint: Literal["best", "last"] = "best"  # of that run: best by its own evaluate.select, or the newest
     resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint

@@ -30,7 +30,6 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     window: pydantic.PositiveInt | None = None  # clips, of whole shards, that are shuffled among each other; None: all
     # of the training recordings, held out to choose a checkpoint by
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
-    max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips; more stops the run
     threads: pydantic.PositiveInt = 2  # that read, on each rank
     prefetch: pydantic.PositiveInt = 4  # batches read ahead
 

@@ -45,7 +45,7 @@ def choose_device(local_rank: int, local_ranks: int) -> torch.device:
 def choose_precision(precision: Precision, device: torch.device) -> Literal["bf16", "fp16", "fp32"]:
     """auto: bf16 on GPUs that compute in it, fp16 on others, fp32 on CPUs (where small networks gain nothing else)."""
     if precision == "fp16" and device.type == "cpu":
-        raise UserError("train.precision=fp16 needs a GPU: choose bf16, fp32 or auto")
+        raise UserError("distributed.precision=fp16 needs a GPU: choose bf16, fp32 or auto")
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -64,7 +64,7 @@ class Evaluator:
         if not (all_finite(found.clips.embedding) and all_finite(found.clips.logits)):
             raise UserError(
                 f"step {step}: the network gives embeddings that are not finite: use "
-                "train.precision=fp32, go back to an earlier checkpoint, or lower optim.lr in another run.dir"
+                "distributed.precision=fp32, go back to an earlier checkpoint, or lower optim.lr in another run.dir"
             )
         manifest = self.loader.manifest
         evaluation = Evaluation(

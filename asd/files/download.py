@@ -15,7 +15,7 @@ from io import FileIO
 
 from asd.files.remote import PassingError, RefusedError, Remote
 
-TRIES = 10  # in a row without any progress: four minutes of waiting in all, within train.timeout_s
+TRIES = 10  # in a row without any progress: four minutes of waiting in all, within distributed.timeout_s
 START_TRIES = 4  # of what a run cannot begin without: seven seconds
 FIRST_WAIT_S = 1.0  # doubled after every failure
 MAX_WAIT_S = 60.0

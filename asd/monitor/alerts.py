@@ -42,7 +42,7 @@ class IntervalRules:
         updates = f"{more} updates were" if more > 1 else "an update was"
         return (
             f"{updates} left out, loss or gradient was not finite ({count} so far): where it happens again and again, "
-            "use train.precision=fp32, or a lower optim.lr in another run.dir"
+            "use distributed.precision=fp32, or a lower optim.lr in another run.dir"
         )
 
     def _waiting(self, percent: float, seconds: float) -> str | None:

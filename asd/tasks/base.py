@@ -90,7 +90,7 @@ class Task(nn.Module):
 
     @property
     def core(self) -> nn.Module:
-        """The part that does the work, which train.compile compiles."""
+        """The part that does the work, which model.compile compiles."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> StepOutput:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
+import torch
+
 from asd.backbones import build_backbone
 from asd.backbones.norms import norm2d
 from asd.backbones.strides import subsample_narrow_strides
@@ -10,6 +15,8 @@ from asd.frontends import Windows, build_frontend
 from asd.losses import build_loss
 from asd.tasks import TASKS
 from asd.tasks.base import Parts, Task
+from asd.tasks.freezing import frozen_parts
+from asd.tasks.model import ModelConfig
 from asd.tasks.system import System
 
 
@@ -29,6 +36,26 @@ def build_task(system: System, seed: int, sample_rate: int, num_classes: int, ou
     task = TASKS[system.task.name](system.task, parts)
     subsample_narrow_strides(task)
     return task
+
+
+def prepare(task: Task, model: ModelConfig) -> Task:
+    """The task with its parts frozen, its maps laid out and its core compiled as the settings say."""
+    task.freeze(*frozen_parts(task, model.freeze))
+    if model.channels_last:
+        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if model.compile:
+        _check_compiler()
+        task.core.compile()
+    return task
+
+
+def _check_compiler() -> None:
+    """torch.compile writes C++ for CPUs; Triton, for GPUs, builds a launcher in C. The image has no compiler."""
+    named = filter(None, (os.environ.get("CC"), os.environ.get("CXX")))
+    if not any(shutil.which(compiler) for compiler in (*named, "gcc", "g++", "clang", "clang++")):
+        raise UserError(
+            "model.compile=true needs gcc or clang, which is not on the path: install it, or leave model.compile=false"
+        )
 
 
 def check_classes(num_classes: int) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import nn
 
 from asd.errors import UserError
 from asd.tasks.base import Task
 from asd.tasks.classification import Classifier
-
-# all_but_centres: the whole network; all_but_last_block: what lies before its last residual block; centres: the class
-# centres. S4 tries all three when it adapts to the target domain.
-Freeze = Literal["none", "all_but_centres", "all_but_last_block", "centres"]
+from asd.tasks.model import Freeze
 
 
 def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
@@ -20,7 +15,7 @@ def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
     if freeze == "none":
         return ()
     if not isinstance(task, Classifier):
-        raise UserError(f"train.freeze={freeze} is for tasks with class centres: set it to none")
+        raise UserError(f"model.freeze={freeze} is for tasks with class centres: set it to none")
     if freeze == "centres":
         return (task.loss,)
     backbone = task.encoder.backbone

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pydantic
-
-from asd.distributed.device import Precision
 
 
 class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
-    """How long, how much at once, in which precision."""
+    """How long, how much at once, and what stops it."""
 
     global_batch: pydantic.PositiveInt = 64  # clips of one update, over all ranks and accumulated parts
     epochs: pydantic.PositiveInt | None = None  # epochs of the whole run
     steps: pydantic.PositiveInt | None = None  # instead of epochs
     seed: int = pydantic.Field(0, ge=0, lt=2**63)  # of weights, order of clips, crops, mixtures and what is held out
-    precision: Precision = "auto"  # auto: bf16 on GPUs that compute in it, fp16 on others, fp32 on CPUs
     accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
     clip_norm: pydantic.PositiveFloat | None = None  # longest gradient; none of the sources S1 to S6 clips
     log_every: pydantic.PositiveInt = 20  # steps
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
-    freeze: Literal["none", "all_but_centres", "all_but_last_block", "centres"] = "none"  # see init_from
-    channels_last: bool = True  # memory layout of maps; the same results to rounding, faster
-    compile: bool = False  # by torch.compile
+    max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips, unreadable; more stops the run
     reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful
-    timeout_s: pydantic.PositiveFloat = 600.0  # of a collective operation
-    stall_s: pydantic.PositiveFloat = 120.0  # without progress, after which a rank says where it hangs
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> TrainConfig:

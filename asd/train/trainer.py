@@ -216,7 +216,7 @@ class Trainer:
         if longest >= self.train.max_nonfinite:
             raise UserError(
                 f"loss or gradient was not finite for {longest} steps in a row by step {self.state.step}: "
-                "use train.precision=fp32, or a lower optim.lr in another run.dir"
+                "use distributed.precision=fp32, or a lower optim.lr in another run.dir"
             )
 
     def _show(self) -> None:
@@ -250,7 +250,7 @@ class Trainer:
             key = self.parts.loader.manifest.strings("key", np.array([clip]))[0]
             raise UserError(
                 f"{count} training clips could not be read, more than the {self.parts.max_bad_clips} that "
-                f"data.max_bad_fraction allows (one is {key}: {why}): run python -m shards.verify on the set"
+                f"train.max_bad_fraction allows (one is {key}: {why}): run python -m shards.verify on the set"
             )
 
     def _keep(self) -> None:

@@ -18,7 +18,7 @@ from benchmarks.results.slices import Slice
 FACTORY = {"layout": "dcase2022", "seed": 1, "clip_s": 2.2, "sections": 4, "train_clips": 100, "test_clips": 25}
 TYPES = ("fan",)  # trained and scored; the sections of fan and valve together would shift all six kinds of condition
 TRAINED = 'data.machine_ids=["00","01","02"]'
-ONCE = ("train.precision=fp32", "train.log_every=10", "evaluate.every_epochs=1000", TRAINED)  # scored at the end
+ONCE = ("distributed.precision=fp32", "train.log_every=10", "evaluate.every_epochs=1000", TRAINED)  # scored at the end
 AE = (*ONCE, "data.crop_s=2.2", "train.epochs=16")
 MOBILENET = (*ONCE, "data.crop_s=2.2", "backbone.width=0.25", "optim.lr=1e-3", "train.epochs=12")
 WAVENET = (*ONCE, "data.crop_s=2.2", "task.network.channels=32", "task.network.skip=64", "train.epochs=20")
@@ -30,7 +30,7 @@ S4_WIDTHS = {
     "resnet50": ("backbone.width=8", "backbone.depths=[2,2,2,2]"),
     "efficientnet": ("backbone.width=0.25",),
 }
-PHASE_2 = ("data.streams.target=one_section", "train.epochs=null", "train.steps=20", "train.freeze=all_but_last_block")
+PHASE_2 = ("data.streams.target=one_section", "train.epochs=null", "train.steps=20", "model.freeze=all_but_last_block")
 S5 = (*ONCE, "backbone.width=0.25", "backbone.last=128")
 S5_PRETRAIN = (
     *S5, "data.crop_s=2.2", "task.expander.widths=[256,256,256]", "train.global_batch=64", "train.epochs=30",

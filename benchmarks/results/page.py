@@ -123,7 +123,7 @@ def changes(row: Slice) -> list[str]:
     """`key full → slice` of every setting that the overrides change; a part that is exchanged shows its name alone."""
     path = CONFIGS / f"{row.config}.yaml"
     full, small = (flat(load_config(path, words).model_dump(mode="json")) for words in ((), row.words))
-    skip = {"train.log_every", "train.precision", "run.dir"}
+    skip = {"train.log_every", "distributed.precision", "run.dir"}
     exchanged = tuple(key.removesuffix("name") for key in full if key.endswith(".name") and full[key] != small[key])
     return [
         f"{key} {full.get(key)} → {value}"

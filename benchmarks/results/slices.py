@@ -18,7 +18,7 @@ from asd.sweep.jobs import Job, run_jobs
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FACTORY = {"seed": 1, "clip_s": 1, "train_clips": 60, "test_clips": 30}  # options of shards.synth; clips per ID
 SEEDS = (0, 1, 2)
-SHORT = ("data.crop_s=1.0", "train.precision=fp32", "train.log_every=50")
+SHORT = ("data.crop_s=1.0", "distributed.precision=fp32", "train.log_every=50")
 IR = ("backbone.depths=[2,2,2,2]", "backbone.width=16", "backbone.embedding=128")
 BOTTLENECK = ("backbone.depths=[2,2,2,2]", "backbone.width=8")
 RESTARTS = ("optim.lr=2e-3", "optim.schedule.t_0=4", "optim.schedule.t_up=1")

@@ -17,7 +17,7 @@ from benchmarks.soak.place import complete, records
 from benchmarks.soak.round import Round
 
 TAR = "train-000001.tar"
-NO_BAD_CLIP = "data.max_bad_fraction=0"
+NO_BAD_CLIP = "train.max_bad_fraction=0"
 
 
 def clip_flipped(round: Round) -> None:

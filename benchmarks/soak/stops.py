@@ -11,7 +11,7 @@ from benchmarks.soak.job import Job
 from benchmarks.soak.round import Round
 
 SHORT_S = (2.0, 6.0)
-FROZEN = ("train.timeout_s=15",)
+FROZEN = ("distributed.timeout_s=15",)
 
 
 def rank_killed(round: Round) -> None:
@@ -93,7 +93,7 @@ def rank_paused(round: Round) -> None:
 
 
 def rank_frozen(round: Round) -> None:
-    """SIGSTOP of a rank for longer than train.timeout_s (15 s)"""
+    """SIGSTOP of a rank for longer than distributed.timeout_s (15 s)"""
     job = round.start(*FROZEN, SHUTDOWN_TIMEOUT="5")
     round.moment(job)
     round.strike(job.rank(round.dice.randint(0, 1)).suspend)

@@ -40,9 +40,13 @@ class Setting:
 
     def all_words(self) -> list[str]:
         """Overrides of the config."""
-        train = {"global_batch": self.batch, "precision": self.precision, "compile": self.compile}
-        train |= {"reuse_first_batch": self.reuse}
-        return [*(f"train.{key}={str(value).lower()}" for key, value in train.items()), *self.words]
+        return [
+            f"train.global_batch={self.batch}",
+            f"train.reuse_first_batch={str(self.reuse).lower()}",
+            f"distributed.precision={self.precision}",
+            f"model.compile={str(self.compile).lower()}",
+            *self.words,
+        ]
 
     def load(self, shards: Path) -> RunConfig:
         """The config with this setting; without lines of metrics."""

@@ -507,7 +507,7 @@ def test_every_task_and_its_streams_make_a_config_that_survives_writing(words, s
         (["windows={frames: 0, hop: 1}"], "windows.frames=0: Input should be greater than 0"),
         (["mixup.uniform=[0.9, 0.5]"], "mixup.uniform: give two numbers from 0 to 1, the smaller first"),
         (["mixup.alpha=.inf"], "mixup.alpha=inf: Input should be a finite number"),
-        (["train.freeze=everything"], "train.freeze=everything: Input should be 'none', 'all_but_centres'"),
+        (["model.freeze=everything"], "model.freeze=everything: Input should be 'none', 'all_but_centres'"),
         (["task.name=clasification"], "task"),
     ],
 )

@@ -56,7 +56,13 @@ def test_what_a_network_hears_or_learns_makes_the_run(word: str, said: str) -> N
 
 @pytest.mark.parametrize(
     "word",
-    ["data.shards=elsewhere", "data.threads=7", "evaluate.select=last", "train.precision=bf16", "train.timeout_s=5"],
+    [
+        "data.shards=elsewhere",
+        "data.threads=7",
+        "evaluate.select=last",
+        "distributed.precision=bf16",
+        "distributed.timeout_s=5",
+    ],
 )
 def test_how_it_is_computed_and_scored_does_not(word: str) -> None:
     assert changed(word) == changed(word, free=EVALUATION) == ""

@@ -47,7 +47,7 @@ def test_compiling_without_a_compiler_is_refused(small_set, small_manifest, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     build_task(config_of(small_set), small_manifest)
     with pytest.raises(UserError, match=r"train\.compile=true needs gcc or clang, which is not on the path"):
-        build_task(config_of(small_set, "train.compile=true"), small_manifest)
+        build_task(config_of(small_set, "model.compile=true"), small_manifest)
 
 
 def test_a_debug_run_goes_through_a_set_that_is_smaller_than_a_batch(small_set):

@@ -19,7 +19,7 @@ from asd.evaluate.store import read_embeddings
 from tests.support.inline import score_inline
 from tests.support.launch import TINY
 
-CONFIG = ["--config", str(TINY), "train.epochs=null", "train.steps=2", "train.precision=fp32"]
+CONFIG = ["--config", str(TINY), "train.epochs=null", "train.steps=2", "distributed.precision=fp32"]
 
 
 def train(run: Path, shards: Path, *words: str) -> Path:

@@ -11,7 +11,7 @@ from tests.end_to_end.test_bad_input import refused
 from tests.support.hooks import no_scoring
 from tests.support.launch import losses, records, run, succeed, train_words
 
-WORDS = ["data.max_bad_fraction=0.05", "train.epochs=4"]  # 4 of 92 clips
+WORDS = ["train.max_bad_fraction=0.05", "train.epochs=4"]  # 4 of 92 clips
 
 
 def damage(flac_set: Path, shards: Path, count: int) -> None:
@@ -40,5 +40,5 @@ def test_too_many_stop_the_run(flac_set: Path, tmp_path: Path) -> None:
     shards, folder = tmp_path / "shards", tmp_path / "run"
     damage(flac_set, shards, 30)
     line = refused(run(tmp_path / "log", train_words(shards, folder, *WORDS), ranks=2, prepare=no_scoring))
-    assert "training clips could not be read, more than the 4 that data.max_bad_fraction allows" in line
+    assert "training clips could not be read, more than the 4 that train.max_bad_fraction allows" in line
     assert "python -m shards.verify" in line

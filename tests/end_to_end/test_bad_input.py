@@ -37,7 +37,7 @@ def refused(done: Done) -> str:
         (["train.global_batch=12"], ["6 clips", "mixup.group_size=4"]),
         (["train.accumulate=3"], ["train.global_batch=16", "3 accumulated parts"]),
         (["train.global_batch=512"], ["cannot fill a global batch of 512"]),
-        (["train.precision=fp16"], ["fp16 needs a GPU"]),
+        (["distributed.precision=fp16"], ["fp16 needs a GPU"]),
         (["backbone.name=resnet"], ["resnet", "resnet50_ir"]),
         (["init_from=/nowhere"], ["init_from=/nowhere"]),
         (["--config", "/nowhere/a.yaml"], ["/nowhere/a.yaml does not exist"]),

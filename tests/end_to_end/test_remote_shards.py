@@ -122,7 +122,7 @@ def test_a_shard_that_cannot_be_had_is_counted(site: Site, tmp_path: Path) -> No
     name = site.tars[1]
     lost = json.loads(site.files["manifest.json"].content)["shards"][1]["clips"]
     del site.files[name]
-    more = ["data.max_bad_fraction=0.9"]
+    more = ["train.max_bad_fraction=0.9"]
     done = succeed(tmp_path / "log", words(site, tmp_path, *more), ranks=2, prepare=no_scoring, env=LOCAL)
     bad = bad_clips(tmp_path / "run")
     assert 0.5 * lost < bad <= lost

@@ -21,7 +21,7 @@ from tests.support.patience import wait_for
 # Seconds; torch's own defaults wait minutes for a node that is gone. A node that is cut off may wait longer for its
 # store than the other one needs to go on alone: gloo's time limit, a start and a few steps.
 PATIENCE = "keep_alive_interval=2,keep_alive_max_attempt=5,last_call_timeout=1,read_timeout=200"
-GLOO_TIMEOUT = "train.timeout_s=20"
+GLOO_TIMEOUT = "distributed.timeout_s=20"
 
 
 @dataclass(frozen=True)

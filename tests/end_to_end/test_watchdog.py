@@ -18,7 +18,7 @@ from tests.support.hooks import GO, hang_in_the_loader, impatient, nan_from_then
 from tests.support.launch import Job, records, run, train_words
 from tests.support.patience import wait_for
 
-IMPATIENT = ["train.stall_s=3", "evaluate.every_epochs=100"]
+IMPATIENT = ["monitor.stall_s=3", "evaluate.every_epochs=100"]
 
 
 def status(folder: Path) -> dict[str, Any]:

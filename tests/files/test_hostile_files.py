@@ -247,7 +247,7 @@ LAUGH = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" f
         ("<<: [1]\n", "is not yaml"),
         ("1: 2\n", "1"),
         ("train: {" + "x" * 1_000 + ": 1}", "unknown key train.xxx"),
-        ("train: {precision: " + "x" * 100_000 + "}", "train.precision=xxx"),
+        ("distributed: {precision: " + "x" * 100_000 + "}", "distributed.precision=xxx"),
         ("train: {1: 2}\n", "train"),
         ("? ''\n: 1\n", ""),
     ],

@@ -19,7 +19,7 @@ NARROW = {
     "wavenet": ["task.network.channels=8", "task.network.dilations=[1, 2]"],
     "wavenet_mu_law": ["task.network.channels=4", "task.network.skip=4", "task.network.dilations=[1, 2]"],
 }
-SHORT = ["train.epochs=null", "train.steps=2", "train.precision=fp32", "train.log_every=1"]
+SHORT = ["train.epochs=null", "train.steps=2", "distributed.precision=fp32", "train.log_every=1"]
 FRAMES = 8  # of a window, where a config's would be longer than the clips
 
 

@@ -149,6 +149,6 @@ def test_nothing_is_frozen_by_none() -> None:
 @pytest.mark.parametrize("freeze", ["all_but_centres", "all_but_last_block", "centres"])
 def test_a_task_without_centres_is_refused(freeze: str) -> None:
     task = task_of(task={"name": "vicreg", "expander": {"widths": [8]}}, loss=None)
-    with pytest.raises(UserError, match=f"train.freeze={freeze} is for tasks with class centres: set it to none"):
+    with pytest.raises(UserError, match=f"model.freeze={freeze} is for tasks with class centres: set it to none"):
         frozen_parts(task, freeze)
     assert frozen_parts(task, "none") == ()

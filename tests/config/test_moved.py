@@ -1,0 +1,47 @@
+"""Settings that stood elsewhere in earlier versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from asd.config.load import load_config
+from asd.config.moved import MOVED
+from asd.config.reference import page
+from asd.config.saved import saved_config
+from asd.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+FORMER = {"train.precision": "bf16", "train.freeze": "centres", "train.stall_s": 7.0, "data.max_bad_fraction": 0.25}
+
+
+def saved_before(path: Path) -> Path:
+    """A config as a run of an earlier version left it."""
+    tree = load_config(CONFIGS / "demo.yaml").model_dump(mode="json")
+    for section in ("model", "distributed", "monitor"):
+        del tree[section]
+    del tree["train"]["max_bad_fraction"]
+    for key, value in FORMER.items():
+        section, name = key.split(".")
+        tree[section][name] = value
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def test_what_an_earlier_run_left_is_read(tmp_path: Path) -> None:
+    config = saved_config(saved_before(tmp_path / "config.yaml"))
+    assert (config.distributed.precision, config.model.freeze) == ("bf16", "centres")
+    assert (config.monitor.stall_s, config.train.max_bad_fraction) == (7.0, 0.25)
+
+
+@pytest.mark.parametrize("former", MOVED)
+def test_a_new_config_is_told_where_it_belongs(former: str) -> None:
+    with pytest.raises(UserError, match=f"{former} is {MOVED[former]} now$"):
+        load_config(CONFIGS / "demo.yaml", [f"{former}=1"])
+
+
+def test_every_place_is_one_of_today() -> None:
+    shown = page()
+    assert all(f"| `{now}` |" in shown and f"| `{former}` |" not in shown for former, now in MOVED.items())
