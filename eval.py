@@ -109,7 +109,10 @@ def _add_export(commands: Commands) -> None:
     export.add_argument(
         "--scorer", action="append", default=[], help="a column of scores.csv to keep, repeatable (default: all)"
     )
-    export.add_argument("--onnx", type=user_path, metavar="FILE", help="also write the network as ONNX, checked equal")
+    export.add_argument(
+        "--also", type=user_path, action="append", default=[], metavar="FILE",
+        help="write the network there, too, as the ending says (.onnx), checked equal; repeatable",
+    )  # fmt: skip
     export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     export.set_defaults(command=_export)
 
@@ -179,7 +182,7 @@ def _export(args: argparse.Namespace) -> None:
     from asd.commands.export import export_command
     from asd.commands.open_run import load_run
 
-    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, args.onnx)
+    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, args.also)
 
 
 def _clips(args: argparse.Namespace) -> int:

@@ -150,6 +150,15 @@ def read(sources, choices):
     parts = [(file, *file.stem.split("_")) for file in files]
     return Corpus([SourceClip(f, f.stem, machine, "00", "train", 0, f.name) for f, machine, _ in parts])
 """
+FORMAT = """
+class Mine:
+    def require(self):
+        pass
+
+    def write(self, file, source, out):
+        out.write_text(f"{len(file.weights)} tensors")
+        return f"{out}: mine"
+"""
 
 FIRST = "from __future__ import annotations\n"
 # What is to add → (the new file, its text, (the list, what is put behind what) …)
@@ -200,6 +209,11 @@ ADDED = {
         ("shards/layouts/__init__.py", "from shards.layouts import", " mine,"),
         ("shards/layouts/__init__.py", '"table": read_tables,', ' "mine": mine.read,'),
     ),
+    "export format": (
+        "asd/detector/formats/mine.py", FORMAT,
+        ("asd/detector/formats/__init__.py", FIRST, "from asd.detector.formats.mine import Mine\n"),
+        ("asd/detector/formats/__init__.py", '".onnx": Onnx()', ', ".mine": Mine()'),
+    ),
 }  # fmt: skip
 
 CONFIG = """
@@ -221,7 +235,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("house")
     for folder in ("asd", "shards"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "train_ddp.py", root)
+    for script in ("train_ddp.py", "eval.py"):
+        shutil.copy(ROOT / script, root)
     (root / "mine.yaml").write_text(CONFIG)
     for file, text, *lines in ADDED.values():
         (root / file).write_text(text)
@@ -250,6 +265,9 @@ def test_one_more_of_everything(house: Path) -> None:
     run(house, "train_ddp.py", "--config", "mine.yaml", "data.shards=set", "run.dir=run")
     (report,) = (house / "run" / "evaluations").glob("*/report.json")
     assert list(json.loads(report.read_text(encoding="utf-8"))["scorers"]) == ["mine"]
+    said = run(house, "eval.py", "export", "--run", "run", "--out", "d.pt", "--also", "d.mine", "data.shards=set")
+    assert "d.mine: mine" in said
+    assert (house / "d.mine").read_text().endswith(" tensors")
 
 
 def test_the_page_names_these_files() -> None:

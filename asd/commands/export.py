@@ -13,7 +13,8 @@ import numpy as np
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
-from asd.detector.onnx import export_onnx, require_onnx
+from asd.detector.formats import FORMATS
+from asd.detector.formats.base import Format
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.evaluate.scoring import fitted, scores_by
@@ -32,15 +33,17 @@ MAX_SHOWN = 10  # thresholds, one a line
 MAX_S = 3600.0  # that is heard at once, however long the clips of the set are
 
 
-def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onnx: Path | None) -> None:
-    """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file."""
+def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], also: Sequence[Path]) -> None:
+    """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file.
+
+    also: files for the network alone, in the format that each one's ending names.
+    """
     step = choose_step(run, wanted)
     run = run.at(step)
     chosen = _chosen(run.config.evaluate.scorers, scorers)
     _check_foreign(out)
-    if onnx is not None:
-        _check_onnx(onnx, out)
-        require_onnx()
+    for other in also:
+        _format(other, out).require()
     with (
         start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
@@ -50,8 +53,8 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], onn
         ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
     if ranks.is_main:
         _say(out)
-        if onnx is not None:
-            print(export_onnx(read_detector(out), out, onnx))
+        for other in also:
+            print(_format(other, out).write(read_detector(out), out, other))
 
 
 def _chosen(configured: Sequence[ScorerConfig], wanted: Sequence[str]) -> tuple[ScorerConfig, ...]:
@@ -73,9 +76,11 @@ def _check_foreign(out: Path) -> None:
             raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
 
 
-def _check_onnx(onnx: Path, out: Path) -> None:
-    if onnx.suffix != ".onnx" or onnx.resolve() == out.resolve() or onnx.is_dir() or not onnx.parent.is_dir():
-        raise UserError(f"--onnx {onnx}: name a file that ends in .onnx, in a folder that exists")
+def _format(other: Path, out: Path) -> Format:
+    """The one that a file's ending names."""
+    if other.suffix not in FORMATS or other.resolve() == out.resolve() or other.is_dir() or not other.parent.is_dir():
+        raise UserError(f"--also {other}: name a file that ends in {' or '.join(FORMATS)}, in a folder that exists")
+    return FORMATS[other.suffix]
 
 
 def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:

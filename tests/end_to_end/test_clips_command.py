@@ -167,16 +167,16 @@ def test_a_long_word_for_onnx_is_one_line(detector: Path, tmp_path: Path, monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = ["export", "--run", str(detector.parent / "run"), "--out", str(tmp_path / "d.pt")]
     with pytest.raises(UserError, match="pip install onnx onnxscript onnxruntime"):
-        evaluation.main([*words, "--onnx", str(tmp_path / "d.onnx")])
+        evaluation.main([*words, "--also", str(tmp_path / "d.onnx")])
     assert not list(tmp_path.iterdir())
 
 
 def test_onnx_gives_the_same_embedding(detector: Path, tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is optional and not installed")
-    from asd.detector.onnx import export_onnx
+    from asd.detector.formats.onnx import Onnx
 
-    line = export_onnx(read_detector(detector), detector, tmp_path / "d.onnx")
+    line = Onnx().write(read_detector(detector), detector, tmp_path / "d.onnx")
     difference, largest = re.search(r"by (\S+) of (\S+)$", line).groups()  # type: ignore[union-attr]
     assert float(difference) < 1e-4 * float(largest)
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from asd.data.batch import Batch
-from asd.detector import DetectorFile, build_network
+from asd.detector.detector import build_network
+from asd.detector.file import DetectorFile
 from asd.errors import UserError
 from asd.tasks.base import Task
 
@@ -36,39 +37,38 @@ class Embed(nn.Module):
         return (out.embedding, out.logits) if out.logits.shape[-1] else (out.embedding,)
 
 
-def require_onnx() -> None:
-    """UserError where a package is missing that writes ONNX or checks it."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"--onnx needs {', '.join(missing)}: pip install {' '.join(missing)}")
+class Onnx:
+    """For windows of the detector's length, with torch's exporter, checked by onnxruntime."""
+
+    def require(self) -> None:
+        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+        if missing:
+            raise UserError(f"a .onnx file needs {', '.join(missing)}: pip install {' '.join(missing)}")
+
+    def write(self, file: DetectorFile, source: Path, out: Path) -> str:
+        """The line says how far its embedding is from torch's."""
+        network = Embed(build_network(file, source))
+        generator = torch.Generator().manual_seed(0)
+        samples = round(file.clip_s * file.sample_rate)
+        waveform = torch.randint(-8000, 8000, (1, samples), generator=generator, dtype=torch.int16)
+        partial = out.with_name(out.name + ".partial")
+        try:
+            _export(network, waveform, partial)
+            difference, largest = _compare(network, waveform, partial)
+            if not difference <= MAX_ERROR * largest:
+                raise UserError(
+                    f"{out}: its embeddings differ from torch's by {difference:.2g} of {largest:.2g}: not kept"
+                )
+            partial.rename(out)
+        finally:
+            partial.unlink(missing_ok=True)
+        return (
+            f"{out}: {INPUT} (1, {samples}) int16; its embedding differs from torch's by {difference:.1e} of "
+            f"{largest:.2g}"
+        )
 
 
-def export_onnx(file: DetectorFile, source: Path, out: Path) -> str:
-    """Write the network for windows of the detector's length; the line that says how far it is from torch.
-
-    UserError where torch cannot write it, or it gives other embeddings.
-    """
-    network = Embed(build_network(file, source))
-    generator = torch.Generator().manual_seed(0)
-    samples = round(file.clip_s * file.sample_rate)
-    waveform = torch.randint(-8000, 8000, (1, samples), generator=generator, dtype=torch.int16)
-    partial = out.with_name(out.name + ".partial")
-    try:
-        _write(network, waveform, partial)
-        difference, largest = _compare(network, waveform, partial)
-        if not difference <= MAX_ERROR * largest:
-            raise UserError(
-                f"--onnx: its embeddings differ from torch's by {difference:.2g} of {largest:.2g}: not kept"
-            )
-        partial.rename(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return (
-        f"{out}: {INPUT} (1, {samples}) int16; its embedding differs from torch's by {difference:.1e} of {largest:.2g}"
-    )
-
-
-def _write(network: Embed, waveform: Tensor, path: Path) -> None:
+def _export(network: Embed, waveform: Tensor, path: Path) -> None:
     with torch.no_grad(), _quiet():
         names = ["embedding", "logits"][: len(network(waveform))]
         try:
@@ -77,7 +77,7 @@ def _write(network: Embed, waveform: Tensor, path: Path) -> None:
             )
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            raise UserError(f"--onnx: torch cannot write this network as ONNX ({reason[:200]})") from None
+            raise UserError(f"torch cannot write this network as ONNX ({reason[:200]})") from None
         assert program is not None
         program.save(path)
 
