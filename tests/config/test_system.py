@@ -46,7 +46,7 @@ def test_compiling_without_a_compiler_is_refused(small_set, small_manifest, monk
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     build_task(config_of(small_set), small_manifest)
-    with pytest.raises(UserError, match=r"train\.compile=true needs gcc or clang, which is not on the path"):
+    with pytest.raises(UserError, match=r"model\.compile=true needs gcc or clang, which is not on the path"):
         build_task(config_of(small_set, "model.compile=true"), small_manifest)
 
 
