@@ -103,6 +103,7 @@ SCORER = """
 from typing import ClassVar, Literal
 
 import pydantic
+from torch import Tensor
 
 from asd.scorers.base import PerClassScorer
 
@@ -112,7 +113,7 @@ class MineConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     label: ClassVar[str] = "mine"
 
 
-class Mine(PerClassScorer):
+class Mine(PerClassScorer[Tensor]):
     def __init__(self, config):
         super().__init__()
 

@@ -39,7 +39,10 @@ class Scorer(Protocol):
 
 
 class PerClassScorer(ABC, Generic[Model]):
-    """A scorer with one model per class, fitted to the class's training clips."""
+    """A scorer with one model per class, fitted to the class's training clips.
+
+    A detector file keeps the models by the type in brackets, such as `PerClassScorer[Tensor]`.
+    """
 
     reads: ClassVar[Reads] = "embedding"  # the one column that the two methods see; finite, or the clip is named
     wants: ClassVar[Reads | None] = None  # what else a task must give
