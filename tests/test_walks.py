@@ -173,7 +173,7 @@ ADDED = {
     "backbone": (
         "asd/backbones/mine.py", BACKBONE,
         ("asd/backbones/__init__.py", FIRST, "from asd.backbones.mine import Mine, MineConfig\n"),
-        ("asd/backbones/__init__.py", "ResNetConfig | ResNetIRConfig", " | MineConfig"),
+        ("asd/backbones/__init__.py", "    | ResNetIRConfig", " | MineConfig"),
         ("asd/backbones/__init__.py", '"resnet50": ResNet,', ' "mine": Mine,'),
     ),
     "frontend": (
@@ -185,7 +185,7 @@ ADDED = {
     "task": (
         "asd/tasks/mine.py", TASK,
         ("asd/tasks/__init__.py", FIRST, "from asd.tasks.mine import Mine, MineConfig\n"),
-        ("asd/tasks/__init__.py", "ClassificationConfig | AlignmentConfig", " | MineConfig"),
+        ("asd/tasks/__init__.py", "    | AlignmentConfig", " | MineConfig"),
         ("asd/tasks/__init__.py", '"classification": Classification,', ' "mine": Mine,'),
     ),
     "scorer": (

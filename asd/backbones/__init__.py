@@ -15,6 +15,7 @@ from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from asd.backbones.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from asd.backbones.resnet import ResNet, ResNetConfig
 from asd.backbones.resnet_ir import ResNetIR, ResNetIRConfig
+from asd.backbones.statistics import Statistics, StatisticsConfig
 from asd.backbones.wavenet import SampleWaveNet, SampleWaveNetConfig, WaveNet, WaveNetConfig
 
 BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
@@ -24,6 +25,7 @@ BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "mobilenet_v2": MobileNetV2,
     "efficientnet_b0": EfficientNet,
     "cp_resnet": CPResNet,
+    "statistics": Statistics,
 }
 RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
     "autoencoder": Autoencoder,
@@ -32,7 +34,13 @@ RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
 }
 
 BackboneConfig = Annotated[
-    ResNetConfig | ResNetIRConfig | MobileFaceNetConfig | MobileNetV2Config | EfficientNetConfig | CPResNetConfig,
+    ResNetConfig
+    | ResNetIRConfig
+    | MobileFaceNetConfig
+    | MobileNetV2Config
+    | EfficientNetConfig
+    | CPResNetConfig
+    | StatisticsConfig,
     pydantic.Field(discriminator="name"),
 ]
 ReconstructorConfig = Annotated[

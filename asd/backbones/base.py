@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
 import pydantic
 from torch import Tensor, nn
+
+
+class View(NamedTuple):
+    """Columns of an embedding, which are (values, bands) in a row: values of each band."""
+
+    first: int
+    behind: int  # the last
+    bands: int
 
 
 class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Base of the config classes; `name` chooses among them."""
 
     shows_maps: ClassVar[bool] = False  # whether the network has `forward_map` and `pool`
+
+    def view_names(self) -> tuple[str, ...]:
+        """Parts of the embedding that scorers may look at by themselves (`view`): the keys of `Backbone.views`."""
+        return ()
 
     def fixed_frames(self, windowed: bool) -> int | None:
         """The number of frames that every input must have; None: any. windowed: inputs are windows of clips."""
@@ -23,6 +36,7 @@ class Backbone(nn.Module):
     """(B, channels, M, F) → (B, D)."""
 
     embedding_dim: int
+    views: Mapping[str, View] = MappingProxyType({})  # named parts of the embedding
 
     def before_last_block(self) -> list[nn.Module]:
         """What lies before the last residual block, for model.freeze=all_but_last_block."""

@@ -37,6 +37,7 @@ from asd.run_folder.paths import RunFolder
 from asd.run_folder.provenance import provenance
 from asd.text.shell import command
 from asd.train.trainer import Parts, Trainer
+from asd.train.untrained import NoTraining
 
 
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
@@ -61,8 +62,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         setup.task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
         if resumed is not None:
             evaluate.renew(setup.task)  # the trainer then puts the weights back
-        parts = _parts(setup, ranks, loader, loggers, stop, evaluate)
-        trainer = Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
+        trainer = _trainer(setup, ranks, loader, loggers, stop, evaluate, resumed)
         monitor.watch(lambda: _position(trainer, eval_loader))
         with evaluate:
             outcome = trainer.run()
@@ -77,13 +77,31 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     return 0
 
 
-def _parts(
-    setup: Setup, ranks: Ranks, loader: Loader, loggers: Loggers, stop: StopSignal, evaluate: TrainingEvaluator
-) -> Parts:
-    """What the trainer takes, with seconds as samples and shares as counts."""
+def _trainer(
+    setup: Setup,
+    ranks: Ranks,
+    loader: Loader,
+    loggers: Loggers,
+    stop: StopSignal,
+    evaluate: TrainingEvaluator,
+    resumed: Payload | None,
+) -> Trainer | NoTraining:
+    """The loop with all that it takes, seconds as samples and shares as counts; or what there is without training."""
     config, data = setup.config, setup.data
+    meta = {
+        **setup.identity,
+        **provenance(),
+        "classes": setup.classes,
+        "world_size": ranks.world_size,
+        "precision": ranks.precision,
+        "global_batch": config.train.global_batch,
+        "seed": config.train.seed,
+    }
+    if config.optim is None:
+        checkpoints = evaluate.folder.checkpoints
+        return NoTraining(setup.task, ranks, evaluate, checkpoints, meta, dump_yaml(config), resumed)
     rate, first_s = data.manifest.sample_rate, config.data.first_s
-    return Parts(
+    parts = Parts(
         task=setup.task,
         optimizer=build_optimizer(config.optim, setup.task.parameters()),
         loader=loader,
@@ -96,17 +114,10 @@ def _parts(
         stop=stop,
         evaluate=evaluate,
         checkpoints=evaluate.folder.checkpoints,
-        meta={
-            **setup.identity,
-            **provenance(),
-            "classes": setup.classes,
-            "world_size": ranks.world_size,
-            "precision": ranks.precision,
-            "global_batch": config.train.global_batch,
-            "seed": config.train.seed,
-        },
+        meta=meta,
         config_yaml=dump_yaml(config),
     )
+    return Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
 
 
 def check(config: RunConfig, world_size: int) -> str:
@@ -117,11 +128,11 @@ def check(config: RunConfig, world_size: int) -> str:
     precision = choose_precision(config.distributed.precision, device)
     setup = set_up(config)
     data = setup.data
-    if (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
+    if config.task.trains and (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
         print(advice)
     check_run(RunFolder(Path(config.run.dir)), setup)
     classes, clips = len(data.manifest.classes), len(data.splits.train)
-    lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
+    lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s) if config.task.trains else None
     return "\n".join(
         filter(None, [f"ok: {classes} classes, {clips} training clips, {device.type}, {precision}", lengths])
     )
@@ -134,7 +145,7 @@ def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
     checkpoint.remove_partial(folder.checkpoints)
 
 
-def _position(trainer: Trainer, loader: Loader) -> Position:
+def _position(trainer: Trainer | NoTraining, loader: Loader) -> Position:
     """Where this rank is, for its watchdog; loader: that of evaluations."""
     return Position(trainer.state.step, trainer.stage, loader.given, loader.asked > loader.given)
 
@@ -162,14 +173,15 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
     say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
     parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
     say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")
-    say(
-        ranks,
-        f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}, global batch "
-        f"{config.train.global_batch}, {steps} steps an epoch, {config.train.total_steps(steps)} steps",
-    )
-    lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
-    for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):
-        say(ranks, advice)
+    how = f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}"
+    if not config.task.trains:
+        say(ranks, f"{how}; nothing to train: one checkpoint, and its evaluation")
+    else:
+        batch, total = config.train.global_batch, config.train.total_steps(steps)
+        say(ranks, f"{how}, global batch {batch}, {steps} steps an epoch, {total} steps")
+        lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
+        for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):
+            say(ranks, advice)
     say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {command(folder.root / 'tensorboard')}")
     if config.evaluate.by_watcher:
         say(

@@ -72,7 +72,7 @@ def open_data(config: RunConfig) -> Data:
         build.check_classes(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
-    if config.debug:
+    if config.debug or not config.task.trains:  # then the plan is never followed
         streams[0] = _filled(streams[0])
     windows = windows_of(manifest, config.data.window)
     return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))

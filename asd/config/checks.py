@@ -17,7 +17,7 @@ NORM_KINDS = frozenset(get_args(NormKind))
 
 def check_batch(config: RunConfig, world_size: int) -> None:
     """Refuse a global batch that ranks, accumulation and mixing groups do not divide, or that cannot be normalised."""
-    if (problem := _batch_problem(config, world_size)) is None:
+    if not config.task.trains or (problem := _batch_problem(config, world_size)) is None:
         return
     fitting = [n for n in range(1, min(config.train.global_batch, 1024) + 1) if _batch_problem(config, n) is None]
     few = [*map(str, fitting[:8]), *("…" for _ in fitting[8:9])]

@@ -44,10 +44,11 @@ def debugged(config: RunConfig) -> RunConfig:
         "every_steps": None,
         "by_watcher": False,
     }
+    short = {"epochs": None, "steps": 3 if config.task.trains else None, "log_every": 1}
     return config.model_copy(
         update={
             "run": RunSection(dir=f"{config.run.dir.removesuffix('_debug')}_debug"),
-            "train": config.train.model_copy(update={"epochs": None, "steps": 3, "log_every": 1}),
+            "train": config.train.model_copy(update=short),
             "evaluate": config.evaluate.model_copy(update=few),
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal
 
 import pydantic
@@ -12,7 +13,7 @@ from asd.evaluate.config import EvaluateConfig
 from asd.monitor.config import MonitorConfig
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
-from asd.scorers import reads
+from asd.scorers import reads, views
 from asd.tasks.model import ModelConfig
 from asd.tasks.system import System
 from asd.train.config import TrainConfig
@@ -30,8 +31,8 @@ class RunConfig(System, frozen=True):
     run: RunSection = RunSection()
     data: DataConfig
     model: ModelConfig = ModelConfig()
-    optim: OptimConfig
-    train: TrainConfig
+    optim: OptimConfig | None = None  # required where the task trains
+    train: TrainConfig = TrainConfig()
     distributed: DistributedConfig = DistributedConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -40,6 +41,20 @@ class RunConfig(System, frozen=True):
     init_checkpoint: Literal["best", "last"] = "best"  # of that run: best by its own evaluate.select, or the newest
     resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint
     debug: bool = False  # a few clips of everything, from the first step to the report, in a folder of its own
+
+    @pydantic.model_validator(mode="after")
+    def _length_and_optimiser_of_what_trains(self) -> RunConfig:
+        lengths = [self.train.epochs, self.train.steps]
+        if not self.task.trains:
+            if lengths != [None, None] or self.optim is not None:
+                what = "optim" if self.optim is not None else "train.epochs and train.steps"
+                raise ValueError(f"task {self.task.name} learns nothing: leave {what} out")
+            return self
+        if self.optim is None:
+            raise ValueError("optim is missing")
+        if lengths.count(None) != 1:
+            raise ValueError("give train.epochs or train.steps, one of the two (set the other to null)")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _selection_has_something_to_select_by(self) -> RunConfig:
@@ -63,6 +78,16 @@ class RunConfig(System, frozen=True):
                     f"evaluate.scorers: {scorer.name} reads {wanted}, which task {self.task.name} does not give: "
                     f"name others, such as {fitting}"
                 )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _scorers_read_views_that_there_are(self) -> RunConfig:
+        known = self.backbone.view_names() if self.backbone is not None else ()
+        for scorer in self.evaluate.scorers:
+            if unknown := sorted(views(scorer) - set(known)):
+                near = difflib.get_close_matches(unknown[0], known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+                raise ValueError(f"evaluate.scorers: {scorer.name} reads view {unknown[0]} of the backbone: {hint}")
         return self
 
     @pydantic.model_validator(mode="after")

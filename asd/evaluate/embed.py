@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from asd.data.recordings import left_out_with
 from asd.distributed.ranks import Ranks
 from asd.process.stop import StoppedError
 from asd.scorers import EmbeddingTable
-from asd.scorers.embeddings import mean_by
+from asd.scorers.embeddings import View, mean_by
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
 from asd.tasks.base import Embedding
@@ -44,11 +44,10 @@ class Columns(NamedTuple):
     def joined(cls, parts: Sequence[Columns]) -> Columns:
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def table(self, residuals: ResidualMoments | None = None) -> EmbeddingTable:
-        """What scorers see: all but the loss."""
-        return EmbeddingTable(
-            **{name: column for name, column in self._asdict().items() if name != "loss"}, residuals=residuals
-        )
+    def table(self, views: Mapping[str, View], residuals: ResidualMoments | None = None) -> EmbeddingTable:
+        """What scorers see: all but the loss. views: of the embedding, as the task names them."""
+        columns = {name: column for name, column in self._asdict().items() if name != "loss"}
+        return EmbeddingTable(**columns, views=views, residuals=residuals)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,8 @@ def embed_clips(
     whole = ranks.run_on_all(own_share)  # a clip too short for the network may be on one rank alone
     if not all(ranks.gather_objects(whole)):
         raise StoppedError("the embedding was given up")
-    return _gather(parts, residuals.gathered(), ranks, len(clips))
+    views: dict[str, View] = dict(getattr(task, "views", {}))
+    return _gather(parts, views, residuals.gathered(), ranks, len(clips))
 
 
 class Residuals:
@@ -164,7 +164,7 @@ def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:
 
 
 def _gather(
-    parts: list[Columns], residuals: ResidualMoments | None, ranks: Ranks, expected: int
+    parts: list[Columns], views: Mapping[str, View], residuals: ResidualMoments | None, ranks: Ranks, expected: int
 ) -> EmbeddingPass | None:
     own = Columns.joined(parts) if parts else None
     shapes = ranks.gather_objects(None if own is None else [(c.shape[1:], c.dtype) for c in own])
@@ -179,5 +179,5 @@ def _gather(
         return None
     order = torch.argsort(columns[0], stable=True)
     found = Columns(*(column[order] for column in columns))
-    clips = found.table(residuals)
+    clips = found.table(views, residuals)
     return EmbeddingPass(clips, found.loss, expected - len(clips.clip_index.unique()))

@@ -84,6 +84,7 @@ class Evaluator:
             validation=_validation(found, self.held_out),
             fit_clips=len(self.fit_clips),
             unreadable_clips=found.unreadable,
+            views=dict(found.clips.views),
             logit_scale=logit_scale,
             embed_s=seconds,
         )

@@ -24,6 +24,7 @@ from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.report import REPORT_FILE, load_report
 from asd.run_folder.checkpoint import save_tensors
 from asd.scorers import EmbeddingTable, ScorerConfig
+from asd.scorers.embeddings import View
 from asd.scorers.residuals import ResidualMoments
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
@@ -63,6 +64,7 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     validation: Validation | None
     fit_clips: int
     unreadable_clips: int
+    views: dict[str, View] = {}  # parts of the embedding: first column, the one behind the last, bands
     logit_scale: float | None = None  # logits are this times the cosine to a class centre; None: they are no cosines
     embed_s: float
 
@@ -123,7 +125,9 @@ def read_embeddings(
     if manifest.fingerprint != evaluation.fingerprint:
         raise UserError(f"{here} is another data set than the one that {folder} was embedded from")
     tensors = load_file(folder / EMBEDDINGS_FILE)
-    fit, validation, test = (EmbeddingTable.from_tensors(tensors, name) for name in ("fit", "validation", "test"))
+    fit, validation, test = (
+        EmbeddingTable.from_tensors(tensors, name, evaluation.views) for name in ("fit", "validation", "test")
+    )
     fit, validation = in_recordings(manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation)
     return evaluation, manifest, fit, validation, test
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import pydantic
 
-from asd.scorers.base import Reads, Scorer, check_classes
+from asd.scorers.band_knn import BandKnn, BandKnnConfig
+from asd.scorers.base import EmbeddingScorerConfig, Reads, Scorer, check_classes
 from asd.scorers.centroid import Centroid, CentroidConfig
 from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.gmm import Gmm, GmmConfig
@@ -17,6 +18,7 @@ from asd.scorers.lof import Lof, LofConfig
 from asd.scorers.log_odds import LogOdds, LogOddsConfig
 from asd.scorers.mahalanobis import Mahalanobis, MahalanobisConfig
 from asd.scorers.neg_log_softmax import NegLogSoftmax, NegLogSoftmaxConfig
+from asd.scorers.pca_residual import PcaResidual, PcaResidualConfig
 from asd.scorers.reconstruction import Reconstruction, ReconstructionConfig
 from asd.scorers.selective_mahalanobis import SelectiveMahalanobis, SelectiveMahalanobisConfig
 from asd.scorers.softmax import Softmax, SoftmaxConfig
@@ -28,8 +30,10 @@ ScorerConfig = Annotated[
     | CentroidConfig
     | KnnConfig
     | LocalKnnConfig
+    | BandKnnConfig
     | MahalanobisConfig
     | GmmConfig
+    | PcaResidualConfig
     | LofConfig
     | LogOddsConfig
     | ReconstructionConfig
@@ -44,8 +48,10 @@ SCORERS: dict[str, Callable[[Any], Scorer]] = {
     "centroid": Centroid,
     "knn": Knn,
     "local_knn": LocalKnn,
+    "band_knn": BandKnn,
     "mahalanobis": Mahalanobis,
     "gmm": Gmm,
+    "pca_residual": PcaResidual,
     "lof": Lof,
     "log_odds": LogOdds,
     "reconstruction": Reconstruction,
@@ -66,13 +72,20 @@ def reads(config: ScorerConfig) -> Reads:
     return found
 
 
+def views(config: ScorerConfig) -> set[str]:
+    """The views of the embedding that the scorer of a config names."""
+    return {config.view} if isinstance(config, EmbeddingScorerConfig) and config.view is not None else set()
+
+
 def scorer_label(config: ScorerConfig) -> str:
-    """The scorer's column in scores.csv: its name and every setting that differs from the default."""
-    return config.label
+    """The scorer's column in scores.csv: its name, every setting that differs from the default, and its view."""
+    view: str | None = getattr(config, "view", None)
+    return config.label if view is None else f"{config.label}_{view}"
 
 
 __all__ = [
     "SCORERS",
+    "BandKnnConfig",
     "CentroidConfig",
     "EmbeddingTable",
     "GmmConfig",
@@ -82,6 +95,7 @@ __all__ = [
     "LogOddsConfig",
     "MahalanobisConfig",
     "NegLogSoftmaxConfig",
+    "PcaResidualConfig",
     "ReconstructionConfig",
     "Scorer",
     "ScorerConfig",
@@ -92,4 +106,5 @@ __all__ = [
     "check_classes",
     "reads",
     "scorer_label",
+    "views",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+import pydantic
 import torch
 from torch import Tensor
 
@@ -38,6 +39,12 @@ class Scorer(Protocol):
         """
 
 
+class EmbeddingScorerConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+    """Base of the configs of scorers that read the embedding."""
+
+    view: str | None = None  # the part of the embedding that it reads, as the backbone names it; None: all of it
+
+
 class PerClassScorer(ABC, Generic[Model]):
     """A scorer with one model per class, fitted to the class's training clips.
 
@@ -50,19 +57,20 @@ class PerClassScorer(ABC, Generic[Model]):
     needs_folds: ClassVar[bool] = True  # its model is of all clips; else it leaves a row's own recording out by itself
     in_turn: ClassVar[int] = 0  # recordings of a class up to which that is not enough: each is left out by a fit
 
-    def __init__(self) -> None:
+    def __init__(self, config: pydantic.BaseModel | None = None) -> None:
         self.models: dict[int, Model] = {}
+        self.view = config.view if isinstance(config, EmbeddingScorerConfig) else None
 
     def fit(self, train: EmbeddingTable) -> None:
         """Fit one model to the clips of each class found."""
-        train = train.only(self.reads)
+        train = train.only(self.reads, self.view)
         train = train.per_clip() if self.by_clip else train
         check_finite(getattr(train, self.reads), train, f"training {self.reads}")
         self.models = {own: self.fit_class(train.select(rows)) for own, rows in train.rows_by_class().items()}
 
     def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row by the model of its own class. UserError where that class has none."""
-        test = test.only(self.reads)
+        test = test.only(self.reads, self.view)
         if self.by_clip and (clips := test.per_clip()) is not test:
             return self.score(clips)[test.clips()[1].numpy()]
         check_classes(self.models.keys(), test)
@@ -76,7 +84,7 @@ class PerClassScorer(ABC, Generic[Model]):
         """(N,) float64, each row by what other recordings say; nan where its class has none."""
         if not self.needs_folds and not self.in_turn:
             return self.score(normal)
-        normal, train = normal.only(self.reads), train.only(self.reads)
+        normal, train = (clips.only(self.reads, self.view) for clips in (normal, train))
         check_classes(self.models.keys(), normal)
         check_finite(getattr(normal, self.reads), normal, f"training {self.reads}")
         scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)

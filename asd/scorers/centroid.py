@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pydantic
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from asd.scorers.base import PerClassScorer
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class CentroidConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class CentroidConfig(EmbeddingScorerConfig, frozen=True):
     """No settings."""
 
     name: Literal["centroid"] = "centroid"
@@ -26,7 +25,7 @@ class Centroid(PerClassScorer[Tensor]):
     """One centre (D,) per class: the mean of its unit embeddings. Score in [0, 2]."""
 
     def __init__(self, config: CentroidConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Tensor:

@@ -6,7 +6,7 @@ N rows, D embedding, C classes, M mel bands. A row is a clip, or a window of a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ _DTYPES = {
 }
 _STORED = tuple(name for name in _DTYPES if name != "recording")
 ERRORS = ("mean", "median", "std")  # the columns of `errors`
+View = tuple[int, int, int]  # first column, the one behind the last, bands: columns are (values, bands) in a row
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class EmbeddingTable:
     features: Tensor
     residuals: ResidualMoments | None = None  # of training clips whose spectrograms are reconstructed
     recording: Tensor = None  # type: ignore[assignment]  # (N,) int64, what a clip is left out with; itself as a rule
+    views: Mapping[str, View] = field(default_factory=dict)  # parts of the embedding that the network names
 
     def __post_init__(self) -> None:
         if self.recording is None:
@@ -74,10 +76,20 @@ class EmbeddingTable:
         columns: dict[str, Any] = {name: getattr(self, name).index_select(0, rows) for name in _DTYPES}
         return replace(self, **columns)
 
-    def only(self, name: str) -> EmbeddingTable:
-        """The same rows with one of embedding, logits, errors and features; the others have no columns."""
+    def only(self, name: str, view: str | None = None) -> EmbeddingTable:
+        """The same rows with one of embedding, logits, errors and features; the others have no columns.
+
+        view: of the embedding, these columns alone, which are then all that the table knows of.
+        """
         bare = (n for n, dtype in _DTYPES.items() if dtype == torch.float32 and n != name)
-        return replace(self, **{n: torch.empty(len(self), 0) for n in bare})  # type: ignore[arg-type]
+        columns: dict[str, Any] = {n: torch.empty(len(self), 0) for n in bare}
+        if view is not None and name == "embedding":
+            if view not in self.views:
+                known = ", ".join(self.views) or "none"
+                raise UserError(f"the embeddings have no view {view} (they have {known}): embed the checkpoint again")
+            first, last, bands = self.views[view]
+            columns |= {"embedding": self.embedding[:, first:last], "views": {view: (0, last - first, bands)}}
+        return replace(self, **columns)
 
     def rows_by_class(self) -> dict[int, Tensor]:
         """Class → indices (n,) of its rows, ascending."""
@@ -109,13 +121,13 @@ class EmbeddingTable:
         return {f"{prefix}.{name}": getattr(self, name).contiguous() for name in _STORED}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> EmbeddingTable:
-        """The inverse of `to_tensors`; UserError where one is missing."""
+    def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str, views: Mapping[str, View]) -> EmbeddingTable:
+        """The inverse of `to_tensors`, with the views of these embeddings; UserError where a tensor is missing."""
         missing = [name for name in _STORED if f"{prefix}.{name}" not in tensors]
         if missing:
             raise UserError(f"the embeddings hold no {prefix}.{missing[0]}: embed the checkpoint again")
         columns: dict[str, Any] = {name: tensors[f"{prefix}.{name}"] for name in _STORED}
-        return cls(**columns)
+        return cls(**columns, views=views)
 
 
 def all_finite(rows: Tensor) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from asd.scorers.base import PerClassScorer
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.distance import Space, in_space, relative_zero
 from asd.scorers.embeddings import EmbeddingTable
 
@@ -28,7 +28,7 @@ EM_TOLERANCE = 1e-6  # of the mean log-likelihood per dimension
 Covariance = Literal["diag", "full", "tied"]
 
 
-class GmmConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class GmmConfig(EmbeddingScorerConfig, frozen=True):
     """components: K, at most the class's clips. covariance: `diag`, safe at any D; `full` and `tied` (one for all
     components) hold D² numbers: give pca with them where a class has fewer clips than D.
 
@@ -106,7 +106,7 @@ class Gmm(PerClassScorer[Gaussians]):
     """-log density in units of the class's own spread. One training clip, or equal ones: one narrow Gaussian there."""
 
     def __init__(self, config: GmmConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
 
     def fit(self, train: EmbeddingTable) -> None:

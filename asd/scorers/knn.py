@@ -8,12 +8,12 @@ import pydantic
 import torch
 from torch import Tensor
 
-from asd.scorers.base import PerClassScorer
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, rows_of
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class KnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class KnnConfig(EmbeddingScorerConfig, frozen=True):
     """k: neighbours. metric: 1 - cosine, or Euclidean distance of the embeddings as they are."""
 
     name: Literal["knn"] = "knn"
@@ -32,7 +32,7 @@ class Knn(PerClassScorer[EmbeddingTable]):
     needs_folds = False
 
     def __init__(self, config: KnnConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> EmbeddingTable:

@@ -14,7 +14,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from asd.scorers.base import PerClassScorer
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.distance import (
     IN_TURN,
     Metric,
@@ -28,7 +28,7 @@ from asd.scorers.distance import (
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class LocalKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class LocalKnnConfig(EmbeddingScorerConfig, frozen=True):
     """k: neighbours. density_k: how many neighbours of a training clip make its density. metric: as of knn.
 
     normalisation: `ratio` divides a training clip's distance by its own mean distance to its neighbours, `difference`
@@ -67,7 +67,7 @@ class LocalKnn(PerClassScorer[Local]):
     in_turn = IN_TURN
 
     def __init__(self, config: LocalKnnConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Local:

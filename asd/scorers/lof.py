@@ -12,7 +12,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from asd.scorers.base import PerClassScorer
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.distance import (
     IN_TURN,
     Metric,
@@ -26,7 +26,7 @@ from asd.scorers.distance import (
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class LofConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class LofConfig(EmbeddingScorerConfig, frozen=True):
     """k: neighbours, at most the class's other clips. metric: as of knn."""
 
     name: Literal["lof"] = "lof"
@@ -57,7 +57,7 @@ class Lof(PerClassScorer[Neighbourhood]):
     in_turn = IN_TURN
 
     def __init__(self, config: LofConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Neighbourhood:

@@ -12,7 +12,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from asd.scorers.base import PerClassScorer
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.distance import Space, in_space, relative_zero
 from asd.scorers.embeddings import EmbeddingTable
 
@@ -20,7 +20,7 @@ from asd.scorers.embeddings import EmbeddingTable
 MIN_SHRINKAGE = 1e-4
 
 
-class MahalanobisConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class MahalanobisConfig(EmbeddingScorerConfig, frozen=True):
     """shrinkage: a in the covariance (1 - a)·S + a·tr(S)/D·I, a number or as Ledoit & Wolf estimate it.
 
     space: embeddings on the unit sphere, or as they are. of: one model of the class, or one of each of its domains, of
@@ -43,7 +43,7 @@ class Mahalanobis(PerClassScorer[list[Tensor]]):
     """sqrt((x - m)ᵀ Σ⁻¹ (x - m)), from 0. One training clip, or equal ones, give the Euclidean distance."""
 
     def __init__(self, config: MahalanobisConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> list[Tensor]:

@@ -12,10 +12,16 @@ from asd.tasks.base import Parts, Task
 from asd.tasks.classification import Classification, ClassificationConfig
 from asd.tasks.interpolation import Interpolation, InterpolationConfig
 from asd.tasks.reconstruction import Reconstruction, ReconstructionConfig
+from asd.tasks.untrained import Untrained, UntrainedConfig
 from asd.tasks.vicreg import VICRegTask, VICRegTaskConfig
 
 TaskConfig = Annotated[
-    ClassificationConfig | AlignmentConfig | InterpolationConfig | VICRegTaskConfig | ReconstructionConfig,
+    ClassificationConfig
+    | AlignmentConfig
+    | InterpolationConfig
+    | VICRegTaskConfig
+    | ReconstructionConfig
+    | UntrainedConfig,
     pydantic.Field(discriminator="name"),
 ]
 
@@ -25,4 +31,5 @@ TASKS: dict[str, Callable[[Any, Parts], Task]] = {
     "interpolation": Interpolation,
     "vicreg": VICRegTask,
     "reconstruction": Reconstruction,
+    "untrained": Untrained,
 }

@@ -7,14 +7,16 @@ Legend: B batch, P windows of a clip (1 where a clip is taken whole), D embeddin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 import pydantic
 from torch import Tensor, nn
 
 from asd.augment.mixup import MixupConfig
-from asd.backbones.base import Backbone
+from asd.backbones.base import Backbone, View
 from asd.data.batch import Batch
 from asd.frontends import Frontend, Windows, WindowsConfig
 from asd.losses.base import ClassificationLoss
@@ -24,6 +26,7 @@ class TaskSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
     """Base of the config classes; `name` chooses among them. Values here: those of a classifier of single clips."""
 
     is_classifier: ClassVar[bool] = True  # it has a `loss` with class centres, and gives logits
+    trains: ClassVar[bool] = True  # whether there is anything to learn: else neither `optim` nor a length of training
     has_backbone: ClassVar[bool] = True
     may_mix: ClassVar[bool] = False  # whether `mixup` is for it
     may_have_outliers: ClassVar[bool] = False  # whether `data.streams.outliers` are
@@ -82,6 +85,7 @@ class Embedding:
 class Task(nn.Module):
     """The one module that DDP wraps."""
 
+    views: Mapping[str, View] = MappingProxyType({})  # named parts of the embedding that scorers may read by themselves
     logit_scale: float | None = None  # what cosines were multiplied by to give the logits; None: these are no cosines
 
     def __init__(self) -> None:

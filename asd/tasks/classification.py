@@ -35,6 +35,7 @@ class Classifier(Task):
         super().__init__()
         assert parts.loss is not None
         self.encoder = Encoder(parts)
+        self.views = self.encoder.backbone.views
         self.loss = parts.loss
         self.seed = parts.seed
         self.outlier_weight = outlier_weight if parts.outliers else 0.0

@@ -5,12 +5,13 @@ Legend: B batch, T samples, C channels, M bins, F frames, P windows of a clip, D
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from asd.augment.mixup import Mix
-from asd.data.batch import Batch
+from asd.data.batch import Batch, to_float
 from asd.frontends import Frontend
-from asd.tasks.base import Parts
+from asd.tasks.base import Embedding, Parts
 
 
 class Encoder(nn.Module):
@@ -52,6 +53,20 @@ class Encoder(nn.Module):
     def features(self, spectrogram: Tensor) -> Tensor:
         """(B, C, M, F) → (B, M), the time mean of the plain spectrogram: what the untrained baselines compare."""
         return spectrogram_mean(self.frontend, spectrogram)
+
+
+def embedding_alone(encoder: Encoder, batch: Batch) -> Embedding:
+    """What evaluation keeps where no classes are told apart and a single clip has no loss."""
+    spectrogram = encoder.frontend(to_float(batch.waveform))
+    embedding = encoder.embed(spectrogram).float()
+    clips, windows = embedding.shape[:2]
+    return Embedding(
+        embedding,
+        embedding.new_empty(clips, windows, 0),
+        embedding.new_empty(clips, 0),
+        encoder.features(spectrogram),
+        embedding.new_full((clips,), torch.nan),
+    )
 
 
 def spectrogram_mean(frontend: Frontend, spectrogram: Tensor) -> Tensor:

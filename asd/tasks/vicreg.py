@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from asd.augment.mixup import pair_weights
 from asd.backbones.expander import Expander, ExpanderConfig
-from asd.data.batch import Batch, to_float
+from asd.data.batch import Batch
 from asd.distributed.collectives import gather, gather_with_gradient
 from asd.losses.vicreg import VICRegConfig, vicreg
 from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
-from asd.tasks.encoder import Encoder
+from asd.tasks.encoder import Encoder, embedding_alone
 from asd.tasks.pairs import MixedOf, branches
 
 
@@ -43,6 +43,7 @@ class VICRegTask(Task):
         super().__init__()
         self.config = config
         self.encoder = Encoder(parts)
+        self.views = self.encoder.backbone.views
         self.expander = Expander(config.expander, self.encoder.backbone.embedding_dim)
         self.seed = parts.seed
 
@@ -66,16 +67,7 @@ class VICRegTask(Task):
     @torch.no_grad()
     def embed(self, batch: Batch) -> Embedding:
         """The encoder's embeddings; there are no classes and no loss of a single clip."""
-        spectrogram = self.encoder.frontend(to_float(batch.waveform))
-        embedding = self.encoder.embed(spectrogram).float()
-        clips, windows = embedding.shape[:2]
-        return Embedding(
-            embedding,
-            embedding.new_empty(clips, windows, 0),
-            embedding.new_empty(clips, 0),
-            self.encoder.features(spectrogram),
-            embedding.new_full((clips,), torch.nan),
-        )
+        return embedding_alone(self.encoder, batch)
 
     def _expand(self, pieces: Tensor) -> Tensor:
         """(N, P, C, M, frames) → (N·P, E)."""

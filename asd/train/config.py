@@ -11,19 +11,16 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     global_batch: pydantic.PositiveInt = 64  # clips of one update, over all ranks and accumulated parts
     epochs: pydantic.PositiveInt | None = None  # epochs of the whole run
     steps: pydantic.PositiveInt | None = None  # instead of epochs
-    seed: int = pydantic.Field(0, ge=0, lt=2**63)  # of weights, order of clips, crops, mixtures and what is held out
+    # of weights, order of clips, crops, mixtures and what is held out
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
     accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
     clip_norm: pydantic.PositiveFloat | None = None  # longest gradient; none of the sources S1 to S6 clips
     log_every: pydantic.PositiveInt = 20  # steps
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
-    max_bad_fraction: float = pydantic.Field(0.01, ge=0, le=1)  # of the training clips, unreadable; more stops the run
+    # of the training clips, that cannot be read; more stops the run
+    max_bad_fraction: float = pydantic.Field(default=0.01, ge=0, le=1)
     reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful
 
-    @pydantic.model_validator(mode="after")
-    def _one_length(self) -> TrainConfig:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give train.epochs or train.steps, one of the two (set the other to null)")
-        return self
-
     def total_steps(self, steps_per_epoch: int) -> int:
+        """Of the whole run; 0 where nothing is trained."""
         return self.steps or (self.epochs or 0) * steps_per_epoch

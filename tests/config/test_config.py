@@ -272,6 +272,36 @@ def test_epochs_or_steps_but_not_both(words):
     assert "give train.epochs or train.steps, one of the two" in refusal(*words)
 
 
+STATISTICS = CONFIGS / "statistics.yaml"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("train.epochs=3", "task untrained learns nothing: leave train.epochs and train.steps out"),
+        ("optim.lr=1e-3", "task untrained learns nothing: leave optim out"),
+        ("evaluate.select=clean", "task untrained has no loss of held-out clips: set evaluate.select=last (or oracle)"),
+        ("loss.name=softmax", "task untrained has no loss: leave it out"),
+        (
+            "evaluate.scorers=[{name: knn, view: twfr_0.98}]",
+            "evaluate.scorers: knn reads view twfr_0.98 of the backbone: did you mean twfr_0.9?",
+        ),
+        (
+            "evaluate.scorers=[{name: softmax}]",
+            "evaluate.scorers: softmax reads logits, which task untrained does not give: "
+            "name others, such as knn, mahalanobis",
+        ),
+    ],
+)
+def test_what_learns_nothing_takes_no_settings_of_learning(word, told):
+    assert refusal(word, path=STATISTICS) == f"{STATISTICS}: {told}"
+
+
+def test_a_network_without_views_says_so():
+    told = "evaluate.scorers: knn reads view mean of the backbone: it has none"
+    assert refusal("evaluate.scorers=[{name: knn, view: mean}]") == f"{DEFAULT}: {told}"
+
+
 def test_selection_needs_validation_clips():
     assert "evaluate.select=clean needs data.val_fraction above 0" in refusal("data.val_fraction=0")
     load("data.val_fraction=0", "evaluate.select=oracle")

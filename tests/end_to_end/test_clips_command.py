@@ -38,6 +38,8 @@ CLASSIFIES = (
         "lof",
         "mahalanobis",
         "gmm",
+        "band_knn",
+        "pca_residual",
         "untrained_knn",
     ],
     ["train.steps=2", "evaluate.flip=[fan/02]"],
@@ -54,7 +56,16 @@ REBUILDS = (
         "task={name: reconstruction, network: {name: autoencoder, frames: 5, hidden: [16, 16]}}",
     ],
 )  # fmt: skip
-SYSTEMS = {"classifies": CLASSIFIES, "windows": WINDOWS, "rebuilds": REBUILDS}
+MEASURES = (
+    ["band_knn_twfr_0.99_level", "knn_euclidean_mean_std", "mahalanobis_raw_quantiles", "untrained_knn"],
+    [
+        "optim=null", "mixup=null", "loss=null", "task={name: untrained}", "backbone={name: statistics}",
+        "data.val_fraction=0", "evaluate.select=last", "evaluate.scorers=[{name: band_knn, view: twfr_0.99_level}, "
+        "{name: knn, metric: euclidean, view: mean_std}, {name: mahalanobis, space: raw, view: quantiles}, "
+        "{name: untrained_knn}]",
+    ],
+)  # fmt: skip
+SYSTEMS = {"classifies": CLASSIFIES, "windows": WINDOWS, "rebuilds": REBUILDS, "measures": MEASURES}
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +76,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_run(shards: Path, folder: Path, system: str) -> Path:
     """A run of a step or two, in this process."""
     scorers, words = SYSTEMS[system]
-    words = [*words, f"evaluate.scorers=[{', '.join(f'{{name: {name}}}' for name in scorers)}]"]
+    words = [f"evaluate.scorers=[{', '.join(f'{{name: {name}}}' for name in scorers)}]", *words]
     assert train_ddp.main(train_words(shards, folder, "train.epochs=null", *words)) == 0
     return folder
 

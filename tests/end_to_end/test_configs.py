@@ -45,7 +45,7 @@ def trained(small_set: Path, domain_set: Path, tmp_path_factory: pytest.TempPath
 def test_takes_two_steps_and_is_scored(name: str, trained: Trained, tmp_path: Path) -> None:
     run = trained(name)
     losses = [record["loss"] for record in read_metrics(run / "metrics.jsonl") if "loss" in record]
-    assert len(losses) == 2
+    assert len(losses) == (2 if load_config(CONFIGS[name]).task.trains else 0)
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
     report = json.loads((score_run(run, tmp_path / "scores", "--checkpoint", "last") / "report.json").read_text())
     scorers = [scorer_label(scorer) for scorer in load_config(CONFIGS[name]).evaluate.scorers]

@@ -16,6 +16,7 @@ from asd.errors import UserError
 from asd.losses import ArcFaceConfig, build_loss
 from asd.scorers import (
     SCORERS,
+    BandKnnConfig,
     CentroidConfig,
     EmbeddingTable,
     GmmConfig,
@@ -25,6 +26,7 @@ from asd.scorers import (
     LogOddsConfig,
     MahalanobisConfig,
     NegLogSoftmaxConfig,
+    PcaResidualConfig,
     ReconstructionConfig,
     ScorerConfig,
     SelectiveMahalanobisConfig,
@@ -405,6 +407,8 @@ CHANGES = {
     LocalKnnConfig: {"k": 7, "density_k": 9, "normalisation": "difference", "metric": "euclidean"},
     LofConfig: {"k": 7, "metric": "euclidean"},
     LogOddsConfig: {},
+    BandKnnConfig: {},
+    PcaResidualConfig: {"variance": 0.5, "space": "unit"},
     ReconstructionConfig: {"summary": "std"},
     SelectiveMahalanobisConfig: {},
     MahalanobisConfig: {"shrinkage": 0.1, "space": "raw", "of": "domain"},
@@ -419,7 +423,7 @@ def test_every_setting_shows_in_the_label():
     assert {config.model_fields["name"].default for config in CHANGES} == set(SCORERS)
     labels = []
     for config, changes in CHANGES.items():
-        assert set(changes) == set(config.model_fields) - {"name"}
+        assert set(changes) == set(config.model_fields) - {"name", "view"}  # a view is behind the label
         steps = [dict(list(changes.items())[:n]) for n in range(len(changes) + 1)]
         steps = [s for s in steps if config is not NegLogSoftmaxConfig or len(s) != 1]
         labels += [config(**settings).label for settings in steps]

@@ -26,7 +26,7 @@ def embedded(clips: int = 5) -> EmbeddingTable:
     )
 
 
-COLUMNS = [field.name for field in dataclasses.fields(EmbeddingTable) if field.name != "residuals"]
+COLUMNS = [field.name for field in dataclasses.fields(EmbeddingTable) if field.name not in ("residuals", "views")]
 
 
 def moments() -> ResidualMoments:
@@ -41,7 +41,8 @@ def test_round_trip_through_safetensors(tmp_path):
     safetensors.torch.save_file(train.to_tensors("train") | test.to_tensors("test"), path)
     tensors = safetensors.torch.load_file(path)
     for prefix, before in (("train", train), ("test", test)):
-        after = EmbeddingTable.from_tensors(tensors, prefix)
+        after = EmbeddingTable.from_tensors(tensors, prefix, {"whole": (0, 4, 2)})
+        assert after.views == {"whole": (0, 4, 2)}
         for name in COLUMNS:
             assert torch.equal(getattr(after, name), getattr(before, name))
 
@@ -117,7 +118,7 @@ def test_a_missing_tensor_is_named():
     tensors = embedded().to_tensors("train")
     del tensors["train.logits"]
     with pytest.raises(UserError, match=r"no train\.logits"):
-        EmbeddingTable.from_tensors(tensors, "train")
+        EmbeddingTable.from_tensors(tensors, "train", {})
 
 
 @pytest.mark.parametrize(

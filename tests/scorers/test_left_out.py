@@ -10,6 +10,7 @@ import torch
 from test_scorers import fitted_scores
 
 from asd.scorers import (
+    BandKnnConfig,
     CentroidConfig,
     EmbeddingTable,
     GmmConfig,
@@ -17,6 +18,7 @@ from asd.scorers import (
     LocalKnnConfig,
     LofConfig,
     MahalanobisConfig,
+    PcaResidualConfig,
     ScorerConfig,
     SelectiveMahalanobisConfig,
     SoftmaxConfig,
@@ -28,9 +30,22 @@ from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
 from tests.support.embedded import embedded_of
 
-BANKS = [KnnConfig(), KnnConfig(k=3, metric="euclidean"), UntrainedKnnConfig(), UntrainedKnnConfig(level="normalised")]
+BANKS = [
+    BandKnnConfig(),
+    KnnConfig(),
+    KnnConfig(k=3, metric="euclidean"),
+    UntrainedKnnConfig(),
+    UntrainedKnnConfig(level="normalised"),
+]
 DENSITIES = [LocalKnnConfig(), LofConfig(k=3)]
-FITTED = [CentroidConfig(), MahalanobisConfig(), MahalanobisConfig(of="domain"), GmmConfig(components=1), GmmConfig()]
+FITTED = [
+    CentroidConfig(),
+    MahalanobisConfig(),
+    MahalanobisConfig(of="domain"),
+    GmmConfig(components=1),
+    GmmConfig(),
+    PcaResidualConfig(),
+]
 
 
 def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> EmbeddingTable:

@@ -15,11 +15,12 @@ NARROW = {
     "cp_resnet": ["backbone.width=4"],
     "mobilenet_v2": ["backbone.width=0.125", "backbone.last=32"],
     "efficientnet_b0": ["backbone.width=0.125"],
+    "statistics": [],
     "autoencoder": ["task.network.hidden=[16, 16]"],
     "wavenet": ["task.network.channels=8", "task.network.dilations=[1, 2]"],
     "wavenet_mu_law": ["task.network.channels=4", "task.network.skip=4", "task.network.dilations=[1, 2]"],
 }
-SHORT = ["train.epochs=null", "train.steps=2", "distributed.precision=fp32", "train.log_every=1"]
+SHORT = ["train.epochs=null", "train.steps=2", "train.log_every=1"]
 FRAMES = 8  # of a window, where a config's would be longer than the clips
 
 
@@ -33,7 +34,7 @@ def words_of(name: str, small_set: Path, domain_set: Path) -> list[str]:
 def narrow(config: RunConfig) -> list[str]:
     """Overrides that make the network narrow, the batch small and everything short."""
     network = config.backbone or config.task.network  # type: ignore[union-attr]
-    words = [*SHORT, *NARROW[network.name]]
+    words = ["distributed.precision=fp32", *(SHORT if config.task.trains else []), *NARROW[network.name]]
     crop = [] if config.evaluate.first_s else ["data.crop_s=0.5"]  # some networks take one clip length alone
     if network.name == "wavenet_mu_law":
         crop = ["data.crop_s=0.1", "evaluate.first_s=0.1"]  # it is slow: each sample is a prediction

@@ -1,0 +1,58 @@
+"""The distance of each band to its own nearest training clip, averaged over bands (BEAM, arXiv 2603.13749).
+
+Legend: N test clips, n training clips of a class, K values of each of M bands, D = K·M.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
+from asd.scorers.distance import Rows, distance_blocks, mean_of_finite, nearest
+from asd.scorers.embeddings import EmbeddingTable
+
+
+class BandKnnConfig(EmbeddingScorerConfig, frozen=True):
+    """Euclidean, of the values that the view has of each band; where it says nothing of bands, of each column."""
+
+    name: Literal["band_knn"] = "band_knn"
+
+    @property
+    def label(self) -> str:
+        return "band_knn"
+
+
+class BandKnn(PerClassScorer[EmbeddingTable]):
+    """Keeps the training rows of each class. A narrow tone is far from all clips in its own bands alone, where the
+    distance of whole spectra drowns it in the others' scatter."""
+
+    needs_folds = False
+
+    def __init__(self, config: BandKnnConfig) -> None:
+        super().__init__(config)
+        self.config = config
+
+    def fit_class(self, train: EmbeddingTable) -> EmbeddingTable:
+        return train
+
+    def score_class(self, model: EmbeddingTable, test: EmbeddingTable) -> Tensor:
+        return self.band_distances(model, test).mean(1)
+
+    def band_distances(self, model: EmbeddingTable, test: EmbeddingTable) -> Tensor:
+        """(N, M) float64: how far each band is from the class's nearest clip in that band; nan where there is none."""
+        query, bank = (self._bands(clips) for clips in (test, model))
+        found = []
+        for own, others in zip(query, bank, strict=True):
+            rows, known = Rows(own, test.recording), Rows(others, model.recording)
+            blocks = distance_blocks(rows, known, "euclidean")
+            found.append(torch.cat([mean_of_finite(nearest(block, 1)[0]) for block in blocks]))
+        return torch.stack(found, 1)
+
+    def _bands(self, clips: EmbeddingTable) -> Tensor:
+        """(M, N, K) float64, bands first."""
+        rows = clips.embedding.double()
+        _, _, bands = clips.views.get(self.view or "", (0, 0, rows.shape[1]))
+        return rows.unflatten(1, (-1, bands)).permute(2, 0, 1)
