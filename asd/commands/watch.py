@@ -92,7 +92,7 @@ class Watcher:
                 self._background.hurry()
             if self._background.pending >= AHEAD:  # embeddings take room until they are scored
                 self._background.done_within(min(self._options.poll_s, 1.0))
-            elif step := next(iter(self._to_try()), None):
+            elif (step := next(iter(self._to_try()), None)) is not None:
                 self._try(step)
             elif not idle:
                 self._background.done_within(self._options.poll_s)
