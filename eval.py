@@ -73,7 +73,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_export(commands)
     _add_clips(commands)
     args, rest = parser.parse_known_args(without_local_rank(argv))  # parse_intermixed_args knows no subcommands
-    kind: dict[str, Callable[[str], object]] = {"overrides": str, "places": user_path}
+    kind: dict[str, Callable[[str], object]] = {"overrides": str, "recordings": user_path}
     name = next((name for name in kind if name in args), "")  # of the words that may stand on both sides of an option
     if any(word.startswith("-") for word in rest) or (rest and not name):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -121,7 +121,7 @@ def _add_clips(commands: Commands) -> None:
     clips = commands.add_parser("clips", help="score and decision of recordings by a detector that export made")
     clips.add_argument("--detector", type=user_path, required=True, metavar="FILE", help="what eval.py export wrote")
     clips.add_argument(
-        "places",
+        "recordings",
         type=user_path,
         nargs="+",
         metavar="RECORDING",

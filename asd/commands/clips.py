@@ -35,7 +35,7 @@ class Options:
     """The words of the command."""
 
     detector: Path
-    places: Sequence[Path]
+    recordings: Sequence[Path]
     machine: str | None
     id: str | None
     scorer: str | None
@@ -52,32 +52,32 @@ def clips_command(options: Options) -> int:
     file = read_detector(options.detector)
     cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options, file))
     chosen, how = file.scorer(options.scorer), _format(options)
-    if is_table(options.places):
-        asked, passed = of_table(file, options.places[0], options.machine, options.id), ""
+    if is_table(options.recordings):
+        asked, passed = of_table(file, options.recordings[0], options.machine, options.id), ""
     else:
-        asked, passed = of_one_machine(file, options.places, options.machine, options.id)
+        asked, passed = of_one_machine(file, options.recordings, options.machine, options.id)
     if options.out is not None:
-        _prepare(options.out, [options.detector, *options.places, *(one.path for one in asked)])
+        _prepare(options.out, [options.detector, *options.recordings, *(one.path for one in asked)])
     with start_ranks(_precision(file), timeout_s=60) as ranks:
         detector = Detector.open(file, options.detector, ranks, asked[0].own, chosen.label)
         with _bar(len(asked)) as progress:
-            verdicts = judge(detector, asked, target, cut, progress)
+            results = judge(detector, asked, target, cut, progress)
     about = {
         "detector": str(options.detector),
-        **_machine(verdicts),
+        **_machine(results),
         "scorer": chosen.label,
         "window_s": cut.length / file.sample_rate,
         "sample_rate": file.sample_rate,
         "channel": target.channel,
         "trained_on": None if file.heard is None else file.heard.model_dump(mode="json"),
     }
-    _show(options, verdicts, about, how)
+    _show(options, results, about, how)
     for own in dict.fromkeys(one.own for one in asked):
         if own in chosen.doubts:
             _warn(chosen.doubts[own])
     if passed:
         print(f"skipped: {passed}", file=sys.stderr)
-    return _summary(verdicts)
+    return _summary(results)
 
 
 def _prepare(out: Path, inputs: Sequence[Path]) -> None:
@@ -88,9 +88,9 @@ def _prepare(out: Path, inputs: Sequence[Path]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _machine(verdicts: Sequence[ClipResult]) -> dict[str, Any]:
+def _machine(results: Sequence[ClipResult]) -> dict[str, Any]:
     """The machine of all recordings and its threshold; None where they are of several."""
-    (machine, threshold), *others = {(verdict.machine, verdict.threshold) for verdict in verdicts}
+    (machine, threshold), *others = {(result.machine, result.threshold) for result in results}
     if others:
         return {"machine_type": None, "machine_id": None, "threshold": None}
     return {"machine_type": machine.machine_type, "machine_id": machine.machine_id, "threshold": threshold}
@@ -135,43 +135,43 @@ def _format(options: Options) -> Format:
     return endings.get(options.out.suffix.lower(), "table") if options.out is not None else "table"
 
 
-def _show(options: Options, verdicts: Sequence[ClipResult], about: dict[str, Any], how: Format) -> None:
+def _show(options: Options, results: Sequence[ClipResult], about: dict[str, Any], how: Format) -> None:
     if options.out is not None:
-        write_whole(options.out, rendered(verdicts, about, how))
-        print(f"{options.out}: {len(verdicts)} recordings")
+        write_whole(options.out, rendered(results, about, how))
+        print(f"{options.out}: {len(results)} recordings")
     elif how == "table":
-        show(open_console(), verdicts, about)
+        show(open_console(), results, about)
     else:
-        sys.stdout.write(rendered(verdicts, about, how))
+        sys.stdout.write(rendered(results, about, how))
     if options.plot is not None:
-        drawn = draw(options.plot, verdicts, about["scorer"], about["window_s"])
+        drawn = draw(options.plot, results, about["scorer"], about["window_s"])
         print(f"{options.plot}: {len(drawn)} pictures", file=sys.stderr)
 
 
-def _summary(verdicts: Sequence[ClipResult]) -> int:
+def _summary(results: Sequence[ClipResult]) -> int:
     """What a person should not miss, on stderr; the exit code."""
     remarks: dict[str, int] = {}
-    for remark in (remark for verdict in verdicts for remark in verdict.remarks):
+    for remark in (remark for result in results for remark in result.remarks):
         remarks[remark] = remarks.get(remark, 0) + 1
     for remark, count in remarks.items():
-        print(f"{count} of {len(verdicts)} recordings: {remark}", file=sys.stderr)
-    for line in _by_labels(verdicts):
+        print(f"{count} of {len(results)} recordings: {remark}", file=sys.stderr)
+    for line in _by_labels(results):
         print(line, file=sys.stderr)
-    silent = [verdict for verdict in verdicts if verdict.error is not None]
+    silent = [result for result in results if result.error is not None]
     if not silent:
         return 0
     where = f" ({silent[0].asked.row})" if silent[0].asked.row else ""
     first = f"{printable(str(silent[0].path))}{where}: {silent[0].error}"
-    print(f"warning: {len(silent)} of {len(verdicts)} recordings have no score, first: {first}", file=sys.stderr)
+    print(f"warning: {len(silent)} of {len(results)} recordings have no score, first: {first}", file=sys.stderr)
     return SOME_UNREADABLE
 
 
-def _by_labels(verdicts: Sequence[ClipResult]) -> Iterator[str]:
+def _by_labels(results: Sequence[ClipResult]) -> Iterator[str]:
     """A line a machine with labelled recordings: how many of its decisions are right."""
-    for machine in dict.fromkeys(verdict.machine for verdict in verdicts):
-        own = [verdict for verdict in verdicts if verdict.machine == machine and verdict.decision is not None]
+    for machine in dict.fromkeys(result.machine for result in results):
+        own = [result for result in results if result.machine == machine and result.decision is not None]
         called = {
-            label: [verdict.decision == "anomaly" for verdict in own if verdict.asked.label == label]
+            label: [result.decision == "anomaly" for result in own if result.asked.label == label]
             for label in (LABEL_ANOMALY, LABEL_NORMAL)
         }
         if any(called.values()):

@@ -99,10 +99,10 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
         sample_rate=rate,
         heard=manifest.file.heard,
         classes=manifest.classes,
-        turned=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
+        flipped=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
         clip_s=min(usual / rate, MAX_S) if first_s is None else first_s,
         longest_s=min(max(longest / rate, first_s or 0.0), MAX_S),
-        first_only=first_s is not None,
+        fixed_length=first_s is not None,
         scorers=tuple(
             FittedScorer(
                 config=scorer_config,

@@ -50,8 +50,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     ranks.run_on_main(lambda: _claim(setup, folder, lock))
     if ranks.is_main:
         _introduce(setup, ranks, folder)
-    data, standing = setup.data, SnapshotOf(folder, config.evaluate, setup.evaluations)
-    with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.monitor.stall_s, standing) as monitor:
+    data, snapshot = setup.data, SnapshotOf(folder, config.evaluate, setup.evaluations)
+    with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.monitor.stall_s, snapshot) as monitor:
         loader, eval_loader = (
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
         )
@@ -173,7 +173,7 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
     say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
     parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
     say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")
-    how = f"{ranks.world_size} ranks on {ranks.device.type} in {ranks.precision}"
+    how = f"{ranks.world_size} rank{'s' * (ranks.world_size != 1)} on {ranks.device.type} in {ranks.precision}"
     if not config.task.trains:
         say(ranks, f"{how}; nothing to train: one checkpoint, and its evaluation")
     else:

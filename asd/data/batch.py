@@ -21,7 +21,7 @@ class Batch:
     epoch: int
     step: int  # step within the epoch
     first_row: int  # this rank's first row in the global batch
-    missing: bool = False  # silence in place of a batch that did not come before the run was to stop: not to be learnt
+    is_placeholder: bool = False  # silence where no batch came before the run was to stop: not to be learnt
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; copies from pinned memory do not block."""

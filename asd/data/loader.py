@@ -60,7 +60,7 @@ class Loader:
     def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
         """Batches of the requests. Each is valid until the next is asked for.
 
-        Once a stop was asked for, a batch that does not come is `missing`, and so are all behind it.
+        Once a stop was asked for, a batch that does not come is a placeholder, and so are all behind it.
         """
         free = deque(_Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
         pending: deque[tuple[Request, Future[tuple[Batch, _Buffer]]]] = deque()
@@ -78,7 +78,7 @@ class Loader:
                 yield buffer.hand_over(batch, self.device)
                 free.append(buffer)
             for missed in chain([request], (later for later, _ in pending), upcoming):
-                yield self._silence(missed)
+                yield self._placeholder_batch(missed)
         finally:
             for _, future in pending:
                 future.cancel()
@@ -95,11 +95,11 @@ class Loader:
         self.given += 1
         return came
 
-    def _silence(self, request: Request) -> Batch:
+    def _placeholder_batch(self, request: Request) -> Batch:
         buffer, count = _Buffer(pinned=False), len(request.clips)
         waveform = buffer.rows(count, request.length).zero_()
         batch = self._batch(request, buffer, waveform, np.full(count, request.length), np.zeros(count, dtype=bool))
-        return replace(batch.to(self.device), missing=True)
+        return replace(batch.to(self.device), is_placeholder=True)
 
     def pop_wait_s(self) -> float:
         """Seconds that the consumer waited for data since the last call."""

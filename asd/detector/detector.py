@@ -124,6 +124,6 @@ class Detector:
     def score(self, embedded: Sequence[Columns]) -> np.ndarray:
         """(n,) float64 of all windows of these calls of `embed`, by their numbers; higher = more anomalous."""
         try:
-            return score_of_clips(self.scorer, Columns.joined(embedded).table(self.task.views), self.file.turned)
+            return score_of_clips(self.scorer, Columns.joined(embedded).table(self.task.views), self.file.flipped)
         except (RuntimeError, IndexError, ValueError, TypeError) as error:  # both sides of it are of the file
             raise UserError(f"{self.source} is damaged: its scorer does not fit its network ({short(error)})") from None

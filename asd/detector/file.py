@@ -26,8 +26,9 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
-FORMAT_VERSION = 2
-READ_VERSIONS = (1, 2)  # 1: it does not say how its recordings were heard
+FORMAT_VERSION = 3
+READ_VERSIONS = (1, 2, 3)  # 1: it does not say how its recordings were heard; up to 2: other names of two settings
+FORMER_NAMES = {"turned": "flipped", "first_only": "fixed_length"}
 KIND = "asd detector"
 MAX_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
 WHAT, ADVICE = "detector file", "make one by `python eval.py export`"
@@ -72,7 +73,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     """What the file holds."""
 
     kind: Literal["asd detector"] = "asd detector"
-    format: Literal[1, 2] = 2
+    format: Literal[1, 2, 3] = 3
     provenance: Provenance
     system: System
     weights: dict[str, Tensor]
@@ -81,10 +82,10 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
     heard: Heard | None = None  # recordings that it was trained on; None: of an older set or an older version
     classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)
-    turned: tuple[int, ...]  # classes whose scores count the other way round
+    flipped: tuple[int, ...]  # classes whose scores count the other way round
     clip_s: Seconds  # length of a usual training clip: what thresholds go by, and windows of longer recordings have
     longest_s: Seconds  # clip of the set; recordings up to this are heard whole, as in evaluation
-    first_only: bool  # the network takes exactly clip_s: of longer clips it heard the beginning (evaluate.first_s)
+    fixed_length: bool  # the network takes exactly clip_s: of longer clips it heard the beginning (evaluate.first_s)
     scorers: tuple[FittedScorer, ...] = pydantic.Field(min_length=1)  # the first is the primary one
 
     @pydantic.field_validator("classes")
@@ -160,7 +161,8 @@ def _plain(value: Any, known: dict[bytes, Tensor]) -> Any:
 def read_detector(path: Path) -> DetectorFile:
     """A detector from its file. UserError where it is none, of another format version, or damaged."""
     tree = load_plain(path, WHAT, ADVICE)
-    kind, version = (tree.get(name) if isinstance(tree, dict) else None for name in ("kind", "format"))
+    tree = tree if isinstance(tree, dict) else {}
+    kind, version = tree.get("kind"), tree.get("format")
     if not isinstance(kind, str) or kind != KIND:
         raise UserError(f"{path} is no {WHAT}: {ADVICE}")
     if not isinstance(version, int) or version not in READ_VERSIONS:
@@ -168,6 +170,8 @@ def read_detector(path: Path) -> DetectorFile:
         raise UserError(
             f"{path} is a detector of format {found}, where formats up to {FORMAT_VERSION} are read: export it again"
         )
+    if version < FORMAT_VERSION:
+        tree = {FORMER_NAMES.get(name, name): value for name, value in tree.items()}
     try:
         return DetectorFile.model_validate(tree)
     except pydantic.ValidationError as error:

@@ -65,7 +65,7 @@ def make_cut(file: DetectorFile, window_s: float | None, overlap: float) -> Cut:
     rate = file.sample_rate
     if window_s is None:
         length, longest = round(file.clip_s * rate), round(file.longest_s * rate)
-    elif file.first_only:
+    elif file.fixed_length:
         raise UserError(
             f"--window {window_s:g}: this detector's network takes {file.clip_s:g} s at a time and no other"
         )
@@ -73,7 +73,7 @@ def make_cut(file: DetectorFile, window_s: float | None, overlap: float) -> Cut:
         raise UserError(f"--window {window_s:g}: give a number of seconds from 0.05 to 3600")
     else:
         length = longest = round(window_s * rate)
-    return Cut(length, max(1, round(length * (1 - overlap))), longest, file.first_only)
+    return Cut(length, max(1, round(length * (1 - overlap))), longest, file.fixed_length)
 
 
 def judge(
@@ -83,26 +83,26 @@ def judge(
     cut: Cut,
     progress: Callable[[float], None] = lambda done: None,
 ) -> list[ClipResult]:
-    """A verdict on each recording, by its own machine, in order. progress: told how many are done, in fractions.
+    """A result on each recording, by its own machine, in order. progress: told how many are done, in fractions.
 
     Samples of a batch of windows are in memory, whatever the recordings' lengths.
     """
     classes, thresholds = detector.file.classes, detector.chosen.thresholds
-    verdicts = [ClipResult(one, classes[one.own], thresholds.get(one.own)) for one in asked]
+    results = [ClipResult(one, classes[one.own], thresholds.get(one.own)) for one in asked]
     heard = 0
     for own in dict.fromkeys(one.own for one in asked):
         hearing = _WindowBatcher(detector.set_on(own))
-        for verdict in (verdict for verdict in verdicts if verdict.asked.own == own):
+        for result in (result for result in results if result.asked.own == own):
             try:
-                for done, window in _windows(verdict, target, cut, detector.file.heard):
-                    hearing.add(verdict, window)
+                for done, window in _windows(result, target, cut, detector.file.heard):
+                    hearing.add(result, window)
                     progress(heard + done)
             except BadFileError as error:
-                verdict.error = _explained(error, target, detector.file.heard)
+                result.error = _explained(error, target, detector.file.heard)
             heard += 1
             progress(heard)
         hearing.finish()
-    return verdicts
+    return results
 
 
 def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
@@ -111,13 +111,13 @@ def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
     return f"{error.detail}, where training heard {heard.channel_in_words()}: name --channel N or --channel average"
 
 
-def _windows(verdict: ClipResult, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
+def _windows(result: ClipResult, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
     """(share of the recording that is read, window)."""
-    recording = open_recording(verdict.path, target)
-    verdict.seconds, header = recording.seconds, recording.header
+    recording = open_recording(result.path, target)
+    result.seconds, header = recording.seconds, recording.header
     unlike = heard.unlike(header.rate, header.channels, recording.seconds) if heard is not None else []
     for window in recording.windows(cut):
-        verdict.remarks = [*recording.remarks(), *unlike]
+        result.remarks = [*recording.remarks(), *unlike]
         yield min(window.begin_s / recording.seconds, 1.0), window
 
 
@@ -131,12 +131,12 @@ class _WindowBatcher:
         self._embedded: list[Columns] = []
         self._waiting: list[tuple[ClipResult, float]] = []  # embedded, not scored yet: where these windows begin, s
 
-    def add(self, verdict: ClipResult, window: Window) -> None:
+    def add(self, result: ClipResult, window: Window) -> None:
         """Take one more window of a recording."""
         length = len(window.samples)
         if self._batch and (length != len(self._batch[0][1].samples) or (len(self._batch) + 1) * length > self._room):
             self._embed()
-        self._batch.append((verdict, window))
+        self._batch.append((result, window))
 
     def finish(self) -> None:
         """Score all that is left."""
@@ -150,20 +150,20 @@ class _WindowBatcher:
         try:
             columns = self._detector.embed(np.stack([window.samples for _, window in batch]), len(self._waiting))
         except UserError as error:  # too short, all of them
-            for verdict, _ in batch:
-                verdict.error = str(error)
+            for result, _ in batch:
+                result.error = str(error)
             return
         self._embedded.append(columns)
-        self._waiting += [(verdict, window.begin_s) for verdict, window in batch]
+        self._waiting += [(result, window.begin_s) for result, window in batch]
         if len(self._waiting) >= WAITING:
             self._score()
 
     def _score(self) -> None:
         if not self._waiting:
             return
-        for (verdict, begin_s), score in zip(self._waiting, self._detector.score(self._embedded), strict=True):
-            verdict.begins_s.append(begin_s)
-            verdict.scores.append(float(score))
+        for (result, begin_s), score in zip(self._waiting, self._detector.score(self._embedded), strict=True):
+            result.begins_s.append(begin_s)
+            result.scores.append(float(score))
             if not math.isfinite(score):
-                verdict.error = "its score is not a finite number"
+                result.error = "its score is not a finite number"
         self._embedded, self._waiting = [], []

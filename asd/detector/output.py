@@ -31,24 +31,24 @@ MIN_WIDTH = 16  # of a column that folds what is longer
 STYLES = {"anomaly": "bold red", "normal": "green"}
 
 
-def rendered(verdicts: Sequence[ClipResult], about: dict[str, Any], how: Format) -> str:
+def rendered(results: Sequence[ClipResult], about: dict[str, Any], how: Format) -> str:
     """The text of a file. about: what holds for all of them."""
     if how == "csv":
-        return _csv(verdicts)
+        return _csv(results)
     if how == "json":
-        body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _timeline(v) for v in verdicts]}
+        body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _timeline(v) for v in results]}
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
-    show(open_console(file=text, width=200), verdicts, about)
+    show(open_console(file=text, width=200), results, about)
     return text.getvalue()
 
 
-def show(console: Console, verdicts: Sequence[ClipResult], about: dict[str, Any]) -> None:
+def show(console: Console, results: Sequence[ClipResult], about: dict[str, Any]) -> None:
     """Print the table: as wide as the console, or wider where numbers and words would be cut."""
-    console.print(_table(verdicts, about), crop=False)
+    console.print(_table(results, about), crop=False)
 
 
-def _table(verdicts: Sequence[ClipResult], about: dict[str, Any]) -> Table:
+def _table(results: Sequence[ClipResult], about: dict[str, Any]) -> Table:
     """A row a recording; columns that would be empty are left out."""
     several = about["machine_type"] is None
     title = about["scorer"] if several else f"{about['machine_type']}/{about['machine_id']}, {about['scorer']}"
@@ -56,13 +56,13 @@ def _table(verdicts: Sequence[ClipResult], about: dict[str, Any]) -> Table:
     if about["threshold"] is not None:
         title += f": anomaly above {about['threshold']:.5g}"
     found = Table(title=Text(title), title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    columns = [column for column in _columns(verdicts, several) if any(map(column.cell, verdicts))]
+    columns = [column for column in _columns(results, several) if any(map(column.cell, results))]
     for column in columns:
-        widest = max(map(cell_len, [*column.name.split(), *map(column.cell, verdicts)]))
+        widest = max(map(cell_len, [*column.name.split(), *map(column.cell, results)]))
         width = min(widest, MIN_WIDTH) if column.folds else widest
         found.add_column(column.name, justify=column.justify, overflow="fold", min_width=width)
-    for verdict in verdicts:
-        found.add_row(*(Text(column.cell(verdict), style=column.style(verdict)) for column in columns))
+    for result in results:
+        found.add_row(*(Text(column.cell(result), style=column.style(result)) for column in columns))
     return found
 
 
@@ -79,12 +79,12 @@ class Column(NamedTuple):
     cell: Callable[[ClipResult], str]
     justify: Literal["left", "right"] = "left"
     folds: bool = False
-    style: Callable[[ClipResult], str] = lambda verdict: ""
+    style: Callable[[ClipResult], str] = lambda result: ""
 
 
-def _columns(verdicts: Sequence[ClipResult], several: bool) -> list[Column]:
+def _columns(results: Sequence[ClipResult], several: bool) -> list[Column]:
     """several: machines, so that each row names its own and its threshold."""
-    folder = _common_folder(verdicts)
+    folder = _common_folder(results)
     return [
         Column(
             "recording", lambda v: printable(os.path.relpath(v.path, folder) if folder else str(v.path)), folds=True
@@ -100,71 +100,71 @@ def _columns(verdicts: Sequence[ClipResult], several: bool) -> list[Column]:
     ]
 
 
-def _common_folder(verdicts: Sequence[ClipResult]) -> str | None:
+def _common_folder(results: Sequence[ClipResult]) -> str | None:
     """The folder that all recordings lie in, where there are several: their names are long enough without it."""
-    if len(verdicts) < 2 or len({verdict.path.is_absolute() for verdict in verdicts}) > 1:
+    if len(results) < 2 or len({result.path.is_absolute() for result in results}) > 1:
         return None
-    return os.path.commonpath([verdict.path.parent for verdict in verdicts]) or None
+    return os.path.commonpath([result.path.parent for result in results]) or None
 
 
-def _label(verdict: ClipResult) -> str:
+def _label(result: ClipResult) -> str:
     """Empty where nobody gave one."""
-    return LABEL_WORDS.get(verdict.asked.label, "") if verdict.asked.label is not None else ""
+    return LABEL_WORDS.get(result.asked.label, "") if result.asked.label is not None else ""
 
 
-def _decision(verdict: ClipResult) -> str:
-    return "unreadable" if verdict.error else verdict.decision or "no threshold"
+def _decision(result: ClipResult) -> str:
+    return "unreadable" if result.error else result.decision or "no threshold"
 
 
-def _windows_above(verdict: ClipResult) -> str:
-    if verdict.error or verdict.windows_above is None or len(verdict.scores) < 2:
+def _windows_above(result: ClipResult) -> str:
+    if result.error or result.windows_above is None or len(result.scores) < 2:
         return ""
-    return f"{verdict.windows_above} of {len(verdict.scores)}"
+    return f"{result.windows_above} of {len(result.scores)}"
 
 
-def _remarks(verdict: ClipResult) -> str:
-    return verdict.error or ", ".join(verdict.remarks)
+def _remarks(result: ClipResult) -> str:
+    return result.error or ", ".join(result.remarks)
 
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _name(verdict: ClipResult) -> str:
+def _name(result: ClipResult) -> str:
     """The same place by a name that no spreadsheet takes for a formula."""
-    name = printable(path_text(verdict.path))
+    name = printable(path_text(result.path))
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
-def _row(verdict: ClipResult) -> dict[str, Any]:
-    heard = verdict.error is None
+def _row(result: ClipResult) -> dict[str, Any]:
+    heard = result.error is None
     return {
-        "file": _name(verdict),
-        "seconds": verdict.seconds,
-        "score": verdict.score,
-        "threshold": verdict.threshold,
-        "decision": verdict.decision,
-        "windows": len(verdict.scores) if heard else None,
-        "windows_above": verdict.windows_above if heard else None,
-        "remarks": "; ".join(verdict.remarks),
-        "error": verdict.error,
-        "machine_type": verdict.machine.machine_type,
-        "machine_id": verdict.machine.machine_id,
-        "label": _label(verdict) or None,
+        "file": _name(result),
+        "seconds": result.seconds,
+        "score": result.score,
+        "threshold": result.threshold,
+        "decision": result.decision,
+        "windows": len(result.scores) if heard else None,
+        "windows_above": result.windows_above if heard else None,
+        "remarks": "; ".join(result.remarks),
+        "error": result.error,
+        "machine_type": result.machine.machine_type,
+        "machine_id": result.machine.machine_id,
+        "label": _label(result) or None,
     }
 
 
-def _timeline(verdict: ClipResult) -> dict[str, Any]:
+def _timeline(result: ClipResult) -> dict[str, Any]:
     """Score over time, where a recording was heard in windows."""
-    if verdict.error is not None or len(verdict.scores) < 2:
+    if result.error is not None or len(result.scores) < 2:
         return {}
-    pairs = zip(verdict.begins_s, verdict.scores, strict=True)
+    pairs = zip(result.begins_s, result.scores, strict=True)
     return {"timeline": [{"begin_s": begin, "score": score} for begin, score in pairs]}
 
 
-def _csv(verdicts: Sequence[ClipResult]) -> str:
+def _csv(results: Sequence[ClipResult]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(verdict) for verdict in verdicts)
+    writer.writerows(_row(result) for result in results)
     return text.getvalue()

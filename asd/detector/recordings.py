@@ -25,23 +25,23 @@ class Asked:
     row: str = ""  # of a table, where it stands there
 
 
-def is_table(places: Sequence[Path]) -> bool:
+def is_table(recordings: Sequence[Path]) -> bool:
     """Whether the recordings are named by a csv, which must then be alone."""
-    tables = [place for place in places if place.suffix.lower() == ".csv" and not place.is_dir()]
-    if tables and len(places) > 1:
+    tables = [place for place in recordings if place.suffix.lower() == ".csv" and not place.is_dir()]
+    if tables and len(recordings) > 1:
         raise UserError(f"{tables[0]} is a table of recordings: name it alone, without other files and folders")
     return bool(tables)
 
 
 def of_one_machine(
-    file: DetectorFile, places: Sequence[Path], machine: str | None, id_: str | None
+    file: DetectorFile, recordings: Sequence[Path], machine: str | None, id_: str | None
 ) -> tuple[list[Asked], str]:
     """All recordings in files and folders, and in words what was skipped there, which may be nothing.
 
     UserError where the machine is not known.
     """
     own = file.class_index(machine, id_)
-    found = find_recordings(places)
+    found = find_recordings(recordings)
     return [Asked(path, own) for path in found.files], found.passed_in_words() if found.passed else ""
 
 

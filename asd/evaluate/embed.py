@@ -95,7 +95,7 @@ def embed_clips(
 
     def own_share() -> bool:
         for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
-            if batch.missing:
+            if batch.is_placeholder:
                 return False
             with ranks.autocast():
                 out = task.embed(batch)  # type: ignore[operator]

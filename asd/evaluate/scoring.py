@@ -86,11 +86,11 @@ def scores_by(
 ) -> tuple[ClipScores, ClipScores]:
     """The same by scorers that are fitted already."""
     normal = _some_of_each_class(manifest, fit, validation)
-    turned = [index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip]
+    flipped = [index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip]
     scores: tuple[dict[str, np.ndarray], ...] = ({}, {})
     for config, scorer in scorers:
         for rows, train, columns in zip((test, normal), (None, fit), scores, strict=True):
-            columns[scorer_label(config)] = score_of_clips(scorer, rows, turned, train)
+            columns[scorer_label(config)] = score_of_clips(scorer, rows, flipped, train)
     finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # a class's only recording
     calibration = {name: column[finite] for name, column in scores[1].items()}
     clips = normal.clips()[0].numpy()[finite]
@@ -137,12 +137,12 @@ def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float
 
 
 def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[dict[str, str]]:
-    turned = [flip_warning(evaluation.flip)] if evaluation.flip else []
+    flipped = [flip_warning(evaluation.flip)] if evaluation.flip else []
     clean = evaluation.validation
     if clean is None or clean.accuracy is None or clean.loss is None:
-        return turned
+        return flipped
     found = diagnose(clean.accuracy, clean.loss, classes, evaluation.epoch, evaluation.step, spectrum_accuracy)
-    return turned if found is None else [found, *turned]
+    return flipped if found is None else [found, *flipped]
 
 
 def _leave_with_parent() -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-WORD = "ASD_STOPPED_FILE"  # names a file that appears where a run stops before its end (docker/entrypoint.sh reads it)
+STOP_MARKER_ENV = "ASD_STOPPED_FILE"  # a file that appears where a run stops before its end; docker/entrypoint.sh
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -65,7 +65,7 @@ class StopSignal:
 
 def write_stop_marker() -> None:
     """Tell the launcher that the run stops before its end: ranks leave with 0 either way, else torchrun would retry."""
-    if path := os.environ.get(WORD):
+    if path := os.environ.get(STOP_MARKER_ENV):
         with suppress(OSError):  # to save is what matters
             Path(path).touch()
 

@@ -12,14 +12,14 @@ from asd.scorers.embeddings import EmbeddingTable, mean_by
 
 
 def score_of_clips(
-    scorer: Scorer, rows: EmbeddingTable, turned: Sequence[int] = (), train: EmbeddingTable | None = None
+    scorer: Scorer, rows: EmbeddingTable, flipped: Sequence[int] = (), train: EmbeddingTable | None = None
 ) -> np.ndarray:
     """(n,) float64, of each clip in ascending clip index: the mean over its rows.
 
-    turned: classes whose scores count the other way round. train: what the scorer was fitted to, where rows may be of
+    flipped: classes whose scores count the other way round. train: what the scorer was fitted to, where rows may be of
     it: then each is scored as if nothing of its recording had been learnt.
     """
     clips, position = rows.clips()
     found = torch.from_numpy(scorer.score(rows) if train is None else scorer.score_normal(rows, train))
-    other_way = torch.isin(rows.class_index, torch.tensor(turned, dtype=torch.int64))
+    other_way = torch.isin(rows.class_index, torch.tensor(flipped, dtype=torch.int64))
     return mean_by(torch.where(other_way, -found, found), position, len(clips)).numpy()

@@ -128,7 +128,7 @@ class Trainer:
 
     def _stop_requested(self, batch: Batch) -> bool:
         """Whether any rank is asked to stop, by then maybe without clips; all ranks learn the same before each step."""
-        stop = batch.missing or self.parts.stop.name is not None
+        stop = batch.is_placeholder or self.parts.stop.name is not None
         stop, bad_clips = self.ranks.any(stop, bool(self.parts.loader.reader.bad))
         self.bad_clips_seen |= bad_clips
         return stop

@@ -98,8 +98,8 @@ def differences_table(report: Report) -> str:
 def difference_cells(ones: Sequence[float], others: Sequence[float]) -> list[str]:
     """Paired by seed, from fractions of 1: percent of each, their mean, better or worse where all say so."""
     values = [one - other for one, other in zip(ones, others, strict=True)]
-    verdict = {(True, False): "better", (False, True): "worse"}.get((min(values) > 0, max(values) < 0), "undecided")
-    return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), verdict]
+    result = {(True, False): "better", (False, True): "worse"}.get((min(values) > 0, max(values) < 0), "undecided")
+    return [*(f"{100 * value:+.1f}" for value in [*values, statistics.fmean(values)]), result]
 
 
 def _named(row: str, scorer: str) -> str:

@@ -248,7 +248,7 @@ def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
     batches = loader.stream(training_requests(manifest, plan, 8000, 0, 0, 1, 2))
     threading.Timer(0.3, lambda: setattr(stop, "name", "SIGTERM")).start()
     for step, batch in enumerate(islice(batches, 8)):
-        assert batch.missing
+        assert batch.is_placeholder
         assert batch.waveform.shape == (8, 8000)
         assert batch.clip_index.tolist() == rank_slice(plan.epoch(step // 6)["all"][step % 6], 1, 2).tolist()
         assert not batch.valid.any()

@@ -72,10 +72,10 @@ def detector_file(*names: str) -> DetectorFile:
         average="scores",
         sample_rate=16_000,
         classes=tuple(MachineClass(machine_type="fan", machine_id=f"{i:02d}") for i in range(NUM_CLASSES)),
-        turned=(),
+        flipped=(),
         clip_s=0.5,
         longest_s=1.0,
-        first_only=False,
+        fixed_length=False,
         scorers=fitted(*(names or ("knn", "centroid"))),
     )
 
@@ -121,7 +121,7 @@ def test_the_network_is_the_same_after_a_file(good: Path) -> None:
 
 def test_it_is_plain_torch_and_says_what_it_is(good: Path) -> None:
     tree = torch.load(good, weights_only=True)
-    assert (tree["kind"], tree["format"]) == ("asd detector", 2)
+    assert (tree["kind"], tree["format"]) == ("asd detector", 3)
     assert tree["classes"][1] == {"machine_type": "fan", "machine_id": "01"}
     assert tree["provenance"]["fingerprint"] == "f"
 
@@ -215,9 +215,17 @@ def test_other_things_that_torch_saved_are_refused(tmp_path: Path, value: Any) -
 
 
 def test_another_format_version_is_named(good: Path, tmp_path: Path) -> None:
-    for version, said in ((3, "3"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
+    for version, said in ((4, "4"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
         path = changed(good, tmp_path, lambda tree, v=version: tree.update(format=v))
-        refused(path, f"is a detector of format {said}, where formats up to 2 are read: export it again")
+        refused(path, f"is a detector of format {said}, where formats up to 3 are read: export it again")
+
+
+def test_an_older_format_is_read(good: Path, tmp_path: Path) -> None:
+    def as_before(tree: dict[str, Any]) -> None:
+        tree.update(format=2, turned=tree.pop("flipped"), first_only=tree.pop("fixed_length"))
+
+    older = read_detector(changed(good, tmp_path, as_before))
+    assert (older.flipped, older.fixed_length, older.classes) == ((), False, read_detector(good).classes)
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.9, 0.999])
@@ -284,7 +292,7 @@ def scorer_state(tree: dict[str, Any], number: int) -> dict[int, Any]:
         (lambda tree: tree["weights"].update({"x": torch.ones(1).expand(10**12)}), "a tensor that is not plain"),
         (lambda tree: tree["weights"].update({"x": torch.ones(2, 2).to_sparse()}), "a tensor that is not plain"),
         (lambda tree: tree["weights"].update({"x": torch.nn.Parameter(torch.ones(2))}), "it holds a Parameter"),
-        (lambda tree: tree.update(turned={1, 2}), "it holds a set"),
+        (lambda tree: tree.update(flipped={1, 2}), "it holds a set"),
         (lambda tree: scorer_state(tree, 0).clear(), "knows nothing of fan/00"),
         (lambda tree: scorer_state(tree, 0).update({0: 5}), "the state of scorer knn does not fit it"),
         (lambda tree: scorer_state(tree, 0)[0].update(embedding=torch.ones(2)), "the state of scorer knn does not"),
@@ -392,9 +400,9 @@ def test_a_value_that_refers_to_itself_often_is_looked_at_once(good: Path, tmp_p
         value: list[Any] = ["ha"]
         for _ in range(60):
             value = [value, value]
-        tree["turned"] = value
+        tree["flipped"] = value
 
-    refused(changed(good, tmp_path, laugh), "turned")
+    refused(changed(good, tmp_path, laugh), "flipped")
 
 
 def test_deep_nesting_is_refused(good: Path, tmp_path: Path) -> None:

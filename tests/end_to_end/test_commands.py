@@ -77,7 +77,7 @@ def test_plain_python_trains_on_one_device(small_set: Path, tmp_path: Path) -> N
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 ranks on cpu" in done.stdout
+    assert "1 rank on cpu" in done.stdout
     assert not done.stderr
     assert sorted(losses(tmp_path / "run")) == [1, 2]
 

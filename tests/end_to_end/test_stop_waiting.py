@@ -15,7 +15,7 @@ from asd.config.build import open_data
 from asd.config.load import load_config
 from asd.data.plan import rank_slice
 from asd.files import download, remote
-from asd.process.stop import WORD, StopSignal
+from asd.process.stop import STOP_MARKER_ENV, StopSignal
 from asd.run_folder import checkpoint
 from tests.support.hooks import GO, no_scoring
 from tests.support.launch import TINY, Job, losses, succeed, train_words
@@ -76,7 +76,7 @@ def steps_and_tars(shards: Path) -> Iterator[tuple[int, str, list[bool]]]:
 def stopped_while_it_waits(site: Site, tmp_path: Path, name: str, saved: int, *more: str) -> list[str]:
     """A run of two ranks, asked to stop once it has done `saved` steps and waits for a tar; what the ranks said."""
     site.files[name].stall_after = 1000
-    env = LOCAL | {WORD: str(tmp_path / "word"), GO: str(tmp_path / "hears")}
+    env = LOCAL | {STOP_MARKER_ENV: str(tmp_path / "word"), GO: str(tmp_path / "hears")}
     job = Job(tmp_path / "log", words(site, tmp_path, *more), ranks=2, prepare=patient, env=env)
     wait_for(lambda: len(list(tmp_path.glob("hears_*"))) == 2)  # no signal is lost
     wait_for(lambda: max(losses(tmp_path / "run"), default=0) >= saved and site.times(name))

@@ -79,7 +79,7 @@ def test_home_is_found_wherever_a_path_is_written(home, table):
     assert load_config(user_path("~/mine.yaml")).run.dir == f"{home}/other"
     assert train_ddp.parse_args(["--config", "~/mine.yaml"]).config == file
     args = evaluation.parse_args(["clips", "--detector", "~/d.pt", "~/x", "--out", "~/o.csv", "~/y"])
-    assert (args.detector, args.places, args.out) == (home / "d.pt", [home / "x", home / "y"], home / "o.csv")
+    assert (args.detector, args.recordings, args.out) == (home / "d.pt", [home / "x", home / "y"], home / "o.csv")
 
 
 def test_a_user_that_is_not_there_is_named():

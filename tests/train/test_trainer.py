@@ -115,7 +115,7 @@ def test_who_is_asked_to_stop_takes_no_further_step(monkeypatch: pytest.MonkeyPa
     def batches() -> Iterator[Batch]:
         yield from (batch_of(value) for value in range(3))
         trainer.parts.stop.name = "SIGTERM"
-        yield dataclasses.replace(batch_of(1), missing=why != "asked")
+        yield dataclasses.replace(batch_of(1), is_placeholder=why != "asked")
 
     monkeypatch.setattr(trainer, "batches", batches)
     assert list(trainer.steps()) == [1, 2, 3]
