@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asd.errors import run_main
@@ -72,14 +72,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     report.set_defaults(command=_report)
     _add_export(commands)
     _add_clips(commands)
-    args, rest = parser.parse_known_args(without_local_rank(argv))  # parse_intermixed_args knows no subcommands
-    kind: dict[str, Callable[[str], object]] = {"overrides": str, "recordings": user_path}
-    name = next((name for name in kind if name in args), "")  # of the words that may stand on both sides of an option
-    if any(word.startswith("-") for word in rest) or (rest and not name):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        setattr(args, name, [*getattr(args, name), *map(kind[name], rest)])
-    return args
+    words = without_local_rank(argv)
+    if words and words[0] in commands.choices:  # an intermixed command line is a subcommand's, argparse says
+        return commands.choices[words[0]].parse_intermixed_args(words[1:])
+    return parser.parse_args(words)
 
 
 def _add_watch(commands: Commands) -> None:

@@ -57,11 +57,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--ensembles", type=int, nargs="+", default=[], metavar="K",
         help="also the mean scores of the K best runs of each machine type, for each K: OUT/submission_1, …",
     )  # fmt: skip
-    args, words = parser.parse_known_args(argv)
-    args.overrides = words
-    for word in [*words, *args.then]:
-        if "=" not in word or word.startswith("-"):
-            raise UserError(f"{word!r} is neither an option of this command nor of the form key=value")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values of every run")
+    args = parser.parse_intermixed_args(argv)
     if args.former is not None:
         check_within("--out", args.out, [args.former])
         check_over("--out", args.out, [args.former])

@@ -58,9 +58,13 @@ def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [jobs._cores_of(slot, 7) for slot in (4, 5, 6)] == [{7}, {0}, {2}]  # more slots than cores
 
 
-def test_words_that_are_no_overrides_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--sedes"):
-        sweep.main(["--config", str(TINY), "--out", str(tmp_path), "--sedes", "1"])
+def test_words_that_are_no_overrides_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--config", str(TINY), "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        sweep.main([*words, "--sedes", "1"])
+    assert "unrecognized arguments: --sedes" in capsys.readouterr().err
+    with pytest.raises(UserError, match="'fish' is not of the form key=value"):
+        sweep.main([*words, "fish"])
 
 
 def test_slots_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +241,7 @@ def test_the_former_run_is_found_by_config_seed_and_machine_type(tmp_path: Path)
         (["--seeds", "7"], "sweep holds 0 finished runs of seed 7, fan, one is needed"),
         (["--from", "/nowhere"], "--from /nowhere holds 0 finished runs of seed 0, fan, one is needed"),
         (["--then", "train.stps=1"], "train.stps"),
-        (["--then", "1"], "'1' is neither an option of this command nor of the form key=value"),
+        (["--then", "1"], "'1' is not of the form key=value"),
         (["--ensembles", "0"], "--ensembles takes numbers of runs, 1 or more"),
     ],
 )
