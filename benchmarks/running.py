@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asd.errors import UserError
-from asd.loggers.jsonl import read_metrics
-from asd.run_folder.paths import RunFolder
+from asd.loggers.jsonl import METRICS_FILE, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = ("train.log_every=1", "train.epochs=100000", "evaluate.every_epochs=100000")
@@ -33,7 +32,7 @@ class Training:
     @property
     def steps(self) -> list[dict[str, float]]:
         """The lines of metrics.jsonl that tell of updates."""
-        path = RunFolder(self.run).metrics
+        path = self.run / METRICS_FILE
         return [record for record in read_metrics(path) if "step_s" in record] if path.is_file() else []
 
     def wait_for(self, ready: Callable[[], object], poll_s: float = 0.02) -> float:

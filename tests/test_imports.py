@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "audio": "errors files",
     "data": "errors files process",
     "dcase": "errors files metrics",
-    "loggers": "files text",
+    "loggers": "errors files process text",
     "run_folder": "errors files",
     "monitor": "distributed errors files loggers",
     "report": "dcase files metrics scorers text",
@@ -42,8 +42,8 @@ MAY_IMPORT = {
     "train": "data distributed errors files loggers monitor optim process run_folder",
     "evaluate": "data dcase distributed errors files loggers metrics monitor process report run_folder scorers tasks "
     "text train",
-    "config": "backbones data distributed errors evaluate files losses monitor optim run_folder scorers tasks text "
-    "train",
+    "config": "backbones data distributed errors evaluate files loggers losses monitor optim run_folder scorers tasks "
+    "text train",
     "detector": "audio data distributed errors evaluate files scorers tasks text",
     "sweep": "config dcase errors evaluate files monitor process report run_folder text",
     "commands": "audio config data dcase detector distributed errors evaluate files loggers metrics monitor optim "

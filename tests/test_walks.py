@@ -160,6 +160,45 @@ class Mine:
         out.write_text(f"{len(file.weights)} tensors")
         return f"{out}: mine"
 """
+TRACKER = """
+from typing import Literal
+
+from asd.loggers.base import Logger, TrackerSettings
+
+
+class MineConfig(TrackerSettings, frozen=True):
+    name: Literal["mine"] = "mine"
+
+    def open(self, source):
+        return Mine(source)
+
+
+class Mine(Logger):
+    def __init__(self, source):
+        self.file = (source.folder / f"{source.process}.mine").open("a")
+
+    def log(self, step, record):
+        print("log", *record, file=self.file)
+
+    def text(self, step, name, markdown):
+        print("text", name, file=self.file)
+
+    def close(self, outcome="finished"):
+        print("close", outcome, file=self.file)
+        self.file.close()
+"""
+ALERT = """
+from typing import ClassVar
+
+from asd.monitor.alerts.base import AlertRule
+
+
+class Mine(AlertRule):
+    name: ClassVar[str] = "mine"
+
+    def see_interval(self, step, record):
+        self.text = "the second step is done" if step > 1 else None
+"""
 
 FIRST = "from __future__ import annotations\n"
 # What is to add → (the new file, its text, (the list, what is put behind what) …)
@@ -205,6 +244,16 @@ ADDED = {
         ("asd/optim/build.py", '"adam": adam,', ' "mine": mine,'),
         ("asd/optim/config.py", 'name: Literal["adam",', ' "mine",'),
     ),
+    "tracker": (
+        "asd/loggers/mine.py", TRACKER,
+        ("asd/loggers/__init__.py", FIRST, "from asd.loggers.mine import MineConfig\n"),
+        ("asd/loggers/__init__.py", "ConsoleConfig | TensorBoardConfig", " | MineConfig"),
+    ),
+    "alert": (
+        "asd/monitor/alerts/mine.py", ALERT,
+        ("asd/monitor/alerts/__init__.py", FIRST, "from asd.monitor.alerts.mine import Mine\n"),
+        ("asd/monitor/alerts/__init__.py", "= (Nonfinite,", " Mine,"),
+    ),
     "layout": (
         "shards/layouts/mine.py", LAYOUT,
         ("shards/layouts/__init__.py", "from shards.layouts import", " mine,"),
@@ -227,6 +276,7 @@ optim: {name: mine, lr: 1.0e-3, schedule: {name: mine}}
 train: {global_batch: 4, epochs: 1, log_every: 1}
 distributed: {precision: fp32}
 evaluate: {scorers: [{name: mine}]}
+logging: {trackers: [{name: mine}]}
 """
 
 
@@ -248,11 +298,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(house: Path, *words: object) -> str:
+def run(house: Path, *words: object, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, *map(str, words)], cwd=house, env=os.environ | ONE_THREAD, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout
 
 
@@ -269,6 +319,17 @@ def test_one_more_of_everything(house: Path) -> None:
     said = run(house, "eval.py", "export", "--run", "run", "--out", "d.pt", "--also", "d.mine", "data.shards=set")
     assert "d.mine: mine" in said
     assert (house / "d.mine").read_text().endswith(" tensors")
+    training, scoring = ((house / "run" / f"{process}.mine").read_text().splitlines() for process in ("train", "eval"))
+    assert training[0] == "text config" and training[-1] == "close finished"
+    assert any(line.startswith("log epoch loss") for line in training)
+    assert "text alerts" in training and "log alert/mine" in training
+    assert "text report" in scoring and scoring[-1] == "close finished"
+    (alert,) = json.loads((house / "run" / "status.json").read_text(encoding="utf-8"))["alerts"]
+    assert (alert["name"], alert["text"]) == ("mine", "the second step is done")
+    assert not (house / "run" / "tensorboard").exists(), "the default, which the config replaces"
+    fails = ("optim={name: sgd, lr: 1.0e+30}", "train.max_nonfinite=1")
+    run(house, "train_ddp.py", "--config", "mine.yaml", "data.shards=set", "run.dir=failed", *fails, code=2)
+    assert (house / "failed" / "train.mine").read_text().splitlines()[-1] == "close failed"
 
 
 def test_the_page_names_these_files() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from asd.commands.resume import check_run, initialise, open_run, say
@@ -14,19 +15,15 @@ from asd.config.run import RunConfig
 from asd.data.cache.advice import window_advice
 from asd.data.config import crop_advice
 from asd.data.loader import Loader
-from asd.data.plan import Plan
 from asd.distributed.device import choose_device, choose_precision
 from asd.distributed.ranks import Ranks
 from asd.evaluate.evaluator import Evaluator
 from asd.evaluate.history import show_best, steps_in_words
 from asd.evaluate.in_training import TrainingEvaluator
 from asd.evaluate.snapshot import SnapshotOf
-from asd.loggers.base import Loggers
-from asd.loggers.console import ConsoleLogger, TimeLeft
-from asd.loggers.jsonl import JsonlLogger
-from asd.loggers.tensorboard import TensorBoardLogger
+from asd.loggers.base import Loggers, Source
+from asd.loggers.console import TimeLeft
 from asd.monitor.monitor import Monitor
-from asd.monitor.reporter import Views
 from asd.monitor.stages import Position, Stage
 from asd.optim.build import build_optimizer
 from asd.process.stop import StopSignal
@@ -56,9 +53,9 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
             Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
         )
         if ranks.is_main:
-            _open_loggers(loggers, config, folder, data.plan, resumed, monitor)
+            _open_loggers(loggers, setup, folder, resumed, monitor)
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
-        evaluate = TrainingEvaluator(evaluator, loggers, setup.evaluations)
+        evaluate = TrainingEvaluator(evaluator, config.logging, loggers, setup.evaluations)
         setup.task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
         if resumed is not None:
             evaluate.renew(setup.task)  # the trainer then puts the weights back
@@ -72,8 +69,9 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
             if outcome == "finished":
                 evaluate.wait(stop)
         monitor.end(outcome)
+        loggers.close(outcome)
     if ranks.is_main:
-        _say_goodbye(outcome, trainer.state.step, stop, evaluate)
+        _say_goodbye(outcome, trainer.state.step, stop, evaluate, config.logging.viewers(folder.root))
     return 0
 
 
@@ -150,17 +148,13 @@ def _position(trainer: Trainer | NoTraining, loader: Loader) -> Position:
     return Position(trainer.state.step, trainer.stage, loader.given, loader.asked > loader.given)
 
 
-def _open_loggers(
-    loggers: Loggers, config: RunConfig, folder: RunFolder, plan: Plan, resumed: Payload | None, monitor: Monitor
-) -> None:
-    """Each is added as soon as it is open, and so closed even where the next one cannot be opened."""
-    step = resumed.meta["step"] if resumed is not None else 0
-    loggers.add(board := TensorBoardLogger(folder.tensorboard("train"), purge_step=step + 1 if step else None))
-    board.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
-    loggers.add(journal := JsonlLogger(folder.metrics, step))
-    left = TimeLeft(config.train.total_steps(plan.steps_per_epoch), step)
-    monitor.begin(left, resumed.state.get("nonfinite_steps", 0) if resumed is not None else 0, Views(journal, board))
-    loggers.add(ConsoleLogger(left))
+def _open_loggers(loggers: Loggers, setup: Setup, folder: RunFolder, resumed: Payload | None, monitor: Monitor) -> None:
+    config, step = setup.config, 0 if resumed is None else resumed.meta["step"]
+    total = config.train.total_steps(setup.data.plan.steps_per_epoch)
+    config.logging.open(Source(folder.root, "train", step, total, config.model_dump(mode="json")), loggers)
+    loggers.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
+    nonfinite_steps = 0 if resumed is None else resumed.state.get("nonfinite_steps", 0)
+    monitor.begin(TimeLeft(total, step), nonfinite_steps, loggers)
     loggers.add(monitor)
 
 
@@ -182,7 +176,8 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
         lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
         for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):
             say(ranks, advice)
-    say(ranks, f"run folder {folder.root}; watch it: tensorboard --logdir {command(folder.root / 'tensorboard')}")
+    viewers = "; watch it: ".join(["", *config.logging.viewers(folder.root)])
+    say(ranks, f"run folder {folder.root}{viewers}")
     if config.evaluate.by_watcher:
         say(
             ranks,
@@ -190,7 +185,9 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
         )
 
 
-def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator) -> None:
+def _say_goodbye(
+    outcome: str, step: int, stop: StopSignal, evaluate: TrainingEvaluator, viewers: Sequence[str]
+) -> None:
     if outcome == "stopped":
         by = stop.name or "another rank"
         print(f"stopped by {by} at step {step}, checkpoint saved; run the same command to resume", flush=True)
@@ -200,4 +197,4 @@ def _say_goodbye(outcome: str, step: int, stop: StopSignal, evaluate: TrainingEv
         print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
     else:
         show_best(folder, evaluate.evaluator.config.select)
-    print(f"finished at step {step}; tensorboard --logdir {command(folder.root / 'tensorboard')}", flush=True)
+    print("; ".join([f"finished at step {step}", *viewers]), flush=True)

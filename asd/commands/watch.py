@@ -74,7 +74,7 @@ class Watcher:
         self._run, self._folder, self._own = run, run.folder, run.config.evaluate.by_watcher
         self._embedder = CheckpointEmbedder(run, self._ranks)
         self._schedule = self._embedder.setup.evaluations
-        self._background = BackgroundScoring(run.folder, self._embedder.setup.data.manifest.root)
+        self._background = BackgroundScoring(run.folder, self._embedder.setup.data.manifest.root, run.config.logging)
 
     def close(self) -> None:
         """End what is under way."""

@@ -20,8 +20,8 @@ Difference = tuple[str, Any, Any]  # key, former value, value now
 # How an evaluation is made, where, and how fast: what the words of eval.py may change.
 EVALUATION = frozenset(
     {
-        "evaluate", "checkpoint", "data.shards", "data.cache_dir", "data.cache_gib", "data.threads", "data.prefetch",
-        "distributed.precision", "model.channels_last", "model.compile", "distributed.timeout_s",
+        "evaluate", "checkpoint", "logging", "data.shards", "data.cache_dir", "data.cache_gib", "data.threads",
+        "data.prefetch", "distributed.precision", "model.channels_last", "model.compile", "distributed.timeout_s",
     }
 )  # fmt: skip
 # What may change when a run goes on: also its length, how a batch is spread, what is shown and what stops it.

@@ -86,7 +86,7 @@ def _class(model: Model, path: str, default: Any = None) -> Iterator[str]:
     own = {name: field for name, field in model.model_fields.items() if not _is_kind(name, field)}
     alone = {name: field for name, field in own.items() if not any(models_of(field.annotation))}
     if said := _about(model)[0]:
-        yield from (said, *([""] if own else []))
+        yield from (said, *([""] if alone else []))
     if alone:
         yield from _table(model, alone, f"{path}.", default)
     for name in (name for name in own if name not in alone):

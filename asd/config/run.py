@@ -10,6 +10,7 @@ import pydantic
 from asd.data.config import DataConfig, PathText
 from asd.distributed.config import DistributedConfig
 from asd.evaluate.config import EvaluateConfig
+from asd.loggers import LoggingConfig
 from asd.monitor.config import MonitorConfig
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
@@ -37,6 +38,7 @@ class RunConfig(System, frozen=True):
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     monitor: MonitorConfig = MonitorConfig()
+    logging: LoggingConfig = LoggingConfig()
     init_from: PathText | None = None  # a run, checkpoint folder or published file whose weights training starts from
     init_checkpoint: Literal["best", "last"] = "best"  # of that run: best by its own evaluate.select, or the newest
     resume: Literal["auto", "never"] = "auto"  # never: the run folder must hold no checkpoint

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from asd.evaluate.history import headline, is_scored, unscored_steps
 from asd.evaluate.store import read_report, remove_evaluation
+from asd.loggers import LoggingConfig
 from asd.process.stop import StopSignal
 from asd.run_folder.paths import RunFolder
 
@@ -24,8 +25,8 @@ POLL_S = 0.2
 class BackgroundScoring:
     """One scoring process at a time, in the order of the steps; it yields to training while there is any."""
 
-    def __init__(self, folder: RunFolder, shards: Path) -> None:
-        self._folder, self._shards = folder, shards
+    def __init__(self, folder: RunFolder, shards: Path, logging: LoggingConfig) -> None:
+        self._folder, self._shards, self._logging = folder, shards, logging
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._jobs: dict[int, Future[None]] = {}  # by step
         self._child: subprocess.Popen[bytes] | None = None
@@ -107,8 +108,8 @@ class BackgroundScoring:
 
     def _run(self, folder: Path) -> int:
         """Score an evaluation in a process of its own; its exit code."""
-        places = (folder, self._folder.tensorboard("eval"), self._shards)
-        command = [sys.executable, "-m", "asd.evaluate.scoring", *map(str, places)]
+        words = (folder, self._folder.root, self._shards, self._logging.model_dump_json())
+        command = [sys.executable, "-m", "asd.evaluate.scoring", *map(str, words)]
         yields = self._yields
         # stdin closes with this process, however that ends, and takes the child along.
         with (

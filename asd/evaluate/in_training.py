@@ -11,7 +11,8 @@ from asd.evaluate.background import BackgroundScoring
 from asd.evaluate.evaluator import Evaluator
 from asd.evaluate.history import best_step, outdated_steps, waiting_steps
 from asd.evaluate.store import read_evaluation
-from asd.loggers.base import Loggers
+from asd.loggers import LoggingConfig
+from asd.loggers.base import Logger
 from asd.process.stop import StopSignal
 from asd.run_folder import checkpoint
 from asd.train.cadence import Every
@@ -23,10 +24,10 @@ class TrainingEvaluator:
     With evaluate.by_watcher it only keeps the checkpoints for whoever scores them.
     """
 
-    def __init__(self, evaluator: Evaluator, loggers: Loggers, schedule: Every) -> None:
+    def __init__(self, evaluator: Evaluator, logging: LoggingConfig, loggers: Logger, schedule: Every) -> None:
         self.evaluator, self.loggers, self.schedule = evaluator, loggers, schedule
         self.folder, self.ranks, self.by_watcher = evaluator.folder, evaluator.ranks, evaluator.config.by_watcher
-        self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root)
+        self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root, logging)
 
     def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
         if self.by_watcher:

@@ -1,7 +1,7 @@
 """From the embeddings of an evaluation to its report: fit the scorers, score the test clips, write and show.
 
-Runs in a process of its own beside training or a watcher (`python -m asd.evaluate.scoring FOLDER TENSORBOARD
-SHARDS`), or in `eval.py score`.
+Runs in a process of its own beside training or a watcher (`python -m asd.evaluate.scoring FOLDER RUN SHARDS LOGGING`:
+the evaluation's folder, the run's, the set, and where the numbers go), or in `eval.py score`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from asd.data.manifest import Manifest
 from asd.data.splits import subset_per_class
 from asd.errors import run_main
 from asd.evaluate.diagnosis import diagnose, spectrum_accuracy
-from asd.evaluate.publish import save_scores, show_in_tensorboard
+from asd.evaluate.publish import save_scores, show
 from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, read_embeddings
 from asd.files.atomic import write_whole
+from asd.loggers import LoggingConfig
+from asd.loggers.base import Logger, Loggers, Source
 from asd.metrics import scores_csv
 from asd.metrics.decisions import decide_clips
 from asd.metrics.evidence import evidence_warnings
@@ -35,7 +37,7 @@ CALIBRATION_CLIPS = 200  # normal training clips of each class and domain that t
 
 
 def score_folder(
-    folder: Path, tensorboard: Path | None = None, tsne: bool = False, shards: Path | None = None
+    folder: Path, loggers: Logger | None = None, tsne: bool = False, shards: Path | None = None
 ) -> dict[str, Any]:
     """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
 
@@ -53,8 +55,8 @@ def score_folder(
     pictures = figures.evaluation_figures(clips, report, classes, validation, test, evaluation.logit_scale, tsne)
     save_scores(folder / "figures", pictures)
     write_whole(folder / CALIBRATION_FILE, scores_csv(calibration))
-    if tensorboard is not None:
-        show_in_tensorboard(tensorboard, evaluation, clips, report, pictures, test)
+    if loggers is not None:
+        show(loggers, evaluation, clips, report, pictures, test)
     save_report(folder, clips, report, decided.decision)  # last: what has no report.json is scored again on resume
     (folder / EMBEDDINGS_FILE).unlink(missing_ok=True)  # a watcher and a training that begins again may both be here
     return report
@@ -154,8 +156,10 @@ def _leave_with_parent() -> None:
 def _main() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    folder, tensorboard, shards = map(Path, sys.argv[1:4])
-    score_folder(folder, tensorboard, shards=shards)
+    folder, run, shards = map(Path, sys.argv[1:4])
+    with Loggers() as loggers:
+        LoggingConfig.model_validate_json(sys.argv[4]).open(Source(run, "eval"), loggers)
+        score_folder(folder, loggers, shards=shards)
 
 
 if __name__ == "__main__":

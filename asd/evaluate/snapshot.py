@@ -8,7 +8,7 @@ from typing import Any
 from asd.evaluate.config import EvaluateConfig
 from asd.evaluate.history import best_step, evaluated_steps, primary_headline, waiting_steps
 from asd.evaluate.store import read_report
-from asd.monitor.reporter import RunSnapshot
+from asd.monitor.snapshot import RunSnapshot
 from asd.report import REPORT_FILE
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from asd.loggers.base import Logger, Outcome, Record, Source, TrackerSettings
 from asd.text.terminal import open_console
 
-if TYPE_CHECKING:
-    pass  # a third of a second that a run without figures does not wait for
-from asd.loggers.base import Logger, Record
+
+class ConsoleConfig(TrackerSettings, frozen=True):
+    """A line per interval on stdout, and a progress bar with the time left where stderr is a terminal."""
+
+    name: Literal["console"] = "console"
+
+    def open(self, source: Source) -> Logger:
+        """Of a scoring process nothing: training says what came of it."""
+        left = TimeLeft(source.total_steps, source.first_step)
+        return ConsoleLogger(left) if source.process == "train" else Logger()
 
 
 class TimeLeft:
@@ -27,7 +35,7 @@ class TimeLeft:
 
 
 class ConsoleLogger(Logger):
-    """A line per interval on stdout, and a progress bar with the time left where stderr is a terminal."""
+    """See ConsoleConfig."""
 
     def __init__(self, left: TimeLeft) -> None:
         self._left = left
@@ -53,7 +61,7 @@ class ConsoleLogger(Logger):
     def advance(self, step: int) -> None:
         self._bar.update(self._task, completed=step)
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome = "finished") -> None:
         self._bar.stop()
 
 
@@ -69,10 +77,5 @@ def format_line(step: int, total: int, record: Record, left_s: float) -> str:
         parts.append(f"UNREADABLE CLIPS {record['bad_clips']:.0f}")
     if record["nonfinite_steps"]:
         parts.append(f"NON-FINITE STEPS {record['nonfinite_steps']:.0f}")
-    return " | ".join([*parts, f"ETA {_clock(left_s)}"])
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+    minutes, seconds = divmod(int(left_s), 60)
+    return " | ".join([*parts, f"ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"])

@@ -7,13 +7,12 @@ import math
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from asd.files.atomic import naming
+from asd.files.atomic import naming, write_whole
+from asd.loggers.base import Logger, Outcome, Record
 
-if TYPE_CHECKING:
-    pass  # a third of a second that a run without figures does not wait for
-from asd.loggers.base import Logger, Record
+METRICS_FILE = "metrics.jsonl"
 
 
 class JsonlLogger(Logger):
@@ -21,7 +20,8 @@ class JsonlLogger(Logger):
 
     def __init__(self, path: Path, resumed_at: int) -> None:
         if path.exists():
-            self._drop_later(path, resumed_at)
+            kept = [json.dumps(record) + "\n" for record in read_metrics(path) if record["step"] <= resumed_at]
+            write_whole(path, "".join(kept))
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()  # alerts come from another thread
 
@@ -31,15 +31,8 @@ class JsonlLogger(Logger):
             self._file.write(json.dumps({"step": step, "time_unix": round(time.time(), 3), **finite}) + "\n")
             self._file.flush()
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome = "finished") -> None:
         self._file.close()
-
-    @staticmethod
-    def _drop_later(path: Path, resumed_at: int) -> None:
-        kept = [json.dumps(r) + "\n" for r in read_metrics(path) if r["step"] <= resumed_at]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.rename(path)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Literal
 from asd.distributed.ranks import Ranks
 from asd.loggers.base import Logger, Record
 from asd.loggers.console import TimeLeft
-from asd.monitor.reporter import Reporter, RunSnapshot, Views, reason
+from asd.monitor.reporter import Reporter, reason
+from asd.monitor.snapshot import RunSnapshot
 from asd.monitor.stages import Position
 from asd.monitor.stalls import StallFiles
 from asd.monitor.watchdog import Watchdog
@@ -26,18 +27,15 @@ class Monitor(Logger):
             self._reporter = Reporter(folder, files, ranks.world_size, ranks.device.type, look)
         self._watchdog = Watchdog(ranks.rank, stall_s, files, self._reporter)
 
-    def begin(self, left: TimeLeft, nonfinite_steps: int, views: Views) -> None:
-        """Rank 0 is about to start, or to go on after nonfinite_steps such updates; views: where alerts are shown."""
+    def begin(self, left: TimeLeft, nonfinite_steps: int, loggers: Logger) -> None:
+        """Rank 0 is about to start, or to go on after nonfinite_steps such updates; loggers: where alerts are shown."""
         if self._reporter is not None:
-            self._reporter.begin(left, nonfinite_steps, views)
+            self._reporter.begin(left, nonfinite_steps, loggers)
 
     def log(self, step: int, record: Record) -> None:
         """Take a record, as a logger does; the rest is work of another thread."""
         if self._reporter is not None:
             self._reporter.log(step, record)
-
-    def close(self) -> None:
-        """A logger's; `end` closes the account."""
 
     def watch(self, where: Callable[[], Position]) -> None:
         """The loop is about to begin; where it is, from now on."""

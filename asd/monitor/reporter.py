@@ -12,24 +12,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from asd.distributed.collectives import is_peer_failure
 from asd.errors import describe_os_error
 from asd.files.atomic import write_whole
-from asd.loggers.base import Record
+from asd.loggers.base import Logger, Record
 from asd.loggers.console import TimeLeft
-from asd.loggers.jsonl import JsonlLogger
-from asd.loggers.tensorboard import TensorBoardLogger
 from asd.monitor import prometheus
-from asd.monitor.alerts import NAMES, Alerts, Change, Found, IntervalRules, backlog_rule, evaluation_rules
+from asd.monitor.alerts import NAMES, RULES
+from asd.monitor.alerts.base import Alerts
+from asd.monitor.snapshot import RunSnapshot
 from asd.monitor.stages import Position, Stage
-from asd.monitor.stalls import Stall, StallFiles, blame
+from asd.monitor.stalls import Stall, StallFiles
 from asd.monitor.status import State, Status, write_status
 
 BEAT_S = 10.0  # a sign of life where nothing else happens
-WORD_S = 10.0  # in which the other ranks tell where they hang
 STATES: dict[Stage, State] = {  # where it is none of these: training
     Stage.START: "starting",
     Stage.SAVE: "saving",
@@ -37,29 +35,7 @@ STATES: dict[Stage, State] = {  # where it is none of these: training
     Stage.SCORE: "scoring",
 }
 COPIED = ("epoch", "loss", "clips_per_s", "data_wait_percent", "bad_clips", "nonfinite_steps")  # from a record
-
-
-@dataclass(frozen=True)
-class RunSnapshot:
-    """What there is of checkpoints and scores by now."""
-
-    checkpoint_step: int | None = None
-    scored_step: int | None = None
-    auc: float | None = None
-    pauc: float | None = None
-    best_step: int | None = None
-    unscored: int = 0  # evaluations that wait for their scores
-    max_unscored: int | None = None  # of more the oldest are given up
-    by_watcher: bool = False  # whom they wait for
-    warnings: tuple[dict[str, str], ...] = ()  # of the newest report
-
-
-@dataclass(frozen=True)
-class Views:
-    """Where alerts are shown beside the console."""
-
-    journal: JsonlLogger
-    board: TensorBoardLogger
+SHOWN = ("checkpoint_step", "scored_step", "auc", "pauc", "best_step", "unscored")  # from a snapshot
 
 
 class Reporter:
@@ -78,21 +54,20 @@ class Reporter:
             progressed_unix=now,
         )
         self._folder, self._files, self._look = folder, files, look
-        self._rules, self._alerts = IntervalRules(0, 0), Alerts()
+        self._alerts = Alerts([rule() for rule in RULES])
         self._left: TimeLeft | None = None
-        self._views: Views | None = None
-        self._curves: set[str] = set()  # alerts that TensorBoard has
-        self._drawn = 0  # the step up to which
+        self._loggers = Logger()  # where alerts are shown
         self._records: deque[tuple[int, Record]] = deque()
         self._lock = threading.Lock()
         self._beat = time.monotonic()
         self._write()
 
-    def begin(self, left: TimeLeft, nonfinite_steps: int, views: Views) -> None:
+    def begin(self, left: TimeLeft, nonfinite_steps: int, loggers: Logger) -> None:
         """The loop is about to start, or to go on after nonfinite_steps such updates."""
         with self._lock:
-            self._left, self._views, self._drawn = left, views, left.first_step
-            self._rules = IntervalRules(left.first_step, nonfinite_steps)
+            self._left, self._loggers = left, loggers
+            for rule in self._alerts.rules:
+                rule.begin(left.first_step, nonfinite_steps)
             self._set(total_steps=left.total_steps, nonfinite_steps=nonfinite_steps)
 
     def log(self, step: int, record: Record) -> None:
@@ -109,17 +84,19 @@ class Reporter:
             self._set(state=state, stage=position.words, step=step, progressed_unix=progressed_unix)
             while self._records:
                 self._take(*self._records.popleft())
-            changes = self._alerts.update(step, self._stalled(stall))
-            changes += self._stand() if news else []
-            if changes:
-                self._tell(step, changes)
-            if news or changes:
+            # Where any rank is stalled, this one soon is.
+            stalls = {} if stall is None else self._files.under_way(self._status.started_unix) | {stall.rank: stall}
+            for rule in self._alerts.rules:
+                rule.see_stalls(stalls, self._status.world_size, self._files.folder)
+            if news:
+                self._look_around()
+            if self._tell(step) or news:
                 self._write()
 
     def end(self, outcome: State, why: str | None = None) -> None:
         """The last word; nothing ticks any more."""
-        if changes := self._stand():
-            self._tell(self._status.step, changes)
+        self._look_around()
+        self._tell(self._status.step)
         self._set(state=outcome, why=why, eta_s=0.0 if outcome == "finished" else None)
         if outcome != "failed":
             self._set(stage=None)  # of a failed run, the stage is a part of the story
@@ -128,51 +105,29 @@ class Reporter:
     def _take(self, step: int, record: Record) -> None:
         numbers = {name: record[name] for name in COPIED}
         self._set(**numbers, eta_s=self._left.seconds(step) if self._left else None)
-        self._tell(step, self._alerts.update(step, self._rules(step, record)))
+        for rule in self._alerts.rules:
+            rule.see_interval(step, record)
+        self._tell(step)
 
-    def _stand(self) -> list[Change]:
+    def _look_around(self) -> None:
         try:
-            standing = asdict(self._look())
+            found = self._look()
         except (OSError, ValueError, KeyError, TypeError):  # a file went away just now, or was changed by hand
-            return []
-        found = evaluation_rules(standing.pop("warnings"))
-        limit, by_watcher = standing.pop("max_unscored"), standing.pop("by_watcher")
-        self._set(**standing)
-        backlog = backlog_rule(self._status.unscored, limit, by_watcher, self._alerts.holds("unscored"))
-        changes = self._alerts.update(self._status.step, backlog)
-        return changes + self._alerts.update(self._status.scored_step or 0, found)
+            return
+        self._set(**{name: getattr(found, name) for name in SHOWN})
+        for rule in self._alerts.rules:
+            rule.see_snapshot(found)
 
-    def _stalled(self, own: Stall | None) -> Found:
-        """The ranks that hang, once all have told where, or have had the time to."""
-        if own is None:
-            return {"stalled": None}  # where any rank hangs, this one soon does
-        stalls = self._files.under_way(self._status.started_unix) | {own.rank: own}
-        first = min(stall.told_unix for stall in stalls.values())
-        if len(stalls) < self._status.world_size and time.time() - first < WORD_S:
-            return {}
-        return {"stalled": f"{blame(stalls, self._status.world_size)}; stacks in {self._files.folder}"}
-
-    def _tell(self, step: int, changes: list[Change]) -> None:
-        """Say what began and ended, everywhere."""
+    def _tell(self, step: int) -> bool:
+        """Say which alerts began and ended, everywhere; whether there are any."""
+        changes = self._alerts.changes(step)
         for change in changes:
             print(change.line, flush=True)
-        if self._views is None:
-            return
-        with suppress(OSError):  # the loop will meet the same full disk, and end
-            self._draw(step, self._views.board)
-            for change in changes:
-                self._views.board.text(step, "alerts", change.line)
-                self._views.journal.log(step, {f"alert/{change.alert.name}": float(change.began)})
-            if changes:
-                self._views.board.flush()  # else they may lie there for two minutes
-
-    def _draw(self, step: int, board: TensorBoardLogger) -> None:
-        """A curve of 0 and 1 for each alert that there has been: a calm run has none."""
-        active = {alert.name for alert in self._alerts.active}
-        board.log(self._drawn, {f"alert/{name}": 0.0 for name in active - self._curves})
-        self._curves |= active
-        board.log(step, {f"alert/{name}": float(name in active) for name in self._curves})
-        self._drawn = step
+            with suppress(OSError):  # the loop will meet the same full disk, and end
+                self._loggers.text(step, "alerts", change.line)
+                self._loggers.log(step, {f"alert/{change.alert.name}": float(change.began)})
+                self._loggers.flush()  # else they may lie there for two minutes
+        return bool(changes)
 
     def _set(self, **fields: object) -> None:
         self._status = self._status.model_copy(update=fields)

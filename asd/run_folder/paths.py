@@ -1,6 +1,6 @@
 """The folder of a run: where everything about it lies, and whose it is.
 
-run.json, config.yaml · metrics.jsonl · tensorboard/{train,eval} · checkpoints/ · evaluations/ (see docs/files.md).
+run.json, config.yaml · checkpoints/ · evaluations/, and what loggers and monitor write (see docs/files.md).
 """
 
 from __future__ import annotations
@@ -35,13 +35,6 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.root / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.jsonl"
-
-    def tensorboard(self, writer: str) -> Path:
-        return self.root / "tensorboard" / writer
 
     def evaluation(self, step: int) -> Path:
         return self.evaluations / f"step_{step:08d}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asd.loggers.jsonl import read_metrics
+from asd.loggers.jsonl import METRICS_FILE, read_metrics
 from asd.run_folder.paths import RunFolder
 from asd.sweep.jobs import Job
 from asd.sweep.numbers import summarise
@@ -56,7 +56,7 @@ def _cost(jobs: Sequence[Job]) -> dict[str, Any]:
     """Runs, their updates and seconds, and how well was learnt in the end, by held-out normal clips (None: no such)."""
     steps, last = [], []
     for job in jobs:
-        records = read_metrics(RunFolder(Path(job.config.run.dir)).metrics)
+        records = read_metrics(Path(job.config.run.dir) / METRICS_FILE)
         steps.append(records[-1]["step"])
         last.append(next((r for r in reversed(records) if "validation/loss" in r), {}))
     learnt = {key: [r[f"validation/{key}"] for r in last if f"validation/{key}" in r] for key in ("loss", "accuracy")}

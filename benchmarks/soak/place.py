@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asd.errors import UserError
+from asd.loggers.jsonl import METRICS_FILE
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
 from benchmarks.soak.job import Job, RoundError
@@ -83,7 +84,7 @@ def train_words(shards: Path | str, run: Path, *more: str) -> list[str]:
 
 def records(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl."""
-    return [json.loads(line) for line in RunFolder(run).metrics.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()]
 
 
 def losses(run: Path) -> dict[int, float]:

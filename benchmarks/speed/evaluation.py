@@ -23,6 +23,7 @@ from asd.data.manifest import load_manifest
 from asd.errors import UserError
 from asd.evaluate.config import DEFAULT_SCORERS
 from asd.evaluate.store import Evaluation, Validation, write_embeddings
+from asd.loggers import LoggingConfig
 from asd.run_folder.paths import RunFolder
 from asd.scorers import KnnConfig, SoftmaxConfig, scorer_label
 from benchmarks.results.runs import make_factory
@@ -130,7 +131,7 @@ def scored(folder: Path, clips: Clips) -> tuple[float, float]:
     """Seconds of a scoring process, and MiB that it took at most."""
     lay_down(folder, clips, step=1)
     begin, peak = time.perf_counter(), 0.0
-    places = (folder, folder.with_name("tensorboard"), clips.manifest.root)
+    places = (folder, folder.with_name("run"), clips.manifest.root, LoggingConfig().model_dump_json())
     words, log = [sys.executable, "-m", "asd.evaluate.scoring", *map(str, places)], folder.with_name("scored.log")
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",

@@ -12,6 +12,7 @@ import pytest
 
 from asd.evaluate.background import BackgroundScoring
 from asd.evaluate.history import best_step, unscored_steps
+from asd.loggers import LoggingConfig
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
 from tests.support.hooks import no_scoring
@@ -51,7 +52,7 @@ def test_scoring_that_falls_behind_fills_no_disk(small_set: Path, tmp_path: Path
     done = job.wait()
     assert done.codes == [0, 0], done
     assert alerts(folder)[0][1] == 1.0
-    assert "alert: unscored at step" in done.out[0]
+    assert "alert unscored at step" in done.out[0]
     left = unscored_steps(RunFolder(folder))
     assert {5, 40, best_step(RunFolder(folder), "clean")} >= set(left) - {35} and len(left) == 3
     gone = [line for line in done.err[0].splitlines() if "stays unscored (evaluate.max_unscored=3)" in line]
@@ -65,7 +66,7 @@ def test_a_watcher_that_never_comes_fills_no_disk(small_set: Path, tmp_path: Pat
     done = succeed(tmp_path / "log", train_words(small_set, folder, *BY_WATCHER, "train.epochs=8"))
     assert checkpoint.complete_steps(folder / "checkpoints") == [30, 35, 40]
     assert "to be scored: steps 30, 35, 40; python eval.py watch" in done.out[0]
-    (line,) = [line for line in done.out[0].splitlines() if line.startswith("alert: unscored at step")]
+    (line,) = [line for line in done.out[0].splitlines() if line.startswith("alert unscored at step")]
     assert line.endswith("start python eval.py watch on the run")
     assert json.loads((folder / "status.json").read_text(encoding="utf-8"))["unscored"] == 3
 
@@ -122,7 +123,7 @@ def test_what_is_being_scored_and_the_best_are_spared(
         monkeypatch.setattr(BackgroundScoring, "_score", lambda self, step: None)
     monkeypatch.setattr("asd.evaluate.history._is_current", lambda *_: True)
     folder = RunFolder(tmp_path)
-    scoring = BackgroundScoring(folder, tmp_path)
+    scoring = BackgroundScoring(folder, tmp_path, LoggingConfig())
     for step in range(1, 6):
         folder.evaluation(step).mkdir(parents=True)
         (folder.evaluation(step) / "evaluation.json").touch()

@@ -26,7 +26,7 @@ from tests.support.launch import free_port
 from tests.support.patience import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is installed")
-ALERT = "alert: data_wait at step 6: the slowest rank waits for data 40 % of the time"
+ALERT = "alert data_wait at step 6: the slowest rank waits for data 40 % of the time"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 
 from asd.evaluate import background
 from asd.evaluate.background import BackgroundScoring
+from asd.loggers import LoggingConfig
 from asd.run_folder.paths import RunFolder
 from tests.support.patience import PATIENCE_S
 
@@ -38,7 +39,7 @@ def test_a_killed_scoring_process_gets_another_try(
     monkeypatch.setattr(BackgroundScoring, "_run", lambda self, folder: next(left))
     monkeypatch.setattr(background, "headline", lambda folder: "mean AUC")
     monkeypatch.setattr(background, "_last_line", lambda log: "no output")
-    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path)
+    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path, LoggingConfig())
     scoring.submit(3)
     assert scoring.done_within(PATIENCE_S)
     scoring.stop()
@@ -66,7 +67,7 @@ def test_what_yields_is_started_anew_when_nobody_trains(tmp_path: Path, monkeypa
     python.write_text(f"#!/bin/sh\ncd {tmp_path}\necho >> starts\n[ $(wc -l < starts) -ge 2 ] || exec sleep 600\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path)
+    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path, LoggingConfig())
     for step in (3, 6):
         (tmp_path / "evaluations" / f"step_{step:08d}").mkdir(parents=True)
         scoring.submit(step)

@@ -15,9 +15,9 @@ from rich.console import Console
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.subset import restrict
 from asd.dcase.rules import SectionClips, official_numbers
-from asd.evaluate.publish import principal_components
 from asd.evaluate.scoring import CALIBRATION_CLIPS, score_clips, score_folder
 from asd.evaluate.store import CALIBRATION_FILE, Evaluation, in_recordings, read_report, write_embeddings
+from asd.loggers.tensorboard import principal_components
 from asd.metrics import read_scores
 from asd.metrics.thresholds import PercentileConfig
 from asd.report import DECISIONS_FILE, SCORES_FILE, build_report, console_table, markdown

@@ -11,7 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asd.loggers.base import Logger, Loggers
+from asd.loggers import LoggingConfig
+from asd.loggers.base import Logger, Loggers, Outcome, Record, Source
 from asd.loggers.console import ConsoleLogger, TimeLeft, format_line
 from asd.loggers.jsonl import JsonlLogger, read_metrics
 from asd.loggers.tensorboard import TensorBoardLogger
@@ -148,46 +149,77 @@ def test_the_console_prints_records_with_a_loss_only(capsys):
     assert re.match(r"step 50/100 .* ETA 0:00:0\d$", out[0])
 
 
-def test_all_views_get_every_record(tmp_path):
-    class View(Logger):
-        def __init__(self) -> None:
-            self.seen: list[int] = []
-            self.closed = False
+class View(Logger):
+    """Writes down what it was given."""
 
-        def log(self, step: int, record: object) -> None:
-            self.seen.append(step)
+    def __init__(self) -> None:
+        self.seen: list[tuple[object, ...]] = []
 
-        def close(self) -> None:
-            self.closed = True
+    def log(self, step: int, record: Record) -> None:
+        self.seen.append((step, dict(record)))
 
-    views = [View(), View()]
-    loggers = Loggers(*views, TensorBoardLogger(tmp_path))
-    for step in (1, 2):
-        loggers.log(step, {"loss": 1.0})
-        loggers.advance(step)
-    loggers.flush()
-    loggers.close()
-    assert [(v.seen, v.closed) for v in views] == [([1, 2], True)] * 2
-    Loggers().log(1, {"loss": 1.0})
+    def text(self, step: int, name: str, markdown: str) -> None:
+        self.seen.append((step, name, markdown))
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        self.seen.append((step, name))
+
+    def flush(self) -> None:
+        self.seen.append(("flush",))
+
+    def close(self, outcome: Outcome = "finished") -> None:
+        self.seen.append((outcome,))
 
 
-class Sticky:
+def test_all_views_get_everything() -> None:
+    views = [View(), Logger(), View()]
+    with Loggers(*views) as loggers:
+        loggers.log(1, {"loss": 1.0})
+        loggers.text(1, "config", "# yes")
+        loggers.figure(2, "roc", Figure())
+        loggers.embedding(2, "test", torch.zeros(1, 2), ["key"], [["a"]])
+        loggers.advance(3)
+        loggers.flush()
+        loggers.close("stopped")
+    expected = [(1, {"loss": 1.0}), (1, "config", "# yes"), (2, "roc"), ("flush",), ("stopped",)]
+    assert views[0].seen == views[2].seen == expected, "closed once"
+
+
+class Sticky(Logger):
     """A logger that cannot be closed."""
 
-    def log(self, step, record):
-        pass
-
-    def close(self):
+    def close(self, outcome: Outcome = "finished") -> None:
         raise OSError(28, "No space left on device", "runs/x")
 
 
 @pytest.mark.parametrize("failing", [None, ValueError("the run's own")])
 def test_all_are_closed_however_the_run_ends(tmp_path, failing):
-    journal = JsonlLogger(tmp_path / "metrics.jsonl", 0)
+    journal, view = JsonlLogger(tmp_path / "metrics.jsonl", 0), View()
     with pytest.raises(OSError if failing is None else ValueError), Loggers(Sticky()) as loggers:
         loggers.add(journal)
+        loggers.add(view)
         loggers.add(Sticky())
         if failing is not None:
             raise failing
+    assert view.seen == [("finished" if failing is None else "failed",)]
     with pytest.raises(ValueError, match="closed file"):
         journal.log(1, {"loss": 1.0})
+
+
+def test_the_section_says_where_numbers_go(tmp_path: Path) -> None:
+    none = LoggingConfig.model_validate({"trackers": []})
+    both = LoggingConfig.model_validate({"trackers": [{"name": "console"}, {"name": "tensorboard"}]})
+    assert both == LoggingConfig(), "the default"
+    assert LoggingConfig.model_validate_json(both.model_dump_json()) == both
+    for config, train, evaluation in ((none, [], []), (both, ["tensorboard"], ["eval"])):
+        folder = tmp_path / str(len(config.trackers))
+        folder.mkdir()
+        for process in ("train", "eval"):
+            with Loggers() as loggers:
+                config.open(Source(folder, process, total_steps=10), loggers)
+                loggers.log(1, RECORD)
+        assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", *train]
+        assert [path.name for path in (folder / "tensorboard").glob("eval")] == evaluation
+    assert both.viewers(tmp_path) == [f"tensorboard --logdir {tmp_path}/tensorboard"]
+    with pytest.raises(ValueError, match="names console twice"):
+        LoggingConfig.model_validate({"trackers": [{"name": "console"}] * 2})

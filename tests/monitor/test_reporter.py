@@ -16,11 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asd.errors import UserError
+from asd.loggers.base import Loggers
 from asd.loggers.console import TimeLeft
 from asd.loggers.jsonl import JsonlLogger, read_metrics
 from asd.loggers.tensorboard import TensorBoardLogger
 from asd.monitor import reporter as module
-from asd.monitor.reporter import Reporter, RunSnapshot, Views, reason
+from asd.monitor.alerts import stalled
+from asd.monitor.reporter import Reporter, reason
+from asd.monitor.snapshot import RunSnapshot
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles
 from asd.monitor.status import Status, read_status
@@ -42,17 +45,16 @@ class Run:
 
     folder: Path
     standing: RunSnapshot = field(default_factory=RunSnapshot)
-    views: Views | None = None
+    loggers: Loggers = field(default_factory=Loggers)
 
     def __post_init__(self) -> None:
         files = StallFiles(self.folder / "stalls")
         self.reporter = Reporter(self.folder, files, world_size=2, device="cpu", look=lambda: self.standing)
 
     def begin(self, first_step: int = 0) -> None:
-        self.views = Views(
-            JsonlLogger(self.folder / "metrics.jsonl", 0), TensorBoardLogger(self.folder / "tensorboard")
-        )
-        self.reporter.begin(TimeLeft(100, first_step), 0, self.views)
+        self.loggers.add(JsonlLogger(self.folder / "metrics.jsonl", 0))
+        self.loggers.add(TensorBoardLogger(self.folder / "tensorboard"))
+        self.reporter.begin(TimeLeft(100, first_step), 0, self.loggers)
 
     def tick(self, step: int, stage: Stage = Stage.STEP, stall: Stall | None = None) -> None:
         self.reporter.tick(Position(step, stage), 1.75e9, stall)
@@ -74,9 +76,7 @@ class Run:
 def run(tmp_path: Path) -> Iterator[Run]:
     found = Run(tmp_path)
     yield found
-    if found.views is not None:
-        found.views.journal.close()
-        found.views.board.close()
+    found.loggers.close()
 
 
 def test_it_is_there_from_the_start(run: Run) -> None:
@@ -162,14 +162,14 @@ def test_alerts_are_shown_everywhere_once(run: Run, capsys: pytest.CaptureFixtur
         assert [alert["name"] for alert in run.status["alerts"]] == (["nonfinite"] if step == 40 else [])
         assert run.samples["asd_alert", "nonfinite"] == (step == 40)
     began, ended = capsys.readouterr().out.splitlines()
-    assert began.startswith("alert: nonfinite at step 40: 2 updates were left out")
-    assert ended == "alert: nonfinite is over at step 60 (began at step 40)"
+    assert began.startswith("alert nonfinite at step 40: 2 updates were skipped")
+    assert ended == "alert nonfinite is over at step 60 (began at step 40)"
     told = [{"step": 40, "alert/nonfinite": 1.0}, {"step": 60, "alert/nonfinite": 0.0}]
     records = read_metrics(run.folder / "metrics.jsonl")
     assert [record for record in records if record.pop("time_unix")] == told
     events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
     curve = [(event.step, event.value) for event in events.Scalars("alert/nonfinite")]
-    assert curve == [(20, 0.0), (40, 1.0), (60, 0.0)]
+    assert curve == [(40, 0.0), (40, 1.0), (60, 1.0), (60, 0.0)], "points are joined by lines"
     assert events.Tags()["scalars"] == ["alert/nonfinite"], "no curve of what never was"
     texts = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("alerts/text_summary")]
     assert texts == [began, ended]
@@ -195,7 +195,7 @@ def test_a_stall_is_told_when_all_ranks_have_said_where_they_are(run: Run) -> No
 
 def test_ranks_that_say_nothing_are_not_waited_for_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.begin()
-    monkeypatch.setattr(module, "WORD_S", -1e10)
+    monkeypatch.setattr(stalled, "REPORT_S", -1e10)
     run.tick(5, stall=stall(0, Stage.STEP))
     assert run.status["alerts"][0]["text"].startswith("no stall report from rank 1")
 
@@ -206,7 +206,7 @@ def test_no_learning_comes_from_the_newest_report(run: Run, capsys: pytest.Captu
     other = {"code": "trivial_task", "text": "the network does not learn to tell the machines apart"}
     run.standing = RunSnapshot(scored_step=40, warnings=(other, {"code": "no_learning", "text": finding}))
     run.reporter.end("finished")
-    assert capsys.readouterr().out == f"alert: no_learning at step 40: {finding}\n"
+    assert capsys.readouterr().out == f"alert no_learning at step 40: {finding}\n"
     assert (run.status["state"], run.status["eta_s"]) == ("finished", 0.0)
 
 

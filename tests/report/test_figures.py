@@ -253,7 +253,7 @@ def test_an_evaluation_has_all_that_can_be_drawn(scale, tsne):
 
 def test_pyplot_stays_out():
     """In a process of its own: other tests may have imported it."""
-    parts = "asd.report.figures, asd.commands.angles, asd.loggers.tensorboard"
+    parts = "asd.report.figures, asd.commands.angles, torch.utils.tensorboard"
     draw = f"import sys, {parts}; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", draw], cwd=Path(__file__).parents[2]).returncode == 0
 

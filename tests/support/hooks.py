@@ -15,7 +15,8 @@ from asd.data.reader import Reader
 from asd.evaluate.background import BackgroundScoring
 from asd.frontends import Mixing
 from asd.frontends.log_mel import LogMel
-from asd.monitor import reporter, watchdog
+from asd.monitor import watchdog
+from asd.monitor.alerts import stalled
 from asd.run_folder import checkpoint
 from tests.support.inline import score_inline, without_figures
 
@@ -73,13 +74,13 @@ def _spoil(when: Callable[[int], bool]) -> None:
 def impatient() -> None:
     """No scoring, a watchdog that looks often, and does not wait for the others' words for long."""
     no_scoring()
-    watchdog.TICK_S, reporter.WORD_S = 0.1, 1.0
+    watchdog.TICK_S, stalled.REPORT_S = 0.1, 1.0
 
 
 def hang_in_the_loader() -> None:
     """Rank 1 reads no further than some steps until a file is there, which the environment names."""
     impatient()
-    reporter.WORD_S = 60.0  # both ranks have words
+    stalled.REPORT_S = 60.0  # both ranks report
     if os.environ.get("RANK") != "1":
         return
     sound, calls = Reader.read, [0]

@@ -1,0 +1,14 @@
+"""What is wrong with a run, for as long as it is: one file an alert."""
+
+from __future__ import annotations
+
+from asd.monitor.alerts.bad_clips import BadClips
+from asd.monitor.alerts.base import AlertRule
+from asd.monitor.alerts.data_wait import DataWait
+from asd.monitor.alerts.no_learning import NoLearning
+from asd.monitor.alerts.nonfinite import Nonfinite
+from asd.monitor.alerts.stalled import Stalled
+from asd.monitor.alerts.unscored import Unscored
+
+RULES: tuple[type[AlertRule], ...] = (Nonfinite, DataWait, BadClips, NoLearning, Stalled, Unscored)
+NAMES = tuple(rule.name for rule in RULES)

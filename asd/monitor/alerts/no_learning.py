@@ -1,0 +1,18 @@
+"""The network does not learn its task."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from asd.monitor.alerts.base import AlertRule
+from asd.monitor.snapshot import RunSnapshot
+
+
+class NoLearning(AlertRule):
+    """What the newest report says under "warnings" with this code."""
+
+    name: ClassVar[str] = "no_learning"
+
+    def see_snapshot(self, snapshot: RunSnapshot) -> None:
+        texts = {warning["code"]: warning["text"] for warning in snapshot.warnings}
+        self.text, self.about = texts.get(self.name), snapshot.scored_step or 0

@@ -1,0 +1,20 @@
+"""What a run has come to: its newest checkpoint, its newest scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """What there is of checkpoints and scores by now."""
+
+    checkpoint_step: int | None = None
+    scored_step: int | None = None
+    auc: float | None = None
+    pauc: float | None = None
+    best_step: int | None = None
+    unscored: int = 0  # evaluations that wait for their scores
+    max_unscored: int | None = None  # of more the oldest are removed
+    by_watcher: bool = False  # whom they wait for
+    warnings: tuple[dict[str, str], ...] = ()  # of the newest report
