@@ -21,7 +21,8 @@ class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     alpha: pydantic.PositiveFloat = 1.0  # of the Beta distribution of the weights
     uniform: tuple[float, float] | None = None  # instead: weight of the own clip, uniform between these (S4: 0.5 to 1)
     group_size: int = pydantic.Field(8, ge=2)  # clips within which partners are found; divides a rank's batch
-    weight_per: Literal["group", "batch"] = "group"  # one weight for each group, or for the whole batch
+    weight_per: Literal["group", "batch", "clip"] = "group"  # one weight for each group, the whole batch, or each clip
+    probability: float = pydantic.Field(1.0, gt=0, le=1)  # that a clip is mixed at all; else it stays as it is
     partner: Literal["any", "other_class"] = "any"  # other_class: a clip without such a partner stays as it is
     # waveform: the spectrogram of the mixture. spectrogram: the mixture of the decibels, as TASTgram-MFN was published
     # (learned features still see mixed waveforms).
@@ -59,11 +60,14 @@ def draw_mix(config: MixupConfig, seed: int, epoch: int, step: int, first_row: i
         raise ValueError(f"rows {first_row}..{first_row + rows} do not hold whole mixing groups of {size}")
     group = np.arange(first_row, first_row + rows) // size
     shift = 1 + np.random.default_rng([seed, epoch, step, 1]).integers(size - 1, size=group[-1] + 1)[group]
-    rng, groups = np.random.default_rng([seed, epoch, step, 2]), group[-1] + 1
-    draws = rng.uniform(*config.uniform, groups) if config.uniform else rng.beta(config.alpha, config.alpha, groups)
-    weight = draws[group] if config.weight_per == "group" else np.full(rows, draws[0])
-    row = np.arange(rows)
+    rng, row = np.random.default_rng([seed, epoch, step, 2]), np.arange(rows)
+    count = first_row + rows if config.weight_per == "clip" else group[-1] + 1
+    draws = rng.uniform(*config.uniform, count) if config.uniform else rng.beta(config.alpha, config.alpha, count)
+    weight = draws[{"group": group, "batch": np.zeros_like(row), "clip": first_row + row}[config.weight_per]]
     partner = row - row % size + (row % size + shift) % size
+    if config.probability < 1:
+        alone = np.random.default_rng([seed, epoch, step, 4]).random(first_row + rows)[first_row:] >= config.probability
+        weight, partner = np.where(alone, 1.0, weight), np.where(alone, row, partner)
     return Mix(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(partner))
 
 

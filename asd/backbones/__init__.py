@@ -1,4 +1,4 @@
-"""Network input (B, channels, bins, frames) → embedding (B, D), or → its own reconstruction."""
+"""Network input (B, channels, bins, frames), or (B, 1, 1, samples) → embedding (B, D), or → its own reconstruction."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from asd.backbones.cp_resnet import CPResNet, CPResNetConfig
 from asd.backbones.efficientnet import EfficientNet, EfficientNetConfig
 from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from asd.backbones.mobilenet_v2 import MobileNetV2, MobileNetV2Config
+from asd.backbones.multi_branch import MultiBranch, MultiBranchConfig
 from asd.backbones.resnet import ResNet, ResNetConfig
 from asd.backbones.resnet_ir import ResNetIR, ResNetIRConfig
 from asd.backbones.statistics import Statistics, StatisticsConfig
@@ -26,6 +27,7 @@ BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "efficientnet_b0": EfficientNet,
     "cp_resnet": CPResNet,
     "statistics": Statistics,
+    "multi_branch": MultiBranch,
 }
 RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
     "autoencoder": Autoencoder,
@@ -40,7 +42,8 @@ BackboneConfig = Annotated[
     | MobileNetV2Config
     | EfficientNetConfig
     | CPResNetConfig
-    | StatisticsConfig,
+    | StatisticsConfig
+    | MultiBranchConfig,
     pydantic.Field(discriminator="name"),
 ]
 ReconstructorConfig = Annotated[

@@ -22,6 +22,7 @@ class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_in
     """Base of the config classes; `name` chooses among them."""
 
     shows_maps: ClassVar[bool] = False  # whether the network has `forward_map` and `pool`
+    takes_waveform: ClassVar[bool] = False  # (B, 1, 1, T), else spectrograms
 
     def view_names(self) -> tuple[str, ...]:
         """Parts of the embedding that scorers may look at by themselves (`view`): the keys of `Backbone.views`."""

@@ -19,18 +19,20 @@ GROUPS = 32
 MAP_CHANNELS, VECTOR_CHANNELS = 2, 16
 
 
-def norm2d(kind: NormKind, channels: int) -> nn.Module:
-    """Normalisation of (B, C, height, width) maps."""
+def norm2d(kind: NormKind, channels: int, affine: bool = True) -> nn.Module:
+    """Normalisation of (B, C, height, width) maps; affine: learned scale and shift."""
     if kind == "group":
-        return nn.GroupNorm(_groups(channels, MAP_CHANNELS), channels)
-    return SyncBatchNorm(channels) if kind == "sync" else nn.BatchNorm2d(channels)
+        return nn.GroupNorm(_groups(channels, MAP_CHANNELS), channels, affine=affine)
+    kept = SyncBatchNorm if kind == "sync" else nn.BatchNorm2d
+    return kept(channels, affine=affine)
 
 
-def norm1d(kind: NormKind, features: int) -> nn.Module:
-    """Normalisation of (B, C) vectors."""
+def norm1d(kind: NormKind, features: int, affine: bool = True) -> nn.Module:
+    """Normalisation of (B, C) vectors; affine: learned scale and shift."""
     if kind == "group":
-        return nn.GroupNorm(_groups(features, VECTOR_CHANNELS), features)
-    return SyncBatchNorm(features) if kind == "sync" else nn.BatchNorm1d(features)
+        return nn.GroupNorm(_groups(features, VECTOR_CHANNELS), features, affine=affine)
+    kept = SyncBatchNorm if kind == "sync" else nn.BatchNorm1d
+    return kept(features, affine=affine)
 
 
 def _groups(channels: int, least: int) -> int:
@@ -64,8 +66,10 @@ class SyncBatchNorm(_BatchNorm):
         centred = x - mean.view(shape)
         variance = _sum_over_ranks(centred.square().sum(dims)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
-        scale = torch.rsqrt(variance + self.eps) * self.weight
-        return centred * scale.view(shape) + self.bias.view(shape)
+        scale = torch.rsqrt(variance + self.eps)
+        if not self.affine:
+            return centred * scale.view(shape)
+        return centred * (scale * self.weight).view(shape) + self.bias.view(shape)
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:

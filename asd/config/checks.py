@@ -98,6 +98,6 @@ def check_frames(config: RunConfig, sample_rate: int) -> None:
         if seconds is None or config.frontend.frames_of(round(seconds * sample_rate)) != frames:
             raise UserError(
                 f"{key}={seconds} does not fit a network for exactly {frames} frames: set it to "
-                f"{config.frontend.samples_for(frames) / sample_rate:.3f} (or a "
-                "little more), or choose the length-free parts (pool: time_mean, norm_over: channels)"
+                f"{config.frontend.samples_for(frames) / sample_rate:.3f} (or a little more), or choose the "
+                "length-free parts (pool: time_mean, norm_over: channels, fft_samples: null)"
             )

@@ -12,6 +12,7 @@ from asd.frontends.base import Frontend, Mixing
 from asd.frontends.log_mel import LogMel, LogMelConfig
 from asd.frontends.stft import STFT, STFTConfig
 from asd.frontends.tast import TAST, TASTConfig
+from asd.frontends.waveform import Waveform, WaveformConfig
 from asd.frontends.windows import Windows, WindowsConfig
 
 __all__ = [
@@ -22,14 +23,22 @@ __all__ = [
     "Mixing",
     "STFTConfig",
     "TASTConfig",
+    "WaveformConfig",
     "Windows",
     "WindowsConfig",
     "build_frontend",
 ]
 
-FRONTENDS: dict[str, Callable[[Any, int], Frontend]] = {"log_mel": LogMel, "stft": STFT, "tast": TAST}
+FRONTENDS: dict[str, Callable[[Any, int], Frontend]] = {
+    "log_mel": LogMel,
+    "stft": STFT,
+    "tast": TAST,
+    "waveform": Waveform,
+}
 
-FrontendConfig = Annotated[LogMelConfig | STFTConfig | TASTConfig, pydantic.Field(discriminator="name")]
+FrontendConfig = Annotated[
+    LogMelConfig | STFTConfig | TASTConfig | WaveformConfig, pydantic.Field(discriminator="name")
+]
 
 
 def build_frontend(config: FrontendConfig, sample_rate: int) -> Frontend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import pydantic
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ Mixing = Callable[[Tensor], Tensor]  # rows (B, …) → mixtures of them
 
 class FrontendSettings(pydantic.BaseModel, ABC, extra="forbid", frozen=True, allow_inf_nan=False):
     """Base of the config classes; `name` chooses among them."""
+
+    gives_waveform: ClassVar[bool] = False  # for backbones that take it
 
     @abstractmethod
     def frames_of(self, samples: int) -> int:
@@ -37,3 +40,8 @@ class Frontend(nn.Module):
     def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
         """mix: combines clips, of waveforms or of spectrograms as the frontend sees fit."""
         raise NotImplementedError
+
+    def features(self, given: Tensor) -> Tensor:
+        """(B, C, M, F), as `forward` gives it → (B, M), the time mean of the plain spectrogram: what the untrained
+        baselines compare."""
+        return given[:, self.mel_channel].mean(-1)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from asd.losses.adacos import SubClusterAdaCos, SubClusterAdaCosConfig
 from asd.losses.arcface import ArcFace, ArcFaceConfig
 from asd.losses.base import ClassificationLoss, MapNorm
 from asd.losses.cosface import CosFace, CosFaceConfig
@@ -17,11 +18,13 @@ LOSSES: dict[str, Callable[[Any, int, int], ClassificationLoss]] = {
     "focal": Focal,
     "cosface": CosFace,
     "arcface": ArcFace,
+    "sub_cluster_adacos": SubClusterAdaCos,
 }
 OF_MAPS: dict[str, Callable[[Any, int, int, MapNorm], ClassificationLoss]] = {"softmax": MapSoftmax}
 
 LossConfig = Annotated[
-    SoftmaxConfig | FocalConfig | CosFaceConfig | ArcFaceConfig, pydantic.Field(discriminator="name")
+    SoftmaxConfig | FocalConfig | CosFaceConfig | ArcFaceConfig | SubClusterAdaCosConfig,
+    pydantic.Field(discriminator="name"),
 ]
 
 

@@ -73,7 +73,11 @@ class Classifier(Task):
         losses = self.loss.held_out(logits.flatten(0, 1), batch.class_index.repeat_interleave(windows))
         none = embedding.new_empty(len(embedding), 0)
         return Embedding(
-            embedding, logits, none, self.encoder.features(spectrogram), losses.unflatten(0, (-1, windows)).mean(1)
+            embedding,
+            logits,
+            none,
+            self.encoder.frontend.features(spectrogram),
+            losses.unflatten(0, (-1, windows)).mean(1),
         )
 
     def _logits(self, embedding: Tensor) -> Tensor:

@@ -50,10 +50,6 @@ class Encoder(nn.Module):
         """(B, P, C', M, frames) → (B, P, D, m, f), the last maps of a backbone that shows them."""
         return self.backbone.forward_map(pieces.flatten(0, 1)).unflatten(0, pieces.shape[:2])
 
-    def features(self, spectrogram: Tensor) -> Tensor:
-        """(B, C, M, F) → (B, M), the time mean of the plain spectrogram: what the untrained baselines compare."""
-        return spectrogram_mean(self.frontend, spectrogram)
-
 
 def embedding_alone(encoder: Encoder, batch: Batch) -> Embedding:
     """What evaluation keeps where no classes are told apart and a single clip has no loss."""
@@ -64,14 +60,9 @@ def embedding_alone(encoder: Encoder, batch: Batch) -> Embedding:
         embedding,
         embedding.new_empty(clips, windows, 0),
         embedding.new_empty(clips, 0),
-        encoder.features(spectrogram),
+        encoder.frontend.features(spectrogram),
         embedding.new_full((clips,), torch.nan),
     )
-
-
-def spectrogram_mean(frontend: Frontend, spectrogram: Tensor) -> Tensor:
-    """(B, C, M, F) → (B, M), the time mean of the channel that is the plain spectrogram."""
-    return spectrogram[:, frontend.mel_channel].mean(-1)
 
 
 def mixed(frontend: Frontend, waveform: Tensor, mix: Mix | None, of: str) -> Tensor:

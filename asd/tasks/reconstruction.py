@@ -15,7 +15,6 @@ from asd.data.batch import Batch, to_float
 from asd.frontends import WindowsConfig
 from asd.losses.reconstruction import sample_cross_entropy, squared_errors, summaries
 from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
-from asd.tasks.encoder import spectrogram_mean
 
 
 class ReconstructionConfig(TaskSettings, frozen=True):
@@ -78,7 +77,7 @@ class Reconstruction(Task):
             embedding.unsqueeze(1),
             embedding.new_empty(len(embedding), 1, 0),
             summed_up,
-            spectrogram_mean(self.frontend, spectrogram),
+            self.frontend.features(spectrogram),
             errors.mean(1),
             residuals,
         )

@@ -50,6 +50,18 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _waveform_for_networks_that_take_it(self) -> System:
+        taken = self.backbone is not None and self.backbone.takes_waveform
+        if taken and not self.frontend.gives_waveform:
+            assert self.backbone is not None
+            raise ValueError(f"backbone {self.backbone.name} makes its own spectra: use frontend.name=waveform")
+        if self.frontend.gives_waveform and not taken:
+            raise ValueError(
+                "frontend waveform is for backbones that make their own spectra, such as multi_branch: choose log_mel"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _parts_fit_the_task(self) -> System:
         self.task.check(self.windows, self.shows_maps)
         return self

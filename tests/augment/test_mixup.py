@@ -14,10 +14,11 @@ def whole(config: MixupConfig, seed: int = 0, epoch: int = 0, step: int = 0, row
     return draw_mix(config, seed, epoch, step, 0, rows)
 
 
-@pytest.mark.parametrize("weight_per", ["group", "batch"])
+@pytest.mark.parametrize("probability", [0.5, 1.0])
+@pytest.mark.parametrize("weight_per", ["group", "batch", "clip"])
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
-def test_any_number_of_ranks_mixes_the_same_rows(weight_per, ranks):
-    config = MixupConfig(alpha=0.5, weight_per=weight_per)
+def test_any_number_of_ranks_mixes_the_same_rows(weight_per, probability, ranks):
+    config = MixupConfig(alpha=0.5, weight_per=weight_per, probability=probability)
     for step in range(20):
         share = 64 // ranks
         parts = [draw_mix(config, 3, 2, step, rank * share, share) for rank in range(ranks)]
@@ -85,6 +86,44 @@ def test_apply_is_the_formula():
 def test_broken_groups_are_refused(first, rows):
     with pytest.raises(ValueError, match="whole mixing groups of 8"):
         draw_mix(MixupConfig(), 0, 0, 0, first, rows)
+
+
+# A weight for each clip, and clips that stay as they are
+
+
+def test_each_clip_has_a_weight_of_its_own():
+    config = MixupConfig(weight_per="clip")
+    draws = torch.cat([whole(config, step=s).weight for s in range(500)]).double().numpy()
+    assert len(np.unique(draws)) > 0.99 * len(draws)
+    expected = np.sort(draws) - np.arange(len(draws)) / len(draws)  # alpha 1 is the uniform distribution
+    assert abs(expected).max() < 2 / np.sqrt(len(draws))
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+def test_clips_are_mixed_with_a_probability_each(probability):
+    mixes = [whole(MixupConfig(weight_per="clip", probability=probability), step=s) for s in range(500)]
+    weight, partner = (torch.cat([getattr(m, name) for m in mixes]) for name in ("weight", "partner"))
+    alone = partner == torch.arange(64).repeat(500)
+    assert (weight[alone] == 1).all()
+    assert (weight[~alone] < 1).all()
+    error = 5 * np.sqrt(probability * (1 - probability) / len(alone))
+    assert float((~alone).float().mean()) == pytest.approx(probability, abs=error)
+    mates = (~alone).view(-1, 2).all(1).float().mean()  # neighbours are drawn apart
+    assert float(mates) == pytest.approx(probability**2, abs=0.02)
+
+
+def test_clips_that_are_mixed_are_mixed_as_without_the_others():
+    all_mixed, some = (whole(MixupConfig(weight_per="clip", probability=p), 3, 2, 1) for p in (1.0, 0.5))
+    mixed = some.partner != torch.arange(64)
+    assert 0 < int(mixed.sum()) < 64
+    assert some.weight[mixed].equal(all_mixed.weight[mixed])
+    assert some.partner[mixed].equal(all_mixed.partner[mixed])
+
+
+@pytest.mark.parametrize("probability", [0.0, -0.1, 1.1])
+def test_probabilities_that_are_none_are_refused(probability):
+    with pytest.raises(pydantic.ValidationError, match="probability"):
+        MixupConfig(probability=probability)
 
 
 # Uniform weights

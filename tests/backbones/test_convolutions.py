@@ -21,25 +21,29 @@ from tests.support.narrow import CONFIGS, narrow
 from tests.support.nets import SMALL
 from tests.support.parts import task_of
 
-FRAMES = 24
+FRAMES, WAVEFORM = 24, 32_000
 
 
 def network_of(config: RunConfig) -> tuple[nn.Module, torch.Tensor]:
-    """The network of a config, on the meta device, and maps that it may see."""
+    """The network of a config, on the meta device where it can be, and maps that it may see."""
     frontend = build_frontend(config.frontend, 16_000)
     channels = frontend.channels * (config.windows.copies if config.windows else 1)
     frames = config.windows.frames if config.windows else next(iter(config.fixed_frames()), FRAMES)
-    with torch.device("meta"):
+    if config.frontend.gives_waveform:
+        frames = next(iter(config.fixed_frames()), WAVEFORM)
+    with torch.device("cpu" if config.frontend.gives_waveform else "meta"):  # a sketch of samples has no spectra
         if config.backbone is not None:
-            return build_backbone(config.backbone, channels, frontend.bins), torch.zeros(
-                2, channels, frontend.bins, frames
-            )
+            network = build_backbone(config.backbone, channels, frontend.bins)
+            return network, torch.zeros(2, channels, frontend.bins, frames)
         assert isinstance(config.task, ReconstructionConfig)
         settings = config.task.network
-        network, field = build_reconstructor(settings, channels, frontend.bins), getattr(settings, "receptive_field", 0)
+        reconstructor, field = (
+            build_reconstructor(settings, channels, frontend.bins),
+            getattr(settings, "receptive_field", 0),
+        )
         if settings.takes_waveform:
-            return network, torch.zeros(2, field + 100)
-        return network, torch.zeros(2, channels, frontend.bins, max(frames, field + 8 if field else 0))
+            return reconstructor, torch.zeros(2, field + 100)
+        return reconstructor, torch.zeros(2, channels, frontend.bins, max(frames, field + 8 if field else 0))
 
 
 @cache

@@ -27,7 +27,7 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, 
 results = {}
 for name, case in torch.load(f"{folder}/cases.pt").items():
     half = len(case["steps"][0]) // 2
-    layer = SyncBatchNorm(case["steps"][0].shape[1])
+    layer = SyncBatchNorm(case["steps"][0].shape[1], affine="weight" in case["state"])
     layer.load_state_dict(case["state"])
     outputs, gradients = [], []
     for whole, weights in zip(case["steps"], case["weights"]):
@@ -50,13 +50,15 @@ torch.save(results, f"{folder}/rank{rank}.pt")
 dist.destroy_process_group()
 """
 
-SHAPES = {"maps": (8, 5, 6, 7), "vectors": (6, 9), "two_vectors": (2, 4)}
+SHAPES = {"maps": (8, 5, 6, 7), "vectors": (6, 9), "two_vectors": (2, 4), "maps as they are": (8, 5, 6, 7)}
+PLAIN = "maps as they are"  # no learned scale and shift
 
 
-def make_case(shape: tuple[int, ...]) -> dict:
-    layer = nn.BatchNorm2d(shape[1])
-    nn.init.normal_(layer.weight)
-    nn.init.normal_(layer.bias)
+def make_case(shape: tuple[int, ...], affine: bool) -> dict:
+    layer = nn.BatchNorm2d(shape[1], affine=affine)
+    if affine:
+        nn.init.normal_(layer.weight)
+        nn.init.normal_(layer.bias)
     steps = [30 * torch.randn(shape) - 60 for _ in range(2)]  # decibels, rows of different means
     steps = [s + 10 * torch.arange(shape[0]).view(-1, *[1] * (len(shape) - 1)) for s in steps]
     return {"state": layer.state_dict(), "steps": steps, "weights": [torch.randn(shape) for _ in range(2)]}
@@ -67,7 +69,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict
     """The cases, and what each of two processes made of them."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("sync")
-    cases = {name: make_case(shape) for name, shape in SHAPES.items()}
+    cases = {name: make_case(shape, name != PLAIN) for name, shape in SHAPES.items()}
     torch.save(cases, folder / "cases.pt")
     command = [sys.executable, "-c", WORKER]
     workers = [subprocess.Popen([*command, str(rank), str(folder)], cwd=ROOT) for rank in range(2)]
@@ -82,7 +84,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict
 def whole_batch(case: dict) -> dict:
     """The same two steps through torch's BatchNorm in float64, on the whole batch."""
     shape = case["steps"][0].shape
-    layer = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(shape[1])
+    layer = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(shape[1], affine="weight" in case["state"])
     layer.load_state_dict(case["state"])
     layer.double()
     outputs, gradients = [], []
@@ -143,6 +145,10 @@ def test_norm_kinds_are_what_they_are_called():
         for norm in (norm1d("group", channels), norm2d("group", channels)):
             assert isinstance(norm, nn.GroupNorm)
             assert channels % norm.num_groups == 0
+    kinds = ("batch", "sync", "group")
+    plain = [norm(kind, 64, affine=False) for norm in (norm1d, norm2d) for kind in kinds]
+    assert [type(norm) for norm in plain] == [type(norm(kind, 64)) for norm in (norm1d, norm2d) for kind in kinds]
+    assert not any(list(norm.parameters()) for norm in plain)
 
 
 @pytest.mark.parametrize("features", [16, 24, 128, 2048])

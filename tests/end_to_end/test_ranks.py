@@ -22,6 +22,12 @@ TASTGRAM = [  # Noisy-ArcMix as published: decibels mixed, one weight a batch
     "loss={name: arcface, margin: 0.7, mixing: noisy_arcmix}",
     "mixup={group_size: 4, alpha: 0.5, weight_per: batch, of: spectrogram}",
 ]
+BRANCHES = [
+    "frontend={name: waveform}",
+    "backbone={name: multi_branch, n_fft: [128, 512], fft_samples: null, width: 16, norm: sync}",
+    "loss={name: sub_cluster_adacos}",
+    "mixup={group_size: 4, weight_per: clip, probability: 0.5}",
+]
 
 
 @pytest.mark.parametrize(
@@ -32,8 +38,9 @@ TASTGRAM = [  # Noisy-ArcMix as published: decibels mixed, one weight a batch
         ["backbone.norm=group", "train.accumulate=2"],
         [RESNET],
         ["backbone.norm=group", *TASTGRAM],
+        BRANCHES,
     ],
-    ids=["sync", "group", "group, accumulated", "resnet, sync", "tastgram, noisy arcmix"],
+    ids=["sync", "group", "group, accumulated", "resnet, sync", "tastgram, noisy arcmix", "multi-branch, sync"],
 )
 def test_two_ranks_have_the_losses_of_one(small_set: Path, tmp_path: Path, words: list[str]) -> None:
     found = []

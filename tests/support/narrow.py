@@ -16,6 +16,7 @@ NARROW = {
     "mobilenet_v2": ["backbone.width=0.125", "backbone.last=32"],
     "efficientnet_b0": ["backbone.width=0.125"],
     "statistics": [],
+    "multi_branch": ["backbone.width=8", "backbone.n_fft=[512]"],
     "autoencoder": ["task.network.hidden=[16, 16]"],
     "wavenet": ["task.network.channels=8", "task.network.dilations=[1, 2]"],
     "wavenet_mu_law": ["task.network.channels=4", "task.network.skip=4", "task.network.dilations=[1, 2]"],
