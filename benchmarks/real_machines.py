@@ -12,14 +12,13 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import eval as evaluation
 import train_ddp
 from asd.errors import run_main
-from asd.evaluate.store import read_report
 from asd.files.paths import user_path
-from asd.report import percent
+from asd.metrics import AUC
+from asd.report import Report, percent, read_report
 from asd.text.markdown import markdown_table
 from shards import pack
 
@@ -29,7 +28,7 @@ SETTINGS = ("data.crop_s=2.0", "train.global_batch=32", "train.log_every=50", "e
 UNTRAINED = {"raw": "untrained_knn", "rms": "untrained_knn_level"}
 
 
-def train_and_score(source: Path, work: Path, epochs: int) -> dict[str, dict[str, Any]]:
+def train_and_score(source: Path, work: Path, epochs: int) -> dict[str, Report]:
     """Pack source, train and score one run per level; level → report."""
     pack.main(["--layout", "dcase2020", "--source", str(source), "--out", str(work / "shards")])
     found = {}
@@ -43,15 +42,15 @@ def train_and_score(source: Path, work: Path, epochs: int) -> dict[str, dict[str
     return found
 
 
-def aucs(reports: dict[str, dict[str, Any]]) -> dict[tuple[str, str], dict[str, float | None]]:
+def aucs(reports: dict[str, Report]) -> dict[tuple[str, str], dict[str, float | None]]:
     """(machine type, scorer) → level → AUC, the mean over the IDs of the type."""
     found: dict[tuple[str, str], dict[str, float | None]] = {}
     for level, report in reports.items():
-        for name, scorer in report["scorers"].items():
-            if name not in report["baselines"] or name == UNTRAINED[level]:
-                shown = "untrained nearest neighbour" if name in report["baselines"] else name
-                for machine_type, numbers in scorer["types"].items():
-                    found.setdefault((machine_type, shown), {})[level] = numbers["auc_mean"]
+        for name, scorer in report.scorers.items():
+            if name not in report.baselines or name == UNTRAINED[level]:
+                shown = "untrained nearest neighbour" if name in report.baselines else name
+                for machine_type, numbers in scorer.types.items():
+                    found.setdefault((machine_type, shown), {})[level] = numbers[AUC.mean]
     return dict(sorted(found.items()))
 
 

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "loggers": "errors files process text",
     "run_folder": "errors files",
     "monitor": "distributed errors files loggers",
-    "report": "dcase files metrics scorers text",
+    "report": "dcase errors files metrics scorers text",
     "tasks": "augment backbones data distributed errors frontends losses",
     "train": "data distributed errors files loggers monitor optim process run_folder",
     "evaluate": "data dcase distributed errors files loggers metrics monitor process report run_folder scorers tasks "
@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "config": "backbones data distributed errors evaluate files loggers losses monitor optim run_folder scorers tasks "
     "text train",
     "detector": "audio data distributed errors evaluate files scorers tasks text",
-    "sweep": "config dcase errors evaluate files monitor process report run_folder text",
+    "sweep": "config dcase errors evaluate files metrics monitor process report run_folder text",
     "commands": "audio config data dcase detector distributed errors evaluate files loggers metrics monitor optim "
     "process report run_folder scorers tasks text train",
     "shards": "audio data dcase errors files text",

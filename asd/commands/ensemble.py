@@ -10,13 +10,10 @@ from asd.commands.open_run import load_run
 from asd.errors import UserError
 from asd.evaluate.ensemble import Method, open_member, write_ensemble
 from asd.evaluate.history import best_step
-from asd.evaluate.store import check_foreign, read_report
+from asd.evaluate.store import check_foreign
 from asd.files.paths import check_over, check_within
 from asd.metrics.thresholds import GammaConfig
-from asd.report import (
-    REPORT_FILE,
-    print_report,
-)
+from asd.report import REPORT_FILE, print_report, read_report
 
 
 def ensemble_runs(
@@ -30,7 +27,8 @@ def ensemble_runs(
         raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
     report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
     print_report(report)
-    print(json.dumps(report["ensemble"]["runs"]))
+    assert report.ensemble is not None
+    print(json.dumps(report.ensemble.runs))
     print(f"{out / 'report.md'}, report.json, scores.csv")
 
 
@@ -45,7 +43,7 @@ def ensemble_command(
     check_within("--out", out, runs)
     check_over("--out", out, runs)
     check_foreign(out, REPORT_FILE)
-    if "ensemble" not in (read_report(out) or {"ensemble": {}}):
+    if (former := read_report(out)) is not None and former.ensemble is None:
         raise UserError(f"--out {out} holds a report of something else: name a new folder")
     ensemble_runs({str(run): evaluation_of(run) for run in runs}, out, method, k, scorer, percent)
 

@@ -21,7 +21,7 @@ from asd.evaluate.scoring import fitted, scores_by
 from asd.evaluate.store import Evaluation, read_embeddings
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
-from asd.metrics.evidence import evidence_warnings, rule_in_words
+from asd.report.evidence import evidence_warnings, rule_in_words
 from asd.run_folder import checkpoint
 from asd.run_folder.provenance import provenance
 from asd.scorers import ScorerConfig, scorer_label
@@ -130,7 +130,7 @@ def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluat
     return {
         "thresholds": {own: threshold.value for own, threshold in classes.items()},
         "rules": {own: rule_in_words(threshold, percent) for own, threshold in classes.items()},
-        "doubts": {own: said[0]["text"] for own, said in doubts.items() if said},
+        "doubts": {own: said[0].text for own, said in doubts.items() if said},
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from asd.dcase import read_submission
@@ -11,6 +10,7 @@ from asd.dcase.rules import rule_of
 from asd.errors import UserError
 from asd.files.atomic import write_whole
 from asd.files.paths import check_over, user_path
+from asd.report.model import json_text
 from asd.report.official import halves_of, headline_numbers, numbers_of, print_tables
 from asd.text.terminal import open_console
 
@@ -29,18 +29,20 @@ def report_score_files(layout: str, scores: Path, ground_truth: str | None, json
         read = [path for place in (scores, where) if place is not None for path in (place, *place.rglob("*.csv"))]
         check_over("--json", json_file, [path for path in read if path.is_file()])
     found = read_submission(layout, scores, where)
-    report = numbers_of(layout, found.development, found.evaluation)
-    if found.unlabelled:
-        names = some(found.unlabelled)
-        report["notes"].append(f"no label in the names of {names}: left out; --ground-truth takes the organisers' list")
+    notes = (
+        [f"no label in the names of {some(found.unlabelled)}: left out; --ground-truth takes the organisers' list"]
+        if found.unlabelled
+        else []
+    )
+    report = numbers_of(layout, found.development, found.evaluation, notes)
     console = open_console()
     if all(headline_numbers(part).quality is None for part in halves_of(report).values()):
-        count = sum(len(machine["sections"]) for machine in report["machines"].values())
+        count = sum(len(machine.sections) for machine in report.machines.values())
         console.print(
-            f"no AUC: none of {count} sections has normal and anomalous clips ({report['notes'][0]})", soft_wrap=True
+            f"no AUC: none of {count} sections has normal and anomalous clips ({report.notes[0]})", soft_wrap=True
         )
     else:
         print_tables(console, layout, report)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(json_file, json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_whole(json_file, json_text(report))

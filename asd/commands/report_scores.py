@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,17 +18,20 @@ from asd.report import (
     DECISIONS_FILE,
     REPORT_FILE,
     SCORES_FILE,
+    Header,
     Report,
     build_report,
-    load_report,
     percent,
     print_report,
+    read_report,
 )
+from asd.report.model import json_text
 from asd.text.terminal import open_console
 
 LAYOUTS = ("table", "mimii")  # sets whose numbers are those of 2020's rule, and whose score files no evaluator reads
 NAMES = "names"  # --ground-truth names: nothing but what the clips say themselves
 COLUMNS = ("path", "machine_type", "machine_id", "label")
+TAKEN_OVER = {"run", "step", "primary", "baselines"}  # from the report beside, where there is one
 
 
 def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file: Path | None) -> None:
@@ -46,8 +47,8 @@ def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file
         )
     table = None if ground_truth in (None, NAMES) else user_path(str(ground_truth))
     if json_file is not None:
-        beside = [path.parent / name for name in (REPORT_FILE, DECISIONS_FILE)]
-        check_over("--json", json_file, [path, *beside, *([] if table is None else [table])])
+        read = [path, *(path.parent / name for name in (REPORT_FILE, DECISIONS_FILE))]
+        check_over("--json", json_file, [*read, *([] if table is None else [table])])
     clips = read_scores(path)
     if table is not None:
         clips = replace(clips, label=_labels(table, clips))
@@ -55,32 +56,30 @@ def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file
         raise UserError(
             f"{path}: none of {len(clips)} clips has a label: give --ground-truth TABLE.csv with {','.join(COLUMNS)}"
         )
-    report = build_report(clips, {"layout": layout, **_header(path.parent, clips)}, _decision(path.parent, clips))
-    if report["test"]["normals"] and report["test"]["anomalies"]:
+    beside = read_report(path.parent)
+    given = {} if beside is None else beside.model_dump(include=TAKEN_OVER & beside.model_fields_set)
+    header = Header(layout=layout, **(given if given.get("primary") in clips.scores else {}))
+    report = build_report(clips, header, _decision(path.parent, clips))
+    if report.test.normals and report.test.anomalies:
         print_report(report)
     else:
         open_console().print(one_kind(report), soft_wrap=True)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(json_file, json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_whole(json_file, json_text(report))
 
 
 def one_kind(report: Report) -> str:
     """What can be said of clips that are all normal, or all anomalous."""
-    normals, anomalies = (report["test"][name] for name in ("normals", "anomalies"))
-    said = f"no AUC: of the labelled clips {normals} are normal and {anomalies} anomalous, and it takes both"
-    if (decided := (report["decisions"] or {}).get("all")) is None:
+    test = report.test
+    said = f"no AUC: of the labelled clips {test.normals} are normal and {test.anomalies} anomalous, and it takes both"
+    if report.decisions is None:
         return said
-    kind, rate = ("false alarms", "false_alarm_rate") if normals else ("hits", "hit_rate")
-    of = decided["normals" if normals else "anomalies"]
-    return f"{said}; {kind}: {decided[kind.replace(' ', '_')]} of {of} ({percent(decided[rate])} %)"
-
-
-def _header(folder: Path, clips: ClipScores) -> dict[str, Any]:
-    """Which scorer is the primary one, and which are baselines, from the report beside, where there is one."""
-    known = load_report(folder) or {}
-    header: dict[str, Any] = {name: known[name] for name in ("run", "step", "primary", "baselines") if name in known}
-    return header if known.get("primary") in clips.scores else {}
+    rates = report.decisions.all
+    if test.normals:
+        alarms, share = rates.false_alarms, percent(rates.false_alarm_rate)
+        return f"{said}; false alarms: {alarms} of {rates.normals} ({share} %)"
+    return f"{said}; hits: {rates.hits} of {rates.anomalies} ({percent(rates.hit_rate)} %)"
 
 
 def _decision(folder: Path, clips: ClipScores) -> np.ndarray | None:

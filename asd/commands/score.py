@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from asd.distributed.start import start_ranks
 from asd.evaluate.scoring import score_folder
 from asd.evaluate.store import EVALUATION_FILE, check_foreign
 from asd.metrics import read_scores
-from asd.report import DECISIONS_FILE, SCORES_FILE, print_report
+from asd.report import DECISIONS_FILE, SCORES_FILE, Report, print_report
 
 
 def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
@@ -32,14 +31,14 @@ def score_checkpoint(run: Run, wanted: str, out: Path | None) -> None:
             print(f"{target / 'report.md'}, report.json, scores.csv, decisions.csv, figures/{_submit(target, report)}")
 
 
-def _submit(folder: Path, report: dict[str, Any]) -> str:
+def _submit(folder: Path, report: Report) -> str:
     """Score files in the challenge's format, where the set's layout has one; the words that name them."""
-    if report["layout"] not in LAYOUTS or not report["test"]["clips"]:
+    if report.layout not in LAYOUTS or not report.test.clips:
         return ""
     clips, decided = read_scores(folder / SCORES_FILE), read_scores(folder / DECISIONS_FILE)
     decision = decided.scores["decision"].astype(int)
-    write_submission(folder / "submission", report["layout"], clips, report["primary"], _whole(decision))
-    return f", submission/ (official score files of {report['primary']})"
+    write_submission(folder / "submission", report.layout, clips, report.primary, _whole(decision))
+    return f", submission/ (official score files of {report.primary})"
 
 
 def _whole(decision: np.ndarray) -> np.ndarray | None:

@@ -8,36 +8,50 @@ from 2022                  AUC source, AUC target and pAUC: harmonic means over 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asd.dcase.rules import LAYOUTS, over_runs, rule_of
-from asd.metrics.auc import arithmetic_mean, harmonic_mean
+from asd.dcase.numbers import OfficialMachine
+from asd.dcase.rules import DOMAINS, LAYOUTS, of_domain, of_domains, over_runs, rule_of
+from asd.metrics import AUC, METRICS, PAUC, arithmetic_mean, harmonic_mean
+from asd.metrics.numbers import Numbers, known
 
 Values = tuple[float | None, ...]
-Numbers = Mapping[str, Any]  # machine type → its numbers, as report.json has them
 
 MEAN, HARMONIC_MEAN = "mean", "harmonic mean"
-PER_ID = {"auc_mean": "AUC", "pauc_mean": "pAUC"}
-OF_2021 = {"auc_source_target": "AUC", "pauc_source_target": "pAUC"}
-FROM_2022 = {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
 
 
 @dataclass(frozen=True)
-class Headline:
+class Columns:
+    """Key in report.json → title of the numbers that a layout's systems are compared by."""
+
+    of_type: Mapping[str, str]
+    of_section: Mapping[str, str]  # or machine ID
+
+
+_TITLES = {metric.key: metric.title for metric in METRICS}
+_AUC_BY_DOMAIN = {of_domain(AUC.key, domain): f"{AUC.title} {domain}" for domain in DOMAINS}
+_FROM_2022 = _AUC_BY_DOMAIN | {key: title for key, title in _TITLES.items() if key != AUC.key}
+PER_ID = Columns({metric.mean: metric.title for metric in METRICS}, _TITLES)
+OF_2021 = Columns(
+    {of_domains(key): title for key, title in _TITLES.items()},
+    {of_domain(key, domain): f"{title} {domain}" for key, title in _TITLES.items() for domain in DOMAINS},
+)
+FROM_2022 = Columns(_FROM_2022, _FROM_2022)
+
+
+class Headline(Numbers, frozen=True):
     """One scorer's numbers, fractions of 1; None where one cannot be computed.
 
-    types, means: row name → a number for each title. quality orders systems: in 2020 the mean over the types of AUC
-    and pAUC, from 2021 the harmonic mean that is the official score, which also stands where a part of that is missing.
+    headline["auc"]: of everything (from 2022: of both domains). types, means: row name → a number for each title.
+    quality orders systems: in 2020 the mean over the types of AUC and pAUC, from 2021 the harmonic mean that is the
+    official score, which also stands where a part of that is missing.
     """
 
     titles: tuple[str, ...]
     types: dict[str, Values]
     means: dict[str, Values]
-    auc: float | None  # of everything; from 2022: of both domains
-    pauc: float | None
     official_score: float | None  # None in 2020, too
     quality: float | None
 
@@ -47,8 +61,8 @@ def counts_ids(layout: str) -> bool:
     return layout == "dcase2020" or layout not in LAYOUTS
 
 
-def keys_of(layout: str) -> dict[str, str]:
-    """Key in report.json → title of the numbers that a layout's systems are compared by."""
+def columns_of(layout: str) -> Columns:
+    """What a layout's systems are compared by."""
     if counts_ids(layout):
         return PER_ID
     return OF_2021 if layout == "dcase2021" else FROM_2022
@@ -74,53 +88,42 @@ def definition(layout: str) -> str:
     )
 
 
-def headline(layout: str, types: Numbers, machines: Numbers) -> Headline:
-    """types: `scorers.<scorer>.types` of report.json; machines: `official.<scorer>.machines`, empty where there is none
-    (where there are official numbers alone, the machines are the types).
+def headline(layout: str, types: Mapping[str, Numbers], machines: Mapping[str, OfficialMachine]) -> Headline:
+    """types: metrics of the machine types; machines: their official numbers, empty where there are none.
+
+    Where there are official numbers alone, these are both.
     """
     return _per_id(types) if counts_ids(layout) else _per_section(layout, types, machines)
 
 
-def headline_of(part: Mapping[str, Any], layout: str, scorer: str) -> Headline:
-    """The same from a report, or from its part on the evaluation half."""
-    official = (part.get("official") or {}).get(scorer) or {}
-    return headline(layout, part["scorers"][scorer]["types"], official.get("machines", {}))
-
-
-def _per_id(types: Numbers) -> Headline:
-    values = {name: tuple(own[key] for key in PER_ID) for name, own in types.items()}
-    columns = [[own[at] for own in values.values()] for at in range(len(PER_ID))]
-    means = tuple(_of_known(arithmetic_mean, column) for column in columns)
-    harmonic = tuple(_of_known(harmonic_mean, column) for column in columns)
-    quality = _of_known(arithmetic_mean, means)
-    rows = {MEAN: means, HARMONIC_MEAN: harmonic}
-    return Headline(tuple(PER_ID.values()), values, rows, means[0], means[1], None, quality)
-
-
-def _per_section(layout: str, types: Numbers, machines: Numbers) -> Headline:
-    keys = keys_of(layout)
-    nothing: Values = (None,) * len(keys)
-    values = {
-        name: tuple(machines[name]["harmonic_mean"][key] for key in keys) if name in machines else nothing
-        for name in types
-    }
-    if not machines:
-        return Headline(tuple(keys.values()), values, {HARMONIC_MEAN: nothing}, None, None, None, None)
-    whole = over_runs([{"layout": layout, "machines": machines}])
-    means = whole["harmonic_mean"]
-    sections = [section for own in machines.values() for section in own["sections"].values()]
-    parts = [section[key] for section in sections for key in rule_of(layout).official]
+def _per_id(types: Mapping[str, Numbers]) -> Headline:
+    keys = PER_ID.of_type
+    columns = {key: [own[key] for own in types.values()] for key in keys}
+    means, harmonic = (
+        tuple(known(mean(column)) for column in columns.values()) for mean in (arithmetic_mean, harmonic_mean)
+    )
+    overall: dict[str, Any] = dict(zip(_TITLES, means, strict=True))
     return Headline(
-        tuple(keys.values()),
-        values,
-        {HARMONIC_MEAN: tuple(means[key] for key in keys)},
-        auc=means["auc_source_target"],
-        pauc=means["pauc_source_target" if layout == "dcase2021" else "pauc"],
-        official_score=whole["official_score"],
-        quality=_of_known(harmonic_mean, parts),
+        **overall,
+        titles=tuple(keys.values()),
+        types={name: tuple(own[key] for key in keys) for name, own in types.items()},
+        means={MEAN: means, HARMONIC_MEAN: harmonic},
+        official_score=None,
+        quality=known(arithmetic_mean([overall[AUC.key], overall[PAUC.key]])),
     )
 
 
-def _of_known(mean: Callable[[Iterable[float]], float], values: Iterable[float | None]) -> float | None:
-    found = mean(math.nan if value is None else value for value in values)
-    return None if math.isnan(found) else found
+def _per_section(layout: str, types: Mapping[str, Numbers], machines: Mapping[str, OfficialMachine]) -> Headline:
+    keys = columns_of(layout).of_type
+    score, means = over_runs(layout, machines.values()) if machines else (None, {})
+    of_type = {name: machines[name].harmonic_mean if name in machines else {} for name in types}
+    overall: dict[str, Any] = {key: means.get(of_domains(key), means.get(key)) for key in _TITLES}
+    sections = [section for own in machines.values() for section in own.sections.values()]
+    return Headline(
+        **overall,
+        titles=tuple(keys.values()),
+        types={name: tuple(own.get(key) for key in keys) for name, own in of_type.items()},
+        means={HARMONIC_MEAN: tuple(means.get(key) for key in keys)},
+        official_score=score,
+        quality=known(harmonic_mean(section[key] for section in sections for key in rule_of(layout).official)),
+    )

@@ -10,22 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from asd.dcase.numbers import OfficialMachine, OfficialNumbers
 from asd.errors import UserError
-from asd.metrics.auc import arithmetic_mean, auc, both_aucs, harmonic_mean, lowest
+from asd.metrics import AUC, METRICS, PAUC, arithmetic_mean, harmonic_mean, lowest
 from asd.metrics.clip_scores import ANOMALY, NORMAL, ClipScores
 from asd.metrics.decisions import NO_DECISION
+from asd.metrics.numbers import known
 
 SOURCE, TARGET = DOMAINS = ("source", "target")
 RATES = ("precision", "recall", "f1")
 EPSILON = float(np.finfo(np.float64).eps)
 
-Numbers = dict[str, float]
-Summary = dict[str, Any]
+Numbers = dict[str, float]  # nan: it cannot be computed
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,16 @@ class Rule:
     official: tuple[str, ...]
 
 
+def of_domain(key: str, domain: str) -> str:
+    """The key of a number of one domain's clips."""
+    return f"{key}_{domain}"
+
+
+def of_domains(key: str) -> str:
+    """The key of a mean over the numbers of both domains."""
+    return f"{key}_{SOURCE}_{TARGET}"
+
+
 def detection_rates(labels: ArrayLike, decisions: ArrayLike) -> Numbers:
     """precision, recall, f1 of decisions (N,) of 0 and 1; a ratio of nothing is 0, as the official evaluators have it.
 
@@ -73,37 +83,32 @@ def detection_rates(labels: ArrayLike, decisions: ArrayLike) -> Numbers:
 
 def _pooled(clips: SectionClips) -> Numbers:
     """2020: all clips in one ROC."""
-    aucs = dict(zip(("auc", "pauc"), both_aucs(clips.label, clips.score), strict=True))
-    return aucs | detection_rates(clips.label, clips.decision)
+    metrics = {metric.key: metric.of(clips.label, clips.score) for metric in METRICS}
+    return metrics | detection_rates(clips.label, clips.decision)
 
 
 def _separate_domains(clips: SectionClips) -> Numbers:
     """2021: each domain by itself."""
     own = {domain: _pooled(clips.select(clips.domain == domain)) for domain in DOMAINS}
-    return {f"{name}_{domain}": own[domain][name] for name in own[SOURCE] for domain in DOMAINS}
+    return {of_domain(name, domain): own[domain][name] for name in own[SOURCE] for domain in DOMAINS}
 
 
 def _shared_anomalies(clips: SectionClips) -> Numbers:
     """From 2022: a system must not need to know the domain, so a domain's normals meet all anomalies."""
-    aucs, rates = {}, {}
+    numbers, rates = {metric.key: metric.of(clips.label, clips.score) for metric in METRICS}, {}
     for domain in DOMAINS:
         own = clips.domain == domain
         met = clips.select(own | (clips.label == ANOMALY))
-        aucs[f"auc_{domain}"] = auc(met.label, met.score)
+        numbers[of_domain(AUC.key, domain)] = AUC.of(met.label, met.score)
         rates[domain] = detection_rates(clips.label[own], clips.decision[own])
-    of_both, pauc = both_aucs(clips.label, clips.score)
-    return {
-        "auc": of_both,
-        **aucs,
-        "pauc": pauc,
-        **{f"{rate}_{domain}": rates[domain][rate] for rate in RATES for domain in DOMAINS},
-    }
+    return numbers | {of_domain(rate, domain): rates[domain][rate] for rate in RATES for domain in DOMAINS}
 
 
-FROM_2022 = Rule(_shared_anomalies, ("auc_source", "auc_target", "pauc"))
+AUC_BY_DOMAIN, PAUC_BY_DOMAIN = (tuple(of_domain(own.key, domain) for domain in DOMAINS) for own in (AUC, PAUC))
+FROM_2022 = Rule(_shared_anomalies, (*AUC_BY_DOMAIN, PAUC.key))
 RULES = {
     "dcase2020": Rule(_pooled, ()),
-    "dcase2021": Rule(_separate_domains, ("auc_source", "auc_target", "pauc_source", "pauc_target")),
+    "dcase2021": Rule(_separate_domains, (*AUC_BY_DOMAIN, *PAUC_BY_DOMAIN)),
     **{f"dcase{year}": FROM_2022 for year in range(2022, 2027)},
 }
 LAYOUTS = tuple(RULES)
@@ -116,79 +121,73 @@ def rule_of(layout: str) -> Rule:
     return RULES[layout]
 
 
-def official_numbers(layout: str, machines: Sections) -> Summary:
-    """The numbers of a whole submission (schema: docs/files.md, Score files); None where one cannot be computed.
+def official_numbers(layout: str, machines: Sections) -> OfficialNumbers:
+    """The numbers of a whole submission (schema: docs/files.md, Score files).
 
     The official score is None where one of its parts is. Means leave such parts out, and `notes` names them.
     Raises UserError on an unknown layout.
     """
     rule = rule_of(layout)
     numbers = {name: {s: rule.numbers(clips) for s, clips in own.items()} for name, own in machines.items()}
-    types = {name: _machine(layout, own, machines[name]) for name, own in numbers.items()}
+    extra = {name: _over_ids(numbers[name], own) if layout == "dcase2020" else {} for name, own in machines.items()}
     sections = [section for own in numbers.values() for section in own.values()]
-    summary = {
-        "layout": layout,
-        "official_score": _official_score(rule, sections),
-        **(_means_of_types(types) if layout == "dcase2020" else _means(sections)),
-        "notes": _notes(layout, machines),
-        "machines": types,
-    }
-    return _nullable(summary)
+    means = _means_over_types(numbers, extra) if layout == "dcase2020" else _means(sections)
+    return OfficialNumbers(
+        layout=layout,
+        official_score=_official_score(rule, sections),
+        mean=dict(means["mean"]),
+        harmonic_mean=dict(means["harmonic_mean"]),
+        notes=_notes(layout, machines),
+        machines={
+            name: OfficialMachine.model_validate({**extra[name], **_means([*own.values()]), "sections": own})
+            for name, own in numbers.items()
+        },
+    )
 
 
-def over_runs(summaries: Sequence[Summary]) -> Summary:
-    """official_score and both means over all sections of several summaries of one year, a run for each machine type."""
-    rule = rule_of(summaries[0]["layout"])
-    machines = [machine for summary in summaries for machine in summary["machines"].values()]
-    sections = [
-        {name: math.nan if value is None else value for name, value in section.items()}
-        for machine in machines
-        for section in machine["sections"].values()
-    ]
-    return _nullable({"official_score": _official_score(rule, sections), **_means(sections)})
+def over_runs(layout: str, machines: Iterable[OfficialMachine]) -> tuple[float | None, dict[str, float | None]]:
+    """Official score and harmonic means over all sections of machines that several runs may have scored."""
+    sections = [section for machine in machines for section in machine.sections.values()]
+    means = {name: known(value) for name, value in _means(sections)["harmonic_mean"].items()}
+    return known(_official_score(rule_of(layout), sections)), means
 
 
-def _official_score(rule: Rule, sections: Iterable[Numbers]) -> float:
+def _official_score(rule: Rule, sections: Iterable[Mapping[str, float | None]]) -> float:
     parts = [section[name] for section in sections for name in rule.official]
-    return math.nan if any(map(math.isnan, parts)) else harmonic_mean(parts)
+    return harmonic_mean(parts) if all(known(part) is not None for part in parts) else math.nan
 
 
-def _machine(layout: str, own: Mapping[str, Numbers], clips: Mapping[str, SectionClips]) -> Summary:
-    extra = _machine_2020(own, clips) if layout == "dcase2020" else {}
-    return {**extra, **_means(list(own.values())), "sections": dict(own)}
-
-
-def _machine_2020(own: Mapping[str, Numbers], clips: Mapping[str, SectionClips]) -> Numbers:
+def _over_ids(own: Mapping[str, Numbers], clips: Mapping[str, SectionClips]) -> Numbers:
+    """2020: the metrics of a machine type, as in report.json."""
     label = np.concatenate([section.label for section in clips.values()])
     score = np.concatenate([section.score for section in clips.values()])
-    auc_pooled, pauc_pooled = both_aucs(label, score)
     return {
-        "auc_mean": arithmetic_mean(n["auc"] for n in own.values()),
-        "pauc_mean": arithmetic_mean(n["pauc"] for n in own.values()),
-        "auc_min": lowest(n["auc"] for n in own.values()),
-        "auc_pooled": auc_pooled,
-        "pauc_pooled": pauc_pooled,
+        **{metric.mean: arithmetic_mean(n[metric.key] for n in own.values()) for metric in METRICS},
+        **{metric.lowest: lowest(n[metric.key] for n in own.values()) for metric in METRICS if metric.lowest_counts},
+        **{metric.pooled: metric.of(label, score) for metric in METRICS},
     }
 
 
-def _means(sections: list[Numbers]) -> Summary:
+def _means(sections: Sequence[Mapping[str, float | None]]) -> dict[str, Numbers]:
     """Both means over sections of every number, and of the two domains' numbers together."""
-    columns = {name: [section[name] for section in sections] for name in sections[0]}
+    columns = {name: [section.get(name) for section in sections] for name in sections[0]}
     for name in [name.removesuffix("_source") for name in columns if name.endswith("_source")]:
-        columns[f"{name}_source_target"] = columns[f"{name}_source"] + columns[f"{name}_target"]
+        columns[of_domains(name)] = columns[of_domain(name, SOURCE)] + columns[of_domain(name, TARGET)]
     return {
         "mean": {name: arithmetic_mean(values) for name, values in columns.items()},
         "harmonic_mean": {name: harmonic_mean(values) for name, values in columns.items()},
     }
 
 
-def _means_of_types(types: Mapping[str, Summary]) -> Summary:
+def _means_over_types(numbers: Mapping[str, Mapping[str, Numbers]], extra: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """2020: types count alike, however many IDs they have."""
-    first = next(iter(types.values()))
-    flat = {k: arithmetic_mean(t[k] for t in types.values()) for k in ("auc_min", "auc_pooled", "pauc_pooled")}
-    arithmetic = {k: arithmetic_mean(t["mean"][k] for t in types.values()) for k in first["mean"]}
-    harmonic = {k: harmonic_mean(t["mean"][k] for t in types.values()) for k in first["mean"]}
-    return {"mean": arithmetic | flat, "harmonic_mean": harmonic}
+    types = [_means([*own.values()])["mean"] for own in numbers.values()]
+    others = [key for key in next(iter(extra.values())) if key not in {metric.mean for metric in METRICS}]
+    flat = {key: arithmetic_mean(own[key] for own in extra.values()) for key in others}
+    return {
+        "mean": {key: arithmetic_mean(own[key] for own in types) for key in types[0]} | flat,
+        "harmonic_mean": {key: harmonic_mean(own[key] for own in types) for key in types[0]},
+    }
 
 
 def _notes(layout: str, machines: Sections) -> list[str]:
@@ -217,16 +216,9 @@ def _lacks(layout: str, clips: SectionClips) -> list[str]:
     return [kind for kind, there in needed.items() if not there.any()]
 
 
-def _nullable(value: Any) -> Any:
-    """nan is not JSON: None in its place, at any depth."""
-    if isinstance(value, dict):
-        return {name: _nullable(own) for name, own in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def official_of(
     layout: str, clips: ClipScores, scorer: str, decision: np.ndarray | None = None
-) -> dict[str, Any] | None:
+) -> OfficialNumbers | None:
     """The year's numbers of a scorer; None where the layout has no rule, or no labelled clip fits it."""
     if layout not in LAYOUTS:
         return None

@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from asd.evaluate.history import headline, is_scored, unscored_steps
-from asd.evaluate.store import read_report, remove_evaluation
+from asd.evaluate.store import remove_evaluation
 from asd.loggers import LoggingConfig
 from asd.process.stop import StopSignal
+from asd.report import read_report
 from asd.run_folder.paths import RunFolder
 
 LOG_FILE = "scoring.log"
@@ -101,8 +102,9 @@ class BackgroundScoring:
             code = self._run(folder)
         if code == 0:
             print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {headline(folder)}", flush=True)
-            for warning in (read_report(folder) or {}).get("warnings", []):
-                print(f"warning: {warning['text']}", file=sys.stderr, flush=True)
+            report = read_report(folder)
+            for warning in report.warnings if report is not None else ():
+                print(f"warning: {warning.text}", file=sys.stderr, flush=True)
         elif not self._stopped:
             print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
 

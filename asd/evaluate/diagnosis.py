@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from asd.report import ReportWarning
 from asd.scorers import EmbeddingTable
 
 # A network that learns is far from chance by then. Counted in epochs so that each class has been seen, with 2 the first
@@ -21,8 +22,8 @@ NO_LEARNING, TRIVIAL = "no_learning", "trivial_task"  # codes of warnings
 
 def diagnose(
     accuracy: float, loss: float, classes: int, epoch: float, step: int, spectrum_accuracy: float | None
-) -> dict[str, str] | None:
-    """What is wrong with the proxy task, as a report's warning (`code`, `text`); None where nothing is seen.
+) -> ReportWarning | None:
+    """What is wrong with the proxy task, as a report's warning; None where nothing is seen.
 
     accuracy (fraction) and loss (nats): of held-out normal clips, without margin, mixing or smoothing.
     spectrum_accuracy: of the nearest training clip by time-mean log-mel on the same clips; None where it is not known.
@@ -35,7 +36,7 @@ def diagnose(
             f"{epoch:.0f} epochs, chance is {100 * chance:.1f} %; its scores mean nothing yet. Look at the learning "
             "rate, the warm-up and the margin, and at whether the classes are the right ones"
         )
-        return {"code": NO_LEARNING, "text": text}
+        return ReportWarning(code=NO_LEARNING, text=text)
     perfect = accuracy >= PERFECT_ACCURACY and loss <= PERFECT_LOSS
     if perfect and spectrum_accuracy is not None and spectrum_accuracy >= EASY_ACCURACY:
         text = (
@@ -43,7 +44,7 @@ def diagnose(
             f"spectrum alone is right on {100 * spectrum_accuracy:.1f} % of the clips. The classes are told apart by "
             "something easy, e.g. level or recording site; expect little from it"
         )
-        return {"code": TRIVIAL, "text": text}
+        return ReportWarning(code=TRIVIAL, text=text)
     return None
 
 

@@ -13,16 +13,25 @@ from typing import Any, Literal
 import numpy as np
 
 from asd.dcase import write_submission
-from asd.dcase.headline import headline_of
 from asd.dcase.rules import LAYOUTS
 from asd.errors import UserError
-from asd.evaluate.store import CALIBRATION_FILE, read_report
+from asd.evaluate.store import CALIBRATION_FILE
 from asd.metrics import ClipScores, read_scores
 from asd.metrics.clip_scores import concatenate
 from asd.metrics.decisions import Machine, decide_clips, machines_of
-from asd.metrics.evidence import evidence_warnings
 from asd.metrics.thresholds import GammaConfig, PercentileConfig
-from asd.report import SCORES_FILE, build_report, flip_warning, is_oracle, write_report
+from asd.report import (
+    SCORES_FILE,
+    Choice,
+    EnsembleRuns,
+    Header,
+    Report,
+    build_report,
+    flip_warning,
+    read_report,
+    write_report,
+)
+from asd.report.evidence import evidence_warnings
 
 Method = Literal["mean", "median", "topk"]
 NAME = "ensemble"
@@ -46,8 +55,7 @@ class Member:
         development half; 0 where there are none."""
         chosen = np.flatnonzero([name == machine_type for name in self.test.machine_type])
         clips = self.test.select(chosen, {NAME: self.z_test[chosen]})
-        report = build_report(clips, {"layout": self.layout})
-        return headline_of(report, self.layout, NAME).quality or 0.0
+        return build_report(clips, Header(layout=self.layout)).primary_headline.quality or 0.0
 
 
 def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
@@ -55,7 +63,7 @@ def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
     report = read_report(folder)
     if report is None or not (folder / CALIBRATION_FILE).is_file():
         raise UserError(f"{folder} is not scored (or by an older version): score it with `python eval.py score`")
-    wanted = scorer or report["primary"]
+    wanted = scorer or report.primary
     test, calibration = (read_scores(folder / file) for file in (SCORES_FILE, CALIBRATION_FILE))
     if not len(test):
         raise UserError(f"{folder} holds no test clip to combine")
@@ -63,8 +71,7 @@ def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
         raise UserError(f"{folder} has no scorer {wanted}: it has {', '.join(test.scores)}")
     scale = _scale(calibration, wanted)
     z_test, z_calibration = (_normalised(clips, clips.scores[wanted], scale, folder) for clips in (test, calibration))
-    flip = tuple(report["flip"])
-    return Member(name, report["layout"], test, calibration, z_test, z_calibration, is_oracle(report), flip)
+    return Member(name, report.layout, test, calibration, z_test, z_calibration, report.is_oracle, report.flip)
 
 
 def _scale(calibration: ClipScores, scorer: str) -> dict[Machine, tuple[float, float]]:
@@ -87,7 +94,7 @@ def _normalised(
     return (scores - mean) / deviation
 
 
-def combine(members: Sequence[Member], method: Method, k: int = 3) -> tuple[ClipScores, ClipScores, dict[str, Any]]:
+def combine(members: Sequence[Member], method: Method, k: int = 3) -> tuple[ClipScores, ClipScores, EnsembleRuns]:
     """(test clips, calibration clips) with the one scorer `ensemble`, and which runs stand for which machine type.
 
     A clip's score is the mean (median) over the runs that scored its machine type; topk: over the k best of these, by
@@ -103,7 +110,8 @@ def combine(members: Sequence[Member], method: Method, k: int = 3) -> tuple[Clip
         for part, kind in zip(parts, ("test", "calibration"), strict=True):
             part.append(_combine_type(own, machine_type, kind, "median" if method == "median" else "mean"))
     test, calibration = (concatenate(part) for part in parts)
-    return test, calibration, {"method": method, "runs": chosen, **({"k": k} if method == "topk" else {})}
+    best_of: dict[str, Any] = {"k": k} if method == "topk" else {}
+    return test, calibration, EnsembleRuns(method=method, runs=chosen, **best_of)
 
 
 def _combine_type(members: Sequence[Member], machine_type: str, kind: str, how: str) -> ClipScores:
@@ -146,27 +154,23 @@ def write_ensemble(
     method: Method,
     k: int,
     threshold: GammaConfig | PercentileConfig,
-) -> dict[str, Any]:
-    """Combine, decide and lay down the files of an evaluation and, where the layout has them, score files."""
+) -> Report:
+    """Combine, decide and write the files of an evaluation and, where the layout has them, score files."""
     test, calibration, made_of = combine(members, method, k)
     layout = members[0].layout
     decided = decide_clips(test, calibration, NAME, threshold)
-    header = {
-        "run": out.name,
-        "layout": layout,
-        "primary": NAME,
-        "ensemble": made_of,
-        "selection": {"rule": method, "oracle": method == "topk" or any(member.oracle for member in members)},
-        "warnings": [*_flipped(members, made_of["runs"]), *evidence_warnings(decided.by_name, threshold.percent)],
-        "thresholds": decided.as_tree,
-    }
+    used = {name for names in made_of.runs.values() for name in names}
+    flipped = [flip_warning(own.flip, f"{own.name}: ") for own in members if own.flip and own.name in used]
+    header = Header(
+        run=out.name,
+        layout=layout,
+        primary=NAME,
+        ensemble=made_of,
+        selection=Choice(rule=method, oracle=method == "topk" or any(member.oracle for member in members)),
+        warnings=[*flipped, *evidence_warnings(decided.by_name, threshold.percent)],
+        thresholds=decided.by_name,
+    )
     report = write_report(out, test, header, decided.decision)
     if layout in LAYOUTS:  # also of clips whose labels are hidden
         write_submission(out / "submission", layout, test, NAME, decided.decision)
     return report
-
-
-def _flipped(members: Sequence[Member], runs: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """A warning for each run in use whose scores are turned around."""
-    used = {name for names in runs.values() for name in names}
-    return [flip_warning(member.flip, f"{member.name}: ") for member in members if member.flip and member.name in used]

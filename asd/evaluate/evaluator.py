@@ -16,7 +16,8 @@ from asd.distributed.ranks import Ranks
 from asd.errors import UserError
 from asd.evaluate.config import EvaluateConfig
 from asd.evaluate.embed import EmbeddingPass, embed_clips
-from asd.evaluate.store import Evaluation, Validation, write_embeddings
+from asd.evaluate.store import Evaluation, write_embeddings
+from asd.report import Validation
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
 from asd.scorers.embeddings import all_finite

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from asd.dcase.headline import Headline, counts_ids, headline_of
-from asd.evaluate.store import EVALUATION_FILE, read_evaluation, read_report
-from asd.report import REPORT_FILE, percent, print_report
+from asd.dcase.headline import counts_ids
+from asd.evaluate.store import EVALUATION_FILE, read_evaluation
+from asd.metrics import AUC, PAUC
+from asd.report import REPORT_FILE, percent, print_report, read_report
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
 
@@ -75,12 +76,7 @@ def _clean_value(folder: Path) -> float | None:
 
 def _oracle_value(folder: Path) -> float | None:
     report = read_report(folder)
-    return None if report is None else primary_headline(report).quality or 0.0
-
-
-def primary_headline(report: Mapping[str, Any]) -> Headline:
-    """The numbers of a report's primary scorer by the year's rule."""
-    return headline_of(report, report["layout"], report["primary"])
+    return None if report is None else report.primary_headline.quality or 0.0
 
 
 def mean_name(layout: str) -> str:
@@ -93,12 +89,11 @@ def headline(folder: Path) -> str:
     report = read_report(folder)
     if report is None:
         return "no report"
-    layout, scorers = report["layout"], report["scorers"]
-    found = {name: headline_of(report, layout, name) for name in scorers}
-    known = [f"{name} {percent(own.auc)}" for name, own in found.items() if own.auc is not None]
+    found = {name: report.headline(report.layout, name)[AUC.key] for name in report.scorers}
+    known = [f"{name} {percent(auc)}" for name, auc in found.items() if auc is not None]
     if not known:
         return "no AUC without labelled normal and anomalous test clips"
-    return f"{mean_name(layout)} AUC {', '.join(known)}"
+    return f"{mean_name(report.layout)} AUC {', '.join(known)}"
 
 
 def steps_in_words(steps: Sequence[int]) -> str:
@@ -125,6 +120,6 @@ def _say_other_choice(folder: RunFolder, best: int, rule: Selection) -> None:
     if report is None:
         return
     where = "the same one" if step == best else f"step {step}"
-    own = primary_headline(report)
-    said = f"{mean_name(report['layout'])} AUC {percent(own.auc)}, pAUC {percent(own.pauc)}"
+    own = report.primary_headline
+    said = f"{mean_name(report.layout)} AUC {percent(own[AUC.key])}, pAUC {percent(own[PAUC.key])}"
     print(f"the {rule} rule would choose {where}: {said}", flush=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from asd.evaluate.store import Evaluation
 from asd.files.atomic import whole
 from asd.loggers.base import Logger
-from asd.report import ClipScores, figures, markdown, scalars
+from asd.report import ClipScores, Report, figures, markdown, scalars
 from asd.scorers import EmbeddingTable
 
 LABEL_NAMES = {-1: "unlabelled", 0: "normal", 1: "anomaly"}
@@ -28,7 +27,7 @@ def show(
     loggers: Logger,
     evaluation: Evaluation,
     clips: ClipScores,
-    report: dict[str, Any],
+    report: Report,
     pictures: figures.Figures,
     test: EmbeddingTable,
 ) -> None:
@@ -40,8 +39,8 @@ def show(
     for name, figure in pictures.items():
         loggers.figure(step, f"figures/{name}", figure)  # one group, which TensorBoard opens at once
     loggers.text(step, "report", markdown(report))
-    if report["warnings"]:
-        loggers.text(step, "warning", "\n\n".join(warning["text"] for warning in report["warnings"]))
+    if report.warnings:
+        loggers.text(step, "warning", "\n\n".join(warning.text for warning in report.warnings))
     if len(clips):
         chosen = figures.draw_clips(len(clips), seed=0)
         labels = [LABEL_NAMES[value] for value in clips.label.tolist()]

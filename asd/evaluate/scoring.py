@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,18 +26,16 @@ from asd.files.atomic import write_whole
 from asd.loggers import LoggingConfig
 from asd.loggers.base import Logger, Loggers, Source
 from asd.metrics import scores_csv
-from asd.metrics.decisions import decide_clips
-from asd.metrics.evidence import evidence_warnings
-from asd.report import ClipScores, build_report, figures, flip_warning, save_report
+from asd.metrics.decisions import Decisions, decide_clips
+from asd.report import Choice, ClipScores, Header, Report, build_report, figures, flip_warning, save_report
+from asd.report.evidence import evidence_warnings
 from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.per_clip import score_of_clips
 
 CALIBRATION_CLIPS = 200  # normal training clips of each class and domain that thresholds and ensembles go by
 
 
-def score_folder(
-    folder: Path, loggers: Logger | None = None, tsne: bool = False, shards: Path | None = None
-) -> dict[str, Any]:
+def score_folder(folder: Path, loggers: Logger | None = None, tsne: bool = False, shards: Path | None = None) -> Report:
     """Score an embedded evaluation; writes scores.csv, report.md, report.json and figures/*.png, returns the report.
 
     tsne: also the t-SNE of the test embeddings, which takes seconds. shards: see read_embeddings.
@@ -46,10 +43,8 @@ def score_folder(
     evaluation, manifest, fit, validation, test = read_embeddings(folder, shards)
     clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
     fit, validation, test = (part.per_clip() for part in (fit, validation, test))
-    header = _header(evaluation, manifest, spectrum_accuracy(fit, validation))
-    decided = decide_clips(clips, calibration, header["primary"], evaluation.threshold)
-    header["thresholds"] = decided.as_tree
-    header["warnings"] += evidence_warnings(decided.by_name, evaluation.threshold.percent)
+    decided = decide_clips(clips, calibration, scorer_label(evaluation.scorers[0]), evaluation.threshold)
+    header = _header(evaluation, manifest, spectrum_accuracy(fit, validation), decided)
     report = build_report(clips, header, decided.decision)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
     pictures = figures.evaluation_figures(clips, report, classes, validation, test, evaluation.logit_scale, tsne)
@@ -125,26 +120,24 @@ def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.nda
     )
 
 
-def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None) -> dict[str, Any]:
-    body = evaluation.model_dump(mode="json", exclude={"format", "scorers", "select", "threshold"})
-    return {
-        **body,
-        "layout": manifest.file.layout,
-        "classes": len(manifest.classes),
-        "selection": {"rule": evaluation.select, "oracle": evaluation.select == "oracle"},
-        "primary": scorer_label(evaluation.scorers[0]),
-        "baselines": [scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
-        "warnings": _warnings(evaluation, len(manifest.classes), spectrum_accuracy),
-    }
-
-
-def _warnings(evaluation: Evaluation, classes: int, spectrum_accuracy: float | None) -> list[dict[str, str]]:
-    flipped = [flip_warning(evaluation.flip)] if evaluation.flip else []
-    clean = evaluation.validation
-    if clean is None or clean.accuracy is None or clean.loss is None:
-        return flipped
-    found = diagnose(clean.accuracy, clean.loss, classes, evaluation.epoch, evaluation.step, spectrum_accuracy)
-    return flipped if found is None else [found, *flipped]
+def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None, decided: Decisions) -> Header:
+    clean, percent = evaluation.validation, evaluation.threshold.percent
+    warnings = [flip_warning(evaluation.flip)] if evaluation.flip else []
+    if clean is not None and clean.accuracy is not None and clean.loss is not None:
+        when = (evaluation.epoch, evaluation.step)
+        doubt = diagnose(clean.accuracy, clean.loss, len(manifest.classes), *when, spectrum_accuracy)
+        warnings = [*([doubt] if doubt else []), *warnings]
+    known = evaluation.model_dump(include=Header.model_fields.keys() - {"format"})
+    return Header(
+        **known,
+        layout=manifest.file.layout,
+        classes=len(manifest.classes),
+        selection=Choice(rule=evaluation.select, oracle=evaluation.select == "oracle"),
+        primary=scorer_label(evaluation.scorers[0]),
+        baselines=[scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
+        warnings=[*warnings, *evidence_warnings(decided.by_name, percent)],
+        thresholds=decided.by_name,
+    )
 
 
 def _leave_with_parent() -> None:

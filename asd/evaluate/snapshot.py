@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from asd.evaluate.config import EvaluateConfig
-from asd.evaluate.history import best_step, evaluated_steps, primary_headline, waiting_steps
-from asd.evaluate.store import read_report
+from asd.evaluate.history import best_step, evaluated_steps, waiting_steps
+from asd.metrics import AUC, PAUC
 from asd.monitor.snapshot import RunSnapshot
-from asd.report import REPORT_FILE
+from asd.report import REPORT_FILE, read_report
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
 from asd.train.cadence import Every
@@ -44,12 +44,12 @@ class SnapshotOf:
     def _read(self) -> dict[str, Any]:
         for step in reversed(evaluated_steps(self._folder)):
             if (report := read_report(self._folder.evaluation(step))) is not None:
-                numbers = primary_headline(report)
+                numbers = report.primary_headline
                 return {
                     "scored_step": step,
-                    "auc": numbers.auc,
-                    "pauc": numbers.pauc,
+                    "auc": numbers[AUC.key],
+                    "pauc": numbers[PAUC.key],
                     "best_step": best_step(self._folder, self._config.select),
-                    "warnings": tuple(report["warnings"]),
+                    "warnings": {warning.code: warning.text for warning in report.warnings},
                 }
         return {}

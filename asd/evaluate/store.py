@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 import torch
@@ -21,7 +21,7 @@ from asd.data.subset import restrict
 from asd.errors import UserError
 from asd.files.atomic import write_whole
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
-from asd.report import REPORT_FILE, load_report
+from asd.report import REPORT_FILE, Validation
 from asd.run_folder.checkpoint import save_tensors
 from asd.scorers import EmbeddingTable, ScorerConfig
 from asd.scorers.embeddings import View
@@ -30,18 +30,6 @@ from asd.scorers.residuals import ResidualMoments
 EMBEDDINGS_FILE = "embeddings.safetensors"
 CALIBRATION_FILE = "calibration.csv"
 EVALUATION_FILE = "evaluation.json"
-
-
-class Validation(pydantic.BaseModel, extra="forbid", frozen=True):
-    """Of held-out normal clips: no mixing, no smoothing (ClassificationLoss.held_out). None where there is none."""
-
-    loss: float | None
-    accuracy: float | None
-    clips: int
-
-    def scalars(self) -> dict[str, float]:
-        """What there is to show."""
-        return {f"validation/{key}": value for key, value in self.model_dump().items() if value is not None}
 
 
 class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -95,19 +83,6 @@ def remove_evaluation(folder: Path) -> None:
     """Remove the folder of an evaluation; what a kill leaves of it is no evaluation any more."""
     (folder / EVALUATION_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def read_report(folder: Path) -> dict[str, Any] | None:
-    """report.json of a scored evaluation; None where there is none yet, or one that a failing disk left."""
-    report = load_report(folder)
-    if report is not None:
-        report["warnings"] = [_coded(warning) for warning in report.get("warnings", [])]
-    return report
-
-
-def _coded(warning: str | dict[str, str]) -> dict[str, str]:
-    """A warning of a report; those of format 1 were sentences."""
-    return {"code": "older", "text": warning} if isinstance(warning, str) else warning
 
 
 def read_embeddings(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,11 +24,6 @@ class Decisions:
     def by_name(self) -> dict[str, Threshold]:
         """The thresholds by `fan/00`."""
         return {"/".join(machine): threshold for machine, threshold in self.thresholds.items()}
-
-    @property
-    def as_tree(self) -> dict[str, dict[str, Any]]:
-        """The same as report.json holds them."""
-        return {name: asdict(threshold) for name, threshold in self.by_name.items()}
 
 
 def machines_of(clips: ClipScores) -> list[Machine]:

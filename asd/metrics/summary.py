@@ -1,104 +1,108 @@
-"""From clip scores to the numbers of report.json, by the DCASE 2020 rule: AUC and pAUC per machine ID, then means.
+"""From clip scores to the numbers of report.json, by the DCASE 2020 rule: every metric per machine ID, then means.
 
-`ids` are the units (sections) of a machine type. A number that cannot be computed is None, null in JSON.
+`ids` are the units (sections) of a machine type.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import pydantic
 
-from asd.metrics.auc import arithmetic_mean, both_aucs, harmonic_mean, lowest
+from asd.metrics import METRICS
 from asd.metrics.clip_scores import ANOMALY, NORMAL, UNKNOWN, ClipScores, check_finite
+from asd.metrics.means import arithmetic_mean, harmonic_mean, lowest
+from asd.metrics.numbers import Numbers, Value
 
-Summary = dict[str, Any]
+
+class ClipCounts(pydantic.BaseModel, frozen=True):
+    """How many test clips there are, and of which label."""
+
+    clips: int
+    normals: int
+    anomalies: int
+    unlabelled: int
 
 
-def summarise(clips: ClipScores) -> Summary:
-    """The body of report.json: `test` counts, IDs that are `not_scored` and why, and every scorer's numbers.
+class NotScored(pydantic.BaseModel, frozen=True):
+    """A machine ID without a ROC, and why: `no labels`, `no anomalies`, `no normals`."""
 
-    Unlabelled clips are counted and left out of the metrics. Raises UserError where a score is not finite.
-    """
+    machine_type: str
+    machine_id: str
+    reason: str
+
+
+class IdNumbers(Numbers, frozen=True):
+    """The metrics of a machine ID's clips, and how many these are."""
+
+    normals: int
+    anomalies: int
+    unlabelled: int
+
+
+class TypeNumbers(Numbers, frozen=True):
+    """The metrics of a machine type: means over its IDs, and all its clips as one group (`pooled`)."""
+
+    ids: dict[str, IdNumbers]
+
+
+class ScorerNumbers(pydantic.BaseModel, frozen=True):
+    """A scorer's metrics by machine type, and their means over the types."""
+
+    mean: dict[str, Value]
+    types: dict[str, TypeNumbers]
+
+
+def count_labels(label: np.ndarray) -> ClipCounts:
+    """Of labels (N,): 1 anomaly, 0 normal, -1 unknown."""
+    normals, anomalies, unlabelled = (int(np.sum(label == kind)) for kind in (NORMAL, ANOMALY, UNKNOWN))
+    return ClipCounts(clips=len(label), normals=normals, anomalies=anomalies, unlabelled=unlabelled)
+
+
+def summarise(clips: ClipScores) -> dict[str, ScorerNumbers]:
+    """Scorer → its numbers; unlabelled clips are left out. Raises UserError where a score is not finite."""
     check_finite(clips)
-    return {
-        "test": _counts(clips.label),
-        "not_scored": _not_scored(clips),
-        "scorers": {name: _scorer_summary(clips, scores) for name, scores in clips.scores.items()},
-    }
+    return {name: _scorer_numbers(clips, scores) for name, scores in clips.scores.items()}
 
 
-def _counts(label: np.ndarray) -> Summary:
-    return {
-        "clips": len(label),
-        "normals": int(np.sum(label == NORMAL)),
-        "anomalies": int(np.sum(label == ANOMALY)),
-        "unlabelled": int(np.sum(label == UNKNOWN)),
-    }
-
-
-def _not_scored(clips: ClipScores) -> list[Summary]:
+def not_scored(clips: ClipScores) -> list[NotScored]:
+    """The machine IDs without a ROC."""
     rows = []
     for machine_type, ids in clips.groups().items():
         for machine_id, indices in ids.items():
-            reason = _why_not_scored(_counts(clips.label[indices]))
-            if reason:
-                rows.append({"machine_type": machine_type, "machine_id": machine_id, "reason": reason})
+            counts = count_labels(clips.label[indices])
+            missing = "" if counts.normals else "no normals"
+            missing = missing if counts.anomalies else "no anomalies"
+            missing = missing if counts.normals or counts.anomalies else "no labels"
+            if missing:
+                rows.append(NotScored(machine_type=machine_type, machine_id=machine_id, reason=missing))
     return rows
 
 
-def _why_not_scored(counts: Summary) -> str:
-    if counts["unlabelled"] == counts["clips"]:
-        return "no labels"
-    if not counts["anomalies"]:
-        return "no anomalies"
-    return "" if counts["normals"] else "no normals"
-
-
-def _scorer_summary(clips: ClipScores, scores: np.ndarray) -> Summary:
+def _scorer_numbers(clips: ClipScores, scores: np.ndarray) -> ScorerNumbers:
     types = {name: _type_numbers(clips, scores, ids) for name, ids in clips.groups().items()}
-    mean = {
-        "auc": arithmetic_mean(t["auc_mean"] for t in types.values()),
-        "pauc": arithmetic_mean(t["pauc_mean"] for t in types.values()),
-        "auc_harmonic": harmonic_mean(t["auc_mean"] for t in types.values()),
-        "pauc_harmonic": harmonic_mean(t["pauc_mean"] for t in types.values()),
-        "mauc": arithmetic_mean(t["auc_min"] for t in types.values()),
-        "auc_pooled": arithmetic_mean(t["auc_pooled"] for t in types.values()),
-        "pauc_pooled": arithmetic_mean(t["pauc_pooled"] for t in types.values()),
-    }
-    return {"mean": _nullable(mean), "types": {name: _nullable(t) for name, t in types.items()}}
+    of_types = types.values()
+    mean: dict[str, float | None] = {m.key: arithmetic_mean(own[m.mean] for own in of_types) for m in METRICS}
+    mean |= {metric.harmonic: harmonic_mean(own[metric.mean] for own in of_types) for metric in METRICS}
+    mean |= {m.mean_of_lowest: arithmetic_mean(own[m.lowest] for own in of_types) for m in METRICS if m.lowest_counts}
+    mean |= {metric.pooled: arithmetic_mean(own[metric.pooled] for own in of_types) for metric in METRICS}
+    return ScorerNumbers(mean=mean, types=types)
 
 
-def _type_numbers(clips: ClipScores, scores: np.ndarray, ids: dict[str, np.ndarray]) -> Summary:
+def _type_numbers(clips: ClipScores, scores: np.ndarray, ids: Mapping[str, np.ndarray]) -> TypeNumbers:
     per_id = {name: _id_numbers(clips.label[indices], scores[indices]) for name, indices in ids.items()}
-    aucs, paucs = [i["auc"] for i in per_id.values()], [i["pauc"] for i in per_id.values()]
-    pooled = _id_numbers(*(column[np.concatenate(list(ids.values()))] for column in (clips.label, scores)))
-    return {
-        "auc_mean": arithmetic_mean(aucs),
-        "pauc_mean": arithmetic_mean(paucs),
-        "auc_harmonic": harmonic_mean(aucs),
-        "pauc_harmonic": harmonic_mean(paucs),
-        "auc_min": lowest(aucs),
-        "auc_pooled": pooled["auc"],
-        "pauc_pooled": pooled["pauc"],
-        "ids": {name: _nullable(numbers) for name, numbers in per_id.items()},
-    }
+    every = np.concatenate(list(ids.values()))
+    pooled = _id_numbers(clips.label[every], scores[every])
+    of_ids = per_id.values()
+    numbers: dict[str, float | None] = {m.mean: arithmetic_mean(own[m.key] for own in of_ids) for m in METRICS}
+    numbers |= {metric.harmonic: harmonic_mean(own[metric.key] for own in of_ids) for metric in METRICS}
+    numbers |= {m.lowest: lowest(own[m.key] for own in of_ids) for m in METRICS if m.lowest_counts}
+    numbers |= {metric.pooled: pooled[metric.key] for metric in METRICS}
+    return TypeNumbers.model_validate({**numbers, "ids": per_id})
 
 
-def _id_numbers(label: np.ndarray, scores: np.ndarray) -> Summary:
+def _id_numbers(label: np.ndarray, scores: np.ndarray) -> IdNumbers:
     known = label != UNKNOWN
-    auc, pauc = both_aucs(label[known], scores[known])
-    counts = _counts(label)
-    return {
-        "auc": auc,
-        "pauc": pauc,
-        "normals": counts["normals"],
-        "anomalies": counts["anomalies"],
-        "unlabelled": counts["unlabelled"],
-    }
-
-
-def _nullable(numbers: Summary) -> Summary:
-    """nan is not JSON: None in its place."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in numbers.items()}
+    numbers = {metric.key: metric.of(label[known], scores[known]) for metric in METRICS}
+    return IdNumbers.model_validate({**numbers, **count_labels(label).model_dump(exclude={"clips"})})

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from asd.distributed.collectives import is_peer_failure
-from asd.errors import describe_os_error
+from asd.errors import UserError, describe_os_error
 from asd.files.atomic import write_whole
 from asd.loggers.base import Logger, Record
 from asd.loggers.console import TimeLeft
@@ -112,7 +112,7 @@ class Reporter:
     def _look_around(self) -> None:
         try:
             found = self._look()
-        except (OSError, ValueError, KeyError, TypeError):  # a file went away just now, or was changed by hand
+        except (OSError, ValueError, UserError):  # a file went away just now, or is another version's
             return
         self._set(**{name: getattr(found, name) for name in SHOWN})
         for rule in self._alerts.rules:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,4 +17,4 @@ class RunSnapshot:
     unscored: int = 0  # evaluations that wait for their scores
     max_unscored: int | None = None  # of more the oldest are removed
     by_watcher: bool = False  # whom they wait for
-    warnings: tuple[dict[str, str], ...] = ()  # of the newest report
+    warnings: dict[str, str] = field(default_factory=dict)  # of the newest report: code → text

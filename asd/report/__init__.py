@@ -3,19 +3,20 @@
 Tables of 2020 are by machine ID, those from 2021 on by the year's own rule (asd.dcase.headline).
 """
 
-from asd.metrics import ClipScores, read_scores, scores_csv, summarise
-from asd.report.build import ORACLE_WARNING, Report, build_report, flip_warning, is_oracle, scorer_order
+from asd.metrics import ClipScores, read_scores, scores_csv
+from asd.report.build import ORACLE_WARNING, build_report, flip_warning
 from asd.report.console import console_table, print_report
 from asd.report.files import (
     DECISIONS_FILE,
     MARKDOWN_FILE,
     REPORT_FILE,
     SCORES_FILE,
-    load_report,
+    read_report,
     save_report,
     write_report,
 )
 from asd.report.markdown import markdown
+from asd.report.model import Choice, EnsembleRuns, Header, Report, ReportWarning, Validation
 from asd.report.rows import percent
 from asd.report.scalars import scalars
 
@@ -25,21 +26,23 @@ __all__ = [
     "ORACLE_WARNING",
     "REPORT_FILE",
     "SCORES_FILE",
+    "Choice",
     "ClipScores",
+    "EnsembleRuns",
+    "Header",
     "Report",
+    "ReportWarning",
+    "Validation",
     "build_report",
     "console_table",
     "flip_warning",
-    "is_oracle",
-    "load_report",
     "markdown",
     "percent",
     "print_report",
+    "read_report",
     "read_scores",
     "save_report",
     "scalars",
-    "scorer_order",
     "scores_csv",
-    "summarise",
     "write_report",
 ]

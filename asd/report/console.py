@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from asd.dcase.halves import EVALUATION
 from asd.dcase.headline import Headline, Values
-from asd.report.build import ORACLE_WARNING, Report, is_oracle
+from asd.report.build import ORACLE_WARNING
 from asd.report.fitting import FittingTable
+from asd.report.model import Report
 from asd.report.rows import (
     DECISION_COLUMNS,
     MEAN_ROWS,
+    RATE_COLUMNS,
     better_line,
     decision_rows,
-    halves_of,
     headlines,
     not_scored_lines,
     official_scores,
@@ -33,22 +33,22 @@ def print_report(report: Report) -> None:
     """All that a terminal shows of a report."""
     console = open_console()
     console.print(console_table(report))
-    if command := (report.get("better") or {}).get("export"):
-        console.print(f"  {command}", soft_wrap=True)  # on one line, to be copied
+    if report.better is not None and report.better.export:
+        console.print(f"  {report.better.export}", soft_wrap=True)  # on one line, to be copied
 
 
 def console_table(report: Report) -> Group:
     """The year's numbers of every scorer in percent, a row per machine type and mean, the best of a row bold; the two
     halves of a set side by side, the worth of the decisions, and what else a person should know."""
     parts: list[RenderableType] = [plain(title_of(report), "bold")]
-    layout = report.get("layout", "")
-    if EVALUATION in report and report["primary"]:
-        parts.append(_halves(layout, report["primary"], _of_primary(report)))
-    for half, part in halves_of(report).items():
-        if part["scorers"]:
-            parts.append(_scorers(layout, half, headlines(report, part), report["baselines"]))
+    if report.evaluation is not None and report.primary:
+        found = {title: half.headline(report.layout, report.primary) for title, half in report.halves.items()}
+        parts += [plain(f"development and evaluation, {report.primary}"), type_table(report.layout, found)]
+    for title, half in report.halves.items():
+        if half.scorers:
+            parts.append(_scorers(report.layout, title, headlines(report, half), report.baselines))
     if rows := decision_rows(report):
-        parts.append(_decisions(report["primary"], rows))
+        parts += [plain(f"decisions of {report.primary} at its thresholds"), _decisions(rows)]
     return Group(*parts, *_notes(report))
 
 
@@ -62,27 +62,12 @@ def type_table(layout: str, found: Mapping[str, Headline]) -> FittingTable:
     for at, (name, groups) in enumerate(rows):
         if name in MEAN_ROWS and rows[at - 1][0] not in MEAN_ROWS:
             table.add_line()
-        table.add_row(name, [percent(value) for values in groups for value in values], _style(name))
+        style = "bold" if name in MEAN_ROWS else ""
+        table.add_row(name, [percent(value) for values in groups for value in values], style)
     if scores := official_scores(layout, [*found.values()]):
-        width = len(next(iter(found.values())).titles)
-        table.add_row("official score", [c for score in scores for c in _padded(score, width)], "bold")
+        blank = [""] * (len(next(iter(found.values())).titles) - 1)
+        table.add_row("official score", [cell for score in scores for cell in (percent(score), *blank)], "bold")
     return table
-
-
-def _padded(score: float | None, width: int) -> list[str]:
-    return [percent(score), *[""] * (width - 1)]
-
-
-def _style(name: str) -> str:
-    return "bold" if name in MEAN_ROWS else ""
-
-
-def _of_primary(report: Report) -> dict[str, Headline]:
-    return {half: headlines(report, part)[report["primary"]] for half, part in halves_of(report).items()}
-
-
-def _halves(layout: str, primary: str, found: Mapping[str, Headline]) -> Group:
-    return Group(plain(f"development and evaluation, {primary}"), type_table(layout, found))
 
 
 def _scorers(layout: str, half: str, found: Mapping[str, Headline], baselines: Sequence[str]) -> FittingTable:
@@ -111,26 +96,26 @@ def _cells(groups: Sequence[Values]) -> list[Text]:
     ]
 
 
-def _decisions(primary: str, rows: Sequence[tuple[str, list[str], bool]]) -> RenderableType:
+def _decisions(rows: Sequence[tuple[str, list[str], bool]]) -> FittingTable:
     table = FittingTable("machine")
     for title in DECISION_COLUMNS:
-        table.add_column(f"{title} %" if title[0] in "hfF" else title)
+        table.add_column(f"{title} %" if title in RATE_COLUMNS else title)
     few = len(rows) <= MAX_MACHINES
     for name, cells, is_total in rows:
         if few or is_total:
             table.add_row(name, cells, "bold" if is_total else "")
-    return Group(plain(f"decisions of {primary} at its thresholds"), table)
+    return table
 
 
 def _notes(report: Report) -> list[Text]:
-    notes = [Text(ORACLE_WARNING, "bold red")] if is_oracle(report) else []
-    notes += [plain(f"warning: {warning['text']}", "bold yellow") for warning in report.get("warnings", [])]
-    test = [part["test"] for part in halves_of(report).values()]
-    unlabelled, clips = (sum(own[key] for own in test) for key in ("unlabelled", "clips"))
+    notes = [Text(ORACLE_WARNING, "bold red")] if report.is_oracle else []
+    notes += [plain(f"warning: {warning.text}", "bold yellow") for warning in report.warnings]
+    test = [half.test for half in report.halves.values()]
+    unlabelled, clips = sum(own.unlabelled for own in test), sum(own.clips for own in test)
     lines = [f"{unlabelled} of {clips} test clips have no label"] if unlabelled else []
-    if report.get("unreadable_clips"):
-        lines.append(f"{report['unreadable_clips']} clips could not be read and are left out")
+    if report.unreadable_clips:
+        lines.append(f"{report.unreadable_clips} clips could not be read and are left out")
     notes += [plain(line, "dim") for line in [*lines, *not_scored_lines(report)]]
-    if line := better_line(report):
-        notes.append(plain(f"{line}{'; a detector with it:' if report['better']['export'] else ''}", "yellow"))
+    if report.better is not None:
+        notes.append(plain(f"{better_line(report)}{'; a detector with it:' if report.better.export else ''}", "yellow"))
     return notes

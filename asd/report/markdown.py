@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from asd.dcase.halves import EVALUATION
-from asd.dcase.headline import Headline, counts_ids, definition
-from asd.dcase.rules import RULES
-from asd.metrics.auc import arithmetic_mean
-from asd.report.build import ORACLE_WARNING, Report, is_oracle, scorer_order
+from asd.dcase.headline import Headline, columns_of, counts_ids, definition
+from asd.metrics import METRICS, arithmetic_mean
+from asd.metrics.numbers import known
+from asd.report.build import ORACLE_WARNING
+from asd.report.model import Report
 from asd.report.rows import (
     DECISION_COLUMNS,
     MEAN_ROWS,
     better_line,
     decision_rows,
-    halves_of,
     headlines,
     not_scored_lines,
     official_scores,
@@ -33,80 +31,81 @@ DECISION_NOTE = (
     "Decisions: hit rate is the share of the anomalies above their machine's threshold (recall), false alarms the "
     "share of the normal clips above it; `all`: the clips of all machines together."
 )
+# Key in report.json → title.
 MEANS = {
-    "auc": "AUC", "pauc": "pAUC", "auc_harmonic": "AUC harmonic", "pauc_harmonic": "pAUC harmonic", "mauc": "mAUC",
-    "auc_pooled": "AUC pooled", "pauc_pooled": "pAUC pooled",
-}  # fmt: skip
-COUNTS = ("normals", "anomalies", "unlabelled")  # of test clips
+    **{metric.key: metric.title for metric in METRICS},
+    **{metric.harmonic: f"{metric.title} harmonic" for metric in METRICS},
+    **{metric.mean_of_lowest: f"m{metric.title}" for metric in METRICS if metric.lowest_counts},
+    **{metric.pooled: f"{metric.title} pooled" for metric in METRICS},
+}
 POOLED = {
-    "auc_mean": "AUC, mean over IDs", "pauc_mean": "pAUC, mean over IDs", "auc_pooled": "AUC, IDs pooled",
-    "pauc_pooled": "pAUC, IDs pooled", "auc_min": "mAUC, lowest ID",
-}  # fmt: skip
-THRESHOLD_COLUMNS = {"clips": "normal clips", "recordings": "recordings", "reason": "why no gamma"}
-SECTION_TITLES = {
-    "auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC", "pauc_source": "pAUC source",
-    "pauc_target": "pAUC target",
-}  # fmt: skip
+    **{metric.mean: f"{metric.title}, mean over IDs" for metric in METRICS},
+    **{metric.pooled: f"{metric.title}, IDs pooled" for metric in METRICS},
+    **{metric.lowest: f"m{metric.title}, lowest ID" for metric in METRICS if metric.lowest_counts},
+}
 
 
 def markdown(report: Report) -> str:
     """The text of report.md."""
     parts = [f"# Evaluation {escaped(title_of(report))}".rstrip(), *_warnings(report), _facts(report)]
-    if report["scorers"]:
+    if report.scorers:
         parts += [*_halves(report), *_by_type(report), *_pooled(report), *_means(report), *_decisions(report)]
-        parts += _thresholds(report)
-        parts += [f"## {report['primary']} by {_unit(report)}", _id_table(report)]
-    notes = [definition(report.get("layout", ""))]
-    notes += [POOLED_NOTE] if counts_ids(report.get("layout", "")) else []
+        parts += [*_thresholds(report), *_by_id(report)]
+    notes = [definition(report.layout)]
+    notes += [POOLED_NOTE] if counts_ids(report.layout) else []
     notes += [DECISION_NOTE] if decision_rows(report) else []
     parts += ["## What the numbers are", "\n".join(f"- {line}" for line in notes)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _warnings(report: Report) -> list[str]:
-    found = [f"**{ORACLE_WARNING}.**"] if is_oracle(report) else []
-    found += [f"**Warning: {escaped(warning['text'])}.**" for warning in report.get("warnings", [])]
-    if line := better_line(report):
-        command = report["better"]["export"]
-        found.append(f"{escaped(line)}." + (f" A detector with it:\n\n    {command}" if command else ""))
+    found = [f"**{ORACLE_WARNING}.**"] if report.is_oracle else []
+    found += [f"**Warning: {escaped(warning.text)}.**" for warning in report.warnings]
+    if better := report.better:
+        command = f" A detector with it:\n\n    {better.export}" if better.export else ""
+        found.append(f"{escaped(better_line(report))}.{command}")
     return found
 
 
 def _facts(report: Report) -> str:
-    selection = report.get("selection") or {}
-    facts = {name: report.get(name) for name in ("checkpoint", "shards", "fingerprint")}
-    facts |= {"checkpoint chosen by": selection.get("rule")}
+    facts = {
+        "checkpoint": report.checkpoint,
+        "shards": report.shards,
+        "fingerprint": report.fingerprint,
+        "checkpoint chosen by": report.selection.rule if report.selection else None,
+    }
     lines = [f"- {name}: {escaped(value)}" for name, value in facts.items() if value is not None]
-    for half, part in halves_of(report).items():
-        test = part["test"]
-        counts = ", ".join(f"{test[name]} {name}" for name in ("normals", "anomalies", "unlabelled"))
-        lines.append(f"- {f'{half} ' if half else ''}test clips: {test['clips']} ({counts})")
-    lines[-1] += f"; unreadable clips: {report.get('unreadable_clips', 0)}"
+    for title, half in report.halves.items():
+        test = half.test
+        counts = f"{test.normals} normals, {test.anomalies} anomalies, {test.unlabelled} unlabelled"
+        lines.append(f"- {f'{title} ' if title else ''}test clips: {test.clips} ({counts})")
+    lines[-1] += f"; unreadable clips: {report.unreadable_clips}"
     return "\n".join([*lines, *(f"- {escaped(line)}" for line in not_scored_lines(report))])
 
 
 def _halves(report: Report) -> list[str]:
     """The two halves of one model side by side, by the primary scorer."""
-    if EVALUATION not in report:
+    if report.evaluation is None:
         return []
-    found = {half: headlines(report, part)[report["primary"]] for half, part in halves_of(report).items()}
+    found = {title: half.headline(report.layout, report.primary) for title, half in report.halves.items()}
     head = [f"{half} {title}" for half, own in found.items() for title in own.titles]
-    return [
-        f"## Dev and Eval, {escaped(report['primary'])}",
-        type_table(report.get("layout", ""), head, [*found.values()]),
-    ]
+    return [f"## Dev and Eval, {escaped(report.primary)}", type_table(report.layout, head, [*found.values()])]
 
 
 def _by_type(report: Report) -> list[str]:
     parts = []
-    for half, part in halves_of(report).items():
-        found, head = headlines(report, part), []
+    for title, half in report.halves.items():
+        found, head = headlines(report, half), []
         for name, own in found.items():
-            mark = " (untrained)" if name in report["baselines"] else ""
+            mark = " (untrained)" if name in report.baselines else ""
             head += [f"{name}{mark} {own.titles[0]}", *own.titles[1:]]
-        title = "## By machine type and scorer" + (f", {half}" if half else "")
-        parts += [title, type_table(report.get("layout", ""), head, [*found.values()])]
+        table = type_table(report.layout, head, [*found.values()])
+        parts += [_of_half("## By machine type and scorer", title), table]
     return parts
+
+
+def _of_half(heading: str, title: str) -> str:
+    return f"{heading}, {title}" if title else heading
 
 
 def type_table(layout: str, head: Sequence[str], found: Sequence[Headline]) -> str:
@@ -123,31 +122,23 @@ def type_table(layout: str, head: Sequence[str], found: Sequence[Headline]) -> s
 def _pooled(report: Report) -> list[str]:
     """The table of publications that pool the IDs of a type, each number called by what it is."""
     parts = []
-    for half, part in halves_of(report).items() if report.get("layout") == "dcase2020" else ():
-        types = part["scorers"][report["primary"]]["types"]
+    for title, half in report.halves.items() if report.layout == "dcase2020" else ():
+        types = half.scorers[report.primary].types
         rows = [[escaped(name), *(percent(own[key]) for key in POOLED)] for name, own in types.items()]
-        average = [_average(own[key] for own in types.values()) for key in POOLED]
-        title = f"## IDs apart and pooled, {report['primary']}" + (f", {half}" if half else "")
+        average = [known(arithmetic_mean(own[key] for own in types.values())) for key in POOLED]
         bold = [f"**{cell}**" for cell in ("average", *map(percent, average))]
-        parts += [title, markdown_table(["machine type", *POOLED.values()], [*rows, bold])]
+        table = markdown_table(["machine type", *POOLED.values()], [*rows, bold])
+        parts += [_of_half(f"## IDs apart and pooled, {report.primary}", title), table]
     return parts
 
 
-def _average(values: Any) -> float | None:
-    known = [value for value in values if value is not None]
-    return arithmetic_mean(known) if known else None
-
-
 def _means(report: Report) -> list[str]:
-    if not counts_ids(report.get("layout", "")):
-        return []
     parts = []
-    for half, part in halves_of(report).items():
-        rows = [
-            [name, *(percent(part["scorers"][name]["mean"][key]) for key in MEANS)] for name in scorer_order(report)
-        ]
-        title = "## Means over the machine types" + (f", {half}" if half else "")
-        parts += [title, markdown_table(["scorer", *MEANS.values()], rows)]
+    for title, half in report.halves.items() if counts_ids(report.layout) else ():
+        means = {name: half.scorers[name].mean for name in report.scorer_order}
+        rows = [[name, *(percent(mean.get(key)) for key in MEANS)] for name, mean in means.items()]
+        table = markdown_table(["scorer", *MEANS.values()], rows)
+        parts += [_of_half("## Means over the machine types", title), table]
     return parts
 
 
@@ -156,41 +147,30 @@ def _decisions(report: Report) -> list[str]:
         [f"**{cell}**" if is_total else cell for cell in (escaped(name), *cells)]
         for name, cells, is_total in decision_rows(report)
     ]
-    if not rows:
-        return []
-    return [
-        f"## Decisions of {report['primary']} at its thresholds",
-        markdown_table(["machine", *DECISION_COLUMNS], rows),
-    ]
+    head = f"## Decisions of {report.primary} at its thresholds"
+    return [head, markdown_table(["machine", *DECISION_COLUMNS], rows)] if rows else []
 
 
 def _thresholds(report: Report) -> list[str]:
     """What each threshold is, how it was found and what it rests on."""
     rows = [
-        [escaped(machine), f"{own['value']:.5g}", own["rule"], *(str(own.get(name, "")) for name in THRESHOLD_COLUMNS)]
-        for machine, own in report.get("thresholds", {}).items()
+        [escaped(machine), f"{own.value:.5g}", own.rule, str(own.clips), str(own.recordings), own.reason]
+        for machine, own in report.thresholds.items()
     ]
-    head = ["machine", "threshold", "rule", *THRESHOLD_COLUMNS.values()]
-    return [f"## Thresholds of {report['primary']}", markdown_table(head, rows)] if rows else []
+    head = ["machine", "threshold", "rule", "normal clips", "recordings", "why no gamma"]
+    return [f"## Thresholds of {report.primary}", markdown_table(head, rows)] if rows else []
 
 
-def _unit(report: Report) -> str:
-    return "machine ID" if counts_ids(report.get("layout", "")) else "section"
-
-
-def _id_table(report: Report) -> str:
-    layout = report.get("layout", "")
-    keys = {"auc": "AUC", "pauc": "pAUC"}
-    if not counts_ids(layout):
-        keys = {key: SECTION_TITLES[key] for key in RULES[layout].official}
-    head = ["machine type", _unit(report).removeprefix("machine "), *keys.values(), *COUNTS]
-    rows = []
-    for part in halves_of(report).values():
-        types = part["scorers"][report["primary"]]["types"]
-        machines = (part["official"].get(report["primary"]) or {}).get("machines", {})
-        for name, numbers in types.items():
-            for machine_id, own in numbers["ids"].items():
-                by_year = own if counts_ids(layout) else machines.get(name, {}).get("sections", {}).get(machine_id, {})
-                counts = [str(own[key]) for key in COUNTS]
-                rows.append([escaped(name), escaped(machine_id), *(percent(by_year.get(key)) for key in keys), *counts])
-    return markdown_table(head, rows)
+def _by_id(report: Report) -> list[str]:
+    """The primary scorer's numbers of every machine ID, or section."""
+    per_id, columns, rows = counts_ids(report.layout), columns_of(report.layout).of_section, []
+    for half in report.halves.values():
+        official = half.official.get(report.primary)
+        for name, numbers in half.scorers[report.primary].types.items():
+            sections = official.machines[name].sections if official and name in official.machines else {}
+            for unit, own in numbers.ids.items():
+                shown = own.numbers if per_id else sections.get(unit, {})
+                counts = map(str, (own.normals, own.anomalies, own.unlabelled))
+                rows.append([escaped(name), escaped(unit), *(percent(shown.get(key)) for key in columns), *counts])
+    head = ["machine type", "ID" if per_id else "section", *columns.values(), "normals", "anomalies", "unlabelled"]
+    return [f"## {report.primary} by {'machine ID' if per_id else 'section'}", markdown_table(head, rows)]

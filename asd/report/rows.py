@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from asd.dcase.halves import EVALUATION
-from asd.dcase.headline import Headline, Values, counts_ids, headline_of
-from asd.report.build import Report, scorer_order
+from asd.dcase.headline import HARMONIC_MEAN, MEAN, Headline, Values, counts_ids
+from asd.metrics import AUC, PAUC
+from asd.metrics.detections import Rates
+from asd.report.model import Half, Report
 
-MEAN_ROWS = ("mean", "harmonic mean")
+MEAN_ROWS = (MEAN, HARMONIC_MEAN)
 DECISION_COLUMNS = ("anomalies", "hit rate", "normals", "false alarms", "F1")
+RATE_COLUMNS = ("hit rate", "false alarms", "F1")  # in percent
 
 
 def percent(value: float | None) -> str:
@@ -18,15 +19,9 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def halves_of(report: Report) -> dict[str, Mapping[str, Any]]:
-    """Title of a half → its part of the report; one without a title where there is one."""
-    return {"Dev": report, "Eval": report[EVALUATION]} if EVALUATION in report else {"": report}
-
-
-def headlines(report: Report, part: Mapping[str, Any]) -> dict[str, Headline]:
+def headlines(report: Report, half: Half) -> dict[str, Headline]:
     """Every scorer's headline, in the order of tables."""
-    layout = report.get("layout", "")
-    return {name: headline_of(part, layout, name) for name in scorer_order(report) if name in part["scorers"]}
+    return {name: half.headline(report.layout, name) for name in report.scorer_order if name in half.scorers}
 
 
 def type_rows(found: Sequence[Headline]) -> list[tuple[str, list[Values]]]:
@@ -45,40 +40,40 @@ def official_scores(layout: str, found: Sequence[Headline]) -> list[float | None
 def decision_rows(report: Report) -> list[tuple[str, list[str], bool]]:
     """(machine, DECISION_COLUMNS, False), then (all machines together, …, True); empty where nothing was decided."""
     rows: list[tuple[str, list[str], bool]] = []
-    for half, part in halves_of(report).items():
-        if found := part.get("decisions"):
-            rows += [(name, _decided(own), False) for name, own in found["machines"].items()]
-            rows.append((f"all, {half}" if half else "all", _decided(found["all"]), True))
+    for title, half in report.halves.items():
+        if found := half.decisions:
+            rows += [(name, _decided(own), False) for name, own in found.machines.items()]
+            rows.append((f"all, {title}" if title else "all", _decided(found.all), True))
     return rows
 
 
-def _decided(own: Mapping[str, Any]) -> list[str]:
-    rates = [percent(own[name]) for name in ("hit_rate", "false_alarm_rate", "f1")]
-    return [str(own["anomalies"]), rates[0], str(own["normals"]), *rates[1:]]
+def _decided(own: Rates) -> list[str]:
+    rates = map(percent, (own.false_alarm_rate, own.f1))
+    return [str(own.anomalies), percent(own.hit_rate), str(own.normals), *rates]
 
 
 def title_of(report: Report) -> str:
     """`demo · epoch 6 · step 120`"""
-    named = [str(report["run"])] if report.get("run") else []
-    named += [f"epoch {round(report['epoch'], 2):g}"] if report.get("epoch") is not None else []
-    named += [f"step {report['step']}"] if report.get("step") is not None else []
+    named = [report.run] if report.run else []
+    named += [f"epoch {round(report.epoch, 2):g}"] if report.epoch is not None else []
+    named += [f"step {report.step}"] if report.step is not None else []
     return " · ".join(named)
 
 
 def better_line(report: Report) -> str:
     """One sentence where another scorer stands above the primary one; empty where none does."""
-    better = report.get("better")
-    if not better:
+    better = report.better
+    if better is None:
         return ""
-    what = "mean of AUC and pAUC" if counts_ids(report.get("layout", "")) else "official score"
-    numbers = f"{what} {percent(better['primary_quality'])} against {percent(better['quality'])}"
-    return f"{report['primary']} (primary) is below {better['scorer']} on these test clips: {numbers}"
+    what = f"mean of {AUC.title} and {PAUC.title}" if counts_ids(report.layout) else "official score"
+    numbers = f"{what} {percent(better.primary_quality)} against {percent(better.quality)}"
+    return f"{report.primary} (primary) is below {better.scorer} on these test clips: {numbers}"
 
 
 def not_scored_lines(report: Report) -> list[str]:
     """One line a machine type and reason, with all the IDs."""
     found: dict[tuple[str, str], list[str]] = {}
-    for part in halves_of(report).values():
-        for row in part["not_scored"]:
-            found.setdefault((row["machine_type"], row["reason"]), []).append(row["machine_id"])
+    for half in report.halves.values():
+        for row in half.not_scored:
+            found.setdefault((row.machine_type, row.reason), []).append(row.machine_id)
     return [f"not scored: {name} {', '.join(ids)} ({reason})" for (name, reason), ids in found.items()]

@@ -3,21 +3,69 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asd.dcase.halves import DEVELOPMENT, EVALUATION
-from asd.dcase.headline import Headline, Values, headline_of
-from asd.dcase.rules import Summary, over_runs, rule_of
+from asd.dcase.headline import Headline, Values, headline
+from asd.dcase.numbers import OfficialMachine
+from asd.dcase.rules import over_runs, rule_of
 from asd.errors import UserError
 from asd.evaluate.history import Selection, best_step
-from asd.evaluate.store import read_report
+from asd.metrics import METRICS
+from asd.metrics.summary import TypeNumbers
+from asd.report import Report, read_report
+from asd.report.model import Half
 from asd.run_folder.paths import RunFolder
 from asd.sweep.jobs import DONE_FILE, Job
 
-Part = dict[str, Any]  # layout, scorers and official numbers of one seed's runs, as in a report
+
+@dataclass(frozen=True)
+class Spread:
+    """A number of every seed, their mean and standard deviation; None where it is not known (of one seed: no sd)."""
+
+    by_seed: tuple[float | None, ...]
+    mean: float | None
+    sd: float | None
+
+    @classmethod
+    def of(cls, by_seed: Iterable[float | None]) -> Spread:
+        values = tuple(by_seed)
+        known = [value for value in values if value is not None]
+        return cls(values, _mean(known), statistics.stdev(known) if len(known) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a scorer reaches with a config.
+
+    numbers: key of a metric → over everything, by the config's own choice of a checkpoint; `auc_oracle` …: by the
+    choice on the test clips; `mauc`, `auc_pooled` …: by the 2020 rule. halves: `development`, and `evaluation` where
+    both halves have labels. official: `score`, and what it is made of; None where the year has no official score.
+    """
+
+    seeds: int
+    layout: str
+    numbers: dict[str, Spread]
+    halves: dict[str, Headline]  # averaged over seeds
+    official: dict[str, Spread] | None
+
+
+Table = dict[str, dict[str, Row]]  # config → scorer → row
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One half's numbers of the runs of one seed, as if they were one run; both by scorer and machine type."""
+
+    layout: str
+    types: dict[str, dict[str, TypeNumbers]]
+    machines: dict[str, dict[str, OfficialMachine]]
+
+    def headline(self, scorer: str) -> Headline:
+        return headline(self.layout, self.types[scorer], self.machines.get(scorer, {}))
 
 
 def evaluation_of(job: Job, rule: Selection) -> Path | None:
@@ -27,57 +75,62 @@ def evaluation_of(job: Job, rule: Selection) -> Path | None:
     return None if best is None else folder.evaluation(best)
 
 
-def summarise(jobs: Sequence[Job]) -> dict[str, Any]:
-    """config → scorer → numbers by the year's rule (asd.dcase.headline) over the runs of a seed, then over seeds.
-
-    `auc`, `pauc` of everything, `mauc`, `auc_pooled`, each with `_sd` and `_by_seed`; `auc_oracle` …: of the choice on
-    the test clips, where the others go by each run's own rule. `development`, and `evaluation` where both halves have
-    labels: titles, types and means, averaged over seeds. `official`: the official score and its parts.
-    """
-    table: dict[str, Any] = {}
+def summarise(jobs: Sequence[Job]) -> Table:
+    """Every config and scorer by the year's rule (asd.dcase.headline), over the runs of a seed, then over seeds."""
+    table: Table = {}
     for name in dict.fromkeys(job.name for job in jobs):
         own = [job for job in jobs if job.name == name]
         seeds = [[j for j in own if j.seed == seed] for seed in dict.fromkeys(j.seed for j in own)]
         rule = own[0].config.evaluate.select
-        chosen, oracle = ([_merge(jobs, choice) for jobs in seeds] for choice in (rule, "oracle"))
-        scorers = chosen[0][DEVELOPMENT]["scorers"]
-        table[name] = {scorer: _numbers(scorer, chosen, oracle) for scorer in scorers}
+        chosen, oracle = ([_merged(_reports(jobs, choice)) for jobs in seeds] for choice in (rule, "oracle"))
+        table[name] = {scorer: _row(scorer, chosen, oracle) for scorer in chosen[0][DEVELOPMENT].types}
     return table
 
 
-def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """scorer → the same numbers of a single report: of an ensemble, say, as a row of such a table."""
-    parts = {DEVELOPMENT: report} | ({EVALUATION: report[EVALUATION]} if EVALUATION in report else {})
-    halves = {half: {"layout": report["layout"], **_merged([part])} for half, part in parts.items()}
-    return {scorer: _numbers(scorer, [halves], [halves]) for scorer in report["scorers"]}
+def of_reports(by_seed: Sequence[Report]) -> dict[str, Row]:
+    """scorer → the same numbers of a report of each seed: of ensembles, say, as rows of such a table."""
+    halves = [_merged([report]) for report in by_seed]
+    return {scorer: _row(scorer, halves, halves) for scorer in by_seed[0].scorers}
 
 
-def _numbers(scorer: str, chosen: Sequence[Mapping[str, Part]], oracle: Sequence[Mapping[str, Part]]) -> dict[str, Any]:
-    parts = [halves[DEVELOPMENT] for halves in chosen]
-    found = {half: [_headline(halves[half], scorer) for halves in chosen] for half in chosen[0]}
-    best = [_headline(halves[DEVELOPMENT], scorer) for halves in oracle]
-    types = [list(part["scorers"][scorer]["types"].values()) for part in parts]
-    official = [part["official"].get(scorer) for part in parts]
+def as_tree(table: Table) -> dict[str, Any]:
+    """What report.json of a sweep holds: of each number `key`, `key_sd` and `key_by_seed` (schema: docs/files.md)."""
+    return {name: {scorer: _row_tree(row) for scorer, row in scorers.items()} for name, scorers in table.items()}
+
+
+def _row_tree(row: Row) -> dict[str, Any]:
     return {
-        "seeds": len(chosen),
-        "layout": parts[0]["layout"],
-        **spread("auc", [own.auc for own in found[DEVELOPMENT]]),
-        **spread("pauc", [own.pauc for own in found[DEVELOPMENT]]),
-        **spread("auc_oracle", [own.auc for own in best]),
-        **spread("pauc_oracle", [own.pauc for own in best]),
-        **spread("mauc", [_mean(own["auc_min"] for own in seed) for seed in types]),
-        **spread("auc_pooled", [_mean(own["auc_pooled"] for own in seed) for seed in types]),
-        **{half: asdict(averaged(own)) for half, own in found.items()},
-        "official": official_spread([[own] if own else [] for own in official]),
+        "seeds": row.seeds,
+        "layout": row.layout,
+        **_flat(row.numbers),
+        **{half: own.model_dump(mode="json") for half, own in row.halves.items()},
+        "official": None if row.official is None else _flat(row.official),
     }
 
 
-def _headline(part: Part, scorer: str) -> Headline:
-    return headline_of(part, part["layout"], scorer)
+def _flat(numbers: Mapping[str, Spread]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, own in numbers.items():
+        tree |= {f"{key}_by_seed": list(own.by_seed), key: own.mean, f"{key}_sd": own.sd}
+    return tree
 
 
-def _merge(jobs: Sequence[Job], rule: Selection) -> dict[str, Part]:
-    """Half → the runs of one seed as if they were one: a run of each machine type makes one table."""
+def _row(scorer: str, chosen: Sequence[Mapping[str, _Part]], oracle: Sequence[Mapping[str, _Part]]) -> Row:
+    parts = [halves[DEVELOPMENT] for halves in chosen]
+    found = {half: [halves[half].headline(scorer) for halves in chosen] for half in chosen[0]}
+    best = [halves[DEVELOPMENT].headline(scorer) for halves in oracle]
+    types = [part.types[scorer].values() for part in parts]
+    numbers = {metric.key: Spread.of(own[metric.key] for own in found[DEVELOPMENT]) for metric in METRICS}
+    numbers |= {f"{metric.key}_oracle": Spread.of(own[metric.key] for own in best) for metric in METRICS}
+    for m in METRICS:
+        if m.lowest_counts:
+            numbers[m.mean_of_lowest] = Spread.of(_mean(own[m.lowest] for own in seed) for seed in types)
+        numbers[m.pooled] = Spread.of(_mean(own[m.pooled] for own in seed) for seed in types)
+    official = official_spread(parts[0].layout, [part.machines.get(scorer, {}) for part in parts])
+    return Row(len(chosen), parts[0].layout, numbers, {half: averaged(own) for half, own in found.items()}, official)
+
+
+def _reports(jobs: Sequence[Job], rule: Selection) -> list[Report]:
     reports = []
     for job in jobs:
         folder = evaluation_of(job, rule)
@@ -88,62 +141,55 @@ def _merge(jobs: Sequence[Job], rule: Selection) -> dict[str, Part]:
                 "command makes them"
             )
         reports.append(report)
-    halves = {DEVELOPMENT: reports}
-    if all(EVALUATION in report for report in reports):
-        halves[EVALUATION] = [report[EVALUATION] for report in reports]
-    return {half: {"layout": reports[0]["layout"], **_merged(own)} for half, own in halves.items()}
+    return reports
 
 
-def _merged(parts: Sequence[Mapping[str, Any]]) -> Part:
-    scorers: dict[str, Any] = {}
-    official: dict[str, Any] = {}
-    for part in parts:
-        for name, numbers in part["scorers"].items():
-            scorers.setdefault(name, {"types": {}})["types"].update(numbers["types"])
-        for name, numbers in (part.get("official") or {}).items():
-            if numbers is not None:
-                official.setdefault(name, {"layout": numbers["layout"], "machines": {}})
-                official[name]["machines"].update(numbers["machines"])
-    return {"scorers": scorers, "official": official}
+def _merged(reports: Sequence[Report]) -> dict[str, _Part]:
+    """Half → the runs of one seed as if they were one: a run of each machine type makes one table."""
+    layout, others = reports[0].layout, [report.evaluation for report in reports if report.evaluation is not None]
+    halves = {DEVELOPMENT: _merge(layout, reports)}
+    return halves | {EVALUATION: _merge(layout, others)} if len(others) == len(reports) else halves
+
+
+def _merge(layout: str, halves: Sequence[Half]) -> _Part:
+    part = _Part(layout, {}, {})
+    for half in halves:
+        for scorer, numbers in half.scorers.items():
+            part.types.setdefault(scorer, {}).update(numbers.types)
+            if official := half.official.get(scorer):
+                part.machines.setdefault(scorer, {}).update(official.machines)
+    return part
 
 
 def averaged(found: Sequence[Headline]) -> Headline:
     """The mean over seeds of every number."""
-    first = found[0]
 
     def rows(by_seed: Sequence[Mapping[str, Values]]) -> dict[str, Values]:
         columns = {name: zip(*(own[name] for own in by_seed), strict=True) for name in by_seed[0]}
         return {name: tuple(_mean(values) for values in own) for name, own in columns.items()}
 
+    overall: dict[str, Any] = {key: _mean(own[key] for own in found) for key in found[0].numbers}
     return Headline(
-        first.titles,
-        rows([own.types for own in found]),
-        rows([own.means for own in found]),
-        *(_mean(getattr(own, name) for own in found) for name in ("auc", "pauc", "official_score", "quality")),
+        **overall,
+        titles=found[0].titles,
+        types=rows([own.types for own in found]),
+        means=rows([own.means for own in found]),
+        official_score=_mean(own.official_score for own in found),
+        quality=_mean(own.quality for own in found),
     )
 
 
-def official_spread(by_seed: Sequence[Sequence[Summary]]) -> dict[str, Any] | None:
-    """Official score and what it is made of, mean ± spread over seeds; each seed's runs count as one submission.
+def official_spread(layout: str, by_seed: Sequence[Mapping[str, OfficialMachine]]) -> dict[str, Spread] | None:
+    """Official score and what it is made of, over seeds; the machine types of a seed count as one submission.
 
     None where a seed has no official numbers, or its year no official score.
     """
-    if not all(by_seed) or not (parts := rule_of(by_seed[0][0]["layout"]).official):
+    if not all(by_seed) or not (parts := rule_of(layout).official):
         return None
-    merged = [over_runs(runs) for runs in by_seed]
-    numbers: dict[str, Any] = {}
-    for key in (*parts, "score"):
-        numbers |= spread(key, [m["official_score"] if key == "score" else m["harmonic_mean"][key] for m in merged])
-    return numbers
+    scores, means = zip(*(over_runs(layout, machines.values()) for machines in by_seed), strict=True)
+    return {key: Spread.of(own[key] for own in means) for key in parts} | {"score": Spread.of(scores)}
 
 
-def spread(key: str, by_seed: Sequence[float | None]) -> dict[str, Any]:
-    """`key`: the mean over seeds, `key_sd`: their standard deviation, `key_by_seed`; None where there is none."""
-    known = [value for value in by_seed if value is not None]
-    deviation = statistics.stdev(known) if len(known) > 1 else None
-    return {f"{key}_by_seed": list(by_seed), key: _mean(known), f"{key}_sd": deviation}
-
-
-def _mean(values: Any) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None

@@ -16,7 +16,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from asd.config.build import open_shards
 from asd.config.load import dump_yaml, load_config
@@ -25,8 +24,9 @@ from asd.errors import UserError
 from asd.evaluate.ensemble import open_member, write_ensemble
 from asd.files.atomic import write_whole
 from asd.files.paths import check_over, check_within, user_path
+from asd.report import Report
 from asd.sweep.jobs import DONE_FILE, Job, run_jobs
-from asd.sweep.numbers import evaluation_of, of_report, summarise
+from asd.sweep.numbers import as_tree, evaluation_of, of_reports, summarise
 from asd.sweep.table import console_table, markdown
 from asd.text.shell import write_word
 from asd.text.terminal import open_console
@@ -87,7 +87,7 @@ def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
     table = summarise(jobs)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "report.md", markdown(table))
-    write_whole(out / "report.json", json.dumps(table, indent=1))
+    write_whole(out / "report.json", json.dumps(as_tree(table), indent=1))
     open_console().print(console_table(table))
     print(f"{out / 'report.md'}, report.json")
 
@@ -158,13 +158,13 @@ def submit_all(jobs: Sequence[Job], out: Path, ensembles: Sequence[int]) -> None
     reports = {
         f"submission_{number}": submit(jobs, out / f"submission_{number}", k) for number, k in enumerate(ensembles, 1)
     }
-    table = {name: of_report(report) for name, report in reports.items()}
+    table = {name: of_reports([report]) for name, report in reports.items()}
     write_whole(out / "submissions.md", markdown(table))
     open_console().print(console_table(table))
     print(out / "submissions.md")
 
 
-def submit(jobs: Sequence[Job], out: Path, k: int) -> dict[str, Any]:
+def submit(jobs: Sequence[Job], out: Path, k: int) -> Report:
     """The mean scores of the k best runs of each machine type, as a report and as score files; the report."""
     folders = {job.config.run.dir: evaluation_of(job, job.config.evaluate.select) for job in jobs}
     members = [open_member(folder, name) for name, folder in folders.items() if folder is not None]

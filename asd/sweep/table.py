@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 from rich.console import Group, RenderableType
 
 from asd.dcase.halves import DEVELOPMENT, EVALUATION
 from asd.dcase.headline import Headline, definition
+from asd.metrics import AUC, METRICS
 from asd.report import percent
 from asd.report.console import type_table
 from asd.report.fitting import FittingTable
 from asd.report.markdown import type_table as markdown_types
+from asd.sweep.numbers import Row, Spread, Table
 from asd.text.markdown import escaped, markdown_table
 from asd.text.terminal import plain
 
@@ -23,7 +24,7 @@ NOTE = (
 )
 
 
-def markdown(table: dict[str, Any]) -> str:
+def markdown(table: Table) -> str:
     """Every number of the sweep but those of single seeds."""
     head, rows = _rows(table)
     parts = [markdown_table([*map(escaped, head)], [[*map(escaped, row[:2]), *row[2:]] for row in rows])]
@@ -32,11 +33,11 @@ def markdown(table: dict[str, Any]) -> str:
     for name, scorer, found in _side_by_side(table):
         head = [f"{half} {title}" for half, own in found.items() for title in own.titles]
         parts.append(f"## Dev and Eval, {escaped(name)}, {escaped(scorer)}")
-        parts.append(markdown_types(_layout(table), head, [*found.values()]))
-    return "\n\n".join([*parts, f"{definition(_layout(table))} {NOTE}"]) + "\n"
+        parts.append(markdown_types(_first(table).layout, head, [*found.values()]))
+    return "\n\n".join([*parts, f"{definition(_first(table).layout)} {NOTE}"]) + "\n"
 
 
-def console_table(table: dict[str, Any]) -> Group:
+def console_table(table: Table) -> Group:
     """The same for a terminal, without the parts of the official score."""
     head, rows = _rows(table)
     shown = [at for at, title in enumerate(head) if _is_for_a_terminal(title)]
@@ -47,12 +48,12 @@ def console_table(table: dict[str, Any]) -> Group:
         overview.add_row(name, [""] * len(shown), "bold")
         for row in scorers:
             overview.add_row(f"  {row[1]}", [row[at] for at in shown])
-    parts: list[RenderableType] = ["AUC and pAUC in percent; oracle: the checkpoint was chosen on the test clips"]
+    parts: list[RenderableType] = ["in percent; oracle: the checkpoint was chosen on the test clips"]
     parts.append(overview)
     for half in _halves(table):
         parts += [f"\n{_by_type_title(table, half)}", _by_type(table, half)]
     for name, scorer, found in _side_by_side(table):
-        parts += [plain(f"development and evaluation, {name}, {scorer}"), type_table(_layout(table), found)]
+        parts += [plain(f"development and evaluation, {name}, {scorer}"), type_table(_first(table).layout, found)]
     return Group(*parts)
 
 
@@ -60,99 +61,85 @@ def _is_for_a_terminal(title: str) -> bool:
     return title == "official score" or not title.startswith(("official ", "config", "scorer", "seeds"))
 
 
-def _first(table: dict[str, Any]) -> dict[str, Any]:
-    numbers: dict[str, Any] = next(iter(next(iter(table.values())).values()))
-    return numbers
+def _first(table: Table) -> Row:
+    return next(iter(next(iter(table.values())).values()))
 
 
-def _layout(table: dict[str, Any]) -> str:
-    return str(_first(table)["layout"])
-
-
-def _halves(table: dict[str, Any]) -> list[str]:
+def _halves(table: Table) -> list[str]:
     """Those that every config has numbers of."""
-    everyone = [numbers for scorers in table.values() for numbers in scorers.values()]
-    return [half for half in TITLES if all(half in numbers for numbers in everyone)]
+    everyone = [row for scorers in table.values() for row in scorers.values()]
+    return [half for half in TITLES if all(half in row.halves for row in everyone)]
 
 
-def _rows(table: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    official = _official_columns(_first(table))
-    head = ["config", "scorer", "seeds", "AUC", "pAUC", "AUC, oracle", *official.values()]
+def _rows(table: Table) -> tuple[list[str], list[list[str]]]:
+    columns = {metric.key: metric.title for metric in METRICS} | {f"{AUC.key}_oracle": f"{AUC.title}, oracle"}
+    official = {key: f"official {key.replace('_', ' ')}" for key in _first(table).official or ()}
+    head = ["config", "scorer", "seeds", *columns.values(), *official.values()]
     rows = [
         [
             name,
             scorer,
-            str(n["seeds"]),
-            *(_pair(n, key) for key in ("auc", "pauc", "auc_oracle")),
-            *("–" if n["official"] is None else _pair(n["official"], key) for key in official),
+            str(row.seeds),
+            *(_pair(row.numbers[key]) for key in columns),
+            *("–" if row.official is None else _pair(row.official[key]) for key in official),
         ]
         for name, scorers in table.items()
-        for scorer, n in scorers.items()
+        for scorer, row in scorers.items()
     ]
     return head, rows
 
 
-def _official_columns(numbers: dict[str, Any]) -> dict[str, str]:
-    """Key → title of the year's own numbers, where it has an official score."""
-    if numbers["official"] is None:
-        return {}
-    return {
-        key: f"official {key.replace('_', ' ')}" for key in numbers["official"] if not key.endswith(("_sd", "_by_seed"))
-    }
-
-
-def _pair(numbers: dict[str, Any], key: str) -> str:
-    spread = numbers[f"{key}_sd"]
-    return percent(numbers[key]) + ("" if spread is None else f" ± {percent(spread)}")
+def _pair(own: Spread) -> str:
+    return percent(own.mean) + ("" if own.sd is None else f" ± {percent(own.sd)}")
 
 
 # ---- machine types -------------------------------------------------------------------------------------------------
 
 
-def _by_type_title(table: dict[str, Any], half: str) -> str:
+def _by_type_title(table: Table, half: str) -> str:
     """What a cell holds, and of which half where there are two."""
-    numbers = " / ".join(_first(table)[DEVELOPMENT]["titles"])
+    numbers = " / ".join(_first(table).halves[DEVELOPMENT].titles)
     return f"By machine type: {numbers}" + (f", {TITLES[half]}" if len(_halves(table)) > 1 else "")
 
 
-def _type_columns(table: dict[str, Any], half: str) -> list[str]:
-    found = [numbers[half] for scorers in table.values() for numbers in scorers.values()]
-    return list(dict.fromkeys(name for own in found for part in ("types", "means") for name in own[part]))
+def _type_columns(table: Table, half: str) -> list[str]:
+    found = [row.halves[half] for scorers in table.values() for row in scorers.values()]
+    return list(dict.fromkeys(name for own in found for part in (own.types, own.means) for name in part))
 
 
-def _type_cells(numbers: dict[str, Any], half: str, columns: list[str]) -> list[str]:
+def _type_cells(row: Row, half: str, columns: list[str]) -> list[str]:
     """`81.20/70.30` of every machine type and of the means."""
-    rows = numbers[half]["types"] | numbers[half]["means"]
+    rows = row.halves[half].types | row.halves[half].means
     return ["/".join(map(percent, rows[name])) if name in rows else "–" for name in columns]
 
 
-def _markdown_by_type(table: dict[str, Any], half: str) -> str:
+def _markdown_by_type(table: Table, half: str) -> str:
     columns = _type_columns(table, half)
     rows = [
-        [escaped(name), escaped(scorer), *_type_cells(numbers, half, columns)]
+        [escaped(name), escaped(scorer), *_type_cells(row, half, columns)]
         for name, scorers in table.items()
-        for scorer, numbers in scorers.items()
+        for scorer, row in scorers.items()
     ]
     return markdown_table(["config", "scorer", *map(escaped, columns)], rows)
 
 
-def _by_type(table: dict[str, Any], half: str) -> FittingTable:
+def _by_type(table: Table, half: str) -> FittingTable:
     columns = _type_columns(table, half)
     found = FittingTable("config, scorer")
     for title in columns:
         found.add_column(title)
     for name, scorers in table.items():
         found.add_row(name, [""] * len(columns), "bold")
-        for scorer, numbers in scorers.items():
-            found.add_row(f"  {scorer}", _type_cells(numbers, half, columns))
+        for scorer, row in scorers.items():
+            found.add_row(f"  {scorer}", _type_cells(row, half, columns))
     return found
 
 
-def _side_by_side(table: dict[str, Any]) -> list[tuple[str, str, dict[str, Headline]]]:
+def _side_by_side(table: Table) -> list[tuple[str, str, dict[str, Headline]]]:
     """(config, its primary scorer, the halves' headlines) of every config that has both halves."""
     firsts = [(name, *next(iter(scorers.items()))) for name, scorers in table.items()]
     return [
-        (name, scorer, {title: Headline(**numbers[half]) for half, title in TITLES.items()})
-        for name, scorer, numbers in firsts
-        if EVALUATION in numbers
+        (name, scorer, {title: row.halves[half] for half, title in TITLES.items()})
+        for name, scorer, row in firsts
+        if EVALUATION in row.halves
     ]

@@ -19,10 +19,9 @@ from typing import Any
 import yaml
 
 from asd.errors import run_main
-from asd.evaluate.ensemble import NAME
-from asd.evaluate.store import read_report
 from asd.files.paths import user_path
-from asd.sweep.numbers import official_spread
+from asd.report import read_report
+from asd.sweep.numbers import Table, as_tree, of_reports
 from benchmarks.results import domain_page, domain_slices, figure, slices
 from benchmarks.results import page as machine_page
 from benchmarks.results.runs import collect, make_factory
@@ -51,7 +50,7 @@ def machines(work: Path, page: Path, slots: int) -> None:
     jobs = slices.plan(slices.SLICES, make_factory(work, slices.FACTORY), work / "runs", slices.SEEDS)
     slices.run(jobs, slots)
     report = collect(jobs, slots)
-    (work / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    _save(work, report)
     _renew(page, machine_page.sections(report, yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))))
     figure.draw(report["scores"]).savefig(page.with_suffix(".png"), dpi=110)
 
@@ -63,18 +62,20 @@ def domains(work: Path, page: Path, slots: int) -> None:
     for seed in dict.fromkeys(job.seed for job in jobs):
         slices.run([job for job in jobs if job.seed == seed], slots)
     report = collect(jobs, slots) | {"ensembles": ensembles(domain_slices.submit(jobs, work / "ensembles"))}
-    (work / "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    _save(work, report)
     _renew(page, domain_page.sections(report))
 
 
-def ensembles(folders: Mapping[tuple[str, int], Path]) -> dict[str, Any]:
-    """Name → official numbers over seeds, as the sweep's table has them of a run."""
+def ensembles(folders: Mapping[tuple[str, int], Path]) -> Table:
+    """Name → numbers over seeds, as the sweep's table has them of a run."""
     names = dict.fromkeys(name for name, _ in folders)
     found = {name: [read_report(path) for (own, _), path in folders.items() if own == name] for name in names}
-    return {
-        name: {NAME: {"official": official_spread([[report["official"][NAME]] for report in reports if report])}}
-        for name, reports in found.items()
-    }
+    return {name: of_reports([report for report in reports if report]) for name, reports in found.items()}
+
+
+def _save(work: Path, report: Mapping[str, Any]) -> None:
+    tables = {name: as_tree(report[name]) for name in ("scores", "ensembles") if name in report}
+    (work / "report.json").write_text(json.dumps({**report, **tables}, indent=1), encoding="utf-8")
 
 
 def _renew(page: Path, sections: Mapping[str, str]) -> None:

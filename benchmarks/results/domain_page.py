@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from asd.sweep.numbers import Spread
 from asd.text.markdown import markdown_table
 from benchmarks.results.domain_slices import ENSEMBLES, MEMBERS, SLICES
 from benchmarks.results.page import cost_line, difference_cells, pair, slices_table
@@ -71,10 +72,10 @@ def sections(report: Report) -> dict[str, str]:
     }
 
 
-def official(report: Report, row: Row) -> Mapping[str, Any]:
+def official(report: Report, row: Row) -> Mapping[str, Spread]:
     """A row's numbers by the rule of 2022, over seeds."""
     found = report["ensembles"] if row in SUBMISSIONS else report["scores"]
-    return found[row.name][row.scorer]["official"]
+    return found[row.name][row.scorer].official
 
 
 def _known(report: Report, row: Row) -> bool:
@@ -83,7 +84,7 @@ def _known(report: Report, row: Row) -> bool:
 
 
 def _difference(report: Report, what: Row, over: Row) -> list[str]:
-    return difference_cells(*(official(report, row)["score_by_seed"] for row in (what, over)))
+    return difference_cells(*(official(report, row)["score"].by_seed for row in (what, over)))
 
 
 def scores_table(report: Report) -> str:
@@ -93,7 +94,7 @@ def scores_table(report: Report) -> str:
     rows = []
     for row in (row for row in ROWS if _known(report, row)):
         told = [f"*{row.label}*" if row.grey else row.label, row.system]
-        told += [pair(official(report, row), key) for key in COLUMNS]
+        told += [pair(official(report, row)[key]) for key in COLUMNS]
         rows.append([*told, *(_difference(report, row, BASELINE) if row != BASELINE else ["–"] * (len(seeds) + 2))])
     return markdown_table(head, rows)
 

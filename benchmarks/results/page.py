@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asd.config.load import load_config
+from asd.metrics import AUC
+from asd.sweep.numbers import Spread
 from asd.text.markdown import markdown_table
 from benchmarks.results.slices import CONFIGS, SLICES, Slice
 
@@ -47,15 +49,15 @@ def scores_table(report: Report, published: Mapping[str, Any], family: str) -> s
     scores, reference = report["scores"], report["scores"][REFERENCE[family]]
     rows = []
     for name, label in UNTRAINED.items():
-        auc, pauc, pooled, mauc = (pair(reference[name], key) for key in ("auc", "pauc", "auc_pooled", "mauc"))
+        auc, pauc, pooled, mauc = (pair(reference[name].numbers[key]) for key in ("auc", "pauc", "auc_pooled", "mauc"))
         rows.append([f"*{label}*", auc, pauc, "–", "–", "–", pooled, mauc, "", ""])
     for row in members(family):
         if row.name not in scores:
             continue
         own, known = scores[row.name], published.get(row.name, {})
-        cells = [pair(own[PRIMARY], key) for key in ("auc", "pauc", "auc_oracle")]
-        cells += [pair(own[name], "auc") for name in ("centroid", "knn")]
-        cells += [pair(own[PRIMARY], key) for key in ("auc_pooled", "mauc")]
+        cells = [pair(own[PRIMARY].numbers[key]) for key in ("auc", "pauc", "auc_oracle")]
+        cells += [pair(own[name].numbers[AUC.key]) for name in ("centroid", "knn")]
+        cells += [pair(own[PRIMARY].numbers[key]) for key in ("auc_pooled", "mauc")]
         rows.append([shown(row), *cells, *(figures(known.get(part)) for part in ("dev", "eval"))])
     return markdown_table(head, rows)
 
@@ -73,12 +75,11 @@ def figures(known: Mapping[str, float] | None) -> str:
     return "–" if known is None else " / ".join(f"{value:.2f}" for value in known.values())
 
 
-def pair(numbers: Mapping[str, Any], key: str) -> str:
+def pair(own: Spread) -> str:
     """Mean ± standard deviation over seeds, in percent with one decimal: more would be noise."""
-    mean, spread = numbers[key], numbers[f"{key}_sd"]
-    if mean is None:
+    if own.mean is None:
         return "–"
-    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+    return f"{100 * own.mean:.1f}" + ("" if own.sd is None else f" ± {100 * own.sd:.1f}")
 
 
 def differences_table(report: Report) -> str:
@@ -90,7 +91,7 @@ def differences_table(report: Report) -> str:
         for other in others:
             over = (row, other) if other in UNTRAINED else (other, PRIMARY)
             if row in scores and over[0] in scores:
-                columns = (scores[name][scorer]["auc_by_seed"] for name, scorer in ((row, PRIMARY), over))
+                columns = (scores[name][scorer].numbers[AUC.key].by_seed for name, scorer in ((row, PRIMARY), over))
                 rows.append([row, _named(*over), *difference_cells(*columns)])
     return markdown_table(head, rows)
 

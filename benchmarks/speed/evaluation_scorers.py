@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 from torch.nn.functional import normalize
 
-from asd.metrics import PAUC_MAX_FPR, both_aucs
+from asd.metrics import PAUC_MAX_FPR, auc, partial_auc
 from asd.scorers import (
     EmbeddingTable,
     KnnConfig,
@@ -86,7 +86,7 @@ def seconds(function: Callable[[], Any], threads: int) -> float:
 
 def our_aucs(clips: Clips, scores: Scores) -> Pairs:
     """AUC and pAUC of every class."""
-    return [both_aucs(label, own) for label, own in _labelled(clips, scores)]
+    return [(auc(label, own), partial_auc(label, own)) for label, own in _labelled(clips, scores)]
 
 
 def sklearn_aucs(clips: Clips, scores: Scores) -> Pairs:

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from asd.config.checks import check_frames
+from asd.dcase.numbers import OfficialMachine
 from asd.dcase.rules import SectionClips, official_numbers, over_runs
 from asd.errors import UserError
-from asd.sweep.numbers import official_spread
+from asd.sweep.numbers import Row, Spread, official_spread
 from benchmarks.results import __main__ as results
 from benchmarks.results import domain_page, domain_slices, page, slices
 from benchmarks.results.__main__ import PAGE
@@ -98,15 +99,15 @@ def test_ensembles_of_what_there_is(small_set: Path, tmp_path: Path, monkeypatch
     slices.run(jobs, slots=1)
     folders = domain_slices.submit(jobs, tmp_path / "ensembles")
     assert set(folders) == {(name, 3) for name in ENSEMBLES}
-    assert results.ensembles(folders)["all six"]["ensemble"]["official"] is None  # no domains in this set
+    assert results.ensembles(folders)["all six"]["ensemble"].official is None  # no domains in this set
 
 
 def test_the_domains_come_to_their_page(tmp_path: Path) -> None:
     keys = ("auc_source", "auc_target", "pauc", "score")
-    own = {name: value for key in keys for name, value in ((key, 0.5), (f"{key}_sd", 0.01), (f"{key}_by_seed", [0.5]))}
+    own = {key: Spread((0.5,), 0.5, 0.01) for key in keys}
     scores: dict[str, Any] = {}
     for row in domain_page.ROWS:
-        scores.setdefault(row.name, {})[row.scorer] = {"official": own}
+        scores.setdefault(row.name, {})[row.scorer] = Row(1, "dcase2022", {}, {}, own)
     report = {"seeds": [0], "slots": 2, "commits": ["0"], "cost": {}, "scores": scores, "ensembles": scores}
     shutil.copy(PAGE, tmp_path / "page.md")
     for name, body in domain_page.sections(report).items():
@@ -119,32 +120,33 @@ def test_the_domains_come_to_their_page(tmp_path: Path) -> None:
 # ---- official scores over runs of one machine type each ------------------------------------------------------------
 
 
-def one_type(name: str, random: np.random.Generator) -> dict[str, Any]:
+def one_type(name: str, random: np.random.Generator) -> dict[str, OfficialMachine]:
     labels, domains = np.repeat([0, 1, 0, 1], 10), np.repeat(["source", "target"], 20)
     clips = {
         section: SectionClips(labels, random.standard_normal(40) + labels, domains, np.full(40, -1))
         for section in ("00", "01")
     }
-    return official_numbers("dcase2022", {name: clips})
+    return official_numbers("dcase2022", {name: clips}).machines
 
 
 def test_runs_of_a_type_each_make_one_official_score() -> None:
     random = np.random.default_rng(0)
-    by_seed = [[one_type("fan", random), one_type("valve", random)] for _ in range(2)]
-    found = official_spread(by_seed)
+    by_seed = [one_type("fan", random) | one_type("valve", random) for _ in range(2)]
+    found = official_spread("dcase2022", by_seed)
     assert found is not None
     keys = ("auc_source", "auc_target", "pauc")
     expected = []
-    for runs in by_seed:
-        sections = [s for run in runs for machine in run["machines"].values() for s in machine["sections"].values()]
+    for machines in by_seed:
+        sections = [section for machine in machines.values() for section in machine.sections.values()]
         values = np.array([[section[key] for key in keys] for section in sections])
         assert values.shape == (4, 3)
         expected.append(1 / np.mean(1 / values))
-        np.testing.assert_allclose(over_runs(runs)["harmonic_mean"]["pauc"], 1 / np.mean(1 / values[:, 2]))
-    np.testing.assert_allclose(found["score_by_seed"], expected)
-    assert found["score_sd"] == pytest.approx(abs(expected[0] - expected[1]) / 2**0.5)
+        np.testing.assert_allclose(over_runs("dcase2022", machines.values())[1]["pauc"], 1 / np.mean(1 / values[:, 2]))
+    np.testing.assert_allclose(found["score"].by_seed, expected)
+    assert found["score"].sd == pytest.approx(abs(expected[0] - expected[1]) / 2**0.5)
 
 
 def test_what_has_no_official_score_has_none_here() -> None:
-    assert official_spread([[]]) is None
-    assert official_spread([[{"layout": "dcase2020", "machines": {}}]]) is None
+    machines = one_type("fan", np.random.default_rng(0))
+    assert official_spread("dcase2022", [machines, {}]) is None
+    assert official_spread("dcase2020", [machines]) is None

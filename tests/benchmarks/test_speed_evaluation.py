@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asd.evaluate.store import read_report
+from asd.report import read_report
 from asd.scorers import SCORERS, CentroidConfig, KnnConfig, scorer_label
 from benchmarks.speed import evaluation, evaluation_scorers
 from benchmarks.speed.evaluation_set import Clips, make_clips
@@ -48,7 +48,7 @@ def test_the_part_end_to_end(tmp_path: Path) -> None:
     )  # fmt: skip
     part = evaluation.measured(tmp_path, 1, size)
     report = read_report(tmp_path / "scored")
-    assert report is not None and report["step"] == 1
+    assert report is not None and report.step == 1
     rows = [row[0] for table in part.tables for row in table.rows]
     assert {f"{scorer_label(own)}, one thread" for own in evaluation_scorers.SCORERS} <= set(rows)
     goals = {goal.what: goal for goal in part.goals}

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 import eval as evaluation
 from asd.errors import UserError
 from asd.metrics import ClipScores, scores_csv
-from asd.report import write_report
+from asd.report import Header, write_report
 from tests.support.official_files import make
 
 MACHINES = (("pump", "1"), ("pump", "00"), ("motor of line 3", "a b"))
@@ -36,7 +36,7 @@ def clips_of(labels: tuple[int, ...] = (0, 1)) -> ClipScores:
 
 def scored(folder: Path, clips: ClipScores) -> Path:
     """What eval.py score leaves of a table set."""
-    header = {"layout": "table", "primary": "lof", "baselines": [], "run": "own", "step": 7}
+    header = Header(layout="table", primary="lof", baselines=[], run="own", step=7)
     decision = (clips.scores["lof"] > 0).astype(int)
     write_report(folder, clips, header, decision)
     decided = dataclasses.replace(clips, scores={"decision": decision})

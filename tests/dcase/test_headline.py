@@ -10,8 +10,10 @@ import pytest
 from scipy.stats import hmean
 from sklearn.metrics import roc_auc_score
 
-from asd.dcase.headline import Headline, headline, keys_of
+from asd.dcase.headline import Headline, columns_of, headline
+from asd.dcase.numbers import OfficialMachine
 from asd.dcase.rules import SectionClips, official_numbers
+from asd.metrics.numbers import Numbers
 
 MACHINES = {"fan": ("00", "01", "02"), "valve": ("00",), "bearing": ("00", "03")}
 LATER = ("dcase2022", "dcase2024", "dcase2026")
@@ -27,7 +29,7 @@ SECTIONS = {m: {s: section(10 * k + int(s)) for s in own} for k, (m, own) in enu
 
 
 def of(layout: str, sections: dict[str, dict[str, SectionClips]]) -> Headline:
-    machines = official_numbers(layout, sections)["machines"]
+    machines = official_numbers(layout, sections).machines
     return headline(layout, machines, machines)
 
 
@@ -55,7 +57,7 @@ def test_2020_means_over_ids_then_both_means_over_types() -> None:
     columns = [*zip(*types.values(), strict=True)]
     assert found.means["mean"] == pytest.approx([np.mean(column) for column in columns])
     assert found.means["harmonic mean"] == pytest.approx([hmean(column) for column in columns])
-    assert (found.auc, found.pauc) == found.means["mean"]
+    assert (found["auc"], found["pauc"]) == found.means["mean"]
     assert found.official_score is None
     assert found.quality == pytest.approx(np.mean(columns))  # of the twelve values, where there are six types
 
@@ -72,7 +74,7 @@ def test_2021_harmonic_means_over_sections_and_domains() -> None:
     everything = [[v for own in column.values() for v in own] for column in (aucs, paucs)]
     assert found.means == {"harmonic mean": pytest.approx(tuple(hmean(column) for column in everything))}
     assert found.official_score == found.quality == pytest.approx(hmean([*everything[0], *everything[1]]))
-    assert (found.auc, found.pauc) == found.means["harmonic mean"]
+    assert (found["auc"], found["pauc"]) == found.means["harmonic mean"]
 
 
 @pytest.mark.parametrize("layout", LATER)
@@ -87,8 +89,8 @@ def test_from_2022_source_target_and_pauc(layout: str) -> None:
     everything = [row for own in rows.values() for row in own]
     assert found.means == {"harmonic mean": pytest.approx(tuple(hmean(everything, axis=0)))}
     assert found.official_score == found.quality == pytest.approx(hmean(np.ravel(everything)))
-    assert found.auc == pytest.approx(hmean([value for row in everything for value in row[:2]]))
-    assert found.pauc == pytest.approx(hmean([row[2] for row in everything]))
+    assert found["auc"] == pytest.approx(hmean([value for row in everything for value in row[:2]]))
+    assert found["pauc"] == pytest.approx(hmean([row[2] for row in everything]))
 
 
 def test_the_organisers_own_example_of_2026() -> None:
@@ -96,10 +98,11 @@ def test_the_organisers_own_example_of_2026() -> None:
     means, score = (0.6606242657626471, 0.5732431794118468, 0.568731371472361), 0.5980289616592438
     keys = ("auc_source", "auc_target", "pauc")
     machines = {
-        f"m{k}": {
-            "harmonic_mean": dict(zip(keys, means, strict=True)),
-            "sections": {"00": dict(zip(keys, means, strict=True))},
-        }
+        f"m{k}": OfficialMachine(
+            mean={},
+            harmonic_mean=dict(zip(keys, means, strict=True)),
+            sections={"00": dict(zip(keys, means, strict=True))},
+        )
         for k in range(5)
     }
     assert headline("dcase2026", machines, machines).official_score == pytest.approx(score, abs=1e-12)
@@ -107,7 +110,7 @@ def test_the_organisers_own_example_of_2026() -> None:
 
 @pytest.mark.parametrize("layout", ["table", "mimii", ""])
 def test_sets_of_no_year_go_by_machine_ids(layout: str) -> None:
-    machines = official_numbers("dcase2020", SECTIONS)["machines"]
+    machines = official_numbers("dcase2020", SECTIONS).machines
     assert headline(layout, machines, {}) == of("dcase2020", SECTIONS)
 
 
@@ -118,12 +121,17 @@ def test_a_missing_part_leaves_an_order_and_no_official_score() -> None:
     assert found.official_score is None
     assert found.quality is not None and whole.quality is not None
     assert not math.isclose(found.quality, whole.quality)
-    types = {"fan": {}, "valve": {}}
+    types = {"fan": Numbers(), "valve": Numbers()}
     unlabelled = headline("dcase2022", types, {})
     assert unlabelled.types == {"fan": (None,) * 3, "valve": (None,) * 3}
-    assert (unlabelled.quality, unlabelled.official_score, unlabelled.auc) == (None, None, None)
+    assert (unlabelled.quality, unlabelled.official_score, unlabelled["auc"]) == (None, None, None)
 
 
 def test_keys_are_what_the_titles_say() -> None:
-    assert keys_of("dcase2022") == {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
-    assert keys_of("dcase2020") == keys_of("table") == {"auc_mean": "AUC", "pauc_mean": "pAUC"}
+    later = columns_of("dcase2022")
+    assert later.of_type == later.of_section == {"auc_source": "AUC source", "auc_target": "AUC target", "pauc": "pAUC"}
+    assert columns_of("dcase2020") == columns_of("table")
+    assert columns_of("dcase2020").of_type == {"auc_mean": "AUC", "pauc_mean": "pAUC"}
+    assert columns_of("dcase2020").of_section == {"auc": "AUC", "pauc": "pAUC"}
+    assert columns_of("dcase2021").of_type == {"auc_source_target": "AUC", "pauc_source_target": "pAUC"}
+    assert list(columns_of("dcase2021").of_section) == ["auc_source", "auc_target", "pauc_source", "pauc_target"]

@@ -13,6 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from asd.dcase.rules import LAYOUTS, SectionClips, detection_rates, official_numbers, rule_of
 from asd.errors import UserError
 from asd.metrics.decisions import NO_DECISION
+from asd.report.model import json_text
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -85,8 +86,8 @@ def test_2021_keeps_the_domains_apart():
 def test_official_score_is_the_harmonic_mean_of_its_parts(layout, parts):
     machines = {"fan": {"00": section(1), "01": section(2)}, "valve": {"00": section(3)}}
     summary = official_numbers(layout, machines)
-    values = [own["sections"][s][p] for own in summary["machines"].values() for s in own["sections"] for p in parts]
-    assert summary["official_score"] == pytest.approx(hmean(values), abs=1e-12)
+    values = [own.sections[s][p] for own in summary.machines.values() for s in own.sections for p in parts]
+    assert summary.official_score == pytest.approx(hmean(values), abs=1e-12)
     assert len(values) == 3 * len(parts)
 
 
@@ -94,50 +95,50 @@ def test_a_wrong_section_is_floored_at_machine_epsilon():
     clips = section(1)
     wrong = SectionClips(clips.label, -1.0 * clips.label, clips.domain, clips.decision)
     summary = official_numbers("dcase2024", {"fan": {"00": wrong}})
-    own = summary["machines"]["fan"]["sections"]["00"]
+    own = summary.machines["fan"].sections["00"]
     assert (own["auc_source"], own["auc_target"]) == (0.0, 0.0)
-    assert summary["official_score"] == pytest.approx(3 / (2 / EPS + 1 / own["pauc"]), rel=1e-9)
+    assert summary.official_score == pytest.approx(3 / (2 / EPS + 1 / own["pauc"]), rel=1e-9)
 
 
 def test_means_over_sections_and_domains():
     machines = {"fan": {"00": section(1), "01": section(2)}, "valve": {"00": section(3)}}
     summary = official_numbers("dcase2022", machines)
-    fan = [summary["machines"]["fan"]["sections"][s] for s in ("00", "01")]
+    fan = [summary.machines["fan"].sections[s] for s in ("00", "01")]
     both = [own[f"auc_{d}"] for d in ("source", "target") for own in fan]
-    assert summary["machines"]["fan"]["mean"]["auc_source_target"] == pytest.approx(np.mean(both))
-    assert summary["machines"]["fan"]["harmonic_mean"]["auc_source_target"] == pytest.approx(hmean(both))
-    everything = [own for machine in summary["machines"].values() for own in machine["sections"].values()]
-    assert summary["mean"]["f1_target"] == pytest.approx(np.mean([own["f1_target"] for own in everything]))
-    assert summary["harmonic_mean"]["pauc"] == pytest.approx(hmean([own["pauc"] for own in everything]))
+    assert summary.machines["fan"].mean["auc_source_target"] == pytest.approx(np.mean(both))
+    assert summary.machines["fan"].harmonic_mean["auc_source_target"] == pytest.approx(hmean(both))
+    everything = [own for machine in summary.machines.values() for own in machine.sections.values()]
+    assert summary.mean["f1_target"] == pytest.approx(np.mean([own["f1_target"] for own in everything]))
+    assert summary.harmonic_mean["pauc"] == pytest.approx(hmean([own["pauc"] for own in everything]))
 
 
 def test_2020_weighs_types_alike_and_has_no_official_score():
     machines = {"fan": {f"0{i}": section(i) for i in range(3)}, "valve": {"00": section(9)}}
     summary = official_numbers("dcase2020", machines)
-    fan, valve = summary["machines"]["fan"], summary["machines"]["valve"]
+    fan, valve = summary.machines["fan"], summary.machines["valve"]
     aucs = [roc_auc_score(c.label, c.score) for c in machines["fan"].values()]
     label, score = (np.concatenate([getattr(c, k) for c in machines["fan"].values()]) for k in ("label", "score"))
-    assert fan["auc_mean"] == fan["mean"]["auc"] == pytest.approx(np.mean(aucs), abs=1e-12)
+    assert fan["auc_mean"] == fan.mean["auc"] == pytest.approx(np.mean(aucs), abs=1e-12)
     assert fan["auc_min"] == pytest.approx(min(aucs), abs=1e-12)
-    assert fan["harmonic_mean"]["auc"] == pytest.approx(hmean(aucs), abs=1e-12)
+    assert fan.harmonic_mean["auc"] == pytest.approx(hmean(aucs), abs=1e-12)
     assert fan["auc_pooled"] == pytest.approx(roc_auc_score(label, score), abs=1e-12)
     assert fan["pauc_pooled"] == pytest.approx(roc_auc_score(label, score, max_fpr=0.1), abs=1e-12)
-    assert summary["mean"]["auc"] == pytest.approx((fan["auc_mean"] + valve["auc_mean"]) / 2)
-    assert summary["mean"]["auc_min"] == pytest.approx((fan["auc_min"] + valve["auc_min"]) / 2)
-    assert summary["official_score"] is None
+    assert summary.mean["auc"] == pytest.approx((fan["auc_mean"] + valve["auc_mean"]) / 2)
+    assert summary.mean["auc_min"] == pytest.approx((fan["auc_min"] + valve["auc_min"]) / 2)
+    assert summary.official_score is None
 
 
 def test_what_a_section_lacks_is_null_and_said():
     clips = section(5)
     no_target_normals = clips.select((clips.domain == "source") | (clips.label == 1))
     summary = official_numbers("dcase2025", {"fan": {"00": section(1), "01": no_target_normals}})
-    fan = summary["machines"]["fan"]
-    assert fan["sections"]["01"]["auc_target"] is None
-    assert fan["sections"]["01"]["auc_source"] is not None
-    assert fan["mean"]["auc_target"] == fan["sections"]["00"]["auc_target"]
-    assert summary["official_score"] is None
-    assert summary["notes"] == ["fan 01: no target normal clips; AUCs that need them are left out"]
-    json.dumps(summary, allow_nan=False)
+    fan = summary.machines["fan"]
+    assert fan.sections["01"]["auc_target"] is None
+    assert fan.sections["01"]["auc_source"] is not None
+    assert fan.mean["auc_target"] == fan.sections["00"]["auc_target"]
+    assert summary.official_score is None
+    assert summary.notes == ["fan 01: no target normal clips; AUCs that need them are left out"]
+    assert json.loads(json_text(summary))["official_score"] is None
 
 
 @pytest.mark.parametrize(
@@ -153,18 +154,18 @@ def test_what_a_section_lacks_is_null_and_said():
 def test_every_lack_is_named(layout, kept, note):
     clips = section(6)
     summary = official_numbers(layout, {"fan": {"00": clips.select(kept(clips))}})
-    assert f"fan 00: {note}; AUCs" in summary["notes"][0]
-    assert summary["official_score"] is None
+    assert f"fan 00: {note}; AUCs" in summary.notes[0]
+    assert summary.official_score is None
 
 
 def test_missing_decisions_are_said():
     machines = {"fan": {"00": section(1), "01": section(2, decided=False)}}
     summary = official_numbers("dcase2022", machines)
-    assert summary["notes"] == ["no decisions for fan 01: precision, recall and F1 are left out there"]
-    assert summary["machines"]["fan"]["sections"]["01"]["f1_source"] is None
-    assert summary["official_score"] is not None
+    assert summary.notes == ["no decisions for fan 01: precision, recall and F1 are left out there"]
+    assert summary.machines["fan"].sections["01"]["f1_source"] is None
+    assert summary.official_score is not None
     none = official_numbers("dcase2022", {"fan": {"01": section(2, decided=False)}})
-    assert none["notes"] == ["no decisions for any section: precision, recall and F1 are left out there"]
+    assert none.notes == ["no decisions for any section: precision, recall and F1 are left out there"]
 
 
 def test_an_unknown_layout_is_one_clear_line():

@@ -16,6 +16,7 @@ from asd.commands import open_run
 from asd.commands.score import _submit
 from asd.errors import UserError
 from asd.metrics import read_scores, scores_csv
+from asd.report import Report
 from asd.run_folder.paths import RunFolder
 from tests.end_to_end.conftest import FinishedRun
 from tests.support.hooks import no_figures
@@ -90,14 +91,15 @@ def test_clips_whose_labels_are_hidden_are_submitted_alike(scored2022: Path, tmp
         clips = read_scores(hidden / name)
         clips.label[:] = -1
         (hidden / name).write_text(scores_csv(clips))
-    said = _submit(hidden, found | {"official": {"centroid": None}})
+    said = _submit(hidden, Report.model_validate(found | {"official": {"centroid": None}}))
     assert "submission/" in said
     for path in (scored2022 / "submission").iterdir():
         assert (hidden / "submission" / path.name).read_text() == path.read_text()
 
 
 def test_other_sets_have_no_score_files(scored2022: Path, tmp_path: Path) -> None:
-    assert _submit(tmp_path, report(scored2022) | {"layout": "mimii", "official": {"centroid": None}}) == ""
+    other = report(scored2022) | {"layout": "mimii", "official": {"centroid": None}}
+    assert _submit(tmp_path, Report.model_validate(other)) == ""
     assert list(tmp_path.iterdir()) == []
 
 

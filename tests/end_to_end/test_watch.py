@@ -24,8 +24,9 @@ from asd.commands.watch import Watcher
 from asd.config.load import load_config
 from asd.errors import UserError
 from asd.evaluate.history import Selection, best_step
-from asd.evaluate.store import read_report
 from asd.process.stop import AskedToStop
+from asd.report import read_report
+from asd.report.model import json_text
 from asd.run_folder import checkpoint
 from asd.run_folder.lock import WatchLock
 from asd.run_folder.paths import RunFolder
@@ -76,7 +77,7 @@ def numbers(folder: Path, step: int) -> tuple[dict[str, Any], str]:
     place = RunFolder(folder).evaluation(step)
     report = read_report(place)
     assert report is not None
-    anywhere = json.loads(json.dumps(report).replace(str(folder), "RUN"))
+    anywhere = json.loads(json_text(report).replace(str(folder), "RUN"))
     return {name: value for name, value in anywhere.items() if name != "embed_s"}, (place / "scores.csv").read_text()
 
 

@@ -10,13 +10,13 @@ from tests.support.embedded import embedded_of
 
 def verdict(accuracy: float, loss: float = 1.0, classes: int = 41, spectrum: float | None = 0.8, **when) -> str | None:
     found = diagnose(accuracy, loss, classes, when.get("epoch", 10.0), when.get("step", 1000), spectrum)
-    return None if found is None else found["text"]
+    return None if found is None else found.text
 
 
 @pytest.mark.parametrize(("accuracy", "spectrum", "code"), [(0.02, 0.5, "no_learning"), (1.0, 1.0, "trivial_task")])
 def test_a_warning_has_a_code(accuracy, spectrum, code):
     found = diagnose(accuracy, 1e-6, 41, 10.0, 1000, spectrum)
-    assert found is not None and found["code"] == code
+    assert found is not None and found.code == code
 
 
 @pytest.mark.parametrize(("accuracy", "classes"), [(1 / 41, 41), (0.06, 41), (0.0, 41), (0.51, 2), (0.27, 4)])

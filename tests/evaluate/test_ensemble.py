@@ -18,7 +18,7 @@ from asd.errors import UserError
 from asd.evaluate.store import CALIBRATION_FILE
 from asd.metrics import ClipScores, read_scores, scores_csv
 from asd.metrics.decisions import machines_of
-from asd.report import write_report
+from asd.report import Header, write_report
 
 MACHINES = (("fan", "00"), ("fan", "01"), ("valve", "00"))
 SCALES = {"a": 1.0, "b": 100.0, "c": 0.01}  # runs whose scores share no scale
@@ -69,8 +69,8 @@ def write(
                 calibration.append((file, machine_type, machine_id, domain, 0, *scores))
     random.shuffle(test)
     runs.test[name], runs.calibration[name] = _clips(test), _clips(calibration)
-    body = {"run": name, "layout": "dcase2022", "primary": "knn", "flip": []}
-    write_report(runs.root / name, runs.test[name], body | header)
+    body = {"run": name, "layout": "dcase2022", "primary": "knn"}
+    write_report(runs.root / name, runs.test[name], Header.model_validate(body | header))
     (runs.root / name / CALIBRATION_FILE).write_text(scores_csv(runs.calibration[name]))
 
 
@@ -163,7 +163,7 @@ def test_the_best_is_the_best_by_the_rule_of_the_year(tmp_path):
             ids = ["00"] * 20 + ["01" if layout == "dcase2020" else "00"] * 20
             clips = ClipScores(files, files, ["fan"] * 40, ids, domains, labels, {"knn": scores})
             normal = clips.select(np.flatnonzero(labels == 0))
-            write_report(made.root / name, clips, {"layout": layout, "primary": "knn", "flip": []})
+            write_report(made.root / name, clips, Header(layout=layout, primary="knn"))
             (made.root / name / CALIBRATION_FILE).write_text(scores_csv(normal))
         words = ["--method", "topk", "--k", "1"]
         report = ensemble(made.root / "out", made.folders("one_sided", "even"), *words)
@@ -291,7 +291,7 @@ def test_runs_of_other_clips_are_refused_by_name(runs, tmp_path):
     test = runs.test["b"]
     rows = np.flatnonzero(np.array(test.key) != "fan-section_01_target_test_anomaly_0003")
     assert len(rows) == len(test) - 1
-    write_report(tmp_path / "b", test.select(rows), {"layout": "dcase2022", "primary": "knn", "flip": []})
+    write_report(tmp_path / "b", test.select(rows), Header(layout="dcase2022", primary="knn"))
     said = refused(tmp_path / "out", runs.folders("a", "b"))
     assert "scored different fan clips, such as fan-section_01_target_test_anomaly_0003" in said
     assert str(tmp_path / "a") in said
@@ -320,7 +320,7 @@ def test_runs_of_different_years_are_refused(runs, tmp_path):
 
 def test_a_run_without_test_clips_is_refused(runs, tmp_path):
     nothing = runs.test["b"].select(np.array([], dtype=np.int64))
-    write_report(tmp_path / "b", nothing, {"layout": "dcase2022", "primary": "knn", "flip": []})
+    write_report(tmp_path / "b", nothing, Header(layout="dcase2022", primary="knn"))
     assert f"{tmp_path / 'b'} holds no test clip" in refused(tmp_path / "out", runs.folders("a", "b"))
 
 

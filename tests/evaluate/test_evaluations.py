@@ -14,9 +14,9 @@ import pytest
 from asd.errors import UserError
 from asd.evaluate import store
 from asd.evaluate.history import best_step, evaluated_steps, headline
-from asd.evaluate.store import EMBEDDINGS_FILE, EVALUATION_FILE, Evaluation, Validation
+from asd.evaluate.store import EMBEDDINGS_FILE, EVALUATION_FILE, Evaluation
 from asd.metrics import ClipScores
-from asd.report import REPORT_FILE, write_report
+from asd.report import REPORT_FILE, Header, Validation, write_report
 from asd.run_folder.paths import RunFolder
 from asd.scorers import KnnConfig, SoftmaxConfig
 
@@ -52,7 +52,7 @@ def clips_of(layout: str, groups: dict[tuple[str, str, bool, str], np.ndarray], 
 def scored(run: RunFolder, step: int, clips: ClipScores, layout: str, loss: float = 1.0) -> None:
     """An evaluation of a step, as scoring leaves it."""
     folder = run.evaluation(step)
-    header = {"run": "run", "run_folder": str(run.root), "step": step, "layout": layout, "primary": "knn"}
+    header = Header(run="run", run_folder=str(run.root), step=step, layout=layout, primary="knn")
     write_report(folder, clips, header)
     evaluation = Evaluation(
         run="run", step=step, epoch=1.0, checkpoint="", shards="", fingerprint="", select="oracle", embed_s=0.0,

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import auc as area_under
 from sklearn.metrics import roc_auc_score
 
-from asd.metrics import arithmetic_mean, auc, both_aucs, harmonic_mean, lowest, partial_auc, roc_curve
+from asd.metrics import arithmetic_mean, auc, harmonic_mean, lowest, partial_auc, roc_curve
 
 
 def random_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +117,3 @@ def test_means_leave_nan_out():
 def test_harmonic_mean_is_floored_at_machine_epsilon():
     eps = float(np.finfo(float).eps)
     assert harmonic_mean([0.0, 1.0]) == pytest.approx(2 / (1 / eps + 1))
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_both_aucs_are_the_two(seed):
-    labels, scores = random_case(seed)
-    assert both_aucs(labels, scores) == (auc(labels, scores), partial_auc(labels, scores))
-    assert all(map(math.isnan, both_aucs([0, 0], [1.0, 2.0])))

@@ -70,7 +70,7 @@ def test_a_section_of_2022_by_hand():
     rows = [("fan", "00", "source", 0, 1.0), ("fan", "00", "source", 0, 3.0), ("fan", "00", "target", 0, 5.0),
             ("fan", "00", "source", 1, 4.0), ("fan", "00", "target", 1, 2.0)]  # fmt: skip
     found = official_of("dcase2022", clips_of(rows), "knn", np.array([0, 1, 1, 1, 0]))
-    section = found["machines"]["fan"]["sections"]["00"]
+    section = found.machines["fan"].sections["00"]
     assert section["auc_source"] == 3 / 4  # of (4, 2) over (1, 3): all but 2 over 3
     assert section["auc_target"] == 0.0  # neither is above 5
     assert section["f1_source"] == pytest.approx(2 / 3)  # one hit, one false alarm
@@ -80,23 +80,23 @@ def test_a_section_of_2022_by_hand():
 def test_without_decisions_there_is_no_f1(tested):
     found = official_of("dcase2023", tested, "knn")
     assert found == official_numbers("dcase2023", by_hand(tested, np.full(len(tested), NO_DECISION)))
-    assert found["harmonic_mean"]["f1_source"] is None
-    assert found["official_score"] is not None
+    assert found.harmonic_mean["f1_source"] is None
+    assert found.official_score is not None
 
 
 def test_machines_without_a_decision_have_no_f1(tested):
     decision = np.where(np.array(tested.machine_type) == "fan", 1, NO_DECISION)
     found = official_of("dcase2022", tested, "knn", decision)
-    assert found["machines"]["fan"]["sections"]["00"]["f1_source"] == pytest.approx(2 / 3)
-    assert found["machines"]["valve"]["sections"]["00"]["f1_source"] is None
-    assert "no decisions for valve 00" in found["notes"][0]
+    assert found.machines["fan"].sections["00"]["f1_source"] == pytest.approx(2 / 3)
+    assert found.machines["valve"].sections["00"]["f1_source"] is None
+    assert "no decisions for valve 00" in found.notes[0]
 
 
 def test_sections_without_a_labelled_clip_are_left_out():
     rows = [("fan", "00", d, label, float(label)) for d in DOMAINS for label in (0, 1)]
     found = official_of("dcase2024", clips_of([*rows, ("valve", "00", "source", -1, 1.0)]), "knn")
-    assert list(found["machines"]) == ["fan"]
-    assert found["official_score"] == 1.0
+    assert list(found.machines) == ["fan"]
+    assert found.official_score == 1.0
 
 
 def test_where_no_rule_applies(tested):
@@ -106,7 +106,7 @@ def test_where_no_rule_applies(tested):
     assert official_of("dcase2022", unlabelled, "knn") is None
     without_domains = clips_of([("fan", "00", "", label, 0.5) for label in (0, 1)])
     assert official_of("dcase2022", without_domains, "knn") is None
-    assert official_of("dcase2020", without_domains, "knn")["machines"]["fan"]["sections"]["00"]["auc"] == 0.5
+    assert official_of("dcase2020", without_domains, "knn").machines["fan"].sections["00"]["auc"] == 0.5
 
 
 def test_every_machine_is_decided_by_its_own_normal_clips(tested):

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from asd.metrics import ClipScores, auc, summarise
+from asd.metrics import ClipScores, auc
+from asd.report import Header, Report, build_report
 from asd.report.figures import (
     angle_figure,
     angles_to,
@@ -49,8 +51,8 @@ def clips(num_types: int, num_ids: int = 2, unlabelled: tuple[str, ...] = ()) ->
     return ClipScores(keys, keys, list(types), list(ids), [""] * len(keys), label, scores)
 
 
-def report_of(own: ClipScores) -> dict:
-    return {"baselines": ["untrained_knn"], **summarise(own)}
+def report_of(own: ClipScores) -> Report:
+    return build_report(own, Header(baselines=["untrained_knn"]))
 
 
 def shown(figure: Figure) -> list:
@@ -94,7 +96,7 @@ def test_comparison_has_a_bar_per_scorer_and_type_and_the_mean(num_types):
     assert len(upper.patches) == len(lower.patches) == len(SCORERS) * (num_types + 1)
     assert [text.get_text() for text in lower.get_xticklabels()][-1] == "mean"
     tops = [bar.get_y() + bar.get_height() for bar in upper.containers[2]]
-    assert tops[-1] == pytest.approx(100 * report["scorers"]["knn"]["mean"]["auc"])
+    assert tops[-1] == pytest.approx(100 * report.scorers["knn"].mean["auc"])
     assert upper.containers[0].get_label() == "untrained knn"
 
 
@@ -119,7 +121,7 @@ def test_nothing_to_show_is_an_empty_figure():
     own = clips(0)
     assert shown(roc_figure(own, "knn")) == shown(histogram_figure(own, "knn")) == []
     shown(comparison_figure(report_of(own)))
-    shown(comparison_figure({"baselines": [], "scorers": {}}))
+    shown(comparison_figure(report_of(replace(own, scores={}))))
 
 
 def test_angles_are_those_of_the_cosines():
@@ -244,7 +246,7 @@ def embedded(own: ClipScores) -> EmbeddingTable:
 @pytest.mark.parametrize(("scale", "tsne"), [(None, False), (30.0, False), (30.0, True)])
 def test_an_evaluation_has_all_that_can_be_drawn(scale, tsne):
     own = clips(2)
-    report = {"primary": "knn", **report_of(own)}
+    report = build_report(own, Header(primary="knn", baselines=["untrained_knn"]))
     test = embedded(own)
     names = evaluation_figures(own, report, CLASSES, test.select(torch.zeros(0).long()), test, scale, tsne).keys()
     always = {"roc", "scores", "comparison", "confusion_validation", "confusion_test"}

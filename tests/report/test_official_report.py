@@ -157,5 +157,5 @@ def test_development_names(tmp_path, capsys):
     report = official_numbers(made.layout, read_submission(made.layout, made.scores, None).development)
     table.print(official_table(report))
     assert capsys.readouterr().out.startswith(table.file.getvalue() + closing_lines(report) + "\n")
-    assert report["machines"]["fan"]["sections"]["00"] == pytest.approx(expected_section(made, "fan", "00"), abs=1e-9)
+    assert report.machines["fan"].sections["00"] == pytest.approx(expected_section(made, "fan", "00"), abs=1e-9)
     assert not (tmp_path / "names").exists()

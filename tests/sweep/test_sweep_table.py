@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from rich.console import Console
 from scipy.stats import hmean
 
 from asd.metrics import ClipScores
-from asd.report import build_report
-from asd.sweep.numbers import spread, summarise
+from asd.report import Header, Report, build_report
+from asd.sweep.numbers import Spread, as_tree, summarise
 from asd.sweep.table import console_table, markdown
 
 TYPES = ("fan", "valve")
@@ -43,7 +44,7 @@ class Made:
     """Jobs whose best evaluations are scored, and their reports."""
 
     jobs: list[Any]
-    reports: dict[tuple[str, int, str], dict[str, Any]]
+    reports: dict[tuple[str, int, str], Report]
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             for seed in seeds:
                 for machine_type in TYPES:
                     clips = clips_of(layout, machine_type, seed, both)
-                    found = build_report(clips, {"layout": layout, "primary": "knn"})
+                    found = build_report(clips, Header(layout=layout, primary="knn"))
                     reports[config, seed, machine_type] = found
                     where = SimpleNamespace(dir=str(tmp_path / config / str(seed) / machine_type))
                     settings = SimpleNamespace(evaluate=SimpleNamespace(select="clean"), run=where)
@@ -89,7 +90,7 @@ def test_models_of_a_type_each_make_the_blogs_table(sweep: Any) -> None:
     columns = []
     for machine_type in TYPES:
         report = made.reports["one", 0, machine_type]
-        parts = [part["scorers"]["knn"]["types"][machine_type] for part in (report, report["evaluation"])]
+        parts = [part.scorers["knn"].types[machine_type] for part in (report, report.evaluation)]
         columns.append([part[key] for part in parts for key in ("auc_mean", "pauc_mean")])
         assert rows[machine_type] == [percent(value) for value in columns[-1]]
     assert rows["mean"] == [percent(value) for value in np.mean(columns, axis=0)]
@@ -106,10 +107,10 @@ def test_machine_types_by_the_rule_of_later_years(sweep: Any, layout: str, keys:
     rows = table_of(text, "## By machine type: ")
     assert rows["config scorer"] == [*TYPES, "harmonic mean"]
     for config in ("one", "two"):
-        own = {t: made.reports[config, 0, t]["official"]["knn"]["machines"][t] for t in TYPES}
-        sections = [section for machine in own.values() for section in machine["sections"].values()]
+        own = {t: made.reports[config, 0, t].official["knn"].machines[t] for t in TYPES}
+        sections = [section for machine in own.values() for section in machine.sections.values()]
         for at, machine_type in enumerate(TYPES):
-            numbers = own[machine_type]["harmonic_mean"]
+            numbers = own[machine_type].harmonic_mean
             assert rows[f"{config} knn"][at] == "/".join(percent(numbers[key]) for key in keys)
         whole = []
         for key in keys:
@@ -126,15 +127,15 @@ def test_everything_is_averaged_over_seeds(sweep: Any) -> None:
     numbers = summarise(made.jobs)["one"]["knn"]
     by_seed = []
     for seed in range(3):
-        machines = [made.reports["one", seed, t]["official"]["knn"]["machines"][t] for t in TYPES]
-        sections = [section for machine in machines for section in machine["sections"].values()]
+        machines = [made.reports["one", seed, t].official["knn"].machines[t] for t in TYPES]
+        sections = [section for machine in machines for section in machine.sections.values()]
         by_seed.append(hmean([s[key] for s in sections for key in ("auc_source", "auc_target")]))
-    assert numbers["auc_by_seed"] == pytest.approx(by_seed)
-    assert numbers["auc"] == pytest.approx(np.mean(by_seed))
-    assert numbers["auc_sd"] == pytest.approx(np.std(by_seed, ddof=1))
-    fans = [made.reports["one", seed, "fan"]["official"]["knn"]["harmonic_mean"]["pauc"] for seed in range(3)]
-    assert numbers["development"]["types"]["fan"][2] == pytest.approx(np.mean(fans))
-    assert numbers["seeds"] == 3
+    assert numbers.numbers["auc"].by_seed == pytest.approx(by_seed)
+    assert numbers.numbers["auc"].mean == pytest.approx(np.mean(by_seed))
+    assert numbers.numbers["auc"].sd == pytest.approx(np.std(by_seed, ddof=1))
+    fans = [made.reports["one", seed, "fan"].official["knn"].harmonic_mean["pauc"] for seed in range(3)]
+    assert numbers.halves["development"].types["fan"][2] == pytest.approx(np.mean(fans))
+    assert numbers.seeds == 3
 
 
 def test_official_numbers_stand_in_the_first_table(sweep: Any) -> None:
@@ -143,8 +144,8 @@ def test_official_numbers_stand_in_the_first_table(sweep: Any) -> None:
     assert rows["config scorer"][1:4] == ["AUC", "pAUC", "AUC, oracle"]
     titles = ["official auc source", "official auc target", "official pauc", "official score"]
     assert rows["config scorer"][4:] == titles
-    machines = [made.reports["one", 0, t]["official"]["knn"]["machines"][t] for t in TYPES]
-    sections = [section for machine in machines for section in machine["sections"].values()]
+    machines = [made.reports["one", 0, t].official["knn"].machines[t] for t in TYPES]
+    sections = [section for machine in machines for section in machine.sections.values()]
     parts = [[s[key] for s in sections] for key in ("auc_source", "auc_target", "pauc")]
     assert rows["one knn"][4:] == [*(percent(hmean(part)) for part in parts), percent(hmean(np.ravel(parts)))]
     without = table_of(markdown(summarise(sweep("dcase2020").jobs)))
@@ -163,14 +164,31 @@ def test_a_terminal_shows_names_and_numbers_whole(sweep: Any, layout: str, width
     assert max(map(len, lines)) <= width
     assert "…" not in capture.get()
     numbers = table["b"]["knn"]
-    cells = [f"{percent(numbers[key])} ± {percent(numbers[f'{key}_sd'])}" for key in ("auc", "pauc", "auc_oracle")]
+    spreads = [numbers.numbers[key] for key in ("auc", "pauc", "auc_oracle")]
+    cells = [f"{percent(own.mean)} ± {percent(own.sd)}" for own in spreads]
     assert all(cell in capture.get() for cell in cells)
-    assert "/".join(map(percent, numbers["development"]["types"]["valve"])) in capture.get()
-    assert "/".join(map(percent, numbers["evaluation"]["types"]["valve"])) in capture.get()
+    assert "/".join(map(percent, numbers.halves["development"].types["valve"])) in capture.get()
+    assert "/".join(map(percent, numbers.halves["evaluation"].types["valve"])) in capture.get()
 
 
 def test_spread_over_seeds() -> None:
-    found = spread("auc", [0.7, None, 0.8])
-    assert found == {"auc": pytest.approx(0.75), "auc_sd": pytest.approx(0.1 / 2**0.5), "auc_by_seed": [0.7, None, 0.8]}
-    assert spread("auc", [None]) == {"auc": None, "auc_sd": None, "auc_by_seed": [None]}
-    assert spread("auc", [0.7])["auc_sd"] is None
+    found = Spread.of([0.7, None, 0.8])
+    assert found == Spread((0.7, None, 0.8), pytest.approx(0.75), pytest.approx(0.1 / 2**0.5))
+    assert Spread.of([None]) == Spread((None,), None, None)
+    assert Spread.of([0.7]).sd is None
+
+
+@pytest.mark.parametrize("layout", ["dcase2020", "dcase2022"])
+def test_report_json_of_a_sweep_has_the_keys_that_users_read(sweep: Any, layout: str) -> None:
+    table = summarise(sweep(layout, seeds=(0, 1), both=True).jobs)
+    tree, row = as_tree(table)["one"]["knn"], table["one"]["knn"]
+    keys = {"auc", "pauc", "auc_oracle", "pauc_oracle", "mauc", "auc_pooled"}
+    assert {f"{key}{kind}" for key in keys for kind in ("", "_sd", "_by_seed")} < set(tree)
+    assert {"seeds", "layout", "development", "evaluation", "official"} < set(tree)
+    assert set(tree["development"]) == {"titles", "types", "means", "auc", "pauc", "official_score", "quality"}
+    assert tree["auc_by_seed"] == list(row.numbers["auc"].by_seed)
+    assert (tree["mauc"], tree["mauc_sd"]) == (row.numbers["mauc"].mean, row.numbers["mauc"].sd)
+    official = {"auc_source", "auc_target", "pauc", "score"}
+    whole = {f"{key}{kind}" for key in official for kind in ("", "_sd", "_by_seed")}
+    assert tree["official"] is None if layout == "dcase2020" else set(tree["official"]) == whole
+    json.dumps(tree, allow_nan=False)

@@ -14,5 +14,4 @@ class NoLearning(AlertRule):
     name: ClassVar[str] = "no_learning"
 
     def see_snapshot(self, snapshot: RunSnapshot) -> None:
-        texts = {warning["code"]: warning["text"] for warning in snapshot.warnings}
-        self.text, self.about = texts.get(self.name), snapshot.scored_step or 0
+        self.text, self.about = snapshot.warnings.get(self.name), snapshot.scored_step or 0

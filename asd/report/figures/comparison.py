@@ -10,26 +10,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asd.dcase.headline import Headline, counts_ids, headline_of, keys_of
+from asd.dcase.headline import Headline, columns_of, counts_ids
 from asd.report.figures.panels import new_figure, short, style
+from asd.report.model import Report
 
 BASELINE_COLOURS = ("#b5b5b5", "#8a8a8a", "#d8d8d8")
 SCORER_COLOURS = ("#0b5c8c", "#e07b00", "#2a9d5c", "#8e4ec6", "#c43c5e", "#5b6b00", "#00a3a3")
 
 
-def comparison_figure(report: Mapping[str, Any]) -> Figure:
+def comparison_figure(report: Report) -> Figure:
     """The year's numbers of every scorer by machine type, and their mean: bars from chance, baselines grey, first."""
-    layout = report.get("layout", "")
-    names = sorted(report["scorers"], key=lambda name: name not in report["baselines"])
-    found = {name: headline_of(report, layout, name) for name in names}
+    names = sorted(report.scorers, key=lambda name: name not in report.baselines)
+    found = {name: report.headline(report.layout, name) for name in names}
     types = list(found[names[0]].types) if names else []
-    titles = list(keys_of(layout).values())
+    titles = list(columns_of(report.layout).of_type.values())
     width = min(20.0, max(6.5, 1.5 + 0.32 * len(names) * (len(types) + 1)))
     figure = new_figure(width, 3.2 * len(titles))
     for at, (axes, title) in enumerate(zip(figure.subplots(len(titles), 1, sharex=True), titles, strict=True)):
         heights = {name: _heights(own, at) for name, own in found.items()}
-        _bars(axes, heights, report["baselines"], f"{title} (%), 50 is chance")
-    mean = "mean" if counts_ids(layout) else "harmonic\nmean"
+        _bars(axes, heights, report.baselines, f"{title} (%), 50 is chance")
+    mean = "mean" if counts_ids(report.layout) else "harmonic\nmean"
     axes.set_xticks(range(len(types) + 1), [*(short(t) for t in types), mean], **slant(types))
     columns = max(1, min(len(names), int(width / 2.2)))
     handles = axes.get_legend_handles_labels()

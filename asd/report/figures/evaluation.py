@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -16,6 +15,7 @@ from asd.report.figures.flattened import flattened
 from asd.report.figures.histogram import histogram_figure
 from asd.report.figures.roc import roc_figure
 from asd.report.figures.tsne import tsne_figure
+from asd.report.model import Report
 from asd.scorers import EmbeddingTable
 
 Figures = dict[str, Figure]
@@ -23,7 +23,7 @@ Figures = dict[str, Figure]
 
 def evaluation_figures(
     clips: ClipScores,
-    report: Mapping[str, Any],
+    report: Report,
     classes: Sequence[tuple[str, str]],
     validation: EmbeddingTable,
     test: EmbeddingTable,
@@ -35,7 +35,7 @@ def evaluation_figures(
 
     Angles are drawn where logit_scale says that logits are cosines, t-SNE (seconds) where it is asked for.
     """
-    primary = report["primary"]
+    primary = report.primary
     normals = test.select(torch.from_numpy(clips.label == 0))
     found = {
         "roc": roc_figure(clips, primary),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asd.metrics import PAUC_MAX_FPR, ClipScores, arithmetic_mean, both_aucs, roc_curve
+from asd.metrics import PAUC_MAX_FPR, ClipScores, arithmetic_mean, auc, partial_auc, roc_curve
 from asd.report.figures.panels import Groups, new_panels, short, style
 
 LEGEND_ROWS = 8
@@ -31,14 +31,14 @@ def _roc_panel(axes: Axes, machine_type: str, ids: Groups, clips: ClipScores, sc
     axes.axvspan(0.0, PAUC_MAX_FPR, color="#f2e6c9", zorder=0)
     axes.plot([0, 1], [0, 1], color="#777777", linewidth=0.8, linestyle=":")
     known = {name: indices[clips.known[indices]] for name, indices in ids.items()}
-    both = {name: both_aucs(clips.label[own], scores[own]) for name, own in known.items()}
-    drawn = [name for name in known if not math.isnan(both[name][0])]
+    aucs, paucs = ({name: of(clips.label[o], scores[o]) for name, o in known.items()} for of in (auc, partial_auc))
+    drawn = [name for name in known if not math.isnan(aucs[name])]
     for name, colour in zip(drawn, _ramp(len(drawn)), strict=True):
-        label = f"{short(name, 12)}  {100 * both[name][0]:.1f}"
+        label = f"{short(name, 12)}  {100 * aucs[name]:.1f}"
         axes.plot(*roc_curve(clips.label[known[name]], scores[known[name]]), color=colour, linewidth=1.2, label=label)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    auc, pauc = (100 * arithmetic_mean(column) for column in zip(*both.values(), strict=True))
-    mean = f"mean over IDs: AUC {auc:.1f}, pAUC {pauc:.1f}"
+    means = (100 * arithmetic_mean(own.values()) for own in (aucs, paucs))
+    mean = "mean over IDs: AUC {:.1f}, pAUC {:.1f}".format(*means)
     style(axes, machine_type, mean if drawn else "no ID with both labels")
     _id_legend(axes)
 

@@ -7,8 +7,8 @@ import pytest
 
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
-from asd.metrics.evidence import evidence_warnings, rule_in_words
 from asd.metrics.thresholds import GammaConfig, Threshold, recordings_needed
+from asd.report.evidence import evidence_warnings, rule_in_words
 
 
 def resting_on(clips: int, recordings: int, reason: str = "") -> Threshold:
@@ -28,10 +28,10 @@ def test_enough_recordings_raise_no_doubt():
 def test_few_recordings_are_counted_and_a_single_one_is_something_else():
     thresholds = {"pump/1": resting_on(30, 1), "pump/2": resting_on(30, 10), "pump/3": resting_on(25, 5)}
     one, few = evidence_warnings(thresholds, 90.0)
-    assert (one["code"], few["code"]) == ("one_recording", "few_recordings")
-    assert one["text"].startswith("pump/1 (30 clips): threshold and held-out clips come from a single recording")
-    assert one["text"].endswith("record the machine at 10 times or more")
-    assert few["text"].startswith("pump/3 (5 recordings): the threshold goes by few recordings, where 10 or more are")
+    assert (one.code, few.code) == ("one_recording", "few_recordings")
+    assert one.text.startswith("pump/1 (30 clips): threshold and held-out clips come from a single recording")
+    assert one.text.endswith("record the machine at 10 times or more")
+    assert few.text.startswith("pump/3 (5 recordings): the threshold goes by few recordings, where 10 or more are")
 
 
 @pytest.mark.parametrize(

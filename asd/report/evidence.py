@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from asd.metrics.thresholds import Threshold, recordings_needed
+from asd.report.model import ReportWarning
 
 ONE_RECORDING, FEW_RECORDINGS = "one_recording", "few_recordings"  # codes of warnings
 
@@ -18,8 +19,8 @@ def rule_in_words(threshold: Threshold, percent: float) -> str:
     return f"{percent:g} % point of the scores of {clips}" + (threshold.reason and f": {threshold.reason}")
 
 
-def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> list[dict[str, str]]:
-    """Warnings of a report (`code`, `text`) on machines (`fan/00`) whose thresholds go by too few recordings."""
+def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> list[ReportWarning]:
+    """Warnings of a report on machines (`fan/00`) whose thresholds go by too few recordings."""
     needed = recordings_needed(percent)
     alone = [f"{machine} ({_counted(own.clips, 'clip')})" for machine, own in thresholds.items() if own.recordings == 1]
     few = [f"{name} ({x.recordings} recordings)" for name, x in thresholds.items() if 1 < x.recordings < needed]
@@ -29,13 +30,13 @@ def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> li
             f"{', '.join(alone)}: threshold and held-out clips come from a single recording, so new recordings will "
             f"often lie above the threshold, normal or not; record the machine at {needed} times or more"
         )
-        found.append({"code": ONE_RECORDING, "text": text})
+        found.append(ReportWarning(code=ONE_RECORDING, text=text))
     if few:
         text = (
             f"{', '.join(few)}: the threshold goes by few recordings, where {needed} or more are needed to have "
             f"{100 - percent:g} % of normal clips above it; record the machine at more times"
         )
-        found.append({"code": FEW_RECORDINGS, "text": text})
+        found.append(ReportWarning(code=FEW_RECORDINGS, text=text))
     return found
 
 
