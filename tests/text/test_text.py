@@ -161,7 +161,7 @@ def test_control_characters_are_shown_as_numbers():
 
 def test_a_report_shows_names_as_they_are():
     types = (*NAMES, "_under_")
-    report = build_report(clips(types), HEADER | {"run": "runs/[b]x[/b]"})
+    report = build_report(clips(types), HEADER.model_copy(update={"run": "runs/[b]x[/b]"}))
     console = open_console(file=io.StringIO(), width=200)
     with console.capture() as captured:
         console.print(console_table(report))
