@@ -23,6 +23,8 @@ from asd.process.stop import AskedToStop, StopSignal, without_local_rank
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+EXPORT_FORMATS = ("onnx",)  # files of asd/detector/formats
+
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -105,10 +107,10 @@ def _add_export(commands: Commands) -> None:
     export.add_argument(
         "--scorer", action="append", default=[], help="a column of scores.csv to keep, repeatable (default: all)"
     )
-    export.add_argument(
-        "--also", type=user_path, action="append", default=[], metavar="FILE",
-        help="write the network there, too, as the ending says (.onnx), checked equal; repeatable",
-    )  # fmt: skip
+    for name in EXPORT_FORMATS:
+        export.add_argument(
+            f"--{name}", type=user_path, metavar="FILE", help=f"also write the network as {name.upper()}, checked equal"
+        )
     export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     export.set_defaults(command=_export)
 
@@ -178,7 +180,8 @@ def _export(args: argparse.Namespace) -> None:
     from asd.commands.export import export_command
     from asd.commands.open_run import load_run
 
-    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, args.also)
+    others = {name: path for name in EXPORT_FORMATS if (path := getattr(args, name)) is not None}
+    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, others)
 
 
 def _clips(args: argparse.Namespace) -> int:

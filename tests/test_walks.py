@@ -173,6 +173,9 @@ class Mine:
     def write(self, file, source, out):
         out.write_text(f"{len(file.weights)} tensors")
         return f"{out}: mine"
+
+
+FORMAT = Mine()
 """
 TRACKER = """
 from typing import Literal
@@ -275,8 +278,7 @@ ADDED = {
     ),
     "export format": (
         "asd/detector/formats/mine.py", FORMAT,
-        ("asd/detector/formats/__init__.py", FIRST, "from asd.detector.formats.mine import Mine\n"),
-        ("asd/detector/formats/__init__.py", '".onnx": Onnx()', ', ".mine": Mine()'),
+        ("eval.py", 'EXPORT_FORMATS = ("onnx",', ' "mine",'),
     ),
     "metric": (
         "asd/metrics/mine.py", METRIC,
@@ -362,7 +364,7 @@ def test_one_more_of_everything(house: Path, swept: tuple[Path, str]) -> None:
     folder = evaluations(swept)[STEPS]
     trained = folder.parents[1]
     assert list(json.loads((folder / "report.json").read_text(encoding="utf-8"))["scorers"]) == ["mine"]
-    said = run(house, "eval.py", "export", "--run", trained, "--out", "d.pt", "--also", "d.mine", "data.shards=set")
+    said = run(house, "eval.py", "export", "--run", trained, "--out", "d.pt", "--mine", "d.mine", "data.shards=set")
     assert "d.mine: mine" in said
     assert (house / "d.mine").read_text().endswith(" tensors")
     training, scoring = ((trained / f"{process}.mine").read_text().splitlines() for process in ("train", "eval"))

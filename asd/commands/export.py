@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,8 +13,7 @@ import numpy as np
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
-from asd.detector.formats import FORMATS
-from asd.detector.formats.base import Format
+from asd.detector.formats import load_format
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.evaluate.scoring import fitted, scores_by
@@ -33,17 +32,18 @@ MAX_SHOWN = 10  # thresholds, one a line
 MAX_S = 3600.0  # that is heard at once, however long the clips of the set are
 
 
-def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], also: Sequence[Path]) -> None:
+def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], others: Mapping[str, Path]) -> None:
     """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file.
 
-    also: files for the network alone, in the format that each one's ending names.
+    others: files for the network alone, by the name of their format.
     """
     step = choose_step(run, wanted)
     run = run.at(step)
     chosen = _chosen(run.config.evaluate.scorers, scorers)
     _check_foreign(out)
-    for other in also:
-        _format(other, out).require()
+    for name, path in others.items():
+        _check_other(name, path, out)
+        load_format(name).require()
     with (
         start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
@@ -53,8 +53,8 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], als
         ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
     if ranks.is_main:
         _say(out)
-        for other in also:
-            print(_format(other, out).write(read_detector(out), out, other))
+        for name, path in others.items():
+            print(load_format(name).write(read_detector(out), out, path))
 
 
 def _chosen(configured: Sequence[ScorerConfig], wanted: Sequence[str]) -> tuple[ScorerConfig, ...]:
@@ -76,11 +76,9 @@ def _check_foreign(out: Path) -> None:
             raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
 
 
-def _format(other: Path, out: Path) -> Format:
-    """The one that a file's ending names."""
-    if other.suffix not in FORMATS or other.resolve() == out.resolve() or other.is_dir() or not other.parent.is_dir():
-        raise UserError(f"--also {other}: name a file that ends in {' or '.join(FORMATS)}, in a folder that exists")
-    return FORMATS[other.suffix]
+def _check_other(name: str, path: Path, out: Path) -> None:
+    if path.suffix != f".{name}" or path.resolve() == out.resolve() or path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--{name} {path}: name a file that ends in .{name}, in a folder that exists")
 
 
 def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:

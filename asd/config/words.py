@@ -3,7 +3,7 @@ shell and this file read them back.
 
 Where the config class wants text (IDs, machine types, paths), what stands there is the text: `00`, `no`, `12:30` are
 names, not what YAML 1.1 makes of them, and neither `#` nor `: ` nor a comma ends a word. A list is a yaml list, whose
-items may be quoted: `[fan, "fan, small"]`.
+items may be quoted: `[fan, "fan, small"]`. Where a part belongs, its name alone is the part with its defaults.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def _name(key: Any) -> Any:
 def _of_type(text: Plain, hints: Hints) -> Any:
     if type(None) in hints and text in (NULLS if str not in hints else ("null", "")):
         return None
+    if any(text in names_of(model) for model in models_in(hints)):
+        return {"name": str(text)}  # a part with its defaults
     literals = [value for hint in hints if typing.get_origin(hint) is Literal for value in typing.get_args(hint)]
     if str in hints or text in literals:
         return str(text)

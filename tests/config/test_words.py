@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import shlex
 from pathlib import Path
 
@@ -148,3 +149,21 @@ def test_values_that_begin_with_a_dash_stay_values():
     assert option("--machine", "-x") == ["--machine=-x"]
     assert option("--id", "-1") == ["--id", "-1"]
     assert option("--machine", "fan") == ["--machine", "fan"]
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "expected"),
+    [
+        ("evaluate.scorers=[knn, {name: centroid}]", "evaluate.scorers", ["knn", "centroid"]),
+        ("logging.trackers=[tensorboard]", "logging.trackers", ["tensorboard"]),
+        ("optim.schedule=constant", "optim.schedule", "constant"),
+    ],
+)
+def test_the_name_of_a_part_is_the_part_with_its_defaults(word: str, key: str, expected: object) -> None:
+    found = operator.attrgetter(key)(load(word))
+    assert ([part.name for part in found] if isinstance(found, tuple) else found.name) == expected
+
+
+def test_the_name_of_no_part_is_refused() -> None:
+    with pytest.raises(UserError, match="evaluate"):
+        load("evaluate.scorers=[nearest]")

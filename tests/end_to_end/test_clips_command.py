@@ -178,7 +178,7 @@ def test_a_long_word_for_onnx_is_one_line(detector: Path, tmp_path: Path, monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = ["export", "--run", str(detector.parent / "run"), "--out", str(tmp_path / "d.pt")]
     with pytest.raises(UserError, match="pip install onnx onnxscript onnxruntime"):
-        evaluation.main([*words, "--also", str(tmp_path / "d.onnx")])
+        evaluation.main([*words, "--onnx", str(tmp_path / "d.onnx")])
     assert not list(tmp_path.iterdir())
 
 

@@ -1,8 +1,13 @@
-"""Forms of a detector's network for other programs, looked up by the ending of a file's name."""
+"""Forms of a detector's network for other programs: one file each, which eval.py names as an option of export."""
 
 from __future__ import annotations
 
-from asd.detector.formats.base import Format
-from asd.detector.formats.onnx import Onnx
+from importlib import import_module
 
-FORMATS: dict[str, Format] = {".onnx": Onnx()}
+from asd.detector.formats.base import Format
+
+
+def load_format(name: str) -> Format:
+    """What the file of that name here writes."""
+    found: Format = import_module(f"asd.detector.formats.{name}").FORMAT
+    return found

@@ -43,7 +43,7 @@ class Onnx:
     def require(self) -> None:
         missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
-            raise UserError(f"a .onnx file needs {', '.join(missing)}: pip install {' '.join(missing)}")
+            raise UserError(f"--onnx needs {', '.join(missing)}: pip install {' '.join(missing)}")
 
     def write(self, file: DetectorFile, source: Path, out: Path) -> str:
         """The line says how far its embedding is from torch's."""
@@ -68,6 +68,9 @@ class Onnx:
         )
 
 
+FORMAT = Onnx()
+
+
 def _export(network: Embed, waveform: Tensor, path: Path) -> None:
     with torch.no_grad(), _quiet():
         names = ["embedding", "logits"][: len(network(waveform))]
@@ -77,7 +80,7 @@ def _export(network: Embed, waveform: Tensor, path: Path) -> None:
             )
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            raise UserError(f"torch cannot write this network as ONNX ({reason[:200]})") from None
+            raise UserError(f"--onnx: torch cannot write this network as ONNX ({reason[:200]})") from None
         assert program is not None
         program.save(path)
 
