@@ -51,7 +51,9 @@ def angles_of(run: Run, wanted: str) -> Angles:
     ):
         task = embedder.task
         classifier = getattr(getattr(task, "loss", None), "classifier", None)
-        if not isinstance(task, Classifier) or (task.logit_scale is None and not isinstance(classifier, nn.Linear)):
+        finer = isinstance(task, Classifier) and task.machines is not None
+        no_cosines = isinstance(task, Classifier) and task.logit_scale is None and not isinstance(classifier, nn.Linear)
+        if not isinstance(task, Classifier) or finer or no_cosines:
             raise UserError(f"{run.folder.root}: its network has no class centres to measure angles to")
         embedder.embed(step, Path(folder))
         *_, manifest, _, _, test = read_embeddings(Path(folder), embedder.setup.data.manifest.root)

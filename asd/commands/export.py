@@ -87,7 +87,7 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
     scorers = list(fitted(chosen, fit))
     _, calibration = scores_by(scorers, manifest, evaluation, fit, validation, none)
     usual, longest = _lengths(manifest, fit.clips()[0].numpy())
-    first_s = config.evaluate.first_s
+    first_s, proxy = config.evaluate.first_s, embedder.setup.data.manifest.proxy
     return DetectorFile(
         provenance=_provenance(run, step, evaluation, manifest),
         system=System.model_validate(config.model_dump(include=set(System.model_fields))),
@@ -97,6 +97,7 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
         sample_rate=rate,
         heard=manifest.file.heard,
         classes=manifest.classes,
+        machine_of=() if proxy is None else proxy.machine,
         flipped=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
         clip_s=min(usual / rate, MAX_S) if first_s is None else first_s,
         longest_s=min(max(longest / rate, first_s or 0.0), MAX_S),

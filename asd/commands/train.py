@@ -129,7 +129,7 @@ def check(config: RunConfig, world_size: int) -> str:
     if config.task.trains and (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
         print(advice)
     check_run(RunFolder(Path(config.run.dir)), setup)
-    classes, clips = len(data.manifest.classes), len(data.splits.train)
+    classes, clips = len(setup.classes), len(data.splits.train)
     lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s) if config.task.trains else None
     return "\n".join(
         filter(None, [f"ok: {classes} classes, {clips} training clips, {device.type}, {precision}", lengths])

@@ -15,6 +15,7 @@ from asd.config.run import RunConfig
 from asd.data.config import DataConfig
 from asd.data.manifest import SOUNDLESS, Manifest, load_manifest
 from asd.data.plan import Plan, Stream, make_plan, windows_of
+from asd.data.proxy import with_proxy_classes
 from asd.data.reader import Reader
 from asd.data.splits import Splits, make_splits
 from asd.data.streams import make_streams
@@ -53,8 +54,8 @@ class Setup:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, such as fan/00, in order."""
-        return [str(own) for own in self.data.manifest.classes]
+        """Names of what the network tells apart, such as fan/00, in order."""
+        return self.data.manifest.taught
 
 
 def set_up(config: RunConfig) -> Setup:
@@ -69,7 +70,7 @@ def open_data(config: RunConfig) -> Data:
     manifest = open_shards(config.data)
     check_soundless(manifest)
     if config.task.is_classifier:
-        build.check_classes(len(manifest.classes))  # before the plan, which may find too few clips for the same reason
+        build.check_classes(len(manifest.taught))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
     if config.debug or not config.task.trains:  # then the plan is never followed
@@ -102,7 +103,7 @@ def open_shards(data: DataConfig) -> Manifest:
         from asd.data.cache.cached_set import open_cached
 
         cached = open_cached(data.shards, user_path(data.cache_dir), data.cache_gib)
-        return restrict(cached, data.machine_types, data.machine_ids)
+        return _chosen(cached, data)
     root = Path(data.shards)
     if not root.exists():
         raise UserError(
@@ -113,7 +114,12 @@ def open_shards(data: DataConfig) -> Manifest:
     reader = Reader(manifest)
     reader.check_members()
     reader.close()
-    return restrict(manifest, data.machine_types, data.machine_ids)
+    return _chosen(manifest, data)
+
+
+def _chosen(manifest: Manifest, data: DataConfig) -> Manifest:
+    """The machines of a set that a run is about, divided into the classes that it tells apart."""
+    return with_proxy_classes(restrict(manifest, data.machine_types, data.machine_ids), data.classes)
 
 
 def build_task(config: RunConfig, manifest: Manifest) -> Task:
@@ -123,7 +129,9 @@ def build_task(config: RunConfig, manifest: Manifest) -> Task:
     _check_unknown_flips(config, manifest)
     torch.manual_seed(config.train.seed)
     outliers = config.data.streams.outliers != "none"
-    task = build.build_task(config, config.train.seed, manifest.sample_rate, len(manifest.classes), outliers)
+    machine_of = () if manifest.proxy is None else manifest.proxy.machine
+    rate, machines = manifest.sample_rate, len(manifest.classes)
+    task = build.build_task(config, config.train.seed, rate, machines, outliers, machine_of)
     return build.prepare(task, config.model)
 
 

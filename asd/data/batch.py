@@ -21,7 +21,13 @@ class Batch:
     epoch: int
     step: int  # step within the epoch
     first_row: int  # this rank's first row in the global batch
+    proxy_index: Tensor | None = None  # (B,) int64, where finer classes than class_index are told apart; -1: none
     is_placeholder: bool = False  # silence where no batch came before the run was to stop: not to be learnt
+
+    @property
+    def target(self) -> Tensor:
+        """(B,) int64, the class that a classifier shall name; -1: none."""
+        return self.class_index if self.proxy_index is None else self.proxy_index
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; copies from pinned memory do not block."""

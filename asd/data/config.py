@@ -8,6 +8,7 @@ import numpy as np
 import pydantic
 
 from asd.data.manifest import Manifest
+from asd.data.proxy import Classes
 from asd.data.streams import StreamsConfig
 from asd.files.paths import user_path_text
 
@@ -23,6 +24,8 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     cache_gib: pydantic.PositiveFloat | None = None  # that they may take: least recently used ones make room
     machine_types: tuple[str, ...] = ()  # train on these alone; empty: on all
     machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
+    # that a classifier tells apart: machine types and IDs, which are scored, or each of these by domain and attributes
+    classes: Classes = "machine"
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
     first_s: float | None = pydantic.Field(default=None, le=600)  # of clips, that crops lie in; None: anywhere

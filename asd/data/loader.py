@@ -122,7 +122,7 @@ class Loader:
     def _batch(
         self, request: Request, buffer: _Buffer, waveform: Tensor, frames: np.ndarray, valid: np.ndarray
     ) -> Batch:
-        clips, pin = request.clips, buffer.pin
+        clips, pin, proxy = request.clips, buffer.pin, self.manifest.proxy
         return Batch(
             waveform=waveform,
             frames=pin(frames),
@@ -133,6 +133,7 @@ class Loader:
             epoch=request.epoch,
             step=request.step,
             first_row=request.first_row,
+            proxy_index=None if proxy is None else pin(proxy.of_clip[clips].astype(np.int64)),
         )
 
 

@@ -116,6 +116,15 @@ class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 @dataclass(frozen=True)
+class ProxyClasses:
+    """What a network is taught to tell apart where these are parts of machines: see asd.data.proxy."""
+
+    names: tuple[str, ...]  # such as `fan/00 source car=A1,spd=28V`, machine by machine
+    machine: tuple[int, ...]  # of each, the class of the set that it is a part of
+    of_clip: np.ndarray  # (clips,) int32, that of each training clip; -1 for others
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A packed set, open for reading. Numeric columns are numpy arrays of one entry a clip."""
 
@@ -123,10 +132,16 @@ class Manifest:
     file: ManifestFile
     table: pa.Table
     tars: Tars | None = None  # None: all are in the folder
+    proxy: ProxyClasses | None = None  # None: machines themselves are told apart
 
     @property
     def classes(self) -> tuple[MachineClass, ...]:
         return self.file.classes
+
+    @property
+    def taught(self) -> list[str]:
+        """Names of what a network is taught to tell apart, such as fan/00, in order."""
+        return [str(own) for own in self.classes] if self.proxy is None else list(self.proxy.names)
 
     @property
     def sample_rate(self) -> int:

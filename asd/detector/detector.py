@@ -35,7 +35,7 @@ def build_network(file: DetectorFile, source: Path) -> Task:
     """
     try:
         with torch.device("meta"), _no_more_parameters(2 * len(file.weights)):
-            task = build_task(file.system, 0, file.sample_rate, len(file.classes))
+            task = build_task(file.system, 0, file.sample_rate, len(file.classes), machine_of=file.machine_of)
     except Exception as error:  # what a hostile description makes a network's parts raise may be anything
         raise UserError(f"{source} is damaged: its network cannot be built ({short(error)})") from None
     wanted, given = ({n: (tuple(t.shape), t.dtype) for n, t in w.items()} for w in (task.state_dict(), file.weights))

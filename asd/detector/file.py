@@ -82,6 +82,9 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
     heard: Heard | None = None  # recordings that it was trained on; None: of an older set or an older version
     classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)
+    machine_of: tuple[
+        int, ...
+    ] = ()  # of each finer class that the network tells apart; empty: it tells `classes` apart
     flipped: tuple[int, ...]  # classes whose scores count the other way round
     clip_s: Seconds  # length of a usual training clip: what thresholds go by, and windows of longer recordings have
     longest_s: Seconds  # clip of the set; recordings up to this are heard whole, as in evaluation
@@ -94,6 +97,13 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
         if len(set(classes)) < len(classes) or not all(str(own).isprintable() for own in classes):
             raise ValueError("two classes have one name, or a name cannot be printed")
         return classes
+
+    @pydantic.field_validator("machine_of")
+    @classmethod
+    def _is_of_its_machines(cls, machine_of: tuple[int, ...], info: pydantic.ValidationInfo) -> tuple[int, ...]:
+        if machine_of and set(machine_of) != set(range(len(info.data.get("classes", ())))):
+            raise ValueError("it names other machines than there are")
+        return machine_of
 
     @pydantic.field_validator("system")
     @classmethod

@@ -10,6 +10,7 @@ import pydantic
 from asd.scorers.band_knn import BandKnn, BandKnnConfig
 from asd.scorers.base import EmbeddingScorerConfig, Reads, Scorer, check_classes
 from asd.scorers.centroid import Centroid, CentroidConfig
+from asd.scorers.domain_knn import DomainKnn, DomainKnnConfig
 from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.gmm import Gmm, GmmConfig
 from asd.scorers.knn import Knn, KnnConfig
@@ -29,6 +30,7 @@ ScorerConfig = Annotated[
     | NegLogSoftmaxConfig
     | CentroidConfig
     | KnnConfig
+    | DomainKnnConfig
     | LocalKnnConfig
     | BandKnnConfig
     | MahalanobisConfig
@@ -47,6 +49,7 @@ SCORERS: dict[str, Callable[[Any], Scorer]] = {
     "neg_log_softmax": NegLogSoftmax,
     "centroid": Centroid,
     "knn": Knn,
+    "domain_knn": DomainKnn,
     "local_knn": LocalKnn,
     "band_knn": BandKnn,
     "mahalanobis": Mahalanobis,
@@ -87,6 +90,7 @@ __all__ = [
     "SCORERS",
     "BandKnnConfig",
     "CentroidConfig",
+    "DomainKnnConfig",
     "EmbeddingTable",
     "GmmConfig",
     "KnnConfig",

@@ -60,6 +60,7 @@ class Parts:
     mixup: MixupConfig | None
     seed: int
     outliers: bool  # whether batches have clips of no class
+    machine_of: tuple[int, ...] = ()  # the machine of each class that is told apart; empty: these are the machines
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 
 import torch
 
@@ -20,8 +21,19 @@ from asd.tasks.model import ModelConfig
 from asd.tasks.system import System
 
 
-def build_task(system: System, seed: int, sample_rate: int, num_classes: int, outliers: bool = False) -> Task:
-    """The network and loss of a system; UserError where there is nothing to tell apart."""
+def build_task(
+    system: System,
+    seed: int,
+    sample_rate: int,
+    num_classes: int,
+    outliers: bool = False,
+    machine_of: Sequence[int] = (),
+) -> Task:
+    """The network and loss of a system; UserError where there is nothing to tell apart.
+
+    num_classes: machines, which are scored. machine_of: of the finer classes that the network tells apart, the machine
+    of each; empty: it tells machines apart.
+    """
     frontend = build_frontend(system.frontend, sample_rate)
     windows = _windows(system, sample_rate, seed)
     channels = frontend.channels * (system.windows.copies if system.windows else 1)
@@ -30,9 +42,10 @@ def build_task(system: System, seed: int, sample_rate: int, num_classes: int, ou
         backbone = build_backbone(system.backbone, channels, frontend.bins)
     if system.loss is not None:
         assert backbone is not None
-        check_classes(num_classes)
-        loss = build_loss(system.loss, backbone.embedding_dim, num_classes, norm2d)
-    parts = Parts(frontend, windows, channels, backbone, loss, system.mixup, seed, outliers)
+        told_apart = len(machine_of) or num_classes
+        check_classes(told_apart)
+        loss = build_loss(system.loss, backbone.embedding_dim, told_apart, norm2d)
+    parts = Parts(frontend, windows, channels, backbone, loss, system.mixup, seed, outliers, tuple(machine_of))
     task = TASKS[system.task.name](system.task, parts)
     subsample_narrow_strides(task)
     return task

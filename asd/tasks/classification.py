@@ -1,14 +1,16 @@
 """Telling machines apart: encoder → class centres, with mixup and with proxy outliers that belong to no machine.
 
-Legend: B batch, T samples, P windows of a clip, D embedding, C classes.
+Legend: B batch, T samples, P windows of a clip, D embedding, C classes that are told apart, A machines (C as a rule).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import pydantic
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asd.augment.mixup import Mix, draw_mix, with_other_class
@@ -29,7 +31,7 @@ class ClassificationConfig(TaskSettings, frozen=True):
 
 
 class Classifier(Task):
-    """One class per machine of the set: what all objectives with class centres share."""
+    """One class per machine of the set, or several: what all objectives with class centres share."""
 
     def __init__(self, parts: Parts, outlier_weight: float = 0.0) -> None:
         super().__init__()
@@ -39,7 +41,8 @@ class Classifier(Task):
         self.loss = parts.loss
         self.seed = parts.seed
         self.outlier_weight = outlier_weight if parts.outliers else 0.0
-        self.logit_scale = parts.loss.scale
+        self.logit_scale = None if parts.machine_of else parts.loss.scale
+        self.machines = Machines(parts.machine_of) if parts.machine_of else None
 
     @property
     def core(self) -> nn.Module:
@@ -47,8 +50,8 @@ class Classifier(Task):
 
     def compare(self, embedding: Tensor, batch: Batch, mix: Mix | None) -> StepOutput:
         """The loss of embeddings (B, P, D) of a batch, mixed or not; of maps (B, P, D, m, f) where it takes them."""
-        own = batch.class_index >= 0
-        classes = batch.class_index.clamp(min=0)
+        own = batch.target >= 0
+        classes = batch.target.clamp(min=0)
         valid = batch.valid if mix is None else batch.valid & batch.valid[mix.partner]
         weight = torch.ones_like(own, dtype=torch.float32) if mix is None else mix.weight
         second = classes if mix is None else classes[mix.partner]
@@ -70,11 +73,13 @@ class Classifier(Task):
         embedding = self.encoder.embed(spectrogram).float()
         logits = self._logits(embedding)
         windows = logits.shape[1]
-        losses = self.loss.held_out(logits.flatten(0, 1), batch.class_index.repeat_interleave(windows))
+        classes = batch.target.clamp(min=0)  # of a test clip the finer class is not known; nor is its loss asked for
+        losses = self.loss.held_out(logits.flatten(0, 1), classes.repeat_interleave(windows))
         none = embedding.new_empty(len(embedding), 0)
+        by_machine = logits if self.machines is None else self.machines(logits)
         return Embedding(
             embedding,
-            logits,
+            by_machine,
             none,
             self.encoder.frontend.features(spectrogram),
             losses.unflatten(0, (-1, windows)).mean(1),
@@ -108,5 +113,23 @@ class Classification(Classifier):
         rows, device = len(batch.class_index), batch.class_index.device
         mix = draw_mix(self.mixup, self.seed, batch.epoch, batch.step, batch.first_row, rows).to(device)
         if self.mixup.partner == "other_class":
-            return with_other_class(mix, batch.class_index, self.mixup.group_size)
+            return with_other_class(mix, batch.target, self.mixup.group_size)
         return mix
+
+
+class Machines(nn.Module):
+    """Logits of finer classes → those of machines, whose softmax is the sum of their classes' probabilities."""
+
+    classes: Tensor  # (A, most classes of a machine), filled up with C
+
+    def __init__(self, machine_of: Sequence[int]) -> None:
+        super().__init__()
+        with torch.device("cpu"):  # no weight: it is there also where the rest is a sketch (device meta)
+            machine = torch.tensor(machine_of)
+            own = [(machine == index).nonzero().flatten() for index in range(int(machine.max()) + 1)]
+            classes = nn.utils.rnn.pad_sequence(own, batch_first=True, padding_value=len(machine_of))
+        self.register_buffer("classes", classes, persistent=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """(B, P, C) → (B, P, A)."""
+        return F.pad(logits, (0, 1), value=-torch.inf)[..., self.classes].logsumexp(-1)

@@ -49,7 +49,7 @@ class Interpolation(Classifier):
         z, other, mixture = self.encoder.embed_pieces(torch.cat(pieces)).split(half)
         windows = mixture.shape[1]
         shares, own, partner = (
-            x.repeat_interleave(windows) for x in (weight, batch.class_index[:half], batch.class_index[half:])
+            x.repeat_interleave(windows) for x in (weight, batch.target[:half], batch.target[half:])
         )
         kl = mixed_label_kl(self._logits(mixture).flatten(0, 1), own, partner, shares)
         apart = geometric_error(

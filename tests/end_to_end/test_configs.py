@@ -64,6 +64,7 @@ def test_takes_two_steps_and_is_scored(name: str, trained: Trained, tmp_path: Pa
         "vicreg_pretrain",
         "vicreg_finetune",
         "autoencoder",
+        "multi_branch_dcase2022",
     ],
 )
 def test_every_family_trains_on_two_ranks(name: str, small_set: Path, domain_set: Path, tmp_path: Path) -> None:

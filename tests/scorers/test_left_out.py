@@ -12,6 +12,7 @@ from test_scorers import fitted_scores
 from asd.scorers import (
     BandKnnConfig,
     CentroidConfig,
+    DomainKnnConfig,
     EmbeddingTable,
     GmmConfig,
     KnnConfig,
@@ -45,6 +46,7 @@ FITTED = [
     GmmConfig(components=1),
     GmmConfig(),
     PcaResidualConfig(),
+    DomainKnnConfig(),
 ]
 
 
@@ -59,7 +61,7 @@ def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, window
         embedding,
         class_index=clip // (recordings * clips_each),
         clip_index=first + clip,
-        domain=torch.randint(2, (len(clip),), generator=random),
+        domain=torch.randint(3, (len(clip),), generator=random),
         features=10 * embedding[clip * windows],
     )
     return dataclasses.replace(made, recording=first + recording)

@@ -254,7 +254,7 @@ def test_configs_are_told_apart_by_name():
     assert {type(adapter.validate_python({"name": name})).__name__ for name in SCORERS} == {
         "SoftmaxConfig", "NegLogSoftmaxConfig", "CentroidConfig", "KnnConfig", "LocalKnnConfig", "MahalanobisConfig",
         "GmmConfig", "LofConfig", "LogOddsConfig", "ReconstructionConfig", "SelectiveMahalanobisConfig",
-        "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig",
+        "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig", "DomainKnnConfig",
     }  # fmt: skip
     for wrong in (
         {"name": "knn", "k": 0},

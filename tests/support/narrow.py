@@ -28,7 +28,7 @@ FRAMES = 8  # of a window, where a config's would be longer than the clips
 def words_of(name: str, small_set: Path, domain_set: Path) -> list[str]:
     """Overrides of a config, on the set that it suits."""
     config = load_config(CONFIGS[name])
-    with_domains = config.data.shards in ("data/dcase2021", "data/dcase2022")
+    with_domains = config.data.shards.startswith("data/dcase") and config.data.shards != "data/dcase2020"
     return [*narrow(config), f"data.shards={domain_set if with_domains else small_set}"]
 
 
@@ -39,6 +39,8 @@ def narrow(config: RunConfig) -> list[str]:
     crop = [] if config.evaluate.first_s else ["data.crop_s=0.5"]  # some networks take one clip length alone
     if network.name == "wavenet_mu_law":
         crop = ["data.crop_s=0.1", "evaluate.first_s=0.1"]  # it is slow: each sample is a prediction
+    if getattr(network, "fft_samples", None) is not None:
+        words, crop = [*words, "backbone.fft_samples=72000"], ["data.crop_s=4.5", "evaluate.first_s=4.5"]
     if config.windows is not None and config.windows.frames > FRAMES:
         words += [f"windows.frames={FRAMES}", f"windows.hop={FRAMES}"]
         words += [f"backbone.conv_frames={FRAMES}"] if getattr(network, "pool", "") == "conv" else []

@@ -131,6 +131,37 @@ def test_an_embedding_does_not_depend_on_batch_mates_or_place():
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_finer_classes_are_learnt_and_machines_are_scored():
+    """Of five classes, parts of three machines: the loss is of the five, the probability of a machine their sum."""
+    machine_of = (0, 0, 1, 2, 2)
+    batch = replace(
+        make_batch(), proxy_index=make_batch().class_index, class_index=torch.zeros(ROWS, dtype=torch.int64)
+    )
+    system = System(frontend=LogMelConfig(n_mels=32), backbone=FACE, loss=ArcFaceConfig())
+    torch.manual_seed(0)
+    finer = build_task(system, 7, 16_000, 3, machine_of=machine_of)
+    torch.manual_seed(0)
+    plain = build_task(system, 7, 16_000, 5)
+    assert finer.state_dict().keys() == plain.state_dict().keys()
+    machines_as_classes = replace(batch, proxy_index=None, class_index=batch.target)
+    assert run(finer, batch)[0] == run(plain, machines_as_classes)[0]
+    found, expected = finer.eval().embed(batch), plain.eval().embed(machines_as_classes)
+    assert found.logits.shape == (ROWS, 1, 3)
+    assert found.loss.equal(expected.loss)
+    shares = torch.zeros(ROWS, 3).index_add_(1, torch.tensor(machine_of), expected.logits[:, 0].softmax(1))
+    torch.testing.assert_close(found.logits[:, 0].softmax(1), shares, rtol=1e-5, atol=1e-7)
+    assert (plain.logit_scale, finer.logit_scale) == (30.0, None)  # no cosines any more
+
+
+def test_one_machine_may_have_several_classes():
+    system = System(frontend=LogMelConfig(n_mels=32), backbone=FACE, loss=SoftmaxConfig())
+    task = build_task(system, 7, 16_000, 1, machine_of=(0, 0))
+    batch = make_batch()
+    assert task.embed(replace(batch, class_index=0 * batch.class_index)).logits.shape == (ROWS, 1, 1)
+    with pytest.raises(UserError, match="single class"):
+        build_task(system, 7, 16_000, 1, machine_of=(0,))
+
+
 def test_one_class_is_refused_with_the_reason():
     with pytest.raises(UserError, match="single class, and a classifier learns by telling machines apart"):
         build(None, classes=1)
