@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.dcase import write_submission
 from asd.dcase.rules import LAYOUTS
@@ -37,10 +35,6 @@ def _submit(folder: Path, report: Report) -> str:
         return ""
     clips, decided = read_scores(folder / SCORES_FILE), read_scores(folder / DECISIONS_FILE)
     decision = decided.scores["decision"].astype(int)
-    write_submission(folder / "submission", report.layout, clips, report.primary, _whole(decision))
+    whole = None if (decision < 0).any() else decision  # a submission decides on every clip, or on none
+    write_submission(folder / "submission", report.layout, clips, report.primary, whole)
     return f", submission/ (official score files of {report.primary})"
-
-
-def _whole(decision: np.ndarray) -> np.ndarray | None:
-    """Decisions of all clips, or none at all: a submission holds one for every clip."""
-    return None if (decision < 0).any() else decision

@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from asd.config.run import RunConfig
 from asd.config.words import models_of
+from asd.text.markdown import markdown_table
 
 Model = type[pydantic.BaseModel]
 ENDINGS = {
@@ -99,7 +100,7 @@ def _is_kind(name: str, field: FieldInfo) -> bool:
 
 
 def _table(model: Model, fields: dict[str, FieldInfo], before: str, default: Any = None) -> Iterator[str]:
-    yield from ("| key | default | unit or values | meaning |", "| :-- | :-- | :-- | :-- |")
+    rows = []
     for name, field in fields.items():
         meaning, values = meaning_of(model, name), _values(field.annotation, field.metadata)
         unit = next((unit for end, unit in ENDINGS.items() if name.endswith(end)), None)
@@ -107,7 +108,8 @@ def _table(model: Model, fields: dict[str, FieldInfo], before: str, default: Any
         value = getattr(default, name) if default is not None else field.get_default(call_default_factory=True)
         shown = "required" if field.is_required() and default is None else f"`{_yaml(value)}`"
         cells = (f"`{before}{name}`", shown, f"{unit}: {values}" if unit else values, _sentence(meaning))
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        rows.append([cell.replace("|", "\\|") for cell in cells])
+    yield markdown_table(["key", "default", "unit or values", "meaning"], rows, words=4)
 
 
 def _sentence(comment: str) -> str:

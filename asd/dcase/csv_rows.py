@@ -32,7 +32,13 @@ def read_rows(path: Path) -> Rows:
 
 def read_scores(path: Path) -> dict[str, float]:
     """File name → score. Raises UserError on a header, another number of fields, and what is no finite number."""
-    return {name: _score(path, line, text) for line, name, text in _pairs(path)}
+    scores = {}
+    for line, name, text in _pairs(path):
+        value = _number(text)
+        if value is None or not math.isfinite(value):
+            raise UserError(f"{path}, line {line}: the score is {text!r}, not a finite number")
+        scores[name] = value
+    return scores
 
 
 def read_flags(path: Path) -> dict[str, int]:
@@ -70,13 +76,6 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _score(path: Path, line: int, text: str) -> float:
-    value = _number(text)
-    if value is None or not math.isfinite(value):
-        raise UserError(f"{path}, line {line}: the score is {text!r}, not a finite number")
-    return value
 
 
 def some(names: Iterable[object]) -> str:

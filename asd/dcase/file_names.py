@@ -9,7 +9,6 @@ Their baseline     `<kind>_DCASE<year>T2<machine>_section_<SS>_test_seed<seed>_<
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,20 +92,18 @@ def find_files(kind: str, layout: str, folder: Path) -> dict[FileKey, Path]:
             continue
         key = parse_name(kind, layout, path.name)
         if key is None:
-            raise UserError(f"{path} is not named as a {layout} file{_other_name(kind, layout, path.name)}")
-        if twice := _about_the_same(key, found):
+            raise UserError(f"{path} is not named as a {layout} file: {_remedy(kind, layout, path.name)}")
+        # In 2021 a file of both domains has the clips of either.
+        same = (other for other in found if key in (other, other.whole) or other == key.whole)
+        if twice := next((found[other] for other in same), None):
             raise UserError(f"{twice} and {path} are about the same clips ({key}): give one folder of files")
         found[key] = path
     return dict(sorted(found.items()))
 
 
-def _about_the_same(key: FileKey, found: Mapping[FileKey, Path]) -> Path | None:
-    """In 2021 a file of both domains has the clips of either."""
-    return next((path for other, path in found.items() if key in (other, other.whole) or other == key.whole), None)
-
-
-def _other_name(kind: str, layout: str, name: str) -> str:
+def _remedy(kind: str, layout: str, name: str) -> str:
+    """The layout whose rule the name follows, or how to name it."""
     fits = [other for other in LAYOUTS if parse_name(kind, other, name)]
     if fits:
-        return f": use --layout {fits[0]}{' or later' if len(fits) > 1 else ''}"
-    return f": name it {_EXAMPLES.get(layout, _EXAMPLE_FROM_2022).format(kind=kind)}"
+        return f"use --layout {fits[0]}{' or later' if len(fits) > 1 else ''}"
+    return f"name it {_EXAMPLES.get(layout, _EXAMPLE_FROM_2022).format(kind=kind)}"

@@ -228,7 +228,7 @@ def official_of(
         return None
     decided = np.full(len(clips), NO_DECISION) if decision is None else decision
     machines: dict[str, dict[str, SectionClips]] = {}
-    for machine_type, ids in clips.groups().items():
+    for machine_type, ids in clips.groups.items():
         for machine_id, rows in ids.items():
             own = rows[known[rows]]
             if len(own):

@@ -35,7 +35,10 @@ def write_submission(
     parts = _parts(layout, clips)
     columns = {SCORES: np.asarray(clips.scores[scorer], dtype=np.float64).tolist()}
     if decisions is not None:
-        columns[DECISIONS] = _checked_decisions(decisions, len(clips))
+        decided = np.asarray(decisions)
+        if decided.shape != (len(clips),) or not np.isin(decided, (0, 1)).all():
+            raise ValueError(f"decisions {decided.shape} must be 0 or 1 for each of {len(clips)} clips")
+        columns[DECISIONS] = decided.astype(np.int64).tolist()
     texts = {
         folder / file_name(kind, layout, key): _text(clips, values, indices, folder / file_name(kind, layout, key))
         for kind, values in columns.items()
@@ -61,13 +64,6 @@ def _parts(layout: str, clips: ClipScores) -> dict[FileKey, list[int]]:
         key = FileKey(clips.machine_type[index], clips.machine_id[index], domain)
         found.setdefault(key, []).append(index)
     return dict(sorted(found.items()))
-
-
-def _checked_decisions(decisions: ArrayLike, clips: int) -> list[int]:
-    array = np.asarray(decisions)
-    if array.shape != (clips,) or not np.isin(array, (0, 1)).all():
-        raise ValueError(f"decisions {array.shape} must be 0 or 1 for each of {clips} clips")
-    return array.astype(np.int64).tolist()
 
 
 def _text(clips: ClipScores, values: list[float] | list[int], indices: list[int], path: Path) -> str:

@@ -106,7 +106,9 @@ class BackgroundScoring:
             for warning in report.warnings if report is not None else ():
                 print(f"warning: {warning.text}", file=sys.stderr, flush=True)
         elif not self._stopped:
-            print(f"warning: scoring step {step} failed: {_last_line(folder / LOG_FILE)}", file=sys.stderr, flush=True)
+            log = folder / LOG_FILE
+            lines = log.read_text(errors="replace", encoding="utf-8").strip().splitlines() or ["no output"]
+            print(f"warning: scoring step {step} failed: {lines[-1]} (see {log})", file=sys.stderr, flush=True)
 
     def _run(self, folder: Path) -> int:
         """Score an evaluation in a process of its own; its exit code."""
@@ -152,8 +154,3 @@ def _scoring_environment() -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     path = [str(Path(__file__).resolve().parents[2]), *filter(None, [env.get("PYTHONPATH")])]
     return env | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(path)}
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace", encoding="utf-8").strip().splitlines()
-    return f"{lines[-1] if lines else 'no output'} (see {log})"

@@ -136,19 +136,12 @@ class Residuals:
     def gathered(self) -> ResidualMoments | None:
         """The sums of all ranks on rank 0; None where no rank has any."""
         own = self._moments
-        found = [m for m in self._ranks.gather_objects(None if own is None else _on_cpu(own)) if m is not None]
+        sums = None if own is None else [x.cpu() for x in (own.count, own.total, own.square)]
+        found = [sums for sums in self._ranks.gather_objects(sums) if sums is not None]
         if not found:
             return None
-        summed = ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*map(_parts, found), strict=True)))
+        summed = ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*found, strict=True)))
         return replace(summed, recording=self._recording, fold=self._fold)
-
-
-def _parts(moments: ResidualMoments) -> tuple[Tensor, Tensor, Tensor]:
-    return moments.count, moments.total, moments.square
-
-
-def _on_cpu(moments: ResidualMoments) -> ResidualMoments:
-    return ResidualMoments(*(x.cpu() for x in _parts(moments)))
 
 
 def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:

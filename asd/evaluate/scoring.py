@@ -91,14 +91,9 @@ def scores_by(
     finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # a class's only recording
     calibration = {name: column[finite] for name, column in scores[1].items()}
     clips = normal.clips()[0].numpy()[finite]
-    named = replace(_clip_scores(manifest, clips, calibration), recording=_recordings(manifest, clips))
-    return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), named
-
-
-def _recordings(manifest: Manifest, clips: np.ndarray) -> list[str]:
-    """The name of each clip's recording; the clip's own key where it has none."""
-    pairs = zip(manifest.strings("recording", clips), manifest.strings("key", clips), strict=True)
-    return [recording or key for recording, key in pairs]
+    named = _clip_scores(manifest, clips, calibration)
+    recording = [own or key for own, key in zip(manifest.strings("recording", clips), named.key, strict=True)]
+    return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), replace(named, recording=recording)
 
 
 def _some_of_each_class(manifest: Manifest, fit: EmbeddingTable, validation: EmbeddingTable) -> EmbeddingTable:

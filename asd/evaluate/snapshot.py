@@ -28,18 +28,16 @@ class SnapshotOf:
         if reports != self._seen:
             self._seen, self._scores = reports, self._read()
         waiting = waiting_steps(self._folder, self._schedule.due if self._config.by_watcher else None)
+        root = self._folder.checkpoints
+        steps = reversed(checkpoint.all_steps(root))
+        newest = next((step for step in steps if checkpoint.is_complete(checkpoint.step_path(root, step))), None)
         return RunSnapshot(
-            checkpoint_step=self._newest_checkpoint(),
+            checkpoint_step=newest,
             unscored=len(waiting),
             max_unscored=self._config.max_unscored,
             by_watcher=self._config.by_watcher,
             **self._scores,
         )
-
-    def _newest_checkpoint(self) -> int | None:
-        root = self._folder.checkpoints
-        steps = reversed(checkpoint.all_steps(root))
-        return next((step for step in steps if checkpoint.is_complete(checkpoint.step_path(root, step))), None)
 
     def _read(self) -> dict[str, Any]:
         for step in reversed(evaluated_steps(self._folder)):

@@ -68,12 +68,9 @@ class ClipScores:
         """How many recordings the clips of the given rows are of."""
         return len(rows) if self.recording is None else len({self.recording[row] for row in rows})
 
+    @cached_property
     def groups(self) -> dict[str, dict[str, np.ndarray]]:
         """Machine type → machine ID → indices of its clips; both sorted by name."""
-        return self._groups
-
-    @cached_property
-    def _groups(self) -> dict[str, dict[str, np.ndarray]]:
         found: dict[tuple[str, str], list[int]] = {}
         for index, pair in enumerate(zip(self.machine_type, self.machine_id, strict=True)):
             found.setdefault(pair, []).append(index)
@@ -127,7 +124,9 @@ def read_scores(path: Path) -> ClipScores:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a csv text file: {error}") from None
     names = _scorer_names(path, rows[0] if rows else [])
-    _check_widths(path, rows)
+    for line, row in enumerate(rows, start=1):
+        if len(row) != len(rows[0]):
+            raise UserError(f"{path}, row {line}: {len(row)} fields where the header has {len(rows[0])}")
     columns = [list(column) for column in zip(*rows[1:], strict=True)] or [[] for _ in rows[0]]
     key, file_name, machine_type, machine_id, domain, label = columns[: len(CLIP_COLUMNS)]
     recording = columns[len(CLIP_COLUMNS)] if len(columns) > len(CLIP_COLUMNS) + len(names) else None
@@ -145,12 +144,6 @@ def _scorer_names(path: Path, header: list[str]) -> list[str]:
     if len(set(header)) != len(header):
         raise UserError(f"{path} names a column twice: every scorer needs a name of its own")
     return header[len(CLIP_COLUMNS) + (header[len(CLIP_COLUMNS) :][:1] == [RECORDING]) :]
-
-
-def _check_widths(path: Path, rows: list[list[str]]) -> None:
-    for line, row in enumerate(rows, start=1):
-        if len(row) != len(rows[0]):
-            raise UserError(f"{path}, row {line}: {len(row)} fields where the header has {len(rows[0])}")
 
 
 def _number(path: Path, line: int, name: str, text: str) -> float:

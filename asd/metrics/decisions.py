@@ -31,16 +31,14 @@ def machines_of(clips: ClipScores) -> list[Machine]:
     return list(zip(clips.machine_type, clips.machine_id, strict=True))
 
 
-def _rows_of_machines(clips: ClipScores) -> dict[Machine, np.ndarray]:
-    """Indices of every machine's clips, machines sorted by name."""
-    return {(machine_type, own): rows for machine_type, ids in clips.groups().items() for own, rows in ids.items()}
-
-
 def decide_clips(
     clips: ClipScores, calibration: ClipScores, scorer: str, config: GammaConfig | PercentileConfig
 ) -> Decisions:
     """Decisions by a threshold for each machine, fitted to its normal calibration clips; -1 where it has none."""
-    normal, tested = _rows_of_machines(calibration), _rows_of_machines(clips)
+    normal, tested = (
+        {(machine_type, own): rows for machine_type, ids in part.groups.items() for own, rows in ids.items()}
+        for part in (calibration, clips)
+    )
     scores, decision = clips.scores[scorer], np.full(len(clips), NO_DECISION)
     thresholds: dict[Machine, Threshold] = {}
     for machine, rows in tested.items():

@@ -37,7 +37,7 @@ class Detections:
 
 def detections(clips: ClipScores, decision: np.ndarray) -> Detections:
     """decision (N,) 1 anomaly, 0 normal, -1 none. Clips without label or decision are left out."""
-    groups = {f"{name}/{own}": rows for name, ids in clips.groups().items() for own, rows in ids.items()}
+    groups = {f"{name}/{own}": rows for name, ids in clips.groups.items() for own, rows in ids.items()}
     machines = {name: _rates(clips.label[rows], decision[rows]) for name, rows in groups.items()}
     return Detections(_rates(clips.label, decision), machines)
 

@@ -69,7 +69,7 @@ def summarise(clips: ClipScores) -> dict[str, ScorerNumbers]:
 def not_scored(clips: ClipScores) -> list[NotScored]:
     """The machine IDs without a ROC."""
     rows = []
-    for machine_type, ids in clips.groups().items():
+    for machine_type, ids in clips.groups.items():
         for machine_id, indices in ids.items():
             counts = count_labels(clips.label[indices])
             missing = "" if counts.normals else "no normals"
@@ -81,7 +81,7 @@ def not_scored(clips: ClipScores) -> list[NotScored]:
 
 
 def _scorer_numbers(clips: ClipScores, scores: np.ndarray) -> ScorerNumbers:
-    types = {name: _type_numbers(clips, scores, ids) for name, ids in clips.groups().items()}
+    types = {name: _type_numbers(clips, scores, ids) for name, ids in clips.groups.items()}
     of_types = types.values()
     mean: dict[str, float | None] = {m.key: arithmetic_mean(own[m.mean] for own in of_types) for m in METRICS}
     mean |= {metric.harmonic: harmonic_mean(own[metric.mean] for own in of_types) for metric in METRICS}

@@ -106,30 +106,24 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
 def plan_then(args: argparse.Namespace, jobs: Sequence[Job]) -> list[Job]:
     """The second phase of every run."""
     runs = {(job.name, job.seed, job.part): job.config.run.dir for job in jobs}
-    words, out = [*_without_length(args.overrides, args.then), *args.then], args.out / "then"
-    return [_job(job.path, job.seed, job.part, words, out, lambda *key: runs[key]) for job in jobs]
-
-
-def _without_length(words: Sequence[str], then: Sequence[str]) -> list[str]:
-    """The words but for train.epochs and train.steps, where the second phase has a length of its own."""
     length = ("train.epochs=", "train.steps=")
-    return [word for word in words if not (word.startswith(length) and any(t.startswith(length) for t in then))]
+    has_length = any(word.startswith(length) for word in args.then)
+    first = [word for word in args.overrides if not (has_length and word.startswith(length))]
+    words, out = [*first, *args.then], args.out / "then"
+    return [_job(job.path, job.seed, job.part, words, out, lambda *key: runs[key]) for job in jobs]
 
 
 def _job(path: Path, seed: int, part: str | None, overrides: Sequence[str], out: Path, former: Former | None) -> Job:
     words = [*overrides, f"train.seed={seed}", *([write_word("data.machine_types", [part])] if part else [])]
     words += [] if former is None else [f"init_from={former(path.stem, seed, part)}"]
-    words.append(f"run.dir={out / path.stem / _folder_name(load_config(path, words), seed, part)}")
+    # A digest of the config, so that a changed one never goes on from another one's checkpoints.
+    digest = hashlib.sha256(dump_yaml(load_config(path, words)).encode()).hexdigest()
+    name = f"seed_{seed}_{part or 'all'}_{digest[:8]}"
+    words.append(f"run.dir={out / path.stem / name}")
     config = load_config(path, words)
     if config.evaluate.by_watcher:
         raise UserError(f"{path}: a sweep waits for the scores of its runs: leave evaluate.by_watcher=true out")
     return Job(path.stem, seed, path, config, tuple(words), part)
-
-
-def _folder_name(config: RunConfig, seed: int, part: str | None) -> str:
-    """Names the config by a digest, so that a changed config never goes on from another one's checkpoints."""
-    digest = hashlib.sha256(dump_yaml(config).encode()).hexdigest()
-    return f"seed_{seed}_{part or 'all'}_{digest[:8]}"
 
 
 def _parts(config: RunConfig) -> list[str]:

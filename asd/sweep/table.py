@@ -40,7 +40,8 @@ def markdown(table: Table) -> str:
 def console_table(table: Table) -> Group:
     """The same for a terminal, without the parts of the official score."""
     head, rows = _rows(table)
-    shown = [at for at, title in enumerate(head) if _is_for_a_terminal(title)]
+    skipped = ("official ", "config", "scorer", "seeds")
+    shown = [at for at, title in enumerate(head) if title == "official score" or not title.startswith(skipped)]
     overview = FittingTable("config, scorer")
     for at in shown:
         overview.add_column(head[at].removesuffix(" score"))
@@ -55,10 +56,6 @@ def console_table(table: Table) -> Group:
     for name, scorer, found in _side_by_side(table):
         parts += [plain(f"development and evaluation, {name}, {scorer}"), type_table(_first(table).layout, found)]
     return Group(*parts)
-
-
-def _is_for_a_terminal(title: str) -> bool:
-    return title == "official score" or not title.startswith(("official ", "config", "scorer", "seeds"))
 
 
 def _first(table: Table) -> Row:

@@ -16,7 +16,7 @@ def escaped(name: object) -> str:
     return SIGNS.sub(lambda sign: f"\\{sign[0]}", printable(str(name)))
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Words left-aligned in the first column, numbers right-aligned in the others. Names in it: `escaped`."""
-    rule = [":--", *("--:" for _ in head[1:])]
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """Words left-aligned in the first so many columns, numbers right-aligned in the others. Names in it: `escaped`."""
+    rule = [":--" if column < words else "--:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])

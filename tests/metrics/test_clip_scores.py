@@ -82,7 +82,7 @@ def test_columns_that_do_not_fit_are_refused(change, complaint):
 
 
 def test_groups_are_sorted_and_complete():
-    groups = clips().groups()
+    groups = clips().groups
     assert {name: {i: own.tolist() for i, own in ids.items()} for name, ids in groups.items()} == {
         "fan": {"00": [0], "01": [1]},
         "valve": {"00": [2]},

@@ -68,7 +68,7 @@ def test_roc_has_a_panel_per_type_and_a_line_per_id(num_types):
     assert len(panels) == num_types
     assert [len(axes.lines) for axes in panels] == [1 + 3] * num_types  # chance, and the IDs
     fpr, tpr = next(axes for axes in panels if axes.get_title().startswith("fan")).lines[1].get_data()
-    indices = own.groups()["fan"]["00"]
+    indices = own.groups["fan"]["00"]
     assert np.trapezoid(tpr, fpr) == pytest.approx(auc(own.label[indices], own.scores["knn"][indices]))
 
 

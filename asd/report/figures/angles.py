@@ -48,7 +48,7 @@ def angle_figure(clips: ClipScores, angles: np.ndarray) -> Figure:
 
     What a loss is good for is seen here: normals packed near 0°, anomalies at larger angles.
     """
-    groups = clips.groups()
+    groups = clips.groups
     figure, panels = new_panels(len(groups))
     low, high = _whole_tens(angles)
     for axes, (machine_type, ids) in zip(panels, groups.items(), strict=True):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asd.dcase.headline import Headline, columns_of, counts_ids
+from asd.dcase.headline import columns_of, counts_ids
 from asd.report.figures.panels import new_figure, short, style
 from asd.report.model import Report
 
@@ -27,7 +28,8 @@ def comparison_figure(report: Report) -> Figure:
     width = min(20.0, max(6.5, 1.5 + 0.32 * len(names) * (len(types) + 1)))
     figure = new_figure(width, 3.2 * len(titles))
     for at, (axes, title) in enumerate(zip(figure.subplots(len(titles), 1, sharex=True), titles, strict=True)):
-        heights = {name: _heights(own, at) for name, own in found.items()}
+        rows = {name: [*own.types.values(), next(iter(own.means.values()))] for name, own in found.items()}
+        heights = {name: 100 * np.array([row[at] for row in own], dtype=np.float64) for name, own in rows.items()}
         _bars(axes, heights, report.baselines, f"{title} (%), 50 is chance")
     mean = "mean" if counts_ids(report.layout) else "harmonic\nmean"
     axes.set_xticks(range(len(types) + 1), [*(short(t) for t in types), mean], **slant(types))
@@ -42,12 +44,18 @@ def slant(types: list[str]) -> dict[str, Any]:
 
 
 def _bars(axes: Axes, heights: Mapping[str, np.ndarray], baselines: list[str], unit: str) -> None:
+    """heights: scorer → percent of every type, then of the year's mean; nan where there is none."""
     width = 0.82 / max(1, len(heights))
-    colours = _bar_colours([*heights], baselines)
+    grey, bright = cycle(BASELINE_COLOURS), cycle(SCORER_COLOURS)
     for place, (name, own) in enumerate(heights.items()):
         x = np.arange(len(own)) + (place - (len(heights) - 1) / 2) * width
-        axes.bar(x, own - 50.0, width * 0.92, bottom=50.0, color=colours[name], label=name.replace("_", " "))
-        _write_values(axes, x, own)
+        colour = next(grey if name in baselines else bright)
+        axes.bar(x, own - 50.0, width * 0.92, bottom=50.0, color=colour, label=name.replace("_", " "))
+        for at, height in zip(x, own, strict=True):
+            if math.isfinite(height):
+                offset, side = (2, "bottom") if height >= 50.0 else (-2, "top")
+                text: dict[str, Any] = {"ha": "center", "va": side, "rotation": 90, "fontsize": 6.5}
+                axes.annotate(f"{height:.1f}", (at, height), (0, offset), textcoords="offset points", **text)
     if heights:
         _frame_bars(axes, np.stack([*heights.values()]))
     axes.set_ylabel(unit, fontsize=10)
@@ -65,32 +73,3 @@ def _frame_bars(axes: Axes, heights: np.ndarray) -> None:
     axes.axhline(50.0, color="#444444", linewidth=0.8)
     axes.axvline(heights.shape[1] - 1.5, color="#aaaaaa", linewidth=0.8, linestyle=":")
     axes.set_xlim(-0.6, heights.shape[1] - 0.4)
-
-
-def _heights(own: Headline, at: int) -> np.ndarray:
-    """Percent of every type, then of the year's mean, of one of the numbers; nan where there is none."""
-    values = [row[at] for row in (*own.types.values(), next(iter(own.means.values())))]
-    return np.array([math.nan if value is None else 100 * value for value in values])
-
-
-def _bar_colours(names: list[str], baselines: list[str]) -> dict[str, str]:
-    grey = [name for name in names if name in baselines]
-    trained = [name for name in names if name not in baselines]
-    colours = {name: BASELINE_COLOURS[i % len(BASELINE_COLOURS)] for i, name in enumerate(grey)}
-    return colours | {name: SCORER_COLOURS[i % len(SCORER_COLOURS)] for i, name in enumerate(trained)}
-
-
-def _write_values(axes: Axes, x: np.ndarray, heights: np.ndarray) -> None:
-    for place, height in zip(x, heights, strict=True):
-        if math.isfinite(height):
-            up = height >= 50.0
-            axes.annotate(
-                f"{height:.1f}",
-                (place, height),
-                (0, 2 if up else -2),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if up else "top",
-                rotation=90,
-                fontsize=6.5,
-            )

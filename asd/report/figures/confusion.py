@@ -30,20 +30,18 @@ def confusion_figure(true: np.ndarray, predicted: np.ndarray, classes: Sequence[
     # The root of the share: an error in twenty is still seen.
     axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0.0, 1.0), aspect="equal")
     if len(classes) <= COUNTED_CLASSES:
-        _write_counts(axes, counts, share, 6.5 if len(classes) > 15 else 9.0)
+        size = 6.5 if len(classes) > 15 else 9.0
+        for row, column in np.argwhere(counts).tolist():
+            dark = share[row, column] > 0.4
+            colours = ("white", "black") if row == column else ("#ffd5c8", "#cc3311")
+            colour = colours[0 if dark else 1]
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=colour)
     _name(axes, classes)
     right = f"{np.trace(counts)} of {len(true)} right" if len(true) else "no clips"
     figure.supxlabel("predicted", fontsize=10)
     figure.supylabel("true", fontsize=10)
     figure.suptitle(f"Machines told apart: {clips}, {right}", fontsize=12)
     return figure
-
-
-def _write_counts(axes: Axes, counts: np.ndarray, share: np.ndarray, size: float) -> None:
-    for row, column in np.argwhere(counts).tolist():
-        right = "white" if share[row, column] > 0.4 else "black"
-        colour = right if row == column else "#cc3311" if share[row, column] <= 0.4 else "#ffd5c8"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=colour)
 
 
 def _name(axes: Axes, classes: Sequence[tuple[str, str]]) -> None:

@@ -22,7 +22,7 @@ def histogram_figure(clips: ClipScores, scorer: str) -> Figure:
     share an axis; a scorer that spans decades, as 1 - p does, is shown by its logarithm. Ends collect what lies beyond.
     """
     scores, unit = _readable(clips.scores[scorer])
-    groups = clips.groups()
+    groups = clips.groups
     figure, panels = new_panels(len(groups))
     for axes, (machine_type, ids) in zip(panels, groups.items(), strict=True):
         _histogram_panel(axes, machine_type, ids, clips.label, scores)
@@ -44,7 +44,9 @@ def _histogram_panel(axes: Axes, machine_type: str, ids: Groups, label: np.ndarr
     z = np.concatenate([_z(scores[own], label[own]) for own in ids.values()])
     label = label[np.concatenate(list(ids.values()))]
     bins = int(np.clip(math.sqrt(len(z)), *HISTOGRAM_BINS))
-    edges = np.linspace(*_range(z), bins + 1)
+    low, high = max(HISTOGRAM_RANGE[0], np.quantile(z, 0.001)), min(HISTOGRAM_RANGE[1], np.quantile(z, 0.99))
+    low, high = (low, high) if high - low > 1e-6 else (low - 1.0, low + 1.0)
+    edges = np.linspace(low, high, bins + 1)
     for value, name, colour in LABELS:
         own = np.clip(z[label == value], edges[0], edges[-1])
         if own.size:
@@ -61,9 +63,3 @@ def _z(scores: np.ndarray, label: np.ndarray) -> np.ndarray:
     reference = scores[label == 0] if np.any(label == 0) else scores
     deviation = float(reference.std())
     return (scores - reference.mean()) / (deviation if deviation > 0.0 else 1.0)
-
-
-def _range(z: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(z, 0.001), np.quantile(z, 0.99)
-    low, high = max(HISTOGRAM_RANGE[0], low), min(HISTOGRAM_RANGE[1], high)
-    return (low, high) if high - low > 1e-6 else (low - 1.0, low + 1.0)

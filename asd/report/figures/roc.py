@@ -17,7 +17,7 @@ LEGEND_ROWS = 8
 
 def roc_figure(clips: ClipScores, scorer: str) -> Figure:
     """ROC curves of a scorer: a panel per machine type, a line per machine ID, the pAUC region shaded."""
-    groups = clips.groups()
+    groups = clips.groups
     figure, panels = new_panels(len(groups))
     for axes, (machine_type, ids) in zip(panels, groups.items(), strict=True):
         _roc_panel(axes, machine_type, ids, clips, clips.scores[scorer])
@@ -33,22 +33,15 @@ def _roc_panel(axes: Axes, machine_type: str, ids: Groups, clips: ClipScores, sc
     known = {name: indices[clips.known[indices]] for name, indices in ids.items()}
     aucs, paucs = ({name: of(clips.label[o], scores[o]) for name, o in known.items()} for of in (auc, partial_auc))
     drawn = [name for name in known if not math.isnan(aucs[name])]
-    for name, colour in zip(drawn, _ramp(len(drawn)), strict=True):
+    # Distinct to the eye, without the pale end of the map.
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, max(len(drawn), 1)))
+    for name, colour in zip(drawn, colours, strict=False):
         label = f"{short(name, 12)}  {100 * aucs[name]:.1f}"
         axes.plot(*roc_curve(clips.label[known[name]], scores[known[name]]), color=colour, linewidth=1.2, label=label)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     means = (100 * arithmetic_mean(own.values()) for own in (aucs, paucs))
     mean = "mean over IDs: AUC {:.1f}, pAUC {:.1f}".format(*means)
     style(axes, machine_type, mean if drawn else "no ID with both labels")
-    _id_legend(axes)
-
-
-def _ramp(count: int) -> np.ndarray:
-    """Colours (count, 4), distinct to the eye, without the pale end of the map."""
-    return matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, max(count, 1)))[:count]
-
-
-def _id_legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         title = "ID  AUC" if len(handles) <= LEGEND_ROWS else f"ID  AUC, first {LEGEND_ROWS} of {len(handles)}"
