@@ -28,8 +28,8 @@ from asd.report import (
 from asd.report.model import json_text
 from asd.text.terminal import open_console
 
-LAYOUTS = ("table", "mimii")  # sets whose numbers are those of 2020's rule, and whose score files no evaluator reads
-NAMES = "names"  # --ground-truth names: nothing but what the clips say themselves
+LAYOUTS = ("table", "mimii")  # sets that go by the rule of 2020 and have no official score files
+NAMES = "names"  # --ground-truth names: the labels that the clips have already
 COLUMNS = ("path", "machine_type", "machine_id", "label")
 TAKEN_OVER = {"run", "step", "primary", "baselines"}  # from the report beside, where there is one
 
@@ -38,7 +38,7 @@ def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file
     """Print the tables of a scores.csv, or of the folder that holds one, and write the numbers as JSON.
 
     ground_truth: a csv of the layout `table`, whose labels take the place of those in scores.csv. A set that has no
-    AUC, since all its clips are of one kind, is told in one line. Raises UserError where no clip has a label.
+    AUC, since all its clips are of one kind, is reported in one line. Raises UserError where no clip has a label.
     """
     path = scores / SCORES_FILE if scores.is_dir() else scores
     if not path.is_file():
@@ -70,7 +70,7 @@ def report_scores(layout: str, scores: Path, ground_truth: str | None, json_file
 
 
 def one_kind(report: Report) -> str:
-    """What can be said of clips that are all normal, or all anomalous."""
+    """The line on clips that are all normal, or all anomalous."""
     test = report.test
     said = f"no AUC: of the labelled clips {test.normals} are normal and {test.anomalies} anomalous, and it takes both"
     if report.decisions is None:

@@ -17,7 +17,7 @@ SHOWN_NAMES = 10
 def read_rows(path: Path) -> Rows:
     """The lines that hold something, fields stripped; UserError where the file is no csv text or has no such line."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file")  # to open a pipe would wait for its writer
+        raise UserError(f"{path} is not a regular file")  # to open a pipe would wait for its writer
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle)
@@ -26,7 +26,7 @@ def read_rows(path: Path) -> Rows:
         raise UserError(f"{path} is not a csv text file: {error}") from None
     rows = [(line, fields) for line, fields in rows if any(fields)]
     if not rows:
-        raise UserError(f"{path} holds no line")
+        raise UserError(f"{path} is empty")
     return rows
 
 
@@ -64,7 +64,7 @@ def _pairs(path: Path) -> list[tuple[int, str, str]]:
     rows = read_rows(path)
     for number, (line, fields) in enumerate(rows):
         if len(fields) != 2:
-            raise UserError(f"{path}, line {line}: {len(fields)} fields where a file name and a number belong")
+            raise UserError(f"{path}, line {line}: {len(fields)} fields instead of a file name and a number")
         if number == 0 and not fields[0].endswith(".wav") and _number(fields[1]) is None:
             raise UserError(f"{path}, line {line} is a header ({','.join(fields)}): score files have none, delete it")
     check_repeated(path, (fields[0] for _, fields in rows))

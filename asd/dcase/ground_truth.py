@@ -86,7 +86,7 @@ def _files(place: Path) -> list[Path]:
     folders = [place, place.parent / DOMAINS_FOLDER] if place.name == LABELS_FOLDER else [place]
     files = [path for folder in folders if folder.is_dir() for path in walk(folder).files if _is_ground_truth(path)]
     if not files:
-        raise UserError(f"--ground-truth {place} holds neither {LIST} nor {SECTION_NAME}, in it or below")
+        raise UserError(f"--ground-truth {place} holds neither {LIST} nor {SECTION_NAME}")
     return files
 
 
@@ -104,7 +104,7 @@ def _read_list(path: Path) -> dict[Clip, int]:
     """2020: blocks of `released name,original name,label`, each after a line with nothing but the machine type."""
     found = _list_lines(path)
     if not found:
-        raise UserError(f"{path} names no clip")
+        raise UserError(f"{path} lists no clip")
     check_repeated(path, ("/".join(clip) for clip, _, _ in found))
     return {clip: label for clip, _, label in found}
 

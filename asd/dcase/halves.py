@@ -1,4 +1,4 @@
-"""Development and evaluation clips of DCASE Task 2, told apart as the organisers do: by whose names carry a label.
+"""Development and evaluation clips of DCASE Task 2, split as the organisers do: by whose names carry a label.
 
 Labels of the evaluation half come from a list of its own, so a model may be chosen on the first half alone.
 """

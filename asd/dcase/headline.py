@@ -46,7 +46,7 @@ class Headline(Numbers, frozen=True):
 
     headline["auc"]: of everything (from 2022: of both domains). types, means: row name → a number for each title.
     quality orders systems: in 2020 the mean over the types of AUC and pAUC, from 2021 the harmonic mean that is the
-    official score, which also stands where a part of that is missing.
+    official score, computed also where a part of that is missing.
     """
 
     titles: tuple[str, ...]

@@ -64,7 +64,7 @@ def read_submission(layout: str, folder: Path, ground_truth: Path | None) -> Sub
 def _score_files(layout: str, folder: Path) -> tuple[dict[FileKey, Path], dict[FileKey, Path]]:
     """The files with scores and those with decisions."""
     if not folder.is_dir():
-        raise UserError(f"--scores {folder} is no folder: name the one that holds the {SCORES}_….csv files")
+        raise UserError(f"--scores {folder} is not a folder: name the one that holds the {SCORES}_….csv files")
     files, decisions = (find_files(kind, layout, folder) for kind in (SCORES, DECISIONS))
     if not files:
         own = "; it holds a scores.csv, which --layout table takes" if (folder / "scores.csv").is_file() else ""

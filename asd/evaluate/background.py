@@ -97,7 +97,7 @@ class BackgroundScoring:
         begin = time.monotonic()
         code = self._run(folder)
         if code < 0 and not self._stopped:
-            killed = f"scoring step {step} was killed by {signal.Signals(-code).name}: once more"
+            killed = f"scoring step {step} was killed by {signal.Signals(-code).name}: retrying"
             print(f"warning: {killed}", file=sys.stderr, flush=True)
             code = self._run(folder)
         if code == 0:

@@ -31,7 +31,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
     test_clips_per_class: pydantic.PositiveInt | None = None  # (and held-out ones) by domain, for a look; None: all
     average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
-    flip: tuple[str, ...] = ()  # classes (fan/00) whose scores count the other way round, as one submission of S5
+    flip: tuple[str, ...] = ()  # classes (fan/00) whose scores are inverted, as in one submission of S5
     threshold: ThresholdConfig = GammaConfig()  # of normal clips' scores, above which a clip is called an anomaly
     first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch

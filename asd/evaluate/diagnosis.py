@@ -32,17 +32,17 @@ def diagnose(
     learnt = (accuracy - chance) / (1.0 - chance)
     if learnt < NEAR_CHANCE and epoch >= ENOUGH_EPOCHS and step >= ENOUGH_STEPS:
         text = (
-            f"the network does not learn to tell the machines apart: accuracy {100 * accuracy:.1f} % after "
-            f"{epoch:.0f} epochs, chance is {100 * chance:.1f} %; its scores mean nothing yet. Look at the learning "
-            "rate, the warm-up and the margin, and at whether the classes are the right ones"
+            f"the network is not learning to classify the machines: accuracy {100 * accuracy:.1f} % after "
+            f"{epoch:.0f} epochs, chance is {100 * chance:.1f} %; its scores mean nothing yet. Check the learning "
+            "rate, the warm-up, the margin and the classes"
         )
         return ReportWarning(code=NO_LEARNING, text=text)
     perfect = accuracy >= PERFECT_ACCURACY and loss <= PERFECT_LOSS
     if perfect and spectrum_accuracy is not None and spectrum_accuracy >= EASY_ACCURACY:
         text = (
             f"the proxy task is trivial: accuracy {100 * accuracy:.1f} % with a loss of {loss:.1g}, and the mean "
-            f"spectrum alone is right on {100 * spectrum_accuracy:.1f} % of the clips. The classes are told apart by "
-            "something easy, e.g. level or recording site; expect little from it"
+            f"spectrum alone is right on {100 * spectrum_accuracy:.1f} % of the clips. The classes differ by "
+            "something easy, e.g. level or recording site; expect little of its scores"
         )
         return ReportWarning(code=TRIVIAL, text=text)
     return None

@@ -105,7 +105,7 @@ def embed_clips(
 
     whole = ranks.run_on_all(own_share)  # a clip too short for the network may be on one rank alone
     if not all(ranks.gather_objects(whole)):
-        raise StoppedError("the embedding was given up")
+        raise StoppedError("the embedding was cancelled")
     views: dict[str, View] = dict(getattr(task, "views", {}))
     return _gather(parts, views, residuals.gathered(), ranks, len(clips))
 

@@ -48,7 +48,7 @@ class Member:
     z_test: np.ndarray
     z_calibration: np.ndarray
     oracle: bool  # its checkpoint was chosen on the test clips
-    flip: tuple[str, ...]  # classes whose scores count the other way round
+    flip: tuple[str, ...]  # classes whose scores are inverted
 
     def quality(self, machine_type: str) -> float:
         """How good the run is at a machine type by the year's rule (asd.dcase.headline), on the labelled clips of the
@@ -62,7 +62,9 @@ def open_member(folder: Path, name: str, scorer: str | None = None) -> Member:
     """The scores that an evaluation folder holds, by its primary scorer or a named one."""
     report = read_report(folder)
     if report is None or not (folder / CALIBRATION_FILE).is_file():
-        raise UserError(f"{folder} is not scored (or by an older version): score it with `python eval.py score`")
+        raise UserError(
+            f"{folder} holds no scores (or those of an older version): score it with `python eval.py score`"
+        )
     wanted = scorer or report.primary
     test, calibration = (read_scores(folder / file) for file in (SCORES_FILE, CALIBRATION_FILE))
     if not len(test):
@@ -89,13 +91,13 @@ def _normalised(
 ) -> np.ndarray:
     machines = machines_of(clips)
     if missing := next((m for m in machines if m not in scale), None):
-        raise UserError(f"{folder} has no normal clip of {'/'.join(missing)} to put its scores on a scale by")
+        raise UserError(f"{folder} has no normal clip of {'/'.join(missing)} to normalise its scores by")
     mean, deviation = (np.array(column) for column in zip(*(scale[m] for m in machines), strict=True))
     return (scores - mean) / deviation
 
 
 def combine(members: Sequence[Member], method: Method, k: int = 3) -> tuple[ClipScores, ClipScores, EnsembleRuns]:
-    """(test clips, calibration clips) with the one scorer `ensemble`, and which runs stand for which machine type.
+    """(test clips, calibration clips) with the one scorer `ensemble`, and the runs combined for each machine type.
 
     A clip's score is the mean (median) over the runs that scored its machine type; topk: over the k best of these, by
     the year's rule on the test clips. Raises UserError where these runs scored different clips.
@@ -136,7 +138,7 @@ def _combine_type(members: Sequence[Member], machine_type: str, kind: str, how: 
 
 
 def _check_contradictions(name: str, clips: ClipScores, other_name: str, others: ClipScores) -> None:
-    """UserError where two runs say different things of one clip: they were scored on different sets."""
+    """UserError where two runs disagree on the facts of a clip: they were scored on different sets."""
     facts = {"ID": "machine_id", "domain": "domain", "label": "label"}
     known = {key: row for row, key in enumerate(clips.key)}
     for row, key in enumerate(others.key):

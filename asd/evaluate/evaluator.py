@@ -37,7 +37,7 @@ class Evaluator:
         )
 
     def embed(self, task: nn.Module, step: int, epoch: float, target: Path, show_progress: bool = False) -> Evaluation:
-        """Embed fit, validation and test clips with all ranks and lay them down in target (rank 0)."""
+        """Embed fit, validation and test clips with all ranks and write them to target (rank 0)."""
         begin = time.perf_counter()
         clips = np.unique(np.concatenate([self.fit_clips, self.held_out, self.test_clips]))
         rate = self.loader.manifest.sample_rate

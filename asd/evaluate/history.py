@@ -1,4 +1,4 @@
-"""The evaluations of a run, as they lie in its folder: which are scored, which checkpoint is the best, what to show."""
+"""The evaluations in a run's folder: which are scored, which checkpoint is the best, what to show."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class TrainingEvaluator:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Where scoring falls behind, let go of the oldest evaluations, never of the best one: disks are finite."""
+        """Where scoring falls behind, drop the oldest evaluations, never the best one: disks are finite."""
         most, best = self.evaluator.config.max_unscored, best_step(self.folder, self.evaluator.config.select)
         for step in self.background.give_up(most, spare=best):
             line = f"scoring falls behind: step {step} stays unscored (evaluate.max_unscored={most})"

@@ -32,7 +32,9 @@ from asd.report.evidence import evidence_warnings
 from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.per_clip import score_of_clips
 
-CALIBRATION_CLIPS = 200  # normal training clips of each class and domain that thresholds and ensembles go by
+CALIBRATION_CLIPS = (
+    200  # normal training clips of each class and domain that thresholds and the scale of ensembles are fitted to
+)
 
 
 def score_folder(folder: Path, loggers: Logger | None = None, tsne: bool = False, shards: Path | None = None) -> Report:
@@ -66,7 +68,7 @@ def score_clips(
 
 
 def fitted(configs: Sequence[ScorerConfig], fit: EmbeddingTable) -> Iterator[tuple[ScorerConfig, Scorer]]:
-    """One scorer after the other: whoever lets go of each has one in memory."""
+    """One scorer after the other, so that a caller that keeps none has one in memory."""
     for config in configs:
         scorer = build_scorer(config)
         scorer.fit(fit)

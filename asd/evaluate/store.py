@@ -47,7 +47,7 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     machine_ids: tuple[str, ...] = ()
     select: str
     scorers: tuple[ScorerConfig, ...]
-    flip: tuple[str, ...] = ()  # classes whose scores count the other way round
+    flip: tuple[str, ...] = ()  # classes whose scores are inverted
     threshold: ThresholdConfig = GammaConfig()
     validation: Validation | None
     fit_clips: int
@@ -60,7 +60,7 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
 def write_embeddings(
     folder: Path, evaluation: Evaluation, fit: EmbeddingTable, validation: EmbeddingTable, test: EmbeddingTable
 ) -> None:
-    """Lay down everything that scoring needs; evaluation.json comes last and so marks the folder as ready."""
+    """Write everything that scoring needs; evaluation.json is written last and marks the folder as ready."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (REPORT_FILE, EVALUATION_FILE):
         (folder / stale).unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def remove_evaluation(folder: Path) -> None:
 def read_embeddings(
     folder: Path, shards: Path | None = None
 ) -> tuple[Evaluation, Manifest, EmbeddingTable, EmbeddingTable, EmbeddingTable]:
-    """What `write_embeddings` laid down, with the set that it is of.
+    """What `write_embeddings` wrote, with the set that it is of.
 
     shards: where that set, or the cache of it, lies on this machine; None: the folder that evaluation.json names.
     """

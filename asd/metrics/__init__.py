@@ -1,4 +1,4 @@
-"""Measures of detection. METRICS are computed of every machine ID and stand in every report and table."""
+"""Measures of detection. METRICS are computed for every machine ID and appear in every report and table."""
 
 from asd.metrics.auc import AUC, auc
 from asd.metrics.clip_scores import ClipScores, read_scores, scores_csv

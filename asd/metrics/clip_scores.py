@@ -21,7 +21,7 @@ WORDS = ("key", "file_name", "machine_type", "machine_id", "domain")
 
 @dataclass(frozen=True)
 class ClipScores:
-    """What every scorer said of N test clips; lists and arrays have one entry a clip.
+    """The scores of N test clips by every scorer; lists and arrays have one entry a clip.
 
     label: (N,) int, 1 anomaly, 0 normal, -1 unknown. scores: column name → (N,) float64, higher = more anomalous.
     """
@@ -33,7 +33,7 @@ class ClipScores:
     domain: list[str]
     label: np.ndarray
     scores: dict[str, np.ndarray]
-    recording: list[str] | None = None  # of normal clips that thresholds go by; None: each is one of its own
+    recording: list[str] | None = None  # of normal clips that thresholds are fitted to; None: each is one of its own
 
     def __post_init__(self) -> None:
         words = [getattr(self, name) for name in self._words]
@@ -142,7 +142,7 @@ def _scorer_names(path: Path, header: list[str]) -> list[str]:
     if tuple(header[: len(CLIP_COLUMNS)]) != CLIP_COLUMNS:
         raise UserError(f"{path} is not a scores.csv: its first columns must be {','.join(CLIP_COLUMNS)}")
     if len(set(header)) != len(header):
-        raise UserError(f"{path} names a column twice: every scorer needs a name of its own")
+        raise UserError(f"{path} has two columns of one name: every scorer needs its own")
     return header[len(CLIP_COLUMNS) + (header[len(CLIP_COLUMNS) :][:1] == [RECORDING]) :]
 
 

@@ -15,7 +15,7 @@ Machine = tuple[str, str]  # machine type, machine ID
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a scorer's thresholds say of N test clips: (N,) 1 anomaly, 0 normal; and the threshold of each machine."""
+    """A scorer's decisions on N test clips, (N,) 1 anomaly, 0 normal, -1 none; and the threshold of each machine."""
 
     decision: np.ndarray
     thresholds: Mapping[Machine, Threshold]

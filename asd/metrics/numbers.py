@@ -1,4 +1,4 @@
-"""Metrics by key that stand in a JSON object beside fields that are no metrics."""
+"""Metrics by key in a JSON object that has other fields as well."""
 
 from __future__ import annotations
 

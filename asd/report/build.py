@@ -18,7 +18,7 @@ ORACLE_WARNING = "ORACLE SELECTION: the checkpoint was chosen on the test set"
 
 
 def build_report(clips: ClipScores, header: Header, decision: np.ndarray | None = None) -> Report:
-    """The content of report.json; `primary` and `baselines` always stand in it.
+    """The content of report.json; `primary` and `baselines` are always given.
 
     decision: (N,) the primary scorer's decisions, 1 anomaly, 0 normal, -1 none. Where both halves of a DCASE set have
     labels, the numbers are those of the development half, and `evaluation` holds the same of the other one.
@@ -27,7 +27,7 @@ def build_report(clips: ClipScores, header: Header, decision: np.ndarray | None 
     trained = [name for name in clips.scores if name not in header.baselines]
     primary = header.primary or next(iter([*trained, *clips.scores]), "")
     if clips.scores and primary not in clips.scores:
-        raise ValueError(f"the primary scorer {primary} is none of {list(clips.scores)}")
+        raise ValueError(f"primary scorer {primary} has no scores: there are {list(clips.scores)}")
     first, *other = (
         _numbers(header.layout, clips.select(rows), primary, None if decision is None else decision[rows])
         for rows in half_rows(header.layout, clips).values()
@@ -51,7 +51,7 @@ def _numbers(layout: str, clips: ClipScores, primary: str, decision: np.ndarray 
 
 
 def _better(header: Header, primary: str, half: Half) -> BetterScorer | None:
-    """The scorer that stands highest by the year's rule, where that is not the primary one."""
+    """The best scorer by the year's rule, where that is not the primary one."""
     quality = {name: half.headline(header.layout, name).quality for name in half.scorers}
     known = {name: value for name, value in quality.items() if value is not None}
     best = max(known, key=lambda name: (known[name], name == primary), default=primary)
@@ -65,6 +65,6 @@ def _better(header: Header, primary: str, half: Half) -> BetterScorer | None:
 
 
 def flip_warning(classes: Sequence[str], whose: str = "") -> ReportWarning:
-    """The warning of a report that the scores of some classes count the other way round."""
-    text = f"{whose}the scores of {', '.join(classes)} are turned around (evaluate.flip)"
+    """The warning of a report that the scores of some classes are inverted."""
+    text = f"{whose}the scores of {', '.join(classes)} are inverted (evaluate.flip)"
     return ReportWarning(code="flipped", text=text)

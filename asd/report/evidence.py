@@ -1,4 +1,4 @@
-"""What to say of thresholds that go by too few recordings: one recording is one piece of evidence, however long."""
+"""Warnings on thresholds fitted to too few recordings: one recording is one piece of evidence, however long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rule_in_words(threshold: Threshold, percent: float) -> str:
 
 
 def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> list[ReportWarning]:
-    """Warnings of a report on machines (`fan/00`) whose thresholds go by too few recordings."""
+    """Warnings of a report on machines (`fan/00`) whose thresholds are fitted to too few recordings."""
     needed = recordings_needed(percent)
     alone = [f"{machine} ({_counted(own.clips, 'clip')})" for machine, own in thresholds.items() if own.recordings == 1]
     few = [f"{name} ({x.recordings} recordings)" for name, x in thresholds.items() if 1 < x.recordings < needed]
@@ -33,7 +33,7 @@ def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> li
         found.append(ReportWarning(code=ONE_RECORDING, text=text))
     if few:
         text = (
-            f"{', '.join(few)}: the threshold goes by few recordings, where {needed} or more are needed to have "
+            f"{', '.join(few)}: the threshold is fitted to few recordings, where {needed} or more are needed to have "
             f"{100 - percent:g} % of normal clips above it; record the machine at more times"
         )
         found.append(ReportWarning(code=FEW_RECORDINGS, text=text))

@@ -1,4 +1,4 @@
-"""A table that fits the terminal: columns that do not stand side by side continue below, and no number is cut."""
+"""A table that fits the terminal: columns that do not fit side by side continue below, and no number is cut."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FittingTable:
 
 
 def _groups(widths: Sequence[int], room: int) -> Iterator[range]:
-    """Runs of columns that fit into the room, each after a gap; a column that does not fit alone stands alone."""
+    """Runs of columns that fit into the room, each after a gap; a column that is too wide has a run of its own."""
     begin, used = 0, 0
     for at, width in enumerate(widths):
         if at > begin and used + width + GAP > room:

@@ -18,7 +18,7 @@ FORMAT_VERSION: Literal[2] = 2  # 2: warnings have codes; numbers by the year's 
 
 
 class ReportWarning(pydantic.BaseModel, frozen=True):
-    """What a person should know of an evaluation; programs go by its code."""
+    """A warning for a person; programs read its code."""
 
     code: str
     text: str
@@ -44,7 +44,7 @@ class Choice(pydantic.BaseModel, frozen=True):
 
 
 class EnsembleRuns(pydantic.BaseModel, frozen=True):
-    """What an ensemble is made of: machine type → runs that were combined; k: the best so many (`topk`)."""
+    """What an ensemble is made of: machine type → the runs that were combined; k: how many (`topk`)."""
 
     method: str
     runs: dict[str, list[str]]
@@ -52,7 +52,7 @@ class EnsembleRuns(pydantic.BaseModel, frozen=True):
 
 
 class BetterScorer(pydantic.BaseModel, frozen=True):
-    """A scorer that stands above the primary one by the year's rule; export: the command that makes its detector."""
+    """A scorer that beats the primary one by the year's rule; export: the command that makes its detector."""
 
     scorer: str
     quality: float
@@ -88,7 +88,7 @@ class Header(pydantic.BaseModel, extra="forbid", frozen=True):
     fingerprint: str | None = None
     machine_types: tuple[str, ...] = ()
     machine_ids: tuple[str, ...] = ()
-    flip: tuple[str, ...] = ()  # classes whose scores count the other way round
+    flip: tuple[str, ...] = ()  # classes whose scores are inverted
     validation: Validation | None = None
     fit_clips: int | None = None
     unreadable_clips: int = 0

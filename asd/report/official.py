@@ -39,7 +39,7 @@ def print_tables(console: Console, layout: str, report: OfficialReport) -> None:
 
 
 def numbers_of(layout: str, development: Sections, evaluation: Sections, notes: list[str]) -> OfficialReport:
-    """Of the halves that there are; notes: what else is to be said."""
+    """The numbers of the halves that have clips; notes: further remarks."""
     first = official_numbers(layout, development or evaluation)
     both = {"evaluation": official_numbers(layout, evaluation)} if development and evaluation else {}
     return OfficialReport(**dict(first) | {"notes": [*first.notes, *notes]} | both)

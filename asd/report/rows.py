@@ -61,7 +61,7 @@ def title_of(report: Report) -> str:
 
 
 def better_line(report: Report) -> str:
-    """One sentence where another scorer stands above the primary one; empty where none does."""
+    """One sentence where another scorer beats the primary one; else empty."""
     better = report.better
     if better is None:
         return ""

@@ -90,11 +90,11 @@ def run_jobs(jobs: Sequence[Job], ranks: int, slots: int, keep_going: bool = Fal
                 for run in [pool.submit(_run, job, ranks, free, trainings) for job in jobs]:
                     run.result()
         except AskedToStop as asked:
-            how = "; ".join(trainings.failed) or "what was under way has saved"
+            how = "; ".join(trainings.failed) or "running trainings have saved"
             print(f"sweep {asked}: {how}; run the same command to continue", file=sys.stderr, flush=True)
             raise SystemExit(stop.exit_code) from None
     if trainings.failed:
-        raise UserError(f"{'; '.join(trainings.failed)}: see above; the same command does what is left")
+        raise UserError(f"{'; '.join(trainings.failed)}: see above; run the same command to continue")
 
 
 class Trainings:

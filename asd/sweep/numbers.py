@@ -1,4 +1,4 @@
-"""What the runs of a sweep amount to: the year's numbers of every config and scorer, mean and spread over seeds."""
+"""The results of a sweep: the year's numbers of every config and scorer, mean and spread over seeds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Row:
 
     numbers: key of a metric → over everything, by the config's own choice of a checkpoint; `auc_oracle` …: by the
     choice on the test clips; `mauc`, `auc_pooled` …: by the 2020 rule. halves: `development`, and `evaluation` where
-    both halves have labels. official: `score`, and what it is made of; None where the year has no official score.
+    both halves have labels. official: `score` and its parts; None where the year has no official score.
     """
 
     seeds: int
@@ -137,8 +137,8 @@ def _reports(jobs: Sequence[Job], rule: Selection) -> list[Report]:
         report = None if folder is None else read_report(folder)
         if report is None:
             raise UserError(
-                f"{job.config.run.dir} has no scores of its best checkpoint: remove its {DONE_FILE}, and the same "
-                "command makes them"
+                f"{job.config.run.dir} has no scores of its best checkpoint: remove its {DONE_FILE} "
+                "and run the same command"
             )
         reports.append(report)
     return reports
@@ -180,7 +180,7 @@ def averaged(found: Sequence[Headline]) -> Headline:
 
 
 def official_spread(layout: str, by_seed: Sequence[Mapping[str, OfficialMachine]]) -> dict[str, Spread] | None:
-    """Official score and what it is made of, over seeds; the machine types of a seed count as one submission.
+    """Official score and its parts, over seeds; the machine types of a seed count as one submission.
 
     None where a seed has no official numbers, or its year no official score.
     """

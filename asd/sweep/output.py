@@ -1,4 +1,4 @@
-"""What the runs of a sweep print: every line behind the name of its run, so that several at once can be told apart."""
+"""What the runs of a sweep print: each line with the name of its run, since several print at once."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--config", type=user_path, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--by-type", action="store_true", help="one model per machine type, told in one table")
+    parser.add_argument("--by-type", action="store_true", help="one model per machine type, in one table")
     parser.add_argument("--ranks", type=int, default=1, help="ranks of one run (default 1)")
     parser.add_argument("--slots", type=int, default=1, help="runs at once, spread over the visible GPUs (default 1)")
     parser.add_argument("--keep-going", action="store_true", help="start the other runs all the same after a failure")
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
-    """Do what is not done yet, and tell all of it."""
+    """Run what is not done yet, and write the table of all."""
     run_jobs([job for job in jobs if not job.done], args.ranks, args.slots, args.keep_going)
     table = summarise(jobs)
     out.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def test_each_threshold_says_how_it_was_found_and_on_how_little(found):
         for own, count in enumerate(("30 recordings, at most the largest of them", "5 recordings", "1 recording"))
     }
     assert set(found["thresholds"]) == {0, 1, 2}
-    assert found["doubts"][1].startswith("fan/02 (5 recordings): the threshold goes by few recordings")
+    assert found["doubts"][1].startswith("fan/02 (5 recordings): the threshold is fitted to few recordings")
     assert found["doubts"][2].startswith("pump/00 (30 clips): threshold and held-out clips come from a single")
     assert set(found["doubts"]) == {1, 2}
 

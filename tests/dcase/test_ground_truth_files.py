@@ -149,7 +149,7 @@ def test_labels_and_domains_of_different_clips(tmp_path, part):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("section_00_0001.wav", ", line 2: 1 fields where a file name and a number belong"),
+        ("section_00_0001.wav", ", line 2: 1 fields instead of a file name and a number"),
         ("section_00_0001.wav,2", ", line 2: '2' is neither 0 nor 1"),
         ("section_00_0001.wav,normal", ", line 2: 'normal' is neither 0 nor 1"),
         ("section_00_0001.wav,0,1", ", line 2: 3 fields where"),
@@ -174,8 +174,8 @@ def test_lines_that_are_none(tmp_path, part, line, complaint):
             "fan\nid_01_00000000.wav,x,0\nid_01_00000000.wav,y,1\n",
             ": 1 file names have more than one row: fan/01/id_01",
         ),
-        ("fan\n", " names no clip"),
-        ("", " holds no line"),
+        ("fan\n", " lists no clip"),
+        ("", " is empty"),
         ("fan\nid_01_00000000.wav,\udcff,0\n", " is not a csv text file"),
     ],
 )

@@ -200,7 +200,7 @@ def test_a_score_file_with_a_free_name_is_refused(tmp_path):
         ("x.wav,nan", "line 1: the score is 'nan', not a finite number"),
         ("x.wav,inf", "line 1: the score is 'inf', not a finite number"),
         ("x.wav,", "line 1: the score is '', not a finite number"),
-        ("x.wav", "line 1: 1 fields where a file name and a number belong"),
+        ("x.wav", "line 1: 1 fields instead of a file name and a number"),
         ("x.wav,1,2", "line 1: 3 fields where"),
         ("x.wav;1", "line 1: 1 fields where"),
     ],
@@ -221,7 +221,7 @@ def test_the_line_of_a_bad_row_is_that_of_the_file(tmp_path):
 def test_an_empty_file_is_refused(tmp_path, content):
     made = make(tmp_path, "dcase2023")
     made.score_file().write_bytes(content)
-    refused(made, r"anomaly_score_fan_section_00_test\.csv holds no line")
+    refused(made, r"anomaly_score_fan_section_00_test\.csv is empty")
 
 
 def test_a_binary_file_is_refused(tmp_path):
@@ -249,7 +249,7 @@ def test_folders_that_hold_nothing(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(dataclasses.replace(made, scores=empty), r"--scores .*empty holds no anomaly_score_….csv")
-    refused(dataclasses.replace(made, scores=empty / "x"), r"--scores .*x is no folder")
+    refused(dataclasses.replace(made, scores=empty / "x"), r"--scores .*x is not a folder")
     refused(made, r"--ground-truth .*empty holds neither eval_data_list\.csv nor", empty)
 
 

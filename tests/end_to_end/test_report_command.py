@@ -55,7 +55,7 @@ def test_a_wrong_name_is_one_line(tmp_path: Path) -> None:
     ("words", "complaint"),
     [
         (("--layout", "dcase2019"), "error: no official rule for layout 'dcase2019': it must be one of dcase2020, "),
-        (("--layout", "dcase2023"), "error: --scores nowhere is no folder"),
+        (("--layout", "dcase2023"), "error: --scores nowhere is not a folder"),
         (("--layout", "dcase2023", "train.epochs=1"), "error: unrecognized arguments: train.epochs=1"),
         (("--layout", "dcase2023", "--seed", "1"), "error: unrecognized arguments: --seed 1"),
         ((), "error: the following arguments are required: --layout"),

@@ -143,7 +143,7 @@ def test_a_flip_of_a_machine_that_a_run_leaves_out_is_none_of_its_own(run2022: P
     """One command for the runs of all machine types may name a class of one of them."""
     found = report(score_run(run2022, tmp_path / "out", "evaluate.flip=[gearbox/00, fan/01]"))
     assert found["flip"] == ["fan/01"]
-    assert found["warnings"] == [{"code": "flipped", "text": "the scores of fan/01 are turned around (evaluate.flip)"}]
+    assert found["warnings"] == [{"code": "flipped", "text": "the scores of fan/01 are inverted (evaluate.flip)"}]
 
 
 def test_runs_are_combined_by_their_best_checkpoints(run2022: Path, scored2022: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_signal_ends_the_trainings_which_save(
     job.send_signal(number)
     said, complained = job.communicate()
     assert job.returncode == 128 + number, complained
-    told = "what was under way has saved; run the same command to continue"
+    told = "running trainings have saved; run the same command to continue"
     assert complained == f"sweep stopped by {number.name}: {told}\n"
     assert (
         said.count("===") == said.count("checkpoint saved; run the same command to resume") == len(runs(out)) == slots

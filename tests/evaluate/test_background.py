@@ -1,4 +1,4 @@
-"""Scoring beside training: a process that is killed is started once more (for real: benchmarks.soak)."""
+"""Scoring beside training: a process that is killed is started again (for real: benchmarks.soak)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asd.loggers import LoggingConfig
 from asd.run_folder.paths import RunFolder
 from tests.support.patience import PATIENCE_S
 
-AGAIN, FAILED = "warning: scoring step 3 was killed by SIGKILL: once more", "warning: scoring step 3 failed"
+AGAIN, FAILED = "warning: scoring step 3 was killed by SIGKILL: retrying", "warning: scoring step 3 failed"
 
 
 @pytest.mark.parametrize(

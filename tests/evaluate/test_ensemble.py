@@ -264,12 +264,12 @@ def test_what_a_member_owes_to_the_test_clips_or_to_flips_is_said(runs, tmp_path
     assert report["warnings"] == [
         {
             "code": "flipped",
-            "text": f"{tmp_path / 'flipped'}: the scores of fan/01 are turned around (evaluate.flip)",
+            "text": f"{tmp_path / 'flipped'}: the scores of fan/01 are inverted (evaluate.flip)",
         }
     ]
     text = (tmp_path / "out" / "report.md").read_text()
     assert "ORACLE" in text
-    assert "fan/01 are turned around" in text
+    assert "fan/01 are inverted" in text
 
 
 def test_a_second_time_replaces_the_first(runs, tmp_path):
@@ -300,7 +300,7 @@ def test_runs_of_other_clips_are_refused_by_name(runs, tmp_path):
 
 def test_a_run_without_calibration_is_refused(runs, tmp_path):
     (tmp_path / "b" / CALIBRATION_FILE).unlink()
-    assert f"{tmp_path / 'b'} is not scored (or by an older version)" in refused(
+    assert f"{tmp_path / 'b'} holds no scores (or those of an older version)" in refused(
         tmp_path / "out", runs.folders("a", "b")
     )
 

@@ -253,7 +253,7 @@ def test_flip_turns_the_scores_of_the_named_class_round(scored):
 
 
 def test_a_flip_is_said_wherever_its_numbers_are(scored):
-    said = "the scores of fan/01 are turned around (evaluate.flip)"
+    said = "the scores of fan/01 are inverted (evaluate.flip)"
     report = report_of(scored("fan/01"))
     assert report["warnings"] == [{"code": "flipped", "text": said}]
     assert report["flip"] == ["fan/01"]
@@ -261,7 +261,7 @@ def test_a_flip_is_said_wherever_its_numbers_are(scored):
     assert f"warning: {said}" in " ".join(console_text(Report.model_validate(report)).split())
     plain = report_of(scored())
     assert (plain["flip"], plain["warnings"]) == ([], [])
-    assert "turned around" not in (scored() / "report.md").read_text()
+    assert "inverted" not in (scored() / "report.md").read_text()
 
 
 def test_a_scored_folder_holds_these_files(scored):

@@ -203,7 +203,7 @@ def test_ranks_that_say_nothing_are_not_waited_for_for_ever(run: Run, monkeypatc
 def test_no_learning_comes_from_the_newest_report(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.begin()
     finding = "the wording is free"
-    warnings = {"trivial_task": "the network does not learn to tell the machines apart", "no_learning": finding}
+    warnings = {"trivial_task": "the network is not learning to classify the machines", "no_learning": finding}
     run.standing = RunSnapshot(scored_step=40, warnings=warnings)
     run.reporter.end("finished")
     assert capsys.readouterr().out == f"alert no_learning at step 40: {finding}\n"

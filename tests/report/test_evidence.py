@@ -31,7 +31,7 @@ def test_few_recordings_are_counted_and_a_single_one_is_something_else():
     assert (one.code, few.code) == ("one_recording", "few_recordings")
     assert one.text.startswith("pump/1 (30 clips): threshold and held-out clips come from a single recording")
     assert one.text.endswith("record the machine at 10 times or more")
-    assert few.text.startswith("pump/3 (5 recordings): the threshold goes by few recordings, where 10 or more are")
+    assert few.text.startswith("pump/3 (5 recordings): the threshold is fitted to few recordings, where 10 or more are")
 
 
 @pytest.mark.parametrize(

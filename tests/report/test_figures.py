@@ -177,7 +177,7 @@ def test_confusion_counts_true_against_predicted():
     assert share[0].tolist() == [0.5, 0.5, 0.0, 0.0]
     assert share[2].tolist() == [0.0] * 4  # a class without clips
     assert len(axes.lines) == 2 * 2  # between three types
-    assert figure.get_suptitle() == "Machines told apart: all clips, 2 of 4 right"
+    assert figure.get_suptitle() == "Confusion of machines: all clips, 2 of 4 right"
 
 
 @pytest.mark.parametrize("count", [2, 41, 100])

@@ -40,7 +40,7 @@ def confusion_figure(true: np.ndarray, predicted: np.ndarray, classes: Sequence[
     right = f"{np.trace(counts)} of {len(true)} right" if len(true) else "no clips"
     figure.supxlabel("predicted", fontsize=10)
     figure.supylabel("true", fontsize=10)
-    figure.suptitle(f"Machines told apart: {clips}, {right}", fontsize=12)
+    figure.suptitle(f"Confusion of machines: {clips}, {right}", fontsize=12)
     return figure
 
 
