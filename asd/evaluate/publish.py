@@ -9,7 +9,8 @@ import torch
 from asd.evaluate.store import Evaluation
 from asd.files.atomic import whole
 from asd.loggers.base import Logger
-from asd.report import ClipScores, Report, figures, markdown, scalars
+from asd.metrics import ClipScores
+from asd.report import Report, figures, markdown, scalars
 from asd.scorers import EmbeddingTable
 
 LABEL_NAMES = {-1: "unlabelled", 0: "normal", 1: "anomaly"}

@@ -25,9 +25,9 @@ from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, re
 from asd.files.atomic import write_whole
 from asd.loggers import LoggingConfig
 from asd.loggers.base import Logger, Loggers, Source
-from asd.metrics import scores_csv
+from asd.metrics import ClipScores, scores_csv
 from asd.metrics.decisions import Decisions, decide_clips
-from asd.report import Choice, ClipScores, Header, Report, build_report, figures, flip_warning, save_report
+from asd.report import Choice, Header, Report, build_report, figures, flip_warning, save_report
 from asd.report.evidence import evidence_warnings
 from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.per_clip import score_of_clips

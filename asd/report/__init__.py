@@ -3,7 +3,6 @@
 Tables of 2020 are by machine ID, those from 2021 on by the year's own rule (asd.dcase.headline).
 """
 
-from asd.metrics import ClipScores, read_scores, scores_csv
 from asd.report.build import ORACLE_WARNING, build_report, flip_warning
 from asd.report.console import console_table, print_report
 from asd.report.files import (
@@ -27,7 +26,6 @@ __all__ = [
     "REPORT_FILE",
     "SCORES_FILE",
     "Choice",
-    "ClipScores",
     "EnsembleRuns",
     "Header",
     "Report",
@@ -40,9 +38,7 @@ __all__ = [
     "percent",
     "print_report",
     "read_report",
-    "read_scores",
     "save_report",
     "scalars",
-    "scores_csv",
     "write_report",
 ]

@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 import eval as evaluation
 from asd.errors import UserError
+from asd.metrics import ClipScores as Clips
+from asd.metrics import read_scores
 from asd.report import (
     ORACLE_WARNING,
     Choice,
@@ -22,11 +24,9 @@ from asd.report import (
     markdown,
     print_report,
     read_report,
-    read_scores,
     scalars,
     write_report,
 )
-from asd.report import ClipScores as Clips
 from asd.report import files as report_files
 from asd.report.model import BetterScorer, json_text
 
