@@ -152,8 +152,8 @@ def test_labels_and_domains_of_different_clips(tmp_path, part):
         ("section_00_0001.wav", ", line 2: 1 fields instead of a file name and a number"),
         ("section_00_0001.wav,2", ", line 2: '2' is neither 0 nor 1"),
         ("section_00_0001.wav,normal", ", line 2: 'normal' is neither 0 nor 1"),
-        ("section_00_0001.wav,0,1", ", line 2: 3 fields where"),
-        ('"section', ", line 2: 1 fields where"),
+        ("section_00_0001.wav,0,1", ", line 2: 3 fields instead"),
+        ('"section', ", line 2: 1 fields instead"),
         ("section_00_0002.wav,0", r": 1 file names have more than one row: section_00_0002\.wav"),
     ],
 )

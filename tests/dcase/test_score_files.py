@@ -201,8 +201,8 @@ def test_a_score_file_with_a_free_name_is_refused(tmp_path):
         ("x.wav,inf", "line 1: the score is 'inf', not a finite number"),
         ("x.wav,", "line 1: the score is '', not a finite number"),
         ("x.wav", "line 1: 1 fields instead of a file name and a number"),
-        ("x.wav,1,2", "line 1: 3 fields where"),
-        ("x.wav;1", "line 1: 1 fields where"),
+        ("x.wav,1,2", "line 1: 3 fields instead"),
+        ("x.wav;1", "line 1: 1 fields instead"),
     ],
 )
 def test_a_row_that_is_none_is_refused(tmp_path, line, complaint):

@@ -48,7 +48,7 @@ def test_line_ends_of_windows_are_read(tmp_path):
     [
         ("", "first columns"),
         ("file,score\n", "first columns"),
-        ("key,file,machine_type,machine_id,domain,label,knn,knn\n", "twice"),
+        ("key,file,machine_type,machine_id,domain,label,knn,knn\n", "two columns of one name"),
         ("key,file,machine_type,machine_id,domain,label,knn\na,a.wav,fan,00,,1,high\n", "row 2: knn is 'high'"),
         ("key,file,machine_type,machine_id,domain,label,knn\na,a.wav,fan,00,,2,0.5\n", "row 2: label is '2'"),
         ("key,file,machine_type,machine_id,domain,label,knn\na,a.wav,fan,00,,1\n", "row 2: 6 fields"),
