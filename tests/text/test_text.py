@@ -28,8 +28,11 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("asd/**/*.py"), *ROOT.glob("shards/**/*.py"), *ROOT.glob("benchmarks/**/*.py"), ROOT / "eval.py",
            ROOT / "train_ddp.py"]  # fmt: skip
 TEXT_FILES = {"read_text", "write_text", "open", "fdopen", "TextIOWrapper", "NamedTemporaryFile"}
-BINARY = {"rb", "wb", "ab", "xb", "r+b", "w+b"}
-OTHERS = {"os.open", "tarfile.open", "tars.open", "self.remote.open", "Detector.open"}  # they open no text
+BINARY = {"rb", "wb", "ab", "xb", "r+b", "w+b", "a+b"}
+OTHERS = {  # they open no text
+    "os.open", "tarfile.open", "tars.open", "self.remote.open", "Detector.open", "tracker.open", "config.logging.open",
+    "LoggingConfig.model_validate_json(sys.argv[4]).open",
+}  # fmt: skip
 # Python in a locale of plain ASCII, as some clusters have it; its own remedies, UTF-8 mode and coercion, are off.
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NAMES = ("pump [left]", "pump [right]", "水泵", "fan [b]", "a|b", ":fan:", "$x$", "`<b>*")
