@@ -401,6 +401,35 @@ def test_a_metric_is_reported_everywhere(swept: tuple[Path, str]) -> None:
     assert any(of_sweep == [word for word in line if word in of_sweep] for line in lines)
 
 
+YEARS = """
+import numpy as np
+
+from asd.metrics import ClipScores
+from asd.report import Header, build_report, console_table, markdown
+from asd.text.terminal import open_console
+
+label, domain = np.arange(24) % 2, ["source", "target"] * 2
+domain = [domain[n // 6] for n in range(24)]
+names = [f"section_00_{d}_test_{('normal', 'anomaly')[l]}_{n:04d}.wav" for n, (d, l) in enumerate(zip(domain, label))]
+scores = {"knn": np.random.default_rng(0).normal(size=24) + label}
+clips = ClipScores(names, names, ["fan"] * 24, ["00"] * 24, domain, label, scores)
+for layout in ("dcase2021", "dcase2022", "dcase2026"):
+    report = build_report(clips, Header(layout=layout))
+    print(markdown(report))
+    open_console().print(console_table(report))
+"""
+
+
+def test_a_metric_is_in_the_tables_of_every_year(house: Path) -> None:
+    shown = run(house, "-c", YEARS)
+    assert shown.count("| machine type | knn AUC | pAUC | Mine |") == 1
+    assert shown.count("| machine type | knn AUC source | AUC target | pAUC | Mine |") == 2
+    cells = [line.split()[2].split("/") for line in shown.splitlines() if line.startswith("harmonic mean")]
+    assert [len(own) for own in cells] == [3, 4, 4]  # on the console
+    assert shown.count("| Mine source | Mine target | normals |") == 1
+    assert shown.count("| pAUC | Mine | normals |") == 2
+
+
 def test_evaluations_come_when_the_config_says(swept: tuple[Path, str]) -> None:
     assert list(evaluations(swept)) == [STEPS // 2, STEPS]
 

@@ -163,7 +163,7 @@ def _over_ids(own: Mapping[str, Numbers], clips: Mapping[str, SectionClips]) -> 
     score = np.concatenate([section.score for section in clips.values()])
     return {
         **{metric.mean: arithmetic_mean(n[metric.key] for n in own.values()) for metric in METRICS},
-        **{metric.lowest: lowest(n[metric.key] for n in own.values()) for metric in METRICS if metric.lowest_counts},
+        **{metric.lowest: lowest(n[metric.key] for n in own.values()) for metric in METRICS if metric.with_lowest},
         **{metric.pooled: metric.of(label, score) for metric in METRICS},
     }
 

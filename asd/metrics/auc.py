@@ -24,4 +24,4 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     return int(np.dot(false[1:] - false[:-1], true[1:] + true[:-1])) / (2 * normals * anomalies)
 
 
-AUC = Metric("auc", "AUC", auc, lowest_counts=True)
+AUC = Metric("auc", "AUC", auc, with_lowest=True)

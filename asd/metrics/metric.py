@@ -19,7 +19,7 @@ class Metric:
     key: str  # in report.json, of a machine ID and, as a mean, of all machine types
     title: str  # in tables
     of: Callable[[ArrayLike, ArrayLike], float]
-    lowest_counts: bool = False  # whether the lowest ID of a machine type is reported as well
+    with_lowest: bool = False  # whether the lowest ID of a machine type is reported as well
 
     @property
     def mean(self) -> str:

@@ -85,7 +85,7 @@ def _scorer_numbers(clips: ClipScores, scores: np.ndarray) -> ScorerNumbers:
     of_types = types.values()
     mean: dict[str, float | None] = {m.key: arithmetic_mean(own[m.mean] for own in of_types) for m in METRICS}
     mean |= {metric.harmonic: harmonic_mean(own[metric.mean] for own in of_types) for metric in METRICS}
-    mean |= {m.mean_of_lowest: arithmetic_mean(own[m.lowest] for own in of_types) for m in METRICS if m.lowest_counts}
+    mean |= {m.mean_of_lowest: arithmetic_mean(own[m.lowest] for own in of_types) for m in METRICS if m.with_lowest}
     mean |= {metric.pooled: arithmetic_mean(own[metric.pooled] for own in of_types) for metric in METRICS}
     return ScorerNumbers(mean=mean, types=types)
 
@@ -97,7 +97,7 @@ def _type_numbers(clips: ClipScores, scores: np.ndarray, ids: Mapping[str, np.nd
     of_ids = per_id.values()
     numbers: dict[str, float | None] = {m.mean: arithmetic_mean(own[m.key] for own in of_ids) for m in METRICS}
     numbers |= {metric.harmonic: harmonic_mean(own[metric.key] for own in of_ids) for metric in METRICS}
-    numbers |= {m.lowest: lowest(own[m.key] for own in of_ids) for m in METRICS if m.lowest_counts}
+    numbers |= {m.lowest: lowest(own[m.key] for own in of_ids) for m in METRICS if m.with_lowest}
     numbers |= {metric.pooled: pooled[metric.key] for metric in METRICS}
     return TypeNumbers.model_validate({**numbers, "ids": per_id})
 

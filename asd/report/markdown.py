@@ -35,13 +35,13 @@ DECISION_NOTE = (
 MEANS = {
     **{metric.key: metric.title for metric in METRICS},
     **{metric.harmonic: f"{metric.title} harmonic" for metric in METRICS},
-    **{metric.mean_of_lowest: f"m{metric.title}" for metric in METRICS if metric.lowest_counts},
+    **{metric.mean_of_lowest: f"m{metric.title}" for metric in METRICS if metric.with_lowest},
     **{metric.pooled: f"{metric.title} pooled" for metric in METRICS},
 }
 POOLED = {
     **{metric.mean: f"{metric.title}, mean over IDs" for metric in METRICS},
     **{metric.pooled: f"{metric.title}, IDs pooled" for metric in METRICS},
-    **{metric.lowest: f"m{metric.title}, lowest ID" for metric in METRICS if metric.lowest_counts},
+    **{metric.lowest: f"m{metric.title}, lowest ID" for metric in METRICS if metric.with_lowest},
 }
 
 

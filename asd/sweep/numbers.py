@@ -123,7 +123,7 @@ def _row(scorer: str, chosen: Sequence[Mapping[str, _Part]], oracle: Sequence[Ma
     numbers = {metric.key: Spread.of(own[metric.key] for own in found[DEVELOPMENT]) for metric in METRICS}
     numbers |= {f"{metric.key}_oracle": Spread.of(own[metric.key] for own in best) for metric in METRICS}
     for m in METRICS:
-        if m.lowest_counts:
+        if m.with_lowest:
             numbers[m.mean_of_lowest] = Spread.of(_mean(own[m.lowest] for own in seed) for seed in types)
         numbers[m.pooled] = Spread.of(_mean(own[m.pooled] for own in seed) for seed in types)
     official = official_spread(parts[0].layout, [part.machines.get(scorer, {}) for part in parts])
