@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from asd.backbones.base import Backbone, BackboneSettings, before_last
 from asd.backbones.blocks import Row, blocks_of, scaled
 from asd.backbones.norms import NormKind, norm1d, norm2d
-from asd.backbones.prelu import PReLU
 
 
 class MobileFaceNetConfig(BackboneSettings, frozen=True):
@@ -97,7 +96,7 @@ def _conv(
     norm: NormKind,
 ) -> nn.Sequential:
     layers = [nn.Conv2d(inner, outer, kernel, stride, padding, groups=groups, bias=False), norm2d(norm, outer)]
-    return nn.Sequential(*layers) if linear else nn.Sequential(*layers, PReLU(outer))
+    return nn.Sequential(*layers) if linear else nn.Sequential(*layers, nn.PReLU(outer))
 
 
 def _init_conv(module: nn.Module) -> None:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from asd.backbones.base import Backbone, BackboneSettings, before_last
 from asd.backbones.blocks import init_fan_out
 from asd.backbones.norms import NormKind, norm1d, norm2d
-from asd.backbones.prelu import PReLU
 
 STRIDE = 32  # of the whole network, along both axes
 
@@ -86,7 +85,7 @@ def _stem(channels: int, width: int, norm: NormKind) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, width, 7, 2, 3, bias=False),
         norm2d(norm, width),
-        PReLU(width),
+        nn.PReLU(width),
         nn.MaxPool2d(3, 2, 1),
     )
 
@@ -105,7 +104,7 @@ class Block(nn.Module):
             norm2d(norm, inner),
             nn.Conv2d(inner, outer, 3, 1, 1, bias=False),
             norm2d(norm, outer),
-            PReLU(outer),
+            nn.PReLU(outer),
             nn.Conv2d(outer, outer, 3, stride, 1, bias=False),
             norm2d(norm, outer),
         )

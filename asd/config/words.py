@@ -2,8 +2,9 @@
 shell and this file read them back.
 
 Where the config class wants text (IDs, machine types, paths), what stands there is the text: `00`, `no`, `12:30` are
-names, not what YAML 1.1 makes of them, and neither `#` nor `: ` nor a comma ends a word. A list is a yaml list, whose
-items may be quoted: `[fan, "fan, small"]`. Where a part belongs, its name alone is the part with its defaults.
+names, not what YAML 1.1 makes of them (nor 1.2, where `00` is the number 0), and neither `#` nor `: ` nor a comma ends
+a word. A list is a yaml list, whose items may be quoted: `[fan, "fan, small"]`. Where a part belongs, its name alone is
+the part with its defaults.
 """
 
 from __future__ import annotations

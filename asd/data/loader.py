@@ -27,7 +27,6 @@ from asd.process.stop import StopSignal
 
 POLL_S = 0.2  # how soon a stop is noticed
 GRACE_S = 2.0  # that a batch still has to come once a stop was asked for
-CACHE_LINE, WAV_HEADER = 64, 44  # bytes; members of a tar begin at whole cache lines, their samples behind the header
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class _Buffer:
         if self._copied is not None:
             self._copied.synchronize()
         if self._samples.numel() < clips * length:
-            self._samples = row_memory(clips * length, self._pinned)
+            self._samples = torch.empty(clips * length, dtype=torch.int16, pin_memory=self._pinned)
         return self._samples[: clips * length].view(clips, length)
 
     def pin(self, column: np.ndarray) -> Tensor:
@@ -171,21 +170,6 @@ class _Buffer:
         self._copied = torch.cuda.Event()
         self._copied.record()
         return moved
-
-
-def row_memory(count: int, pinned: bool) -> Tensor:
-    """Uninitialised int16 samples, (count,), placed in their cache lines as the samples of a WAV lie in a tar.
-
-    The kernel's copy then costs 0.9 of what it does elsewhere; at 1 to 63 bytes further into a page than the source,
-    where torch's memory puts one row in eight, AMD processors take 2 to 4 times as long. Memory that need not be pinned
-    comes from numpy, which asks for huge pages: 0.9 again.
-    """
-    room = count + CACHE_LINE
-    memory = (
-        torch.empty(room, dtype=torch.int16, pin_memory=True) if pinned else torch.from_numpy(np.empty(room, "<i2"))
-    )
-    skip = (WAV_HEADER - memory.data_ptr()) % CACHE_LINE // 2
-    return memory[skip : skip + count]
 
 
 def training_requests(

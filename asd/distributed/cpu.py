@@ -1,4 +1,7 @@
-"""Settings of the host's processor, memory and threads."""
+"""What is tuned to the host's processor, memory and threads, each with the figure that justifies it.
+
+Imports without garbage collection are in `asd.process.startup`: they come before torch, which this file needs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import os
 import platform
 
 import torch
+from torch import nn
+
+from asd.distributed.prelu import VectorPReLU
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
@@ -29,7 +35,14 @@ def keep_freed_memory() -> None:
             set_option(option, value)
 
 
-def set_threads(device: torch.device) -> None:
+def use_vector_prelu(model: nn.Module) -> None:
+    """Give every nn.PReLU of a model the backward pass of `asd.distributed.prelu`."""
+    for module in model.modules():
+        if type(module) is nn.PReLU:
+            module.__class__ = VectorPReLU
+
+
+def set_threads() -> None:
     """Share the cores that this process may use among the ranks of the node."""
     cores = len(os.sched_getaffinity(0))
     local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from asd.distributed.cpu import use_vector_prelu
 from asd.errors import UserError, describe_os_error
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Ranks:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Model in DDP and autocast."""
+        if self.device.type == "cpu":
+            use_vector_prelu(model)
         with warnings.catch_warnings():  # newer torch renames broadcast_buffers; older knows no other name
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
             return self.accelerator.prepare(model)

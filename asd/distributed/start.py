@@ -38,7 +38,7 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
         mixed_precision="no" if chosen == "fp32" else chosen,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
-    set_threads(device)  # accelerate changes torch's thread count silently
+    set_threads()  # accelerate changes torch's thread count silently
     failed = False
     try:
         yield Ranks(accelerator, rank, world_size, device, chosen)

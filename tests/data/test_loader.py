@@ -16,7 +16,7 @@ import torch
 
 from asd.data.batch import Batch, to_float
 from asd.data.config import crop_advice
-from asd.data.loader import Loader, Request, row_memory, training_requests, whole_clip_requests
+from asd.data.loader import Loader, Request, training_requests, whole_clip_requests
 from asd.data.manifest import Manifest, load_manifest
 from asd.data.plan import Stream, equal_length_batches, make_plan, rank_slice
 from asd.files import remote
@@ -98,14 +98,6 @@ def test_a_batch_stays_as_it_is_until_the_next_is_asked_for(small_manifest, soun
 def test_buffers_are_reused(loader, small_manifest):
     places = {batch.waveform.data_ptr() for batch in loader.stream(islice(requests(small_manifest), 30))}
     assert len(places) <= loader.prefetch + 1
-
-
-@pytest.mark.parametrize("count", [1, 1000, 64 * 160_000])
-def test_rows_lie_in_their_cache_lines_as_samples_lie_in_a_tar(small_manifest, count):
-    begin = small_manifest.column("offset") + small_manifest.column("payload_offset")
-    memory = row_memory(count, pinned=False)
-    assert set(begin % 64) == {memory.data_ptr() % 64}
-    assert memory.shape == (count,)
 
 
 def test_no_more_is_read_ahead_than_there_are_buffers(loader, small_manifest):

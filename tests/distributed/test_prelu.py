@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asd.backbones.prelu import PReLU
+from asd.distributed.cpu import use_vector_prelu
+from asd.distributed.prelu import VectorPReLU
 
 
 def trained(module: nn.PReLU, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,7 +28,7 @@ def test_same_values_and_gradients_as_torchs(shape: tuple[int, ...], dtype: torc
         x, grad = (t.to(memory_format=torch.channels_last) for t in (x, grad))
     x[0, 0] = 0.0  # at the kink the slope counts
     slopes = torch.linspace(-0.5, 1.5, 6)
-    ours, theirs = PReLU(6), nn.PReLU(6)
+    ours, theirs = VectorPReLU(6), nn.PReLU(6)
     for module in (ours, theirs):
         module.weight.data.copy_(slopes)
     if dtype == torch.bfloat16:
@@ -39,7 +40,15 @@ def test_same_values_and_gradients_as_torchs(shape: tuple[int, ...], dtype: torc
 
 
 def test_a_value_that_is_not_finite_shows_in_the_gradient() -> None:
-    module = PReLU(2)
+    module = VectorPReLU(2)
     x = torch.tensor([[1.0, float("nan")]])
     _, _, slopes = trained(module, x, torch.ones(1, 2))
     assert not slopes.isfinite().all()
+
+
+def test_ranks_on_a_cpu_train_with_it_and_keep_the_weights_names() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.PReLU(4), nn.Sequential(nn.PReLU()))
+    names = list(model.state_dict())
+    use_vector_prelu(model)
+    assert [type(module) for module in model.modules()].count(VectorPReLU) == 2
+    assert list(model.state_dict()) == names
