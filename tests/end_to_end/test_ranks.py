@@ -116,6 +116,7 @@ SYSTEMS = {
         SOURCE,
         "data.streams.target=pairs",
     ],
+    "classes by domain": ["data.classes=attributes", "backbone.norm=sync", "mixup={group_size: 4, probability: 0.5}"],
     "classification with outliers": ["backbone.norm=sync", "mixup=null", FANS, *OUTLIERS],
     "one section, partners of another class": [
         "backbone.norm=sync",
