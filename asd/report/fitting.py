@@ -39,13 +39,12 @@ class FittingTable:
         names = min(
             max(name.cell_len for name, _ in [*self.rows, (Text(self.corner), [])]), max(options.max_width // 3, 8)
         )
-        widths = [self._width(at) for at in range(len(self.titles))]
+        widths = []
+        for at, title in enumerate(self.titles):
+            words = [min(len(word), MAX_WORD) for word in title.plain.split()]
+            widths.append(max([*words, *(cells[at].cell_len for _, cells in self.rows), 1]))
         for group in _groups(widths, options.max_width - names):
             yield self._part(group, names, widths)
-
-    def _width(self, at: int) -> int:
-        words = [min(len(word), MAX_WORD) for word in self.titles[at].plain.split()]
-        return max([*words, *(cells[at].cell_len for _, cells in self.rows), 1])
 
     def _part(self, group: range, names: int, widths: Sequence[int]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)

@@ -52,6 +52,23 @@ class Row:
     halves: dict[str, Headline]  # averaged over seeds
     official: dict[str, Spread] | None
 
+    def as_tree(self) -> dict[str, Any]:
+        """What report.json of a sweep holds of it: of each number `key`, `key_sd` and `key_by_seed`."""
+        return {
+            "seeds": self.seeds,
+            "layout": self.layout,
+            **_flat(self.numbers),
+            **{half: own.model_dump(mode="json") for half, own in self.halves.items()},
+            "official": None if self.official is None else _flat(self.official),
+        }
+
+
+def _flat(numbers: Mapping[str, Spread]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, own in numbers.items():
+        tree |= {f"{key}_by_seed": list(own.by_seed), key: own.mean, f"{key}_sd": own.sd}
+    return tree
+
 
 Table = dict[str, dict[str, Row]]  # config → scorer → row
 
@@ -94,25 +111,8 @@ def of_reports(by_seed: Sequence[Report]) -> dict[str, Row]:
 
 
 def as_tree(table: Table) -> dict[str, Any]:
-    """What report.json of a sweep holds: of each number `key`, `key_sd` and `key_by_seed` (schema: docs/files.md)."""
-    return {name: {scorer: _row_tree(row) for scorer, row in scorers.items()} for name, scorers in table.items()}
-
-
-def _row_tree(row: Row) -> dict[str, Any]:
-    return {
-        "seeds": row.seeds,
-        "layout": row.layout,
-        **_flat(row.numbers),
-        **{half: own.model_dump(mode="json") for half, own in row.halves.items()},
-        "official": None if row.official is None else _flat(row.official),
-    }
-
-
-def _flat(numbers: Mapping[str, Spread]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, own in numbers.items():
-        tree |= {f"{key}_by_seed": list(own.by_seed), key: own.mean, f"{key}_sd": own.sd}
-    return tree
+    """What report.json of a sweep holds (schema: docs/files.md)."""
+    return {name: {scorer: row.as_tree() for scorer, row in scorers.items()} for name, scorers in table.items()}
 
 
 def _row(scorer: str, chosen: Sequence[Mapping[str, _Part]], oracle: Sequence[Mapping[str, _Part]]) -> Row:

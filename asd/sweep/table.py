@@ -29,7 +29,14 @@ def markdown(table: Table) -> str:
     head, rows = _rows(table)
     parts = [markdown_table([*map(escaped, head)], [[*map(escaped, row[:2]), *row[2:]] for row in rows])]
     for half in _halves(table):
-        parts += [f"## {_by_type_title(table, half)}", _markdown_by_type(table, half)]
+        columns = _type_columns(table, half)
+        by_type = [
+            [escaped(name), escaped(scorer), *_type_cells(row, half, columns)]
+            for name, scorers in table.items()
+            for scorer, row in scorers.items()
+        ]
+        parts.append(f"## {_by_type_title(table, half)}")
+        parts.append(markdown_table(["config", "scorer", *map(escaped, columns)], by_type))
     for name, scorer, found in _side_by_side(table):
         head = [f"{half} {title}" for half, own in found.items() for title in own.titles]
         parts.append(f"## Dev and Eval, {escaped(name)}, {escaped(scorer)}")
@@ -108,16 +115,6 @@ def _type_cells(row: Row, half: str, columns: list[str]) -> list[str]:
     """`81.20/70.30` of every machine type and of the means."""
     rows = row.halves[half].types | row.halves[half].means
     return ["/".join(map(percent, rows[name])) if name in rows else "–" for name in columns]
-
-
-def _markdown_by_type(table: Table, half: str) -> str:
-    columns = _type_columns(table, half)
-    rows = [
-        [escaped(name), escaped(scorer), *_type_cells(row, half, columns)]
-        for name, scorers in table.items()
-        for scorer, row in scorers.items()
-    ]
-    return markdown_table(["config", "scorer", *map(escaped, columns)], rows)
 
 
 def _by_type(table: Table, half: str) -> FittingTable:
