@@ -27,7 +27,7 @@ from benchmarks.sections import replace_section
 from benchmarks.speed.part import GOALS_HEAD, save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-PARTS = ("loader", "training", "evaluation", "start_up", "packing", "gpu")
+PARTS = ("loader", "training", "evaluation", "start_up", "packing", "gpu", "asdkit")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of everything (default 3)")
     parser.add_argument("--work", type=user_path, default=Path("data/speed"), help="sets and figures")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
+    parser.add_argument("--asdkit", type=user_path, help="checkout of the code that the part asdkit compares with")
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UserError("--rounds must be at least 1")
