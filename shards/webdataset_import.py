@@ -15,7 +15,8 @@ def import_webdataset() -> ModuleType:
     """The webdataset library with its writer.
 
     It imports torch only to be usable as a torch data set, and does well without it. Our own processes, which pack and
-    end, tell it that there is none: 0.2 s of CPU a process instead of 1.4 to 2, in which 2,000 clips are packed.
+    end, tell it that there is none: 0.13 s of CPU time a process instead of 1.1 (Intel Xeon, torch 2.13, 30 November
+    2026).
     """
     with _importing:  # no thread may look for torch meanwhile
         if "webdataset.writer" not in sys.modules:

@@ -1,5 +1,7 @@
 """What is tuned to the host's processor, memory and threads, each with the figure that justifies it.
 
+Figures are CPU time without by CPU time with it, in turns in one run: one thread of a virtual machine with two cores of
+an Intel Xeon, torch 2.13, 30 November 2026.
 Imports without garbage collection are in `asd.process.startup`: they come before torch, which this file needs.
 """
 
@@ -26,8 +28,9 @@ def avoid_amx() -> None:
 def keep_freed_memory() -> None:
     """Keep glibc from handing every large tensor back to the kernel as soon as it is freed.
 
-    Without this each activation is mapped, faulted in page by page and zeroed anew at every step: half the time of a
-    step in fp32 on two cores of a virtual machine. GPU runs have torch's own caching allocator for that.
+    Without this each activation is mapped, faulted in page by page and zeroed anew at every step. A step of
+    mobilenet_v2 on 32 clips in fp32: 1.18 and 1.25; on 8 clips in bf16: 1.06 to 1.08; of the demo: 1.00. GPU runs have
+    torch's own caching allocator for that.
     """
     if platform.libc_ver()[0] == "glibc":
         set_option = ctypes.CDLL(None).mallopt
@@ -36,7 +39,10 @@ def keep_freed_memory() -> None:
 
 
 def use_vector_prelu(model: nn.Module) -> None:
-    """Give every nn.PReLU of a model the backward pass of `asd.distributed.prelu`."""
+    """Give every nn.PReLU of a model the backward pass of `asd.distributed.prelu`.
+
+    A step of pfu_mobilefacenet_512 on 4 clips: 1.15 in fp32 and in bf16; of dcase2020_integrated: 1.01.
+    """
     for module in model.modules():
         if type(module) is nn.PReLU:
             module.__class__ = VectorPReLU
