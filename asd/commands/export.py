@@ -105,7 +105,7 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
         scorers=tuple(
             FittedScorer(
                 config=scorer_config,
-                state=state_of(scorer),
+                state=state_of(scorer_config, scorer),
                 **_thresholds(manifest, calibration, scorer_label(scorer_config), evaluation),
             )
             for scorer_config, scorer in scorers

@@ -54,8 +54,11 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _part(owner: Model, name: str, field: FieldInfo, path: str) -> Iterator[str]:
-    """Lines on a key that holds a part: its one class, or a heading for each kind."""
+def _part(owner: Model, name: str, field: FieldInfo, path: str, beside: typing.Sequence[Model] = ()) -> Iterator[str]:
+    """Lines on a key that holds a part: its one class, or a heading for each kind.
+
+    beside: kinds that the page describes already, among them the owner.
+    """
     kinds, default = list(models_of(field.annotation)), None if field.is_required() else field.get_default()
     if meaning := meaning_of(owner, name):
         yield from (f"{_sentence(meaning)}.", "")
@@ -66,9 +69,12 @@ def _part(owner: Model, name: str, field: FieldInfo, path: str) -> Iterator[str]
         return
     names = ", ".join(f"`{kind.model_fields['name'].default}`" for kind in kinds)
     yield f"`{path}.name`: {names}. {_default_kind(field.is_required(), default)}"
+    if set(kinds) <= set(beside):
+        yield f"Their keys are those of `{path.rpartition('.')[0]}`."
+        return
     for kind in kinds:
         yield from ("", f"### {path}: {kind.model_fields['name'].default}", "")
-        yield from _class(kind, path)
+        yield from _class(kind, path, beside=kinds)
 
 
 def _default_kind(required: bool, default: Any) -> str:
@@ -79,7 +85,7 @@ def _default_kind(required: bool, default: Any) -> str:
     return f"Default: `{'null' if default is None else default.name}`."
 
 
-def _class(model: Model, path: str, default: Any = None) -> Iterator[str]:
+def _class(model: Model, path: str, default: Any = None, beside: typing.Sequence[Model] = ()) -> Iterator[str]:
     """What a class says of itself, its keys, and behind these the keys of parts within it.
 
     default: what the key that holds it has where nothing is said, whose values are then the defaults.
@@ -91,7 +97,7 @@ def _class(model: Model, path: str, default: Any = None) -> Iterator[str]:
     if alone:
         yield from _table(model, alone, f"{path}.", default)
     for name in (name for name in own if name not in alone):
-        yield from ("", *_part(model, name, own[name], f"{path}.{name}"))
+        yield from ("", *_part(model, name, own[name], f"{path}.{name}", beside))
 
 
 def _is_kind(name: str, field: FieldInfo) -> bool:

@@ -74,10 +74,10 @@ class RunConfig(System, frozen=True):
     def _scorers_read_what_the_task_gives(self) -> RunConfig:
         given = self.task.gives()
         for scorer in self.evaluate.scorers:
-            if (wanted := reads(scorer)) not in given:
+            if unknown := sorted(reads(scorer) - given):
                 fitting = "knn, mahalanobis" + (", reconstruction" if "errors" in given else "")
                 raise ValueError(
-                    f"evaluate.scorers: {scorer.name} reads {wanted}, which task {self.task.name} does not give: "
+                    f"evaluate.scorers: {scorer.name} reads {unknown[0]}, which task {self.task.name} does not give: "
                     f"name others, such as {fitting}"
                 )
         return self

@@ -7,60 +7,29 @@ from typing import Annotated, Any
 
 import pydantic
 
-from asd.scorers.band_knn import BandKnn, BandKnnConfig
+from asd.scorers.band_knn import BandKnnConfig
 from asd.scorers.base import EmbeddingScorerConfig, Reads, Scorer, check_classes
-from asd.scorers.centroid import Centroid, CentroidConfig
-from asd.scorers.domain_knn import DomainKnn, DomainKnnConfig
+from asd.scorers.centroid import CentroidConfig
+from asd.scorers.domain_knn import DomainKnnConfig
 from asd.scorers.embeddings import EmbeddingTable
-from asd.scorers.gmm import Gmm, GmmConfig
-from asd.scorers.knn import Knn, KnnConfig
-from asd.scorers.local_knn import LocalKnn, LocalKnnConfig
-from asd.scorers.lof import Lof, LofConfig
-from asd.scorers.log_odds import LogOdds, LogOddsConfig
-from asd.scorers.mahalanobis import Mahalanobis, MahalanobisConfig
-from asd.scorers.neg_log_softmax import NegLogSoftmax, NegLogSoftmaxConfig
-from asd.scorers.pca_residual import PcaResidual, PcaResidualConfig
-from asd.scorers.reconstruction import Reconstruction, ReconstructionConfig
-from asd.scorers.selective_mahalanobis import SelectiveMahalanobis, SelectiveMahalanobisConfig
-from asd.scorers.softmax import Softmax, SoftmaxConfig
-from asd.scorers.untrained import UntrainedKnn, UntrainedKnnConfig
+from asd.scorers.fused import Fused, FusedConfig
+from asd.scorers.gmm import GmmConfig
+from asd.scorers.knn import KnnConfig
+from asd.scorers.local_knn import LocalKnnConfig
+from asd.scorers.lof import LofConfig
+from asd.scorers.log_odds import LogOddsConfig
+from asd.scorers.mahalanobis import MahalanobisConfig
+from asd.scorers.members import MEMBERS, AnyMember, member_label
+from asd.scorers.neg_log_softmax import NegLogSoftmaxConfig
+from asd.scorers.pca_residual import PcaResidualConfig
+from asd.scorers.reconstruction import ReconstructionConfig
+from asd.scorers.selective_mahalanobis import SelectiveMahalanobisConfig
+from asd.scorers.softmax import SoftmaxConfig
+from asd.scorers.untrained import UntrainedKnnConfig
 
-ScorerConfig = Annotated[
-    SoftmaxConfig
-    | NegLogSoftmaxConfig
-    | CentroidConfig
-    | KnnConfig
-    | DomainKnnConfig
-    | LocalKnnConfig
-    | BandKnnConfig
-    | MahalanobisConfig
-    | GmmConfig
-    | PcaResidualConfig
-    | LofConfig
-    | LogOddsConfig
-    | ReconstructionConfig
-    | SelectiveMahalanobisConfig
-    | UntrainedKnnConfig,
-    pydantic.Field(discriminator="name"),
-]
+ScorerConfig = Annotated[AnyMember | FusedConfig, pydantic.Field(discriminator="name")]
 
-SCORERS: dict[str, Callable[[Any], Scorer]] = {
-    "softmax": Softmax,
-    "neg_log_softmax": NegLogSoftmax,
-    "centroid": Centroid,
-    "knn": Knn,
-    "domain_knn": DomainKnn,
-    "local_knn": LocalKnn,
-    "band_knn": BandKnn,
-    "mahalanobis": Mahalanobis,
-    "gmm": Gmm,
-    "pca_residual": PcaResidual,
-    "lof": Lof,
-    "log_odds": LogOdds,
-    "reconstruction": Reconstruction,
-    "selective_mahalanobis": SelectiveMahalanobis,
-    "untrained_knn": UntrainedKnn,
-}
+SCORERS: dict[str, Callable[[Any], Scorer]] = {**MEMBERS, "fused": Fused}
 
 
 def build_scorer(config: ScorerConfig) -> Scorer:
@@ -68,22 +37,26 @@ def build_scorer(config: ScorerConfig) -> Scorer:
     return SCORERS[config.name](config)
 
 
-def reads(config: ScorerConfig) -> Reads:
+def members_of(config: ScorerConfig) -> tuple[AnyMember, ...]:
+    """The scorers that a config combines, each with its view; itself where it stands alone."""
+    return config.expanded() if isinstance(config, FusedConfig) else (config,)
+
+
+def reads(config: ScorerConfig) -> set[Reads]:
     """What of a network's output the scorer of a config looks at."""
-    scorer: Any = SCORERS[config.name]
-    found: Reads = scorer.wants or scorer.reads
-    return found
+    kinds: list[Any] = [MEMBERS[member.name] for member in members_of(config)]
+    return {kind.wants or kind.reads for kind in kinds}
 
 
 def views(config: ScorerConfig) -> set[str]:
     """The views of the embedding that the scorer of a config names."""
-    return {config.view} if isinstance(config, EmbeddingScorerConfig) and config.view is not None else set()
+    own = (member.view for member in members_of(config) if isinstance(member, EmbeddingScorerConfig))
+    return {view for view in own if view is not None}
 
 
 def scorer_label(config: ScorerConfig) -> str:
-    """The scorer's column in scores.csv: its name, every setting that differs from the default, and its view."""
-    view: str | None = getattr(config, "view", None)
-    return config.label if view is None else f"{config.label}_{view}"
+    """The scorer's column in scores.csv."""
+    return config.label if isinstance(config, FusedConfig) else member_label(config)
 
 
 __all__ = [
@@ -92,6 +65,7 @@ __all__ = [
     "CentroidConfig",
     "DomainKnnConfig",
     "EmbeddingTable",
+    "FusedConfig",
     "GmmConfig",
     "KnnConfig",
     "LocalKnnConfig",
@@ -108,6 +82,7 @@ __all__ = [
     "UntrainedKnnConfig",
     "build_scorer",
     "check_classes",
+    "members_of",
     "reads",
     "scorer_label",
     "views",

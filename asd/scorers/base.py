@@ -1,14 +1,14 @@
 """What a scorer is, and the frame of those that keep one model per class.
 
-A new one is one file: a config with `name` and `label`, and the two methods of `PerClassScorer`; then one line in
-`SCORERS` and one in `ScorerConfig`.
+A new one is one file: a config with `name` and `label`, and the two methods of `PerClassScorer`; then its name in
+`MEMBERS` and in `AnyMember`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import pydantic
@@ -25,6 +25,8 @@ Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
 
 class Scorer(Protocol):
     """Learns what is normal from training clips, then scores test clips: higher = more anomalous."""
+
+    models: dict[int, Any]  # class → what is known of it
 
     def fit(self, train: EmbeddingTable) -> None:
         """Learn from the normal training clips; a second call replaces the first."""

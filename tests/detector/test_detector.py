@@ -56,7 +56,7 @@ def fitted(*names: str) -> tuple[FittedScorer, ...]:
         scorer = build_scorer(config)
         scorer.fit(TRAIN)
         thresholds = dict.fromkeys(range(NUM_CLASSES), 0.5)
-        found.append(FittedScorer(config=config, state=state_of(scorer), thresholds=thresholds))
+        found.append(FittedScorer(config=config, state=state_of(config, scorer), thresholds=thresholds))
     return tuple(found)
 
 

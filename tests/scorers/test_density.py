@@ -15,7 +15,6 @@ from test_scorers import NUM_CLASSES, TEST, TRAIN, fitted_scores, random_clips, 
 from asd.errors import UserError
 from asd.losses import ArcFaceConfig, build_loss
 from asd.scorers import (
-    SCORERS,
     BandKnnConfig,
     CentroidConfig,
     DomainKnnConfig,
@@ -36,6 +35,7 @@ from asd.scorers import (
     build_scorer,
     scorer_label,
 )
+from asd.scorers.members import MEMBERS
 from tests.support.embedded import embedded_of
 
 CONFIGS = [
@@ -366,10 +366,10 @@ def test_a_class_of_duplicates_and_one_other_is_scored(config):
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", MEMBERS)
 def test_a_clip_that_is_not_finite_is_named(name, broken):
     config = pydantic.TypeAdapter(ScorerConfig).validate_python({"name": name})
-    field = SCORERS[name].reads
+    field = MEMBERS[name].reads
     rows = getattr(TEST, field).clone()
     rows[7, 1] = broken
     bad, scorer = dataclasses.replace(TEST, **{field: rows}), build_scorer(config)
@@ -413,7 +413,7 @@ CHANGES = {
 
 
 def test_every_setting_shows_in_the_label():
-    assert {config.model_fields["name"].default for config in CHANGES} == set(SCORERS)
+    assert {config.model_fields["name"].default for config in CHANGES} == set(MEMBERS)
     labels = []
     for config, changes in CHANGES.items():
         assert set(changes) == set(config.model_fields) - {"name", "view"}  # a view is behind the label

@@ -211,7 +211,10 @@ def test_what_scorers_read():
         "selective_mahalanobis": "residuals", "untrained_knn": "features",
     }  # fmt: skip
     for name in SCORERS:
-        assert reads(adapter.validate_python({"name": name})) == other.get(name, "embedding")
+        assert reads(adapter.validate_python({"name": name})) == {other.get(name, "embedding")}
+    members = [{"name": "knn"}, {"name": "softmax"}, {"name": "untrained_knn"}]
+    both = adapter.validate_python({"name": "fused", "members": members})
+    assert reads(both) == {"embedding", "logits", "features"}
 
 
 @pytest.mark.parametrize("config", [KnnConfig(), UntrainedKnnConfig()], ids=scorer_label)
@@ -254,7 +257,7 @@ def test_configs_are_told_apart_by_name():
     assert {type(adapter.validate_python({"name": name})).__name__ for name in SCORERS} == {
         "SoftmaxConfig", "NegLogSoftmaxConfig", "CentroidConfig", "KnnConfig", "LocalKnnConfig", "MahalanobisConfig",
         "GmmConfig", "LofConfig", "LogOddsConfig", "ReconstructionConfig", "SelectiveMahalanobisConfig",
-        "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig", "DomainKnnConfig",
+        "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig", "DomainKnnConfig", "FusedConfig",
     }  # fmt: skip
     for wrong in (
         {"name": "knn", "k": 0},

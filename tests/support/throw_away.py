@@ -230,9 +230,9 @@ ADDED = {
     ),
     "scorer": (
         "asd/scorers/mine.py", SCORER,
-        ("asd/scorers/__init__.py", FIRST, "from asd.scorers.mine import Mine, MineConfig\n"),
-        ("asd/scorers/__init__.py", "    | NegLogSoftmaxConfig", " | MineConfig"),
-        ("asd/scorers/__init__.py", '"softmax": Softmax,', ' "mine": Mine,'),
+        ("asd/scorers/members.py", FIRST, "from asd.scorers.mine import Mine, MineConfig\n"),
+        ("asd/scorers/members.py", "    | NegLogSoftmaxConfig", " | MineConfig"),
+        ("asd/scorers/members.py", '"softmax": Softmax,', ' "mine": Mine,'),
     ),
     "schedule": (
         "asd/optim/schedules/mine.py", SCHEDULE,
