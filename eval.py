@@ -12,12 +12,14 @@ python eval.py clips --detector detector.pt recordings/today --machine fan --id 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asd.errors import run_main
 from asd.files.paths import user_path
+from asd.process import logs
 from asd.process.stop import AskedToStop, StopSignal, without_local_rank
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def _add_watch(commands: Commands) -> None:
     end = watch.add_mutually_exclusive_group()
     end.add_argument("--once", action="store_true", help="score what is there, and leave")
     end.add_argument("--forever", action="store_true", help="stay when the run is finished: it may go on")
+    watch.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: an object a line")
     watch.add_argument("--poll", type=_seconds, default=10.0, metavar="S", help="seconds between looks (default 10)")
     watch.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     watch.set_defaults(command=_watch)
@@ -147,13 +150,14 @@ def _score(args: argparse.Namespace) -> None:
 
 
 def _watch(args: argparse.Namespace) -> None:
+    logs.set_up(args.log_format)
     try:
         with StopSignal(at_once=True) as stop:  # before the heavy imports
             from asd.commands.watch import Options, watch
 
             watch(args.run, args.overrides, Options(args.once, args.forever, args.poll), stop)
     except AskedToStop as stopped:
-        print(stopped, flush=True)
+        logging.getLogger("asd.eval").info(str(stopped))
 
 
 def _ensemble(args: argparse.Namespace) -> None:

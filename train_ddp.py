@@ -6,15 +6,19 @@ torchrun --standalone --nproc_per_node=2 train_ddp.py --config configs/dcase2020
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from asd.errors import run_main
 from asd.files.paths import user_path
+from asd.process import logs
 from asd.process.last_word import say_last
 from asd.process.startup import quick_imports
 from asd.process.stop import StopSignal, die_with_torchrun, without_local_rank
+
+log = logging.getLogger("asd.train_ddp")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -22,6 +26,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--config", type=user_path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml"
     )
+    parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: an object a line")
     parser.add_argument("--check", action="store_true", help="validate config, shards and devices; start nothing")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as train.epochs=30")
     return parser.parse_intermixed_args(without_local_rank(argv))
@@ -29,6 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    logs.set_up(args.log_format)
     if args.check:
         return check(args)
     with StopSignal() as stop:  # before the heavy imports: a signal that arrives meanwhile is not lost
@@ -42,7 +48,8 @@ def check(args: argparse.Namespace) -> int:
 
     found = train.check(load_config(args.config, args.overrides), int(os.environ.get("WORLD_SIZE", 1)))
     if os.environ.get("RANK", "0") == "0":
-        print(found)
+        for line in found:
+            log.info(line)
     return 0
 
 
@@ -62,9 +69,8 @@ def train(args: argparse.Namespace, stop: StopSignal) -> int:
         except RuntimeError as error:
             if not is_peer_failure(error):
                 raise
-            lost = f"rank {ranks.rank}: another rank exited"
-            print(f"{lost}, shutting down (torchrun --max-restarts=N restarts the job)")
-            say_last(f"error: {lost}; run the same command to resume from the newest checkpoint")
+            log.error("another rank exited, shutting down (torchrun --max-restarts=N restarts the job)")
+            say_last("another rank exited; run the same command to resume from the newest checkpoint")
             return 1
 
 

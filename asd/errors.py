@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
+from asd.process import logs
 from asd.process.last_word import say_last
+
+log = logging.getLogger(__name__)
 
 EXIT_USER_ERROR = 2
 
@@ -29,16 +32,18 @@ class UserError(Exception):
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Run a command line's main and exit; a `UserError` or a failed file operation becomes one line and exit code 2."""
+    logs.set_up("plain")
     threading.excepthook = _thread_failed
     _show_all_characters()
     one_of_many = int(os.environ.get("WORLD_SIZE", "1")) > 1
     try:
         code = _exit_code(main)
     except Exception as error:
-        if not one_of_many:
+        if not one_of_many and logs.form() == "plain":
             raise
-        traceback.print_exc()
-        say_last(_failed(error))
+        words = f"{type(error).__name__}: {printable(next(iter(str(error).splitlines()), ''))}"
+        log.exception(words)
+        say_last(f"rank {os.environ.get('RANK', 0)} failed, its traceback is above: {words}")
         code = 1
     with suppress(OSError):
         _flush()
@@ -64,7 +69,7 @@ def _exit_code(main: Callable[[], int | None]) -> int:
     except UnicodeEncodeError as error:
         return _complain(_describe_unwritable(error), every_rank=False)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        log.error("interrupted")
         return 130
 
 
@@ -77,13 +82,6 @@ def _flush() -> None:
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise OSError(error.errno, error.strerror, name) from None
-
-
-def _failed(error: Exception) -> str:
-    """A failure of ours in one line; its traceback stands further up."""
-    words = next(iter(str(error).splitlines()), "")
-    rank = os.environ.get("RANK", "0")
-    return f"error: rank {rank} failed, its traceback is above: {type(error).__name__}: {printable(words)}"
 
 
 def _show_all_characters() -> None:
@@ -103,8 +101,8 @@ def _describe_unwritable(error: UnicodeEncodeError) -> str:
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
     """A failed file operation of TensorBoard's writer thread is raised again in the main thread: one line is enough."""
-    if not isinstance(failure.exc_value, OSError):
-        threading.__excepthook__(failure)
+    if failure.exc_value is not None and not isinstance(failure.exc_value, OSError):
+        log.error(f"a thread failed: {failure.exc_type.__name__}", exc_info=failure.exc_value)
 
 
 def describe_os_error(error: OSError) -> str:
@@ -120,5 +118,5 @@ def printable(text: str) -> str:
 
 def _complain(message: str, every_rank: bool) -> int:
     if os.environ.get("RANK", "0") == "0" or not every_rank:
-        print(f"error: {printable(message)}", file=sys.stderr, flush=True)
+        log.error(printable(message))
     return EXIT_USER_ERROR

@@ -94,7 +94,7 @@ while kill -0 "$agent" 2>/dev/null; do
     finish 0
   fi
   if [ "$SECONDS" -ge "$deadline" ]; then
-    echo "error: ranks did not save within SHUTDOWN_TIMEOUT=${SHUTDOWN_TIMEOUT:-120} seconds: killed" >&2
+    echo "$(date '+%F %T') error: ranks did not save within SHUTDOWN_TIMEOUT=${SHUTDOWN_TIMEOUT:-120} seconds: killed" >&2
     kill_all
     exit 1
   fi

@@ -94,14 +94,14 @@ wait "$running" || code=$?
 cat "$work/first.log"
 echo "exit code $code"
 [ "$code" = 0 ] || fail 'exit code is not 0'
-step="$(sed -n 's/^stopped by SIGTERM at step \([0-9]*\), checkpoint saved.*/\1/p' "$work/first.log")"
+step="$(sed -n 's/.* info: stopped by SIGTERM at step \([0-9]*\), checkpoint saved.*/\1/p' "$work/first.log")"
 [ -f "$work/runs/demo/checkpoints/step_$(printf %08d "$step")/COMPLETE" ] || fail 'nothing was saved'
 epoch="$(sed -n 's/.* \([0-9]*\) steps an epoch.*/\1/p' "$work/first.log")"
 grep -F "\"git_commit\": \"$revision\"" "$work/runs/demo/run.json" || fail 'the run does not know its revision'
 
 say 'start again: resume, finish, score'
 inside 4321:4321 "${train[@]}" train.steps=$(((step / epoch + 1) * epoch)) evaluate.every_epochs=1 | tee "$work/second.log"
-grep -Fx "resuming from step $step" "$work/second.log" || fail 'it did not resume'
+grep -E " info: resuming from step $step\$" "$work/second.log" || fail 'it did not resume'
 grep -F 'finished at step' "$work/second.log" >/dev/null || fail 'it did not finish'
 [ -z "$(find "$work/runs/demo" ! -user 4321)" ] || fail 'a file belongs to somebody else'
 
@@ -121,7 +121,7 @@ wait "$running" || code=$?
 watcher=
 cat "$work/watch.log"
 [ "$code" = 0 ] || fail "the watcher's exit code is $code"
-grep '^stopped by SIGTERM, [12] to be scored' "$work/watch.log" >/dev/null || fail 'it does not say what is left'
+grep ' info: stopped by SIGTERM, [12] to be scored' "$work/watch.log" >/dev/null || fail 'it does not say what is left'
 inside 4321:4321 "${watch[@]}" | tee "$work/watched.log"
 grep 'finished at step .* 0 to be scored' "$work/watched.log" >/dev/null || fail 'it did not score what was left'
 [ -z "$(find "$work/runs/demo" ! -user 4321)" ] || fail 'a file belongs to somebody else'

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from asd.data.manifest import Manifest, load_manifest
+from asd.process import logs
 from shards import pack
 from shards.synth import __main__ as synth
 from tests.awake import sitecustomize
@@ -29,6 +30,12 @@ def nothing_is_left() -> Iterator[None]:
     yield
     assert leftovers.files() - before == set()
     assert leftovers.processes() == []
+
+
+@pytest.fixture(autouse=True)
+def lines_are_plain() -> None:
+    """What a command set up in a test before is not this one's."""
+    logs.set_up("plain")
 
 
 @pytest.fixture(scope="session")

@@ -49,5 +49,5 @@ def test_only_a_rank_has_the_last_word(monkeypatch: pytest.MonkeyPatch, rank: bo
         monkeypatch.setenv("RANK", "0")
     started: list[object] = []
     monkeypatch.setattr(last_word.subprocess, "Popen", lambda *words, **_: started.append(words))
-    last_word.say_last("error: x")
+    last_word.say_last("x")
     assert len(started) == rank

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "metrics": "errors",
     "optim": "errors",
     "scorers": "errors",
-    "text": "errors",
+    "text": "errors process",
     "audio": "errors files",
     "data": "errors files process",
     "dcase": "errors files metrics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from asd.errors import UserError, printable
 from asd.files.atomic import write_whole
 from asd.files.paths import check_over
 from asd.text.terminal import open_console
+
+log = logging.getLogger(__name__)
 
 SOME_UNREADABLE = 1
 
@@ -124,7 +127,7 @@ def _read_channel(text: str) -> Channel:
 
 
 def _warn(line: str) -> None:
-    print(f"warning: {printable(line)}", file=sys.stderr, flush=True)
+    log.warning(printable(line))
 
 
 def _format(options: Options) -> Format:
@@ -162,7 +165,7 @@ def _summary(results: Sequence[ClipResult]) -> int:
         return 0
     where = f" ({silent[0].asked.row})" if silent[0].asked.row else ""
     first = f"{printable(str(silent[0].path))}{where}: {silent[0].error}"
-    print(f"warning: {len(silent)} of {len(results)} recordings have no score, first: {first}", file=sys.stderr)
+    log.warning(f"{len(silent)} of {len(results)} recordings have no score, first: {first}")
     return SOME_UNREADABLE
 
 

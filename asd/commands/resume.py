@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ from asd.run_folder.provenance import check_identity
 
 # Of what may change; the evaluation is told: numbers before and after it may not be comparable.
 UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "distributed.precision", "evaluate"}
+
+log = logging.getLogger(__name__)
 
 
 def check_run(folder: RunFolder, setup: Setup) -> RunConfig | None:
@@ -55,7 +58,8 @@ def open_run(setup: Setup, folder: RunFolder, ranks: Ranks) -> Payload | None:
             found = ranks.run_on_all(lambda path=path: checkpoint.load(path, ranks.device))  # type: ignore[misc]
         except UserError as error:
             ranks.run_on_main(lambda path=path, error=error: _set_aside(path, error))  # type: ignore[misc]
-            say(ranks, f"warning: {error}: moved to damaged_…, falling back to the one before")
+            if ranks.is_main:
+                log.warning(f"{error}: moved to damaged_…, falling back to the one before")
             continue
         ranks.run_on_main(lambda path=path: check_identity(path / "meta.json", setup.identity))  # type: ignore[misc]
         return found
@@ -90,4 +94,4 @@ def initialise(setup: Setup, folder: RunFolder, ranks: Ranks, resumed: Payload |
 
 def say(ranks: Ranks, line: str) -> None:
     if ranks.is_main:
-        print(line, flush=True)
+        log.info(line)

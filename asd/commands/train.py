@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ from asd.run_folder.provenance import provenance
 from asd.text.shell import command
 from asd.train.trainer import Parts, Trainer
 from asd.train.untrained import NoTraining
+
+log = logging.getLogger(__name__)
 
 
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
@@ -118,22 +121,21 @@ def _trainer(
     return Trainer(config.train, config.optim, config.checkpoint, parts, resumed)
 
 
-def check(config: RunConfig, world_size: int) -> str:
-    """What config, shards, devices and the owner of run.dir allow to refuse; a line that says what would run, and one
-    on lengths where clips and crops differ."""
+def check(config: RunConfig, world_size: int) -> list[str]:
+    """What config, shards, devices and the owner of run.dir allow to refuse; a line that says what would run, and
+    advice on windows and lengths."""
     check_batch(config, world_size)
     device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     precision = choose_precision(config.distributed.precision, device)
     setup = set_up(config)
     data = setup.data
-    if config.task.trains and (advice := window_advice(data.manifest, data.plan, config.data.cache_gib)) is not None:
-        print(advice)
     check_run(RunFolder(Path(config.run.dir)), setup)
-    classes, clips = len(setup.classes), len(data.splits.train)
-    lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s) if config.task.trains else None
-    return "\n".join(
-        filter(None, [f"ok: {classes} classes, {clips} training clips, {device.type}, {precision}", lengths])
-    )
+    found = f"ok: {len(setup.classes)} classes, {len(data.splits.train)} training clips, {device.type}, {precision}"
+    if not config.task.trains:
+        return [found]
+    windows = window_advice(data.manifest, data.plan, config.data.cache_gib)
+    lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
+    return [line for line in (windows, found, lengths) if line is not None]
 
 
 def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
@@ -151,7 +153,7 @@ def _position(trainer: Trainer | NoTraining, loader: Loader) -> Position:
 def _open_loggers(loggers: Loggers, setup: Setup, folder: RunFolder, resumed: Payload | None, monitor: Monitor) -> None:
     config, step = setup.config, 0 if resumed is None else resumed.meta["step"]
     total = config.train.total_steps(setup.data.plan.steps_per_epoch)
-    config.logging.open(Source(folder.root, "train", step, total, config.model_dump(mode="json")), loggers)
+    config.logging.build(Source(folder.root, "train", step, total, config.model_dump(mode="json")), loggers)
     loggers.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
     nonfinite_steps = 0 if resumed is None else resumed.state.get("nonfinite_steps", 0)
     monitor.begin(TimeLeft(total, step), nonfinite_steps, loggers)
@@ -190,11 +192,11 @@ def _say_goodbye(
 ) -> None:
     if outcome == "stopped":
         by = stop.name or "another rank"
-        print(f"stopped by {by} at step {step}, checkpoint saved; run the same command to resume", flush=True)
+        log.info(f"stopped by {by} at step {step}, checkpoint saved; run the same command to resume")
         return
     folder, left = evaluate.folder, evaluate.waiting() if evaluate.by_watcher else []
     if left:
-        print(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
+        log.info(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
     else:
         show_best(folder, evaluate.evaluator.config.select)
-    print("; ".join([f"finished at step {step}", *viewers]), flush=True)
+    log.info("; ".join([f"finished at step {step}", *viewers]))

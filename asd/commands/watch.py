@@ -5,6 +5,7 @@ All that it knows lies in that folder: it may be killed at any time, and the nex
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import time
@@ -23,6 +24,8 @@ from asd.process.stop import AskedToStop, StopSignal
 from asd.run_folder import checkpoint
 from asd.run_folder.lock import WatchLock
 from asd.run_folder.paths import RunFolder
+
+log = logging.getLogger(__name__)
 
 AHEAD = 2  # evaluations that are scored, or embedded and wait for that
 
@@ -56,7 +59,7 @@ def watch(root: Path, overrides: Sequence[str], options: Options, stop: StopSign
 def _wait_for_run(root: Path, poll_s: float) -> None:
     folder = RunFolder(root)
     if config_file(folder) is None:
-        print(f"waiting for {root}, {'which holds no run' if root.is_dir() else 'which is not there'} yet", flush=True)
+        log.info(f"waiting for {root}, {'which holds no run' if root.is_dir() else 'which is not there'} yet")
         while config_file(folder) is None:
             time.sleep(poll_s)
 
@@ -106,13 +109,12 @@ class Watcher:
 
     def _introduce(self) -> None:
         ranks, folder = self._ranks, self._folder.root
-        print(f"watching {folder} on {ranks.device.type} in {ranks.precision}: {self.left_in_words()}", flush=True)
+        log.info(f"watching {folder} on {ranks.device.type} in {ranks.precision}: {self.left_in_words()}")
         if not self._own:
             others = "the others are scored here" if self._run.config.checkpoint.every_steps else "it saves no others"
-            print(
+            log.info(
                 f"its own ranks score every {self._schedule.steps} steps (evaluate.by_watcher=false); "
-                f"{others} (checkpoint.every_steps)",
-                flush=True,
+                f"{others} (checkpoint.every_steps)"
             )
 
     def _to_try(self) -> list[int]:
@@ -138,7 +140,7 @@ class Watcher:
             return True
         if path.exists() and path not in self._incomplete:
             self._incomplete.add(path)
-            _warn(f"{path} is not complete: skipped")
+            log.warning(f"{path} is not complete: skipped")
         return False
 
     def _checkpoint(self, step: int) -> Path:
@@ -158,15 +160,15 @@ class Watcher:
             try:
                 self._embedder.embed(step, target, show_progress=sys.stderr.isatty())
             except UserError as error:
-                _warn(f"{error}: skipped" if self._checkpoint(step).exists() else self._pruned(step))
+                log.warning(f"{error}: skipped" if self._checkpoint(step).exists() else self._pruned(step))
                 return
             if not self._checkpoint(step).exists():  # it may not become the best one
                 shutil.rmtree(target)
-                _warn(self._pruned(step))
+                log.warning(self._pruned(step))
                 return
         self._background.submit(step)
         for failed in self._background.give_up(self._run.config.evaluate.max_unscored, spare=None):
-            _warn(f"step {failed} could not be scored: its embeddings are removed (evaluate.max_unscored)")
+            log.warning(f"step {failed} could not be scored: its embeddings are removed (evaluate.max_unscored)")
 
     def _pruned(self, step: int) -> str:
         return f"{self._checkpoint(step)} was removed before it was scored (checkpoint.keep_last): skipped"
@@ -186,7 +188,7 @@ class Watcher:
         scored = sum(is_scored(self._folder, step) for step in self._tried)
         if self._own:
             show_best(self._folder, self._run.config.evaluate.select)
-        print(f"{end}: {scored} scored here, {self.left_in_words()}", flush=True)
+        log.info(f"{end}: {scored} scored here, {self.left_in_words()}")
         if self._own and self._is_finished():
             self._prune()
 
@@ -209,7 +211,3 @@ class Watcher:
             self.close()
             self._tried.clear()
             self._open(run)
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr, flush=True)

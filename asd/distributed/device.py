@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from asd.errors import UserError
+
+log = logging.getLogger(__name__)
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 DRIVER_FOLDER = Path("/proc/driver/nvidia/gpus")
@@ -25,12 +27,10 @@ def choose_device(local_rank: int, local_ranks: int) -> torch.device:
             raise UserError(
                 f"CUDA_VISIBLE_DEVICES={asked} names {wanted} devices, {visible} of them usable, on a machine with "
                 f"{present}: name devices that exist (0 to {present - 1})",
-                every_rank=local_rank != 0,  # another node's fault, too, is told by the first rank there
+                every_rank=local_rank != 0,  # the first rank of each node reports it
             )
         if local_rank == 0:
-            print(
-                f"warning: CUDA_VISIBLE_DEVICES={asked}, but no GPU is here: using the CPU", file=sys.stderr, flush=True
-            )
+            log.warning(f"CUDA_VISIBLE_DEVICES={asked}, but no GPU is here: using the CPU")
     if visible == 0:
         return torch.device("cpu")
     if local_ranks > visible:

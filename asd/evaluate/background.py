@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from asd.process.stop import StopSignal
 from asd.report import read_report
 from asd.run_folder.paths import RunFolder
 
+log = logging.getLogger(__name__)
+
 LOG_FILE = "scoring.log"
 POLL_S = 0.2
 
@@ -26,8 +29,8 @@ POLL_S = 0.2
 class BackgroundScoring:
     """One scoring process at a time, in the order of the steps; it yields to training while there is any."""
 
-    def __init__(self, folder: RunFolder, shards: Path, logging: LoggingConfig) -> None:
-        self._folder, self._shards, self._logging = folder, shards, logging
+    def __init__(self, folder: RunFolder, shards: Path, trackers: LoggingConfig) -> None:
+        self._folder, self._shards, self._trackers = folder, shards, trackers
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._jobs: dict[int, Future[None]] = {}  # by step
         self._child: subprocess.Popen[bytes] | None = None
@@ -97,32 +100,34 @@ class BackgroundScoring:
         begin = time.monotonic()
         code = self._run(folder)
         if code < 0 and not self._stopped:
-            killed = f"scoring step {step} was killed by {signal.Signals(-code).name}: retrying"
-            print(f"warning: {killed}", file=sys.stderr, flush=True)
+            log.warning(f"scoring step {step} was killed by {signal.Signals(-code).name}: retrying")
             code = self._run(folder)
         if code == 0:
-            print(f"step {step} scored in {time.monotonic() - begin:.0f} s: {headline(folder)}", flush=True)
+            seconds = time.monotonic() - begin
+            fields = {"step": step, "seconds": round(seconds, 1)}
+            log.info(f"step {step} scored in {seconds:.0f} s: {headline(folder)}", extra={"fields": fields})
             report = read_report(folder)
             for warning in report.warnings if report is not None else ():
-                print(f"warning: {warning.text}", file=sys.stderr, flush=True)
+                log.warning(warning.text)
         elif not self._stopped:
-            log = folder / LOG_FILE
-            lines = log.read_text(errors="replace", encoding="utf-8").strip().splitlines() or ["no output"]
-            print(f"warning: scoring step {step} failed: {lines[-1]} (see {log})", file=sys.stderr, flush=True)
+            output = folder / LOG_FILE
+            lines = output.read_text(errors="replace", encoding="utf-8").strip().splitlines() or ["no output"]
+            why = lines[-1].partition(" error: ")[2] or lines[-1]
+            log.warning(f"scoring step {step} failed: {why} (see {output})")
 
     def _run(self, folder: Path) -> int:
         """Score an evaluation in a process of its own; its exit code."""
-        words = (folder, self._folder.root, self._shards, self._logging.model_dump_json())
+        words = (folder, self._folder.root, self._shards, self._trackers.model_dump_json())
         command = [sys.executable, "-m", "asd.evaluate.scoring", *map(str, words)]
         yields = self._yields
         # stdin closes with this process, however that ends, and takes the child along.
         with (
-            (folder / LOG_FILE).open("wb") as log,
+            (folder / LOG_FILE).open("wb") as output,
             subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env=_scoring_environment(),
                 process_group=0,  # out of reach of the terminal's Ctrl-C; a session would be an autogroup of its own
             ) as self._child,

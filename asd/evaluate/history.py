@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from asd.metrics import AUC, PAUC
 from asd.report import REPORT_FILE, percent, print_report, read_report
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
+
+log = logging.getLogger(__name__)
 
 Selection = Literal["clean", "oracle", "last"]
 
@@ -109,7 +112,7 @@ def show_best(folder: RunFolder, rule: Selection) -> None:
     if best is None or report is None:
         return
     print_report(report)
-    print(f"best checkpoint by the {rule} rule: {folder.evaluation(best) / 'report.md'}", flush=True)
+    log.info(f"best checkpoint by the {rule} rule: {folder.evaluation(best) / 'report.md'}")
     _say_other_choice(folder, best, "oracle" if rule == "clean" else "clean")
 
 
@@ -122,4 +125,4 @@ def _say_other_choice(folder: RunFolder, best: int, rule: Selection) -> None:
     where = "the same one" if step == best else f"step {step}"
     own = report.primary_headline
     said = f"{mean_name(report.layout)} AUC {percent(own[AUC.key])}, pAUC {percent(own[PAUC.key])}"
-    print(f"the {rule} rule would choose {where}: {said}", flush=True)
+    log.info(f"the {rule} rule would choose {where}: {said}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 
 from torch import nn
 
@@ -17,6 +17,8 @@ from asd.process.stop import StopSignal
 from asd.run_folder import checkpoint
 from asd.train.cadence import Every
 
+log = logging.getLogger(__name__)
+
 
 class TrainingEvaluator:
     """The `evaluate` that a trainer calls: embed, hand over to a background process, show what came back.
@@ -24,10 +26,10 @@ class TrainingEvaluator:
     With evaluate.by_watcher it only keeps the checkpoints for whoever scores them.
     """
 
-    def __init__(self, evaluator: Evaluator, logging: LoggingConfig, loggers: Logger, schedule: Every) -> None:
+    def __init__(self, evaluator: Evaluator, trackers: LoggingConfig, loggers: Logger, schedule: Every) -> None:
         self.evaluator, self.loggers, self.schedule = evaluator, loggers, schedule
         self.folder, self.ranks, self.by_watcher = evaluator.folder, evaluator.ranks, evaluator.config.by_watcher
-        self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root, logging)
+        self.background = BackgroundScoring(self.folder, evaluator.loader.manifest.root, trackers)
 
     def __call__(self, task: nn.Module, step: int, epoch: float) -> None:
         if self.by_watcher:
@@ -38,7 +40,7 @@ class TrainingEvaluator:
                 numbers = evaluation.validation.scalars()
                 self.loggers.log(step, numbers)
                 words = [f"{name.removeprefix('validation/')} {value:.4g}" for name, value in numbers.items()]
-                print(f"step {step} validation {', '.join(words)}", flush=True)
+                log.info(f"step {step} validation {', '.join(words)}", extra={"fields": {"step": step, **numbers}})
             if step == self.schedule.last:
                 self.background.hurry()
             self.background.submit(step)
@@ -48,8 +50,7 @@ class TrainingEvaluator:
         """Where scoring falls behind, drop the oldest evaluations, never the best one: disks are finite."""
         most, best = self.evaluator.config.max_unscored, best_step(self.folder, self.evaluator.config.select)
         for step in self.background.give_up(most, spare=best):
-            line = f"scoring falls behind: step {step} stays unscored (evaluate.max_unscored={most})"
-            print(f"warning: {line}", file=sys.stderr, flush=True)
+            log.warning(f"scoring falls behind: step {step} stays unscored (evaluate.max_unscored={most})")
 
     def renew(self, task: nn.Module) -> None:
         """Embed anew, with the weights of their checkpoints, what another version of this program left unscored."""
@@ -61,7 +62,7 @@ class TrainingEvaluator:
                 weights, meta = self.ranks.run_on_all(lambda path=path: checkpoint.load_network(path))  # type: ignore[misc]
             except UserError as error:
                 if self.ranks.is_main:
-                    print(f"warning: {error}: step {step} stays unscored", file=sys.stderr, flush=True)
+                    log.warning(f"{error}: step {step} stays unscored")
                 continue
             task.load_state_dict(weights)
             self.evaluator.embed(task, step, meta["epoch"], self.folder.evaluation(step))

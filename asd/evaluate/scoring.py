@@ -27,6 +27,7 @@ from asd.loggers import LoggingConfig
 from asd.loggers.base import Logger, Loggers, Source
 from asd.metrics import ClipScores, scores_csv
 from asd.metrics.decisions import Decisions, decide_clips
+from asd.process import logs
 from asd.report import Choice, Header, Report, build_report, figures, flip_warning, save_report
 from asd.report.evidence import evidence_warnings
 from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
@@ -144,11 +145,12 @@ def _leave_with_parent() -> None:
 
 
 def _main() -> None:
+    logs.set_up("text")
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     folder, run, shards = map(Path, sys.argv[1:4])
     with Loggers() as loggers:
-        LoggingConfig.model_validate_json(sys.argv[4]).open(Source(run, "eval"), loggers)
+        LoggingConfig.model_validate_json(sys.argv[4]).build(Source(run, "eval"), loggers)
         score_folder(folder, loggers, shards=shards)
 
 

@@ -5,8 +5,8 @@ Of its own because neither pooch 1.9 nor fsspec 2026.9 continues a file: both as
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from io import FileIO
 
 from asd.files.remote import PassingError, RefusedError, Remote
+
+log = logging.getLogger(__name__)
 
 TRIES = 10  # in a row without any progress: four minutes of waiting in all, within distributed.timeout_s
 START_TRIES = 4  # of what a run cannot begin without: seven seconds
@@ -82,7 +84,7 @@ class Downloader:
                 return
             out.truncate(0)
             if not last:
-                print(f"{shown} {problem}: fetching it again", file=sys.stderr, flush=True)
+                log.warning(f"{shown} {problem}: fetching it again")
         raise NotFetchedError(f"{shown} {problem} (fetched twice): {file.remedy}", refused=True)
 
     def _download(self, file: Wanted, out: FileIO) -> None:
@@ -105,7 +107,7 @@ class Downloader:
                     times = f", {failures} times in a row" if failures > 1 else ""
                     raise NotFetchedError(f"{shown}: {error}{times}; check the network and the server") from None
                 wait_s = max(min(FIRST_WAIT_S * 2 ** (failures - 1), MAX_WAIT_S), error.wait_s)
-                print(f"{shown}: {error}; trying again in {wait_s:g} s", file=sys.stderr, flush=True)
+                log.warning(f"{shown}: {error}; trying again in {wait_s:g} s")
                 if self._stop.wait(wait_s):
                     raise self._cancelled(file) from None
 

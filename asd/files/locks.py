@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import socket
-import sys
 from contextlib import ExitStack
 from datetime import datetime
 from io import FileIO
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from asd.errors import UserError
+
+log = logging.getLogger(__name__)
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
 MAX_HOLDER = 200  # bytes that a holder says of itself
@@ -50,11 +52,7 @@ def has_locks(folder: Path, name: str = ".lock") -> bool:
 
 def warn_of_no_locks(folder: Path, what: str) -> None:
     """what: that nothing keeps from being done twice there."""
-    print(
-        f"warning: {folder} is on a file system without locks: nothing keeps two {what} apart, start one alone",
-        file=sys.stderr,
-        flush=True,
-    )
+    log.warning(f"{folder} is on a file system without locks: nothing keeps two {what} apart, start one alone")
 
 
 class FolderLock:

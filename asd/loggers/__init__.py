@@ -32,12 +32,12 @@ class LoggingConfig(pydantic.BaseModel, extra="forbid", frozen=True):
             raise ValueError(f"names {twice} twice")
         return trackers
 
-    def open(self, source: Source, loggers: Loggers) -> None:
+    def build(self, source: Source, loggers: Loggers) -> None:
         """Add every destination as soon as it is open: it is closed even where the next one cannot be opened."""
         if source.process == "train":
             loggers.add(JsonlLogger(source.folder / METRICS_FILE, source.first_step))
         for tracker in self.trackers:
-            loggers.add(tracker.open(source))
+            loggers.add(tracker.build(source))
 
     def viewers(self, folder: Path) -> list[str]:
         """Commands that show what the trackers wrote of the run in a folder."""

@@ -65,7 +65,7 @@ class TrackerSettings(pydantic.BaseModel, ABC, extra="forbid", frozen=True):
     """Base of the config classes; `name` chooses among them."""
 
     @abstractmethod
-    def open(self, source: Source) -> Logger:
+    def build(self, source: Source) -> Logger:
         """The destination, ready to be written to. UserError or OSError where it cannot be."""
 
     def viewer(self, folder: Path) -> str | None:

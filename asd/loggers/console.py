@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Literal
 
@@ -10,13 +11,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from asd.loggers.base import Logger, Outcome, Record, Source, TrackerSettings
 from asd.text.terminal import open_console
 
+log = logging.getLogger(__name__)
+
 
 class ConsoleConfig(TrackerSettings, frozen=True):
     """A line per interval on stdout, and a progress bar with the time left where stderr is a terminal."""
 
     name: Literal["console"] = "console"
 
-    def open(self, source: Source) -> Logger:
+    def build(self, source: Source) -> Logger:
         """Of a scoring process nothing: training says what came of it."""
         left = TimeLeft(source.total_steps, source.first_step)
         return ConsoleLogger(left) if source.process == "train" else Logger()
@@ -48,7 +51,7 @@ class ConsoleLogger(Logger):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=self._console.quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("training", total=left.total_steps, completed=left.first_step)
         self._bar.start()
@@ -56,7 +59,9 @@ class ConsoleLogger(Logger):
     def log(self, step: int, record: Record) -> None:
         self._bar.update(self._task, completed=step)
         if "loss" in record:
-            print(format_line(step, self._left.total_steps, record, self._left.seconds(step)), flush=True)
+            total, left_s = self._left.total_steps, self._left.seconds(step)
+            fields = {"step": step, "total_steps": total, **record, "eta_s": round(left_s, 1)}
+            log.info(format_line(step, total, record, left_s), extra={"fields": fields})
 
     def advance(self, step: int) -> None:
         self._bar.update(self._task, completed=step)

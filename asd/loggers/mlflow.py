@@ -5,8 +5,8 @@ One run folder is one MLflow run, into which training writes, also resumed, and 
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +22,8 @@ from asd.text.shell import command
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow.tracking import MlflowClient
+
+log = logging.getLogger(__name__)
 
 ID_FILE = "mlflow_run_id"  # in the run folder
 MAX_PARAMS, MAX_VALUE = 100, 6000  # settings that MLflow takes at once, and characters of one
@@ -44,7 +46,7 @@ class MlflowConfig(TrackerSettings, frozen=True):
         beside = f"sqlite:///{folder.resolve().parent / 'mlflow.db'}"
         return self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or beside
 
-    def open(self, source: Source) -> Logger:
+    def build(self, source: Source) -> Logger:
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # its warnings look like all others
         uri = self.uri(source.folder)
         try:
@@ -119,7 +121,8 @@ class MlflowLogger(Logger):
         named = {name if "/" in name else f"train/{name}": value for name, value in record.items()}
         with self._left_out():
             metrics = [Metric(_name(n), value, now, step) for n, value in named.items() if step not in self._steps(n)]
-            self._pending.append(self._client.log_batch(self._run_id, metrics, synchronous=False))
+            if metrics:
+                self._pending.append(self._client.log_batch(self._run_id, metrics, synchronous=False))
 
     def text(self, step: int, name: str, markdown: str) -> None:
         self._keep(lambda: self._client.log_text(self._run_id, markdown, f"{_name(name)}/step_{step:08d}.md"))
@@ -155,7 +158,7 @@ class MlflowLogger(Logger):
         except Exception as error:  # also the database's own, and the network's
             if not self._warned:
                 self._warned = True
-                print(f"warning: MLflow takes no more: {_first_line(error)}", file=sys.stderr, flush=True)
+                log.warning(f"MLflow takes no more: {_first_line(error)}")
 
 
 def _name(name: str) -> str:

@@ -25,7 +25,7 @@ class TensorBoardConfig(TrackerSettings, frozen=True):
 
     name: Literal["tensorboard"] = "tensorboard"
 
-    def open(self, source: Source) -> Logger:
+    def build(self, source: Source) -> Logger:
         purge = source.first_step + 1 if source.first_step else None
         return TensorBoardLogger(source.folder / FOLDER / source.process, purge)
 

@@ -1,9 +1,9 @@
-"""Is a run alive? What the health check of a container asks: does the run get on, by its status.json.
+"""Is a run alive? The health check of a container: whether the run makes progress, by its status.json.
 
 python -m asd.monitor.health runs/dcase2020_integrated --max-age 600
 
 The folder may also hold runs (or folders of runs): the one that wrote last counts. Exit code 0: alive; 1: failed,
-stalled, or no progress for --max-age seconds, be it that the process is gone or that it hangs. A batch of an
+stalled, or no progress for --max-age seconds, whether the process is gone or stalled. A batch of an
 evaluation is progress as well; what its end takes (gathering, writing) is to be shorter than --max-age.
 """
 
@@ -45,7 +45,7 @@ def newest_status(folder: Path) -> Path | None:
 
 
 def is_alive(status: Status, age: float, max_age: float) -> bool:
-    """age: seconds since the run last got on."""
+    """age: seconds since the run last made progress."""
     stalled = any(alert.name == "stalled" for alert in status.alerts)
     return status.state != "failed" and not stalled and age <= max_age
 

@@ -28,7 +28,7 @@ class Monitor(Logger):
         self._watchdog = Watchdog(ranks.rank, stall_s, files, self._reporter)
 
     def begin(self, left: TimeLeft, nonfinite_steps: int, loggers: Logger) -> None:
-        """Rank 0 is about to start, or to go on after nonfinite_steps such updates; loggers: where alerts are shown."""
+        """Rank 0 is about to start, or to resume after nonfinite_steps skipped updates; loggers: where alerts go."""
         if self._reporter is not None:
             self._reporter.begin(left, nonfinite_steps, loggers)
 

@@ -29,11 +29,11 @@ GAUGES = {  # field of the status → name, what it is, and what to divide by
     "unscored": ("unscored", "Evaluations that wait for their scores", 1),
     "started_unix": ("started_timestamp_seconds", "When this process began", 1),
     "updated_unix": ("updated_timestamp_seconds", "When this was written", 1),
-    "progressed_unix": ("progressed_timestamp_seconds", "When rank 0 last got on", 1),
+    "progressed_unix": ("progressed_timestamp_seconds", "When rank 0 last made progress", 1),
 }
 COUNTERS = {
     "bad_clips": ("bad_clips", "Training clips that could not be read"),
-    "nonfinite_steps": ("nonfinite_steps", "Updates left out since loss or gradient was not finite"),
+    "nonfinite_steps": ("nonfinite_steps", "Updates skipped since loss or gradient was not finite"),
 }
 
 
@@ -61,9 +61,9 @@ class _Families(Collector):
             yield counter
         active = {alert.name for alert in self._status.alerts}
         yield self._choices(
-            "state", "What the run is doing: 1 for one of them", typing.get_args(State), {self._status.state}
+            "state", "What the run is doing: 1 for one of the states", typing.get_args(State), {self._status.state}
         )
-        yield self._choices("alert", "Whether something is not as it should be", self._alerts, active)
+        yield self._choices("alert", "1 while the alert holds", self._alerts, active)
 
     def _choices(self, label: str, what: str, names: Collection[str], true: Collection[str]) -> Metric:
         gauge = GaugeMetricFamily(f"asd_{label}", what, labels=["run", label])

@@ -1,10 +1,11 @@
 """Rank 0's account of a run: status.json, status.prom and alerts.
 
-All of it is work of the watchdog's thread. The loop hands its numbers over and goes on: it waits for no file.
+All of it is done by the watchdog's thread. The loop hands its numbers over and waits for no file.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -27,8 +28,10 @@ from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles
 from asd.monitor.status import State, Status, write_status
 
+log = logging.getLogger(__name__)
+
 BEAT_S = 10.0  # a sign of life where nothing else happens
-STATES: dict[Stage, State] = {  # where it is none of these: training
+STATES: dict[Stage, State] = {  # all others: training
     Stage.START: "starting",
     Stage.SAVE: "saving",
     Stage.EVALUATE: "evaluating",
@@ -63,7 +66,7 @@ class Reporter:
         self._write()
 
     def begin(self, left: TimeLeft, nonfinite_steps: int, loggers: Logger) -> None:
-        """The loop is about to start, or to go on after nonfinite_steps such updates."""
+        """The loop is about to start, or to resume after nonfinite_steps skipped updates."""
         with self._lock:
             self._left, self._loggers = left, loggers
             for rule in self._alerts.rules:
@@ -83,33 +86,32 @@ class Reporter:
             news = bool(self._records) or state != self._status.state or time.monotonic() - self._beat >= BEAT_S
             self._set(state=state, stage=position.words, step=step, progressed_unix=progressed_unix)
             while self._records:
-                self._take(*self._records.popleft())
+                at, record = self._records.popleft()
+                self._set(
+                    **{name: record[name] for name in COPIED}, eta_s=self._left.seconds(at) if self._left else None
+                )
+                for rule in self._alerts.rules:
+                    rule.see_interval(at, record)
+                self._tell(at)
             # Where any rank is stalled, this one soon is.
             stalls = {} if stall is None else self._files.under_way(self._status.started_unix) | {stall.rank: stall}
             for rule in self._alerts.rules:
                 rule.see_stalls(stalls, self._status.world_size, self._files.folder)
             if news:
-                self._look_around()
+                self._read_snapshot()
             if self._tell(step) or news:
                 self._write()
 
     def end(self, outcome: State, why: str | None = None) -> None:
         """The last word; nothing ticks any more."""
-        self._look_around()
+        self._read_snapshot()
         self._tell(self._status.step)
         self._set(state=outcome, why=why, eta_s=0.0 if outcome == "finished" else None)
         if outcome != "failed":
             self._set(stage=None)  # of a failed run, the stage is a part of the story
         self._write()
 
-    def _take(self, step: int, record: Record) -> None:
-        numbers = {name: record[name] for name in COPIED}
-        self._set(**numbers, eta_s=self._left.seconds(step) if self._left else None)
-        for rule in self._alerts.rules:
-            rule.see_interval(step, record)
-        self._tell(step)
-
-    def _look_around(self) -> None:
+    def _read_snapshot(self) -> None:
         try:
             found = self._look()
         except (OSError, ValueError, UserError):  # a file went away just now, or is another version's
@@ -122,7 +124,8 @@ class Reporter:
         """Say which alerts began and ended, everywhere; whether there are any."""
         changes = self._alerts.changes(step)
         for change in changes:
-            print(change.line, flush=True)
+            fields = {"step": change.step, "alert": change.alert.name}
+            log.log(logging.WARNING if change.began else logging.INFO, change.line, extra={"fields": fields})
             with suppress(OSError):  # the loop will meet the same full disk, and end
                 self._loggers.text(step, "alerts", change.line)
                 self._loggers.log(step, {f"alert/{change.alert.name}": float(change.began)})

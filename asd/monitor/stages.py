@@ -1,4 +1,4 @@
-"""What a rank is doing just now. The loop says it by one assignment; the watchdog looks once a second."""
+"""What a rank is doing. The loop says it by one assignment; the watchdog looks once a second."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Ranks that do not get on: RUN/stalls/rank_1.txt says where one hangs, with the stacks of its threads.
+"""Ranks without progress: RUN/stalls/rank_1.txt says where one is stalled, with the stacks of its threads.
 
-All ranks of a run soon wait for one of them. Each leaves its own file; rank 0 reads them and says who it is.
+All ranks of a run soon wait for one of them. Each writes its own file; rank 0 reads them and names that rank.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stall(pydantic.BaseModel, frozen=True):
     host: str
     pid: int
     position: Position
-    since_unix: float  # when the rank last got on
+    since_unix: float  # when the rank last made progress
     told_unix: float
     ended_unix: float | None = None
 
@@ -52,13 +52,13 @@ class StallFiles:
             write_whole(self._path(stall.rank), f"{stall.model_dump_json()}\n\n{stacks}")
 
     def end(self, stall: Stall, when: float) -> None:
-        """Say that the rank goes on; the stacks stay."""
+        """Mark that the rank makes progress again; the stacks stay."""
         with suppress(OSError):
             _, _, stacks = self._path(stall.rank).read_text(encoding="utf-8").partition("\n\n")
             self.write(stall.model_copy(update={"ended_unix": when}), stacks)
 
     def under_way(self, since: float) -> dict[int, Stall]:
-        """Ranks that hang, of those that were told of after a moment: what an earlier start left stays unread."""
+        """Ranks that are stalled, by files since a moment: those of an earlier start are ignored."""
         found = [stall for path in self.folder.glob("rank_*.txt") if (stall := _read(path)) is not None]
         return {stall.rank: stall for stall in found if stall.ended_unix is None and stall.told_unix >= since}
 
@@ -76,14 +76,14 @@ def _read(path: Path) -> Stall | None:
 
 def stacks_of_all_threads() -> str:
     """Where each thread of this process is, the innermost call first."""
-    with os.fdopen(os.memfd_create("stacks"), "w+b") as file:  # a disk may be full, or what hangs
+    with os.fdopen(os.memfd_create("stacks"), "w+b") as file:  # a disk may be full, or the cause
         faulthandler.dump_traceback(file)
         file.seek(0)
         return file.read().decode(errors="replace")
 
 
 def blame(stalls: Mapping[int, Stall], world_size: int) -> str:
-    """Who holds the others up: whoever is furthest behind, or gives no sign of life. stalls: at least one."""
+    """The rank that the others wait for: the one furthest behind, or without a report. stalls: at least one."""
     silent = [rank for rank in range(world_size) if rank not in stalls]
     first = min(stalls.values(), key=lambda stall: stall.position.order)
     if silent:
@@ -92,17 +92,13 @@ def blame(stalls: Mapping[int, Stall], world_size: int) -> str:
             f"{first.who} is stalled {first.where}"
         )
     culprits = [stall.rank for stall in stalls.values() if stall.position.order == first.position.order]
-    hanging = f"{first.who} is stalled" if len(culprits) == 1 else f"{_ranks(culprits)} are stalled"
-    return "; ".join(
-        [f"{hanging} {first.where}", *_waiting([stall for rank, stall in stalls.items() if rank not in culprits])]
-    )
-
-
-def _waiting(others: Sequence[Stall]) -> list[str]:
-    by_place: dict[str, list[int]] = {}
-    for stall in others:
-        by_place.setdefault(stall.where, []).append(stall.rank)
-    return [f"{_ranks(ranks)} {'wait' if len(ranks) > 1 else 'waits'} {place}" for place, ranks in by_place.items()]
+    stalled = f"{first.who} is stalled" if len(culprits) == 1 else f"{_ranks(culprits)} are stalled"
+    waiting: dict[str, list[int]] = {}
+    for rank, stall in stalls.items():
+        if rank not in culprits:
+            waiting.setdefault(stall.where, []).append(rank)
+    others = [f"{_ranks(ranks)} {'wait' if len(ranks) > 1 else 'waits'} {where}" for where, ranks in waiting.items()]
+    return "; ".join([f"{stalled} {first.where}", *others])
 
 
 def _ranks(ranks: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ FILE = "status.json"
 
 
 class Alert(pydantic.BaseModel, frozen=True):
-    """Something that is not as it should be, for as long as that is so."""
+    """Something that is wrong with a run, for as long as it is."""
 
     name: str
     since_step: int
@@ -24,7 +24,7 @@ class Alert(pydantic.BaseModel, frozen=True):
 
 
 class Status(pydantic.BaseModel, frozen=True):
-    """One look at a run. Numbers are those of metrics.jsonl, under the same names; None: there is none yet."""
+    """The state of a run. Numbers are those of metrics.jsonl, under the same names; None: not known yet."""
 
     format: Literal[1] = 1
     run: str
@@ -53,7 +53,7 @@ class Status(pydantic.BaseModel, frozen=True):
     alerts: tuple[Alert, ...] = ()
     started_unix: float
     updated_unix: float  # when this was written
-    progressed_unix: float  # when rank 0 last got on: went on to another stage, step or batch
+    progressed_unix: float  # when rank 0 last made progress: another stage, step or batch
 
     @pydantic.computed_field  # type: ignore[prop-decorator]
     @property
@@ -81,11 +81,11 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def read_status(path: Path) -> Status:
-    """UserError where the file is none of ours."""
+    """Raises UserError where the file is not a status of this version."""
     try:
         return Status.model_validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         raise UserError(
-            f"{path} is no status of a run: {'.'.join(map(str, problem['loc']))} {problem['msg']}"
+            f"{path} is not the status of a run: {'.'.join(map(str, problem['loc']))} {problem['msg']}"
         ) from None

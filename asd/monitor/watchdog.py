@@ -1,4 +1,4 @@
-"""A thread on every rank that sees whether the rank gets on, and where it hangs if it does not.
+"""A thread on every rank that checks whether the rank makes progress, and reports where it is stalled.
 
 The loop says where it is by plain assignments, which cost it nothing; this looks at them once a second.
 """
@@ -6,9 +6,9 @@ The loop says where it is by plain assignments, which cost it nothing; this look
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +17,8 @@ from typing import Protocol
 
 from asd.monitor.stages import Position, Stage
 from asd.monitor.stalls import Stall, StallFiles, stacks_of_all_threads
+
+log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 FIRST_STEP = 5.0  # times the limit: torch.compile, tuning of cuDNN, shards from elsewhere
@@ -30,7 +32,7 @@ class Listener(Protocol):
 
 
 class Watchdog:
-    """Tells on stderr, and in a file, once a rank makes no progress for stall_s seconds, and when it goes on."""
+    """Warns, and writes a file, when its rank has made no progress for stall_s seconds; says when there is progress."""
 
     def __init__(self, rank: int, stall_s: float, files: StallFiles, listener: Listener | None = None) -> None:
         self.stall: Stall | None = None
@@ -42,7 +44,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def watch(self, where: Callable[[], Position]) -> None:
-        """From now on the rank is where this says: at the step that the run begins with, or goes on from."""
+        """where: the rank's position from now on, at first the step that the run begins with or resumes from."""
         self._first, self._where = where().step, where
 
     def start(self) -> None:
@@ -57,38 +59,35 @@ class Watchdog:
             self._where = Position  # lets go of the loop, and so of the process group
 
     def look(self, now: float) -> None:
-        """See whether the rank got on since the last look; now: of time.monotonic()."""
+        """Check whether the rank made progress since the last look; now: of time.monotonic()."""
         position = self._where()
         if position != self._position or position.stage is Stage.SCORE:  # scores come when they come
-            self._goes_on(position, now)
+            self._end_stall(position, now)
         elif self.stall is None and now - self._since >= self._limit(position):
-            self._hangs(position, now)
+            self._begin_stall(position, now)
         if self._listener is not None:
             self._listener.tick(position, time.time() - (now - self._since), self.stall)
 
     def _run(self) -> None:
         try:
             while not self._end.wait(TICK_S):
-                self._guard_against_myself()
+                # Stacks on stderr also where this thread itself is stalled: on a disk, or on the interpreter's lock.
+                faulthandler.dump_traceback_later(self._limit(self._position), file=STDERR)
                 self.look(time.monotonic())
         finally:
             faulthandler.cancel_dump_traceback_later()
 
-    def _guard_against_myself(self) -> None:
-        """Stacks on stderr also where this thread itself hangs: on a disk, or for want of the interpreter lock."""
-        faulthandler.dump_traceback_later(self._limit(self._position), file=STDERR)
-
     def _limit(self, position: Position) -> float:
         return self._stall_s * (FIRST_STEP if position.step == self._first else 1.0)
 
-    def _goes_on(self, position: Position, now: float) -> None:
+    def _end_stall(self, position: Position, now: float) -> None:
         if self.stall is not None:
-            print(f"{self.stall.who}: goes on after {now - self._since:.0f} s", file=sys.stderr, flush=True)
+            log.info(f"progress again on {self.stall.host} after {now - self._since:.0f} s")
             self._files.end(self.stall, time.time())
             self.stall = None
         self._position, self._since = position, now
 
-    def _hangs(self, position: Position, now: float) -> None:
+    def _begin_stall(self, position: Position, now: float) -> None:
         seconds = now - self._since
         self.stall = Stall(
             rank=self._rank,
@@ -99,7 +98,7 @@ class Watchdog:
             told_unix=time.time(),
         )
         stacks = stacks_of_all_threads()
-        line = f"{self.stall.who}: no progress for {seconds:.0f} s in stage {position.words} (step {position.step})"
+        line = f"no progress on {self.stall.host} for {seconds:.0f} s in stage {position.words} (step {position.step})"
         with suppress(OSError):
-            print(f"{line}\n{stacks}", file=sys.stderr, flush=True)
-        self._files.write(self.stall, stacks)  # last: the disk may be what hangs
+            log.warning(line, extra={"fields": {"step": position.step}, "details": stacks})
+        self._files.write(self.stall, stacks)  # last: the disk may be the cause

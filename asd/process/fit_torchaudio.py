@@ -15,16 +15,14 @@ from pathlib import Path
 
 def main() -> None:
     spec = importlib.util.find_spec("torchaudio")
-    if spec is None or spec.origin is None or _can_be_imported():
+    if spec is None or spec.origin is None:
+        return
+    if subprocess.run([sys.executable, "-c", "import torchaudio"], capture_output=True, check=False).returncode == 0:
         return
     for pattern in ("_torchaudio*.so", "libtorchaudio*.so"):
         for file in Path(spec.origin).parent.rglob(pattern):
             file.unlink()
             print(f"another build of torch: removed torchaudio's {file.name}")
-
-
-def _can_be_imported() -> bool:
-    return subprocess.run([sys.executable, "-c", "import torchaudio"], capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """The last line on the screen of a job that failed under torchrun.
 
-torchrun reports a failed rank in some forty lines of its own, below what the rank itself had to say. So the first rank
-of a node that fails leaves its line with a process that waits for torchrun's end, and says it after that.
+torchrun reports a failed rank in some forty lines of its own, below the rank's own line. So the first rank of a node
+that fails passes its line to a process that waits for torchrun's end and shows it then.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
 import sys
+
+from asd.process.logs import formatted
 
 # Without imports of site-packages: a fiftieth of a second. A torchrun that has ended, but that nobody has waited for
 # yet, still has its pid, not so its pidfd.
@@ -21,8 +24,8 @@ os.write(2, line.encode("utf-8", "backslashreplace") + b"\\n")
 """
 
 
-def say_last(line: str) -> None:
-    """Have a line printed on stderr after torchrun's report, unless torchrun is to start the ranks once more."""
+def say_last(message: str) -> None:
+    """Have an error shown on stderr after torchrun's report, unless torchrun is to start the ranks once more."""
     restarts, most = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
     if restarts is None or restarts != most or sys.platform != "linux":
         return
@@ -31,7 +34,7 @@ def say_last(line: str) -> None:
     first = socket.socket(socket.AF_UNIX)
     try:
         first.bind(f"\0asd/{os.environ.get('TORCHELASTIC_RUN_ID')}/{os.getppid()}")  # one word a torchrun
-        command = [sys.executable, "-I", "-S", "-c", SPEAKER, str(os.getppid()), line]
+        command = [sys.executable, "-I", "-S", "-c", SPEAKER, str(os.getppid()), formatted(logging.ERROR, message)]
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import pickle
 import re
 import shutil
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ from torch import Tensor
 
 from asd.errors import UserError
 from asd.files.safe_torch import check_archive, short
+
+log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 STEP_NAME = re.compile(r"step_(\d{8})")
@@ -141,7 +143,7 @@ def complete_steps(root: Path) -> list[int]:
         if is_complete(path):
             steps.append(step)
         else:
-            print(f"checkpoint {path} is not complete: skipped", file=sys.stderr)
+            log.warning(f"checkpoint {path} is not complete: skipped")
     return steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -25,9 +26,12 @@ from asd.evaluate.history import Selection, best_step, is_scored
 from asd.files.atomic import write_whole
 from asd.monitor.status import FILE as STATUS_FILE
 from asd.monitor.status import read_status
+from asd.process.logs import form
 from asd.process.stop import AskedToStop, StopSignal
 from asd.run_folder.paths import RunFolder
 from asd.sweep.output import environment, labelled
+
+log = logging.getLogger(__name__)
 
 ENTRY = Path(__file__).resolve().parents[2] / "train_ddp.py"
 DONE_FILE = "DONE"
@@ -91,7 +95,7 @@ def run_jobs(jobs: Sequence[Job], ranks: int, slots: int, keep_going: bool = Fal
                     run.result()
         except AskedToStop as asked:
             how = "; ".join(trainings.failed) or "running trainings have saved"
-            print(f"sweep {asked}: {how}; run the same command to continue", file=sys.stderr, flush=True)
+            log.warning(f"sweep {asked}: {how}; run the same command to continue")
             raise SystemExit(stop.exit_code) from None
     if trainings.failed:
         raise UserError(f"{'; '.join(trainings.failed)}: see above; run the same command to continue")
@@ -123,7 +127,7 @@ class Trainings:
         self.failed.append(problem)
         self.closed |= not self._keep_going
         if not self.stopping:
-            print(f"warning: {problem}", file=sys.stderr, flush=True)
+            log.warning(problem)
 
     def __enter__(self) -> Trainings:
         return self
@@ -182,11 +186,12 @@ def _run(job: Job, ranks: int, free: SimpleQueue[Slot], trainings: Trainings) ->
 def _train(job: Job, ranks: int, slot: Slot, trainings: Trainings) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [*(launcher if ranks > 1 else [sys.executable]), str(ENTRY), "--config", str(job.path), *job.words]
+    command += ["--log-format", "json"] if form() == "json" else []
     env = dict(os.environ) | ({} if slot.devices is None else {"CUDA_VISIBLE_DEVICES": slot.devices})
     env |= {"OMP_NUM_THREADS": "1", **environment(job.label)}
     os.sched_setaffinity(0, slot.cores)  # of this thread alone; what it starts inherits them
     folder = Path(job.config.run.dir)
-    print(f"=== {folder}", flush=True)
+    log.info(f"training {folder}")
     begin = time.monotonic()
     with labelled(job.label) as output:
         code = trainings.run(command, env, output)

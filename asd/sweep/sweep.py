@@ -14,6 +14,7 @@ import argparse
 import glob
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,12 +25,15 @@ from asd.errors import UserError
 from asd.evaluate.ensemble import open_member, write_ensemble
 from asd.files.atomic import write_whole
 from asd.files.paths import check_over, check_within, user_path
+from asd.process import logs
 from asd.report import Report
 from asd.sweep.jobs import DONE_FILE, Job, run_jobs
 from asd.sweep.numbers import as_tree, evaluation_of, of_reports, summarise
 from asd.sweep.table import console_table, markdown
 from asd.text.shell import write_word
 from asd.text.terminal import open_console
+
+log = logging.getLogger(__name__)
 
 Former = Callable[[str, int, str | None], str]  # (config, seed, machine type) → the run to start from
 
@@ -45,6 +49,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=1, help="runs at once, spread over the visible GPUs (default 1)")
     parser.add_argument("--keep-going", action="store_true", help="start the other runs all the same after a failure")
     parser.add_argument("--out", type=user_path, required=True)
+    parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: an object a line")
     parser.add_argument(
         "--from", dest="former", type=user_path, metavar="SWEEP",
         help="--out of another sweep: each run starts from that one's run of the same seed and machine type",
@@ -69,6 +74,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    logs.set_up(args.log_format)
     jobs = plan_jobs(args)
     if args.then:
         plan_then(args, jobs)  # refused now, not after the first phase
@@ -89,7 +95,7 @@ def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
     write_whole(out / "report.md", markdown(table))
     write_whole(out / "report.json", json.dumps(as_tree(table), indent=1))
     open_console().print(console_table(table))
-    print(f"{out / 'report.md'}, report.json")
+    log.info(f"{out / 'report.md'}, report.json")
 
 
 def plan_jobs(args: argparse.Namespace) -> list[Job]:
@@ -155,7 +161,7 @@ def submit_all(jobs: Sequence[Job], out: Path, ensembles: Sequence[int]) -> None
     table = {name: of_reports([report]) for name, report in reports.items()}
     write_whole(out / "submissions.md", markdown(table))
     open_console().print(console_table(table))
-    print(out / "submissions.md")
+    log.info(str(out / "submissions.md"))
 
 
 def submit(jobs: Sequence[Job], out: Path, k: int) -> Report:
@@ -163,5 +169,7 @@ def submit(jobs: Sequence[Job], out: Path, k: int) -> Report:
     folders = {job.config.run.dir: evaluation_of(job, job.config.evaluate.select) for job in jobs}
     members = [open_member(folder, name) for name, folder in folders.items() if folder is not None]
     report = write_ensemble(members, out, "topk", k, jobs[0].config.evaluate.threshold)
-    print(f"{out / 'report.md'}: the {k} best of {len(members)} runs for each machine type, chosen on the test clips")
+    log.info(
+        f"{out / 'report.md'}: the {k} best of {len(members)} runs for each machine type, chosen on the test clips"
+    )
     return report

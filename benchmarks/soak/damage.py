@@ -87,7 +87,7 @@ def tar_missing(round: Round) -> None:
     round.moment(job)
     round.strike(job.kill)
     (Path(round.shards) / TAR).unlink()
-    round.ends(round.start(), 2, f"^error: .*{re.escape(TAR)} is missing")
+    round.ends(round.start(), 2, f"error: .*{re.escape(TAR)} is missing")
     shutil.copy(round.packed.shards / TAR, round.shards)
     round.finishes(round.start())
 

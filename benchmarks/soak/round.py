@@ -101,7 +101,7 @@ class Round:
         names = {str(self.run): "RUN", str(self.shards): "SET", str(self.folder): "…"}
         for path, name in names.items():
             line = line.replace(path, name)
-        return re.sub(r"^\S*\[rank\d+\]: ?", "", line)[:240]
+        return re.sub(r"^(\S*\[rank\d+\]: ?|\d{4}-\d\d-\d\d [\d:]{8} (\[rank \d+\] )?)", "", line)[:240]
 
     def check(self) -> None:
         """What must be true after every fault. Raises RoundError."""

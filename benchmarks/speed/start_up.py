@@ -69,10 +69,10 @@ def start(folder: Path, work: Path, found: Starts, torch_mib: float) -> None:
                 seconds = time.perf_counter() - begin
                 if line.strip() == IMPORTED:
                     found["imports_s"].append(seconds)
-                if line.startswith("step 1/"):
+                if " step 1/" in line:
                     found["first_step_s"].append(seconds)
                     found["beyond_s"].append(seconds - found["imports_s"][-1])
-                if line.startswith(f"step {STEPS_BEFORE_MEMORY}/"):
+                if f" step {STEPS_BEFORE_MEMORY}/" in line:
                     found["rank_gib"].append((memory_mib(job.pid)["peak"] - torch_mib) / 1024)
                     return
         finally:

@@ -75,7 +75,7 @@ def test_reading_begins_before_all_is_here(site, opened, monkeypatch, small_set,
     wait_for(lambda: all((manifest.root / name).exists() for name in site.tars))
     said: list[str] = []
     count = len(site.tars)
-    wait_for(lambda: said.append(capsys.readouterr().err) or f"shards: {count} of {count} fetched, " in "".join(said))
+    wait_for(lambda: said.append(capsys.readouterr().out) or f"shards: {count} of {count} fetched, " in "".join(said))
     assert f"fetching {count} of {count} shards from {site.url} into {manifest.root}" in said[0]
     reader.close()
 

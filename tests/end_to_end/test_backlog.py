@@ -52,7 +52,7 @@ def test_scoring_that_falls_behind_fills_no_disk(small_set: Path, tmp_path: Path
     done = job.wait()
     assert done.codes == [0, 0], done
     assert alerts(folder)[0][1] == 1.0
-    assert "alert unscored at step" in done.out[0]
+    assert "warning: alert unscored at step" in done.err[0]
     left = unscored_steps(RunFolder(folder))
     assert {5, 40, best_step(RunFolder(folder), "clean")} >= set(left) - {35} and len(left) == 3
     gone = [line for line in done.err[0].splitlines() if "stays unscored (evaluate.max_unscored=3)" in line]
@@ -66,7 +66,7 @@ def test_a_watcher_that_never_comes_fills_no_disk(small_set: Path, tmp_path: Pat
     done = succeed(tmp_path / "log", train_words(small_set, folder, *BY_WATCHER, "train.epochs=8"))
     assert checkpoint.complete_steps(folder / "checkpoints") == [30, 35, 40]
     assert "to be scored: steps 30, 35, 40; python eval.py watch" in done.out[0]
-    (line,) = [line for line in done.out[0].splitlines() if line.startswith("alert unscored at step")]
+    (line,) = [line for line in done.err[0].splitlines() if line.startswith("warning: alert unscored at step")]
     assert line.endswith("start python eval.py watch on the run")
     assert json.loads((folder / "status.json").read_text(encoding="utf-8"))["unscored"] == 3
 

@@ -14,7 +14,7 @@ import torch
 
 from tests.end_to_end.conftest import FinishedRun
 from tests.support.hooks import no_scoring
-from tests.support.launch import ROOT, losses, succeed, train_words
+from tests.support.launch import ROOT, losses, succeed, train_words, without_heads
 from tests.support.resumable import words
 
 TWO_GPUS = {"CUDA_VISIBLE_DEVICES": "6,7"}
@@ -48,7 +48,8 @@ def test_the_published_line_without_shards(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode != 0
-    ours = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "warning: "))]
+    lines = without_heads(done.stderr).splitlines()
+    ours = [line for line in lines if line.startswith(("error: ", "warning: "))]
     assert ours[0] == "warning: CUDA_VISIBLE_DEVICES=6,7, but no GPU is here: using the CPU"
     assert ours[1].startswith("error: no shards at data/dcase2020: make them with `python -m shards.pack")
     assert "`python -m shards.synth" in ours[1]

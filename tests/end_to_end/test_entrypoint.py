@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launch import ROOT, children, losses, records
+from tests.support.launch import ROOT, children, losses, records, without_heads
 from tests.support.launching import command, descendants, endless, entrypoint, workers
 from tests.support.patience import wait_for
 
@@ -42,7 +43,7 @@ def test_stopped_while_its_ranks_are_starting(small_set: Path, tmp_path: Path) -
         started.send_signal(signal.SIGTERM)
         code = started.wait()
     assert code == 0, log.read_text()
-    assert "stopped by SIGTERM at step 1, checkpoint saved" in log.read_text()
+    assert re.search(r"info: stopped by SIGTERM at step [01], checkpoint saved", log.read_text())
 
 
 @pytest.mark.parametrize("program", ["--check", "torchrun"])
@@ -86,7 +87,7 @@ def test_a_mistake_ends_before_torchrun(small_set: Path, tmp_path: Path) -> None
         code = started.wait()
     said = (tmp_path / "log").read_text()
     assert code == 2, said
-    assert said.startswith("error: ")
+    assert without_heads(said).startswith("error: ")
     assert said.count("\n") == 1
 
 

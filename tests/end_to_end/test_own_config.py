@@ -14,6 +14,7 @@ from asd.errors import UserError
 from asd.metrics import read_scores
 from tests.end_to_end.test_watch import watch_inline
 from tests.support.inline import score_run
+from tests.support.launch import without_heads
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_detector_hears_as_the_checkpoint_did(edited: Path, tmp_path: Path) ->
 def test_a_watcher_passes_over_what_is_another_systems(edited: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(edited / "evaluations")
     watch_inline(edited, "evaluate.by_watcher=true")
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    lines = [line for line in without_heads(capsys.readouterr().err).splitlines() if line.startswith("warning: ")]
     assert len(lines) == 2
     for line in lines:
         assert "belongs to a run with another frontend.n_fft (1024, now 512), loss.scale (30.0, now 1.0)" in line

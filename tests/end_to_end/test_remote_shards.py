@@ -86,7 +86,7 @@ def test_two_ranks_share_a_cache_whatever_the_server_does(
         *[2] * len(site.tars),
     ]
     told = rf"fetching \d of {len(site.tars)} shards from {site.url}"  # the other rank may have begun
-    assert re.search(told, done.err[0])
+    assert re.search(told, done.out[0])
     asked = len(site.asked)
     again = [*words(site, tmp_path), f"run.dir={tmp_path / 'again'}"]
     assert succeed(tmp_path / "log", again, ranks=2, prepare=no_scoring, env=LOCAL).err == ["", ""]

@@ -33,7 +33,7 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
     out = tmp_path / "sweep"
     command = ["--config", str(TINY), "--by-type", "--out", str(out), f"data.shards={two_types}"]
     assert sweep.main(command) == 0
-    assert capfd.readouterr().out.count("===") == 2
+    assert capfd.readouterr().out.count(" info: training ") == 2
     table = json.loads((out / "report.json").read_text())
     for numbers in table[TINY.stem].values():
         types = numbers["development"]["types"]
@@ -43,7 +43,7 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
     (run,) = (out / TINY.stem).glob("seed_0_fan_*")
     assert load_config(run / "config.yaml").data.machine_types == ("fan",)
     assert sweep.main(command) == 0
-    assert "===" not in capfd.readouterr().out
+    assert " info: training " not in capfd.readouterr().out
     jobs = sweep.plan_jobs(sweep.parse_args(command))
     assert [job.done for job in jobs] == [True, True]
     assert all(job.seconds > 0 for job in jobs)

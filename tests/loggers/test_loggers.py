@@ -216,7 +216,7 @@ def test_the_section_says_where_numbers_go(tmp_path: Path) -> None:
         folder.mkdir()
         for process in ("train", "eval"):
             with Loggers() as loggers:
-                config.open(Source(folder, process, total_steps=10), loggers)
+                config.build(Source(folder, process, total_steps=10), loggers)
                 loggers.log(1, RECORD)
         assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", *train]
         assert [path.name for path in (folder / "tensorboard").glob("eval")] == evaluation

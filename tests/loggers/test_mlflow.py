@@ -24,7 +24,7 @@ def client(runs: Path) -> MlflowClient:
 
 def write(source: Source, *steps: int, outcome: Outcome = "finished") -> None:
     with Loggers() as loggers:
-        loggers.add(MlflowConfig().open(source))
+        loggers.add(MlflowConfig().build(source))
         for step in steps:
             loggers.log(step, {"loss": step / 4, "auc/knn/fan #1": math.nan})
         loggers.close(outcome)
@@ -56,7 +56,7 @@ def test_one_run_from_start_to_end(runs: Path, folder: Path) -> None:
     assert found.data.params["train.seed"] == "0" and found.data.params["train.epochs"] == "None"
     assert found.data.metrics["train/loss"] == 0.75
     assert math.isnan(found.data.metrics["auc/knn/fan _1"])
-    logger = MlflowConfig().open(Source(folder, first_step=2, settings=SETTINGS | {"train": {"epochs": 9}}))
+    logger = MlflowConfig().build(Source(folder, first_step=2, settings=SETTINGS | {"train": {"epochs": 9}}))
     assert client(runs).get_run(run_id).info.status == "RUNNING"
     logger.close("failed")
     write(Source(folder, first_step=2), 3, 4)
@@ -66,18 +66,25 @@ def test_one_run_from_start_to_end(runs: Path, folder: Path) -> None:
     assert [run.info.run_id for run in own] == [run_id]
 
 
-def test_scoring_writes_into_the_run_of_training(runs: Path, folder: Path) -> None:
-    training = MlflowConfig().open(Source(folder))
-    scoring = MlflowConfig().open(Source(folder, "eval"))
+def test_scoring_writes_into_the_run_of_training(runs: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training = MlflowConfig().build(Source(folder))
+    scoring = MlflowConfig().build(Source(folder, "eval"))
+    training.log(2, {"validation/loss": 0.5})
+    training.flush()
+    scoring.log(2, {"validation/loss": 0.5})  # which both of them tell
     scoring.log(2, {"auc/knn/fan": 0.75})
     scoring.text(2, "report", "# scores")
+    capsys.readouterr()
     figure = Figure()
     figure.subplots().plot([1, 2])
     scoring.figure(2, "figures/roc", figure)
     scoring.close()
+    assert not capsys.readouterr().err
     run_id = (folder / ID_FILE).read_text()
     found = client(runs).get_run(run_id)
-    assert (found.info.status, found.data.metrics) == ("RUNNING", {"auc/knn/fan": 0.75}), "training goes on"
+    assert (found.info.status, found.data.metrics) == ("RUNNING", {"auc/knn/fan": 0.75, "validation/loss": 0.5}), (
+        "training goes on"
+    )
     training.close()
     kept = Path(found.info.artifact_uri.removeprefix("file://"))
     assert kept.is_relative_to(runs), "nothing in the folder that a command was started in"
@@ -88,7 +95,7 @@ def test_scoring_writes_into_the_run_of_training(runs: Path, folder: Path) -> No
 def test_a_server_that_goes_away_ends_no_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logger = MlflowConfig().open(Source(folder))
+    logger = MlflowConfig().build(Source(folder))
     assert isinstance(logger, MlflowLogger)
 
     def gone(*_: object, **__: object) -> None:
@@ -104,10 +111,10 @@ def test_a_server_that_goes_away_ends_no_run(
 
 def test_mistakes_are_told_before_the_run_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"MLflow at nowhere://at\.all cannot be written to .*: check tracking_uri"):
-        MlflowConfig(tracking_uri="nowhere://at.all").open(Source(folder))
+        MlflowConfig(tracking_uri="nowhere://at.all").build(Source(folder))
     monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-mlflow\.txt"):
-        MlflowConfig().open(Source(folder))
+        MlflowConfig().build(Source(folder))
 
 
 def test_where_it_is_written_and_seen(runs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

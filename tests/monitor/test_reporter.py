@@ -161,7 +161,8 @@ def test_alerts_are_shown_everywhere_once(run: Run, capsys: pytest.CaptureFixtur
         run.tick(step)
         assert [alert["name"] for alert in run.status["alerts"]] == (["nonfinite"] if step == 40 else [])
         assert run.samples["asd_alert", "nonfinite"] == (step == 40)
-    began, ended = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    began, ended = said.err.removeprefix("warning: ").strip(), said.out.strip()
     assert began.startswith("alert nonfinite at step 40: 2 updates were skipped")
     assert ended == "alert nonfinite is over at step 60 (began at step 40)"
     told = [{"step": 40, "alert/nonfinite": 1.0}, {"step": 60, "alert/nonfinite": 0.0}]
@@ -206,7 +207,7 @@ def test_no_learning_comes_from_the_newest_report(run: Run, capsys: pytest.Captu
     warnings = {"trivial_task": "the network is not learning to classify the machines", "no_learning": finding}
     run.standing = RunSnapshot(scored_step=40, warnings=warnings)
     run.reporter.end("finished")
-    assert capsys.readouterr().out == f"alert no_learning at step 40: {finding}\n"
+    assert capsys.readouterr().err == f"warning: alert no_learning at step 40: {finding}\n"
     assert (run.status["state"], run.status["eta_s"]) == ("finished", 0.0)
 
 
@@ -239,5 +240,5 @@ def test_a_report_that_somebody_spoilt_ends_no_run(run: Run, monkeypatch: pytest
 def test_what_is_no_status_is_named(tmp_path: Path, run: Run) -> None:
     assert isinstance(read_status(tmp_path / "status.json"), Status)
     (tmp_path / "status.json").write_text('{"format": 2}')
-    with pytest.raises(UserError, match=r"status\.json is no status of a run: format"):
+    with pytest.raises(UserError, match=r"status\.json is not the status of a run: format"):
         read_status(tmp_path / "status.json")

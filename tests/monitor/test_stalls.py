@@ -137,11 +137,11 @@ def test_a_rank_that_does_not_move(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert (found.rank, found.position) == (1, STEP)
     times.after(5, STEP)
     said = capfd.readouterr().err
-    assert said.startswith(f"rank 1 on {found.host}: no progress for 11 s in stage forward and backward (step 7)\n")
+    assert said.startswith(f"warning: no progress on {found.host} for 11 s in stage forward and backward (step 7)\n")
     assert said.count("no progress") == 1
     assert "test_a_rank_that_does_not_move" in said, "the stacks"
     assert times.after(1, Position(7, Stage.SHOW)) is None
-    assert capfd.readouterr().err == f"rank 1 on {found.host}: goes on after 17 s\n"
+    assert capfd.readouterr().out == f"progress again on {found.host} after 17 s\n"
     assert times.heard[-3:] == [found, found, None]
 
 

@@ -78,7 +78,7 @@ def test_an_incomplete_checkpoint_is_passed_over(tmp_path, capsys, name, damage)
         with path.open("ab") as handle:
             handle.write(b"x")
     assert checkpoint.complete_steps(tmp_path) == [1]
-    assert capsys.readouterr().err == f"checkpoint {folder} is not complete: skipped\n"
+    assert capsys.readouterr().err == f"warning: checkpoint {folder} is not complete: skipped\n"
     with pytest.raises(UserError, match="is not a complete checkpoint"):
         checkpoint.load(folder, CPU)
     assert_same(checkpoint.load(checkpoint.save(tmp_path, 2, payload(3)), CPU), payload(3))  # and is saved anew

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -33,9 +34,17 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(["tests.support.preload"])
 
 
+HEAD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (\[rank \d+\] )?(info: )?", re.MULTILINE)
+
+
+def without_heads(lines: str) -> str:
+    """Lines of a run without time and rank, and without the level where all is well."""
+    return HEAD.sub("", lines)
+
+
 @dataclass(frozen=True)
 class Done:
-    """How the ranks of a job ended, in rank order."""
+    """How the ranks of a job ended, in rank order, and what they said, without_heads."""
 
     codes: list[int | None]
     out: list[str]
@@ -97,7 +106,7 @@ class Job:
             process.join()
 
     def _read(self, stream: str) -> list[str]:
-        return [log.with_suffix(f".{stream}").read_text() for log in self._logs]
+        return [without_heads(log.with_suffix(f".{stream}").read_text()) for log in self._logs]
 
 
 def run(where: Path, arguments: Sequence[str], **options: Any) -> Done:

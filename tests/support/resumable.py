@@ -25,7 +25,8 @@ def words(shards: Path, folder: Path, *more: str) -> list[str]:
 def train(shards: Path, folder: Path, *more: str) -> str:
     """Train in folder with two ranks; what rank 0 said."""
     log = folder.with_name(folder.name + "_log")
-    return succeed(log, words(shards, folder, *more), ranks=2, prepare=no_scoring).out[0]
+    done = succeed(log, words(shards, folder, *more), ranks=2, prepare=no_scoring)
+    return done.out[0] + done.err[0]
 
 
 def cut(whole: Path, folder: Path, step: int) -> None:

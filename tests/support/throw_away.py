@@ -170,7 +170,7 @@ from asd.loggers.base import Logger, TrackerSettings
 class MineConfig(TrackerSettings, frozen=True):
     name: Literal["mine"] = "mine"
 
-    def open(self, source):
+    def build(self, source):
         return Mine(source)
 
 

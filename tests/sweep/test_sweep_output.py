@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from asd.process import logs
 from asd.sweep.output import environment, labelled
 
 PRINTER = """
@@ -39,6 +41,26 @@ def test_every_line_says_its_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert [line for line in own if line.startswith("err")] == [f"err {number}" for number in range(200)]
         assert own[-2:] == ["\ufffd no text", "no line end"]
     assert len(lines) == 3 * 402
+
+
+JSON_PRINTER = """
+import os
+from asd.process import logs
+import logging
+logs.set_up("json")
+logging.getLogger("asd").info("step 1", extra={"fields": {"loss": 0.5}})
+os.write(1, b"of native code\\n3\\n")
+"""
+
+
+def test_lines_of_json_stay_so_and_say_their_run(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up("json")
+    with labelled("tiny seed 0") as output:
+        subprocess.run([sys.executable, "-c", JSON_PRINTER], stdout=output, check=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines] == ["step 1", "of native code", "3"]
+    assert lines[0]["loss"] == 0.5
+    assert all({"time", "level", "rank"} < line.keys() and line["run"] == "tiny seed 0" for line in lines)
 
 
 def test_tables_leave_room_for_the_label(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +38,8 @@ from asd.errors import UserError
 from asd.files.download import START_TRIES, Downloader, NotFetchedError, Verify, Wanted
 from asd.files.locks import lock
 from asd.files.remote import open_remote
+
+log = logging.getLogger(__name__)
 
 GIB = 2**30
 FRESH_S = 60.0  # a manifest this new is not asked for again: the ranks of a node start within it
@@ -89,7 +91,7 @@ def _newest_manifest(files: _Files, url: str) -> tuple[ManifestFile, bytes]:
     except NotFetchedError as error:
         if error.refused or not path.exists():
             raise
-        print(f"warning: {error}; going on with its manifest from before", file=sys.stderr, flush=True)
+        log.warning(f"{error}; going on with its manifest from before")
         os.utime(path)
     content = path.read_bytes()
     return parse_manifest(content, shown), content
@@ -214,7 +216,7 @@ class _Files:
         if over > 0 and not self._warned:
             self._warned = True
             told = f"data.cache_gib={limit / GIB:.3g} is too little for the shards that are read at once"
-            print(f"warning: {told}: using {over / GIB:.3g} GiB more", file=sys.stderr, flush=True)
+            log.warning(f"{told}: using {over / GIB:.3g} GiB more")
 
 
 def _raise_failure(failure: Path, since: float) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +12,8 @@ from functools import partial
 
 from asd.data.manifest import Manifest
 from asd.files.download import NotFetchedError
+
+log = logging.getLogger(__name__)
 
 THREADS = 2  # connections of a rank
 PROGRESS_S = 10.0
@@ -89,11 +91,11 @@ class Prefetcher:
         if self._stop.is_set():
             return
         if error.refused:
-            self._say(f"{error}; going on with the others")
+            log.warning(f"{error}; going on with the others")
             return
         with self._changed:
             self._order.append(shard)
-        self._say(f"{error}; prefetch paused for {REST_S:g} s")
+        log.warning(f"{error}; prefetch paused for {REST_S:g} s")
         self._stop.wait(REST_S)
 
     def _next(self) -> int | None:
@@ -115,15 +117,12 @@ class Prefetcher:
         if progress.count == progress.total:
             return
         told = f"fetching {progress.total - progress.count} of {progress.total} shards from {self._shown}"
-        self._say(f"{told} into {self._manifest.root}")
+        log.info(f"{told} into {self._manifest.root}")
         while not self._stop.wait(PROGRESS_S):
             if progress.look():
-                self._say(progress.line())
+                log.info(progress.line())
             if progress.count == progress.total:
                 return
-
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
 
 class _Progress:
