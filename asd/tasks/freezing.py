@@ -11,7 +11,7 @@ from asd.tasks.model import Freeze
 
 
 def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
-    """The modules of a task that a strategy names; UserError where the task has no class centres."""
+    """The modules of a task that a strategy names; UserError where no class centres are there, or none learn."""
     if freeze == "none":
         return ()
     if not isinstance(task, Classifier):
@@ -20,5 +20,9 @@ def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
         return (task.loss,)
     backbone = task.encoder.backbone
     if freeze == "all_but_centres":
+        if not any(p.requires_grad for p in task.loss.parameters()):
+            raise UserError(
+                "model.freeze=all_but_centres leaves nothing to learn with loss.trained=false: set it to true"
+            )
         return (task.encoder.frontend, backbone)
     return (task.encoder.frontend, *backbone.before_last_block())

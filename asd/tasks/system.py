@@ -59,6 +59,8 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
             raise ValueError(
                 "frontend waveform is for backbones that make their own spectra, such as multi_branch: choose log_mel"
             )
+        if taken and self.windows is not None and self.windows.copies > 1:
+            raise ValueError(f"windows.copies={self.windows.copies} is for networks of several channels: leave it at 1")
         return self
 
     @pydantic.model_validator(mode="after")

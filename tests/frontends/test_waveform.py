@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pydantic
 import pytest
 import torch
 
 from asd.backbones import MultiBranchConfig
-from asd.frontends import LogMelConfig, WaveformConfig, build_frontend
+from asd.frontends import LogMelConfig, WaveformConfig, WindowsConfig, build_frontend
 from asd.losses import SubClusterAdaCosConfig
 from asd.tasks.system import System
-from tests.support.parts import FACE
+from tests.support.parts import FACE, batch_of, task_of
 
 RATE = 16_000
 
@@ -42,3 +44,23 @@ def test_only_networks_with_spectra_of_their_own_take_it():
         System(frontend=LogMelConfig(), backbone=branches, loss=loss)
     with pytest.raises(pydantic.ValidationError, match="frontend waveform is for backbones that make their own spectr"):
         System(frontend=WaveformConfig(), backbone=FACE, loss=loss)
+    windows = WindowsConfig(frames=8_000, hop=4_000)
+    System(frontend=WaveformConfig(), windows=windows, backbone=branches, loss=loss)
+    with pytest.raises(pydantic.ValidationError, match=r"windows\.copies=3 is for networks of several channels"):
+        System(
+            frontend=WaveformConfig(), windows=windows.model_copy(update={"copies": 3}), backbone=branches, loss=loss
+        )
+
+
+def test_windows_are_cut_of_samples():
+    """So a network for one length hears longer clips piece by piece."""
+    branches = MultiBranchConfig(n_fft=(128,), fft_samples=None, width=8)
+    task = task_of(
+        frontend=WaveformConfig(), windows=WindowsConfig(frames=2_000, hop=1_000), backbone=branches,
+        loss=SubClusterAdaCosConfig(),
+    ).eval()  # fmt: skip
+    batch = batch_of([0, 1, 2, 0])
+    found = task.embed(batch)
+    assert found.embedding.shape == (4, 3, 8)
+    second = task.embed(replace(batch, waveform=batch.waveform[:, 1_000:3_000]))
+    torch.testing.assert_close(found.embedding[:, 1], second.embedding[:, 0], rtol=1e-4, atol=1e-6)

@@ -18,7 +18,7 @@ from asd.backbones import (
     build_backbone,
 )
 from asd.errors import UserError
-from asd.losses import ArcFaceConfig
+from asd.losses import ArcFaceConfig, SubClusterAdaCosConfig
 from asd.tasks.base import Task
 from asd.tasks.freezing import frozen_parts
 from tests.support.parts import batch_of, task_of
@@ -152,3 +152,10 @@ def test_a_task_without_centres_is_refused(freeze: str) -> None:
     with pytest.raises(UserError, match=f"model.freeze={freeze} is for tasks with class centres: set it to none"):
         frozen_parts(task, freeze)
     assert frozen_parts(task, "none") == ()
+
+
+def test_fixed_centres_alone_have_nothing_to_learn() -> None:
+    task = task_of(loss=SubClusterAdaCosConfig(trained=False))
+    with pytest.raises(UserError, match=r"leaves nothing to learn: set loss\.trained=true"):
+        frozen_parts(task, "all_but_centres")
+    assert frozen_parts(task, "centres") == (task.loss,)
