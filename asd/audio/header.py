@@ -58,7 +58,7 @@ def read_header(path: Path) -> Header:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise BadFileError("unreadable", "it is no regular file but a folder, pipe or device")
+            raise BadFileError("unreadable", "it is not a regular file but a folder, pipe or device")
         size = status.st_size
         if size == 0:
             raise BadFileError("zero-length", "the file is empty")

@@ -24,7 +24,7 @@ def read_table(
     if not path.exists():
         raise UserError(f"there is no file or folder {path}")
     if not path.is_file():
-        raise UserError(f"{path} is no regular file: name a csv")  # to open a pipe would wait for its writer
+        raise UserError(f"{path} is not a regular file: name a csv")  # to open a pipe would wait for its writer
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
         try:

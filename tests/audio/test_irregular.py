@@ -32,7 +32,7 @@ def test_pipes_sockets_devices_folders_and_broken_links(tmp_path: Path, monkeypa
     (tmp_path / "device.wav").symlink_to("/dev/zero")
     (tmp_path / "gone.wav").symlink_to("nowhere.wav")
     for name in ("pipe.wav", "folder.wav", "device.wav"):
-        assert said(tmp_path / name) == ("unreadable", "it is no regular file but a folder, pipe or device")
+        assert said(tmp_path / name) == ("unreadable", "it is not a regular file but a folder, pipe or device")
     assert said(tmp_path / "gone.wav") == ("unreadable", "it is a link that leads nowhere")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket.wav")
@@ -53,10 +53,10 @@ def test_packing_and_cutting_say_it_in_one_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.wav")
     table = tmp_path / "t.csv"
     table.write_text("path,machine_type,machine_id,split,label\na.wav,fan,00,train,normal\nb.wav,fan,00,train,normal\n")
-    why = f"{tmp_path / 'b.wav'}: it is no regular file but a folder, pipe or device"
+    why = f"{tmp_path / 'b.wav'}: it is not a regular file but a folder, pipe or device"
     with pytest.raises(UserError, match=rf"1 of 2 recordings are unreadable, first: {why}; .*--skip-bad"):
         pack.main(["--layout", "table", "--source", str(table), "--out", str(tmp_path / "set")])
-    with pytest.raises(UserError, match="it is no regular file"):
+    with pytest.raises(UserError, match="it is not a regular file"):
         cut.main(["--source", str(table), "--seconds", "1", "--out", str(tmp_path / "cut")])
 
 
@@ -64,9 +64,9 @@ def test_packing_and_cutting_say_it_in_one_line(tmp_path: Path) -> None:
 def test_csv_files_that_are_pipes_do_not_wait(tmp_path: Path) -> None:
     for name in ("anomaly_score_fan_section_00_test.csv", "ground_truth_fan_section_00_test.csv"):
         os.mkfifo(tmp_path / name)
-        with pytest.raises(UserError, match="is no regular file"):
+        with pytest.raises(UserError, match="is not a regular file"):
             read_rows(tmp_path / name)
-        with pytest.raises(UserError, match="is no regular file"):
+        with pytest.raises(UserError, match="is not a regular file"):
             of_table(None, tmp_path / name, None, None)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         read_submission("dcase2023", tmp_path, None)
