@@ -170,6 +170,6 @@ def _lives(jobs: list[Job]) -> list[list[tuple[float, int]]]:
     for when, line in [line for job in jobs for line in job.lines]:
         if BEGINS in line:
             parts.append([])
-        elif match := NAMES_A_STEP.match(line):
+        elif match := NAMES_A_STEP.search(line):
             parts[-1].append((when, int(match[1])))
     return [part for part in parts if part]
