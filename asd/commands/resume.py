@@ -21,7 +21,9 @@ from asd.run_folder.paths import RunFolder
 from asd.run_folder.provenance import check_identity
 
 # Of what may change; the evaluation is told: numbers before and after it may not be comparable.
-UNTOLD = RESUMING - {"train.epochs", "train.steps", "train.accumulate", "distributed.precision", "evaluate"}
+UNTOLD = RESUMING - {
+    "train.epochs", "train.steps", "train.accumulate", "train.ema", "distributed.precision", "evaluate",
+}  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ def initialise(setup: Setup, folder: RunFolder, ranks: Ranks, resumed: Payload |
         former = config_of(folder) if ranks.is_main else None
         if former is not None and (found := differences(former, config, UNTOLD)):
             say(ranks, f"changed since then: {in_words(found)}")
+        if config.train.ema is not None and resumed.averaged is None:
+            say(ranks, f"this checkpoint has no averaged weights: train.ema={config.train.ema:g} begins at its weights")
     elif config.init_from is not None:
         source, which = config.init_from, config.init_checkpoint
         say(ranks, ranks.run_on_all(lambda: initialise_from(setup.task, source, which, setup.classes)))

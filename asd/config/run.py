@@ -51,6 +51,8 @@ class RunConfig(System, frozen=True):
             if lengths != [None, None] or self.optim is not None:
                 what = "optim" if self.optim is not None else "train.epochs and train.steps"
                 raise ValueError(f"task {self.task.name} learns nothing: leave {what} out")
+            if self.train.ema is not None:
+                raise ValueError(f"task {self.task.name} has no weights that move: leave train.ema out")
             return self
         if self.optim is None:
             raise ValueError("optim is missing")

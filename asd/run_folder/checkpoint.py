@@ -1,7 +1,8 @@
 """Checkpoints are directories that appear by rename: whoever sees one sees all of it.
 
-`checkpoints/step_00001200/` holds model.safetensors, optimizer.pt, scaler.pt (fp16), state.json, config.yaml, meta.json
-SHA256SUMS (as `sha256sum --check` takes it) and COMPLETE, which lists the size of every other file.
+`checkpoints/step_00001200/` holds model.safetensors, averaged.safetensors (train.ema), optimizer.pt, scaler.pt (fp16),
+state.json, config.yaml, meta.json, SHA256SUMS (as `sha256sum --check` takes it) and COMPLETE, which lists the size of
+every other file.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Payload:
     state: dict[str, Any]
     meta: dict[str, Any]
     config_yaml: str
+    averaged: dict[str, Tensor] | None = None  # of train.ema: what others take in place of these tensors of the model
 
 
 def step_path(root: Path, step: int) -> Path:
@@ -84,7 +86,10 @@ def save(root: Path, step: int, payload: Payload) -> Path:
 
 def _write_files(folder: Path, payload: Payload) -> None:
     folder.mkdir()
-    save_tensors({k: v.detach().contiguous().cpu() for k, v in payload.model.items()}, folder / "model.safetensors")
+    for name, tensors in (("model", payload.model), ("averaged", payload.averaged)):
+        if tensors is not None:
+            plain = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
+            save_tensors(plain, folder / f"{name}.safetensors")
     with _one_kind_of_error(folder):
         torch.save(payload.optimizer, folder / "optimizer.pt")
         if payload.scaler is not None:
@@ -194,6 +199,7 @@ def load(folder: Path, device: torch.device) -> Payload:
             state=_read_table(folder / "state.json"),
             meta=_read_meta(folder / "meta.json"),
             config_yaml=(folder / "config.yaml").read_text(encoding="utf-8"),
+            averaged=_load_averaged(folder),
         )
 
 
@@ -209,12 +215,17 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of a complete checkpoint alone. Raises UserError as `load` does."""
+    """The weights that training goes on with, of a complete checkpoint alone. Raises UserError as `load` does."""
     if not is_complete(folder):
         raise UserError(f"{folder} is not a complete checkpoint: choose another one")
     with _one_refusal(folder):
         _check_sums(folder)
         return load_file(folder / "model.safetensors")
+
+
+def _load_averaged(folder: Path) -> dict[str, Tensor] | None:
+    path = folder / "averaged.safetensors"
+    return load_file(path) if path.exists() else None
 
 
 def is_sound(folder: Path) -> bool:
@@ -226,10 +237,13 @@ def is_sound(folder: Path) -> bool:
 
 
 def load_network(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and meta.json of a complete checkpoint: what it gives to others. Raises UserError as `load` does."""
+    """Weights and meta.json of a complete checkpoint: what it gives to others. Raises UserError as `load` does.
+
+    The weights are the averaged ones where the run averaged them (train.ema).
+    """
     weights = load_weights(folder)
     with _one_refusal(folder):
-        return weights, _read_meta(folder / "meta.json")
+        return weights | (_load_averaged(folder) or {}), _read_meta(folder / "meta.json")
 
 
 @contextmanager

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asd.distributed.ranks import Ranks
 
 
 class RunningStatistics:
-    """Those of the BatchNorm layers of a module, S numbers in all."""
+    """Those of BatchNorm layers, S numbers in all."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._buffers = [b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
+    def __init__(self, named: Iterable[tuple[str, Tensor]]) -> None:
+        """named: tensors of a module, of which those count that are running statistics by their names."""
+        self._buffers = list(self.among(named).values())
+
+    @staticmethod
+    def among(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """Those of named tensors that are running statistics."""
+        return {name: tensor for name, tensor in named if name.endswith(("running_mean", "running_var"))}
 
     def copy(self) -> Tensor:
         """All of them as they are now, (S,)."""

@@ -15,6 +15,8 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
     accumulate: pydantic.PositiveInt = 1  # forward/backward passes per update
     clip_norm: pydantic.PositiveFloat | None = None  # longest gradient; none of the sources S1 to S6 clips
+    # decay of an exponential moving average of the weights, e.g. 0.999, lower at first; it is what is evaluated
+    ema: float | None = pydantic.Field(default=None, gt=0, lt=1)
     log_every: pydantic.PositiveInt = 20  # steps
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
     # of the training clips, that cannot be read; more stops the run

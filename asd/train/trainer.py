@@ -29,6 +29,7 @@ from asd.run_folder.checkpoint import CheckpointConfig, Payload
 from asd.train.batchnorm import RunningStatistics
 from asd.train.cadence import Every
 from asd.train.config import TrainConfig
+from asd.train.ema import AveragedWeights
 from asd.train.interval import Interval
 from asd.train.nonfinite import NonfiniteSteps
 from asd.train.state import TrainState
@@ -82,11 +83,12 @@ class Trainer:
         self.model = self.ranks.wrap(parts.task)
         self.optimizer, self.scaler = parts.optimizer, self.ranks.accelerator.scaler
         self.weights = [weight for weight in parts.task.parameters() if weight.requires_grad]
+        self.averaged = None if train.ema is None else AveragedWeights(parts.task, train.ema)
         if resumed is not None:
             self._restore(resumed)
         self.nonfinite = NonfiniteSteps(self.state.nonfinite_steps, self.state.nonfinite_streak, self.ranks.device)
         self.interval = Interval(self.ranks)
-        self.statistics = RunningStatistics(parts.task)
+        self.statistics = RunningStatistics(parts.task.named_buffers())
         self.bad_clips_seen = False
         self.lr = 0.0
 
@@ -147,6 +149,8 @@ class Trainer:
             skipped = ~torch.isfinite(norm)
             self._update(skipped)
             self.statistics.restore(former, where=skipped)
+            if self.averaged is not None:
+                self.averaged.update(self.state.step, skipped)
         everyday = self.scaler is not None  # the fp16 scaler tries larger scales until one overflows
         self.nonfinite.add(~torch.isfinite(losses["loss"]) | (skipped & (not everyday)))
         self.interval.add({**losses, "grad_norm": norm}, len(batch.clip_index), self.parts.loader.pop_wait_s())
@@ -265,7 +269,8 @@ class Trainer:
 
     def _evaluate(self) -> None:
         self.stage = Stage.EVALUATE
-        self.parts.evaluate(self.parts.task, self.state.step, self.epoch)
+        with nullcontext() if self.averaged is None else self.averaged.in_place():
+            self.parts.evaluate(self.parts.task, self.state.step, self.epoch)
         self.model.train()
 
     def _save(self) -> None:
@@ -273,6 +278,8 @@ class Trainer:
         self.stage = Stage.SAVE
         self._check_finite()
         self.statistics.average(self.ranks)
+        if self.averaged is not None:
+            self.averaged.average_statistics(self.ranks)
         self.ranks.run_on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
         self.parts.loggers.flush()
 
@@ -288,12 +295,15 @@ class Trainer:
             state=dataclasses.asdict(self.state),
             meta={**self.parts.meta, "step": self.state.step, "epoch": self.epoch},
             config_yaml=self.parts.config_yaml,
+            averaged=None if self.averaged is None else self.averaged.tensors,
         )
 
     def _restore(self, payload: Payload) -> None:
         """Raises UserError where the state is of another network, or was changed by hand."""
         try:
             self.parts.task.load_state_dict(payload.model)
+            if self.averaged is not None:
+                self.averaged.restore(payload.averaged)
             self.optimizer.load_state_dict(payload.optimizer)
             if payload.scaler is not None and self.scaler is not None:
                 self.scaler.load_state_dict(payload.scaler)

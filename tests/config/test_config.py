@@ -280,6 +280,7 @@ STATISTICS = CONFIGS / "statistics.yaml"
     [
         ("train.epochs=3", "task untrained learns nothing: leave train.epochs and train.steps out"),
         ("optim.lr=1e-3", "task untrained learns nothing: leave optim out"),
+        ("train.ema=0.9", "task untrained has no weights that move: leave train.ema out"),
         ("evaluate.select=clean", "task untrained has no loss of held-out clips: set evaluate.select=last (or oracle)"),
         ("loss.name=softmax", "task untrained has no loss: leave it out"),
         (

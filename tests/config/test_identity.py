@@ -68,7 +68,9 @@ def test_how_it_is_computed_and_scored_does_not(word: str) -> None:
     assert changed(word) == changed(word, free=EVALUATION) == ""
 
 
-@pytest.mark.parametrize("word", ["train.epochs=9", "train.steps=9", "train.accumulate=2", "train.log_every=5"])
+@pytest.mark.parametrize(
+    "word", ["train.epochs=9", "train.steps=9", "train.accumulate=2", "train.log_every=5", "train.ema=0.99"]
+)
 def test_a_run_may_be_made_longer_but_an_evaluation_has_no_length(word: str) -> None:
     assert changed(word) == ""
     assert changed(word, free=EVALUATION).startswith("train.")

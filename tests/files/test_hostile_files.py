@@ -39,6 +39,7 @@ from asd.errors import UserError
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import COMPLETE, SUMS, Payload
 from asd.run_folder.paths import RunFolder
+from asd.train.ema import AveragedWeights
 from asd.train.state import TrainState
 from asd.train.trainer import Trainer
 from shards import verify
@@ -143,7 +144,8 @@ def harmless(**changes: Any) -> Payload:
     net, adam = trainable()
     net(torch.ones(1, 2)).sum().backward()
     adam.step()
-    saved = Payload(net.state_dict(), adam.state_dict(), None, asdict(TrainState()), {}, "")
+    averaged = AveragedWeights(net, 0.9).tensors
+    saved = Payload(net.state_dict(), adam.state_dict(), None, asdict(TrainState()), {}, "", averaged)
     return replace(saved, **changes)
 
 
@@ -156,6 +158,7 @@ def restore(payload: Payload) -> None:
     trainer = Trainer.__new__(Trainer)
     net, trainer.optimizer = trainable()
     trainer.parts, trainer.scaler = SimpleNamespace(task=net), None  # type: ignore[assignment]
+    trainer.averaged = AveragedWeights(net, 0.9)
     trainer._restore(payload)
 
 
@@ -166,6 +169,7 @@ def test_state_that_does_not_fit_is_refused() -> None:
     others = {
         "optimizer": [{}, {"state": {}, "param_groups": []}, {"state": 5, "param_groups": [{"params": 3}]}, moments]
     }
+    others["averaged"] = [{}, {"weight": torch.ones(2, 2), "bias": torch.ones(1)}]
     others |= {"model": [{}, {"weight": torch.ones(3)}], "state": [{"step": "x"}, {"step": 1.5}, {"more": 1}]}
     for name, values in others.items():
         for value in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -113,6 +114,23 @@ def test_the_network_alone(tmp_path):
     assert meta == saved.meta
     (folder / "optimizer.pt").unlink()
     with pytest.raises(UserError, match="is not a complete checkpoint"):
+        checkpoint.load_network(folder)
+
+
+def test_averaged_weights_are_what_others_take(tmp_path):
+    saved = dataclasses.replace(payload(), averaged={"a.weight": payload(1).model["a.weight"]})
+    folder = checkpoint.save(tmp_path, 1, saved)
+    found = checkpoint.load(folder, CPU)
+    assert_same(found, saved)
+    assert found.averaged is not None
+    assert found.averaged["a.weight"].equal(saved.averaged["a.weight"])
+    given, _ = checkpoint.load_network(folder)
+    assert given.keys() == saved.model.keys()
+    assert given["a.weight"].equal(saved.averaged["a.weight"])
+    assert given["a.half"].equal(saved.model["a.half"])
+    path = folder / "averaged.safetensors"
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(UserError, match=r"averaged\.safetensors is not what was saved"):
         checkpoint.load_network(folder)
 
 

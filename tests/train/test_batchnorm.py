@@ -17,7 +17,7 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("spoiled", [True, False])
 def test_a_step_that_is_skipped_leaves_them_as_they_were(spoiled: bool) -> None:
     module = network()
-    statistics = RunningStatistics(module)
+    statistics = RunningStatistics(module.named_buffers())
     module(torch.randn(5, 2, 7))
     former = statistics.copy()
     assert len(former) == 2 * (3 + 4)
@@ -29,6 +29,6 @@ def test_a_step_that_is_skipped_leaves_them_as_they_were(spoiled: bool) -> None:
 
 
 def test_a_network_without_them_has_nothing_to_keep() -> None:
-    statistics = RunningStatistics(nn.Linear(2, 2))
+    statistics = RunningStatistics(nn.Linear(2, 2).named_buffers())
     statistics.restore(statistics.copy(), where=torch.tensor(True))
     assert len(statistics.copy()) == 0
