@@ -41,10 +41,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     score.set_defaults(command=_score)
     _add_watch(commands)
     ensemble = commands.add_parser(
-        "ensemble", help="combine the scores of several runs, z-normalised by training clips"
+        "ensemble",
+        help="combine the scores of several runs, or of the last evaluations of one, z-normalised by training clips",
     )
     ensemble.add_argument(
         "--runs", type=user_path, nargs="+", required=True, help="run folders, or folders of evaluations"
+    )
+    ensemble.add_argument(
+        "--last", type=int, metavar="N", help="of each run, its N newest scored evaluations (default: its best one)"
     )
     ensemble.add_argument("--method", choices=("mean", "median", "topk"), default="mean")
     ensemble.add_argument(
@@ -163,7 +167,7 @@ def _watch(args: argparse.Namespace) -> None:
 def _ensemble(args: argparse.Namespace) -> None:
     from asd.commands.ensemble import ensemble_command
 
-    ensemble_command(args.runs, args.out, args.method, args.k, args.scorer, args.percent)
+    ensemble_command(args.runs, args.out, args.method, args.k, args.scorer, args.percent, args.last)
 
 
 def _angles(args: argparse.Namespace) -> None:

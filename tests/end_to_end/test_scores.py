@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from asd.commands import open_run
 from asd.commands.score import _submit
 from asd.errors import UserError
 from asd.metrics import read_scores, scores_csv
+from asd.metrics.decisions import machines_of
 from asd.report import Report
 from asd.run_folder.paths import RunFolder
 from tests.end_to_end.conftest import FinishedRun
@@ -144,6 +146,38 @@ def test_a_flip_of_a_machine_that_a_run_leaves_out_is_none_of_its_own(run2022: P
     found = report(score_run(run2022, tmp_path / "out", "evaluate.flip=[gearbox/00, fan/01]"))
     assert found["flip"] == ["fan/01"]
     assert found["warnings"] == [{"code": "flipped", "text": "the scores of fan/01 are inverted (evaluate.flip)"}]
+
+
+def test_the_last_evaluations_of_a_run_are_combined(run2022: Path, tmp_path: Path) -> None:
+    """Each brought to the scale of its own normal clips, then averaged."""
+    out = tmp_path / "out"
+    assert evaluation.main(["ensemble", "--runs", str(run2022), "--last", "2", "--out", str(out)]) == 0
+    folders = [run2022 / "evaluations" / f"step_{step:08d}" for step in (2, 4)]
+    assert json.loads((out / "report.json").read_text())["ensemble"]["runs"]["fan"] == [str(own) for own in folders]
+    given = []
+    for test, normal in ((read_scores(own / "scores.csv"), read_scores(own / "calibration.csv")) for own in folders):
+        of_machine: dict[tuple[str, str], list[float]] = {}
+        for machine, score in zip(machines_of(normal), normal.scores["centroid"].tolist(), strict=True):
+            of_machine.setdefault(machine, []).append(score)
+        rows = zip(test.key, machines_of(test), test.scores["centroid"].tolist(), strict=True)
+        given.append({key: (s - fmean(of_machine[m])) / pstdev(of_machine[m]) for key, m, s in rows})
+    found = read_scores(out / "scores.csv")
+    for key, score in zip(found.key, found.scores["ensemble"].tolist(), strict=True):
+        assert score == pytest.approx((given[0][key] + given[1][key]) / 2, rel=1e-6, abs=1e-9)
+    assert given[0] != given[1]
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        ("3", "holds 2 scored evaluations, fewer than --last 3: name fewer, or train with"),
+        ("1", "an ensemble takes two runs or more, or --last 2 or more of one"),
+        ("0", "--last 0: give 1 or more"),
+    ],
+)
+def test_a_run_without_so_many_evaluations_is_refused(run2022: Path, tmp_path: Path, last: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        evaluation.main(["ensemble", "--runs", str(run2022), "--last", last, "--out", str(tmp_path / "out")])
 
 
 def test_runs_are_combined_by_their_best_checkpoints(run2022: Path, scored2022: Path, tmp_path: Path) -> None:
