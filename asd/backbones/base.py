@@ -32,6 +32,10 @@ class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_in
         """The number of frames that every input must have; None: any. windowed: inputs are windows of clips."""
         return None
 
+    def least_frames(self) -> int:
+        """The fewest frames of an input."""
+        return 1
+
 
 class Backbone(nn.Module):
     """(B, channels, M, F) → (B, D)."""

@@ -33,6 +33,9 @@ class CPResNetConfig(BackboneSettings, frozen=True):
     input_norm: InputNorm = "batch"
     norm: NormKind = "batch"  # sync: statistics of the global batch; group: of groups of channels within a clip
 
+    def least_frames(self) -> int:
+        return LEAST
+
     @pydantic.model_validator(mode="after")
     def _bins_need_batch_statistics(self) -> CPResNetConfig:
         if self.input_norm == "mel" and self.norm == "group":

@@ -57,6 +57,10 @@ class MultiBranchConfig(BackboneSettings, frozen=True):
     def fixed_frames(self, windowed: bool) -> int | None:
         return self.fft_samples
 
+    def least_frames(self) -> int:
+        """Samples, of which the longest window makes the frames that its branch needs."""
+        return max(spectrum_of(n_fft).samples_for(LEAST) for n_fft in self.n_fft)
+
     def bins_of(self, n_fft: int) -> int:
         """K of the branch with this window."""
         return n_fft // 2 + 1 - self.first_bin(n_fft)
@@ -64,6 +68,11 @@ class MultiBranchConfig(BackboneSettings, frozen=True):
     def first_bin(self, n_fft: int) -> int:
         """The lowest bin that a branch sees: the first whose period is at most `max_period`."""
         return -(-n_fft // self.max_period)
+
+
+def spectrum_of(n_fft: int) -> SpectrumConfig:
+    """Short-time spectra of one branch."""
+    return SpectrumConfig(n_fft=n_fft, hop=n_fft // 2)
 
 
 def least_samples() -> int:
@@ -139,7 +148,7 @@ class SpectrogramBranch(nn.Module):
 
     def __init__(self, config: MultiBranchConfig, n_fft: int) -> None:
         super().__init__()
-        spectrum, first, norm = SpectrumConfig(n_fft=n_fft, hop=n_fft // 2), config.width // 8, config.norm
+        spectrum, first, norm = spectrum_of(n_fft), config.width // 8, config.norm
         with torch.device("cpu"):  # a window is no weight: it is there also where the rest is a sketch (device meta)
             self.power = PowerSpectrum(spectrum)
         self.first_bin = config.first_bin(n_fft)

@@ -76,14 +76,15 @@ def _literals(annotation: Any) -> list[Any]:
 
 
 def check_frames(config: RunConfig, sample_rate: int) -> None:
-    """Refuse crops that give no window, or that do not fit a network which takes one clip length alone."""
-    if config.windows is not None:
-        crop, frames = round(config.data.crop_s * sample_rate), config.windows.frames
-        if config.frontend.frames_of(crop) < frames:
-            least = config.frontend.samples_for(frames) / sample_rate
-            raise UserError(
-                f"data.crop_s={config.data.crop_s} gives no window of {frames} frames: set it to {least:.3f}"
-            )
+    """Refuse crops that give no window, that are too short for a network, or that do not fit one which takes one clip
+    length alone."""
+    of_crop = config.frontend.frames_of(round(config.data.crop_s * sample_rate))
+    if config.windows is not None and of_crop < config.windows.frames:
+        least = config.frontend.samples_for(config.windows.frames) / sample_rate
+        raise UserError(
+            f"data.crop_s={config.data.crop_s} gives no window of {config.windows.frames} frames: set it to {least:.3f}"
+        )
+    _check_least_frames(config, of_crop, sample_rate)
     wanted = config.fixed_frames()
     if not wanted:
         return
@@ -101,3 +102,18 @@ def check_frames(config: RunConfig, sample_rate: int) -> None:
                 f"{config.frontend.samples_for(frames) / sample_rate:.3f} (or a little more), or choose the "
                 "length-free parts (pool: time_mean, norm_over: channels, fft_samples: null)"
             )
+
+
+def _check_least_frames(config: RunConfig, of_crop: int, sample_rate: int) -> None:
+    """Refuse crops, or windows, that are too short for the backbone."""
+    if config.backbone is None:
+        return
+    least, name = config.backbone.least_frames(), config.backbone.name
+    if config.windows is not None and config.windows.frames < least:
+        frames = config.windows.frames
+        raise UserError(f"windows.frames={frames} is too short for backbone {name}: set it to {least} or more")
+    if config.windows is None and of_crop < least:
+        seconds = config.frontend.samples_for(least) / sample_rate
+        raise UserError(
+            f"data.crop_s={config.data.crop_s} is too short for backbone {name}: set it to {seconds:.3f} or more"
+        )

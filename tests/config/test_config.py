@@ -619,6 +619,14 @@ def test_the_least_batch_of_pairs_trains():
             "data.crop_s=1.0 gives no window of 64 frames: set it to 2.016",
         ),
         (
+            ["frontend={name: waveform}", "backbone={name: multi_branch, fft_samples: null}", "data.crop_s=1"],
+            "data.crop_s=1.0 is too short for backbone multi_branch: set it to 1.280 or more",
+        ),
+        (
+            ["backbone={name: cp_resnet}", "windows={frames: 4, hop: 4}"],
+            "windows.frames=4 is too short for backbone cp_resnet: set it to 5 or more",
+        ),
+        (
             [*AUTOENCODER, "windows={frames: 4, hop: 1}"],
             "windows.frames=4 does not fit a network for 5 frames",
         ),
