@@ -23,7 +23,6 @@ from shards.writer import PackedShard, packed_levels
 MAX_CLASS_ROWS = 60  # beyond, one row a machine type
 MAX_VALUES = 6
 SHORT_S = 1.0
-OWN_BATCH = 8  # clips, of configs/own_machines.yaml
 CROP_S = 10.0  # of data.crop_s, where a config says nothing else
 ONE_SIDED: dict[str, Callable[[set[int]], bool]] = {
     "no test clip": lambda labels: not labels,
@@ -171,20 +170,15 @@ def print_packed(out: Path, file: ManifestFile, shards: Sequence[PackedShard], w
     _say(console, f"{len(file.classes)} CLASSES: {compact(file.classes)}")
     _say(console, f"packed into {out}")
     _say(console, f"check it:       python -m shards.verify {command(out)}")
-    _say(console, f"train on it:    {_training_command(out, file, shards)}")
+    _say(console, f"train on it:    {_training_command(out, file)}")
 
 
-def _training_command(out: Path, file: ManifestFile, shards: Sequence[PackedShard]) -> str:
+def _training_command(out: Path, file: ManifestFile) -> str:
     """Own recordings are for the config of own machines, which needs no second one to tell the first from."""
     word = write_word("data.shards", str(out))
     if file.layout != "table":
         return command("torchrun", "--standalone", "--nproc_per_node=2", "train_ddp.py", word)
-    frames = [item.frames for shard in shards for item in shard.clips if item.scanned.clip.split == "train"]
-    longest_s = max(frames) / file.sample_rate
-    crop = [f"data.crop_s={longest_s:.3f}"] if longest_s < CROP_S else []
-    trained = max(2, len(frames) - max(1, len(frames) // 10))  # what is not held out
-    batch = [f"train.global_batch={trained}"] if trained < OWN_BATCH else []
-    return command("python", "train_ddp.py", "--config", "configs/own_machines.yaml", word, *crop, *batch)
+    return command("python", "train_ddp.py", "--config", "configs/own_machines.yaml", word)
 
 
 def _packed_table(file: ManifestFile, shards: Sequence[PackedShard], wall_s: float) -> Table:

@@ -19,7 +19,9 @@ from asd.distributed.ranks import Ranks
 from asd.errors import UserError, printable
 from asd.evaluate.embed import Columns, columns_of
 from asd.files.safe_torch import short
-from asd.scorers import Scorer
+from asd.scorers import EmbeddingTable, Scorer
+from asd.scorers.embeddings import mean_by
+from asd.scorers.fused import Fused
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
 from asd.tasks.base import Task
@@ -123,7 +125,26 @@ class Detector:
 
     def score(self, embedded: Sequence[Columns]) -> np.ndarray:
         """(n,) float64 of all windows of these calls of `embed`, by their numbers; higher = more anomalous."""
+        with self._one_refusal():
+            return score_of_clips(self.scorer, self._table(embedded), self.file.flipped)
+
+    def parts(self, embedded: Sequence[Columns]) -> dict[str, np.ndarray]:
+        """Member of a `fused` scorer → what it says of each of these windows, (n,) in standard deviations above the
+        machine's training clips; nothing of a scorer that stands alone."""
+        if not isinstance(self.scorer, Fused):
+            return {}
+        with self._one_refusal():
+            rows = self._table(embedded)
+            clips, position = rows.clips()
+            parts = mean_by(self.scorer.parts(rows), position, len(clips))
+            return dict(zip(self.scorer.labels, parts.T.numpy(), strict=True))
+
+    def _table(self, embedded: Sequence[Columns]) -> EmbeddingTable:
+        return Columns.joined(embedded).table(self.task.views)
+
+    @contextmanager
+    def _one_refusal(self) -> Iterator[None]:
         try:
-            return score_of_clips(self.scorer, Columns.joined(embedded).table(self.task.views), self.file.flipped)
+            yield
         except (RuntimeError, IndexError, ValueError, TypeError) as error:  # both sides of it are of the file
             raise UserError(f"{self.source} is damaged: its scorer does not fit its network ({short(error)})") from None

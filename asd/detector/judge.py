@@ -35,6 +35,7 @@ class ClipResult:
     error: str | None = None
     begins_s: list[float] = field(default_factory=list)  # of the windows that it was heard in
     scores: list[float] = field(default_factory=list)  # of these windows
+    parts: list[dict[str, float]] = field(default_factory=list)  # member of a fused scorer → what it says of a window
 
     @property
     def path(self) -> Path:
@@ -44,6 +45,14 @@ class ClipResult:
     def score(self) -> float | None:
         """The mean over the windows, as a clip's score is everywhere."""
         return float(np.mean(self.scores)) if self.error is None else None
+
+    @property
+    def members(self) -> dict[str, float]:
+        """Member of a fused scorer → its mean over the windows, largest first; empty of a scorer that stands alone."""
+        if self.error is not None or not self.parts:
+            return {}
+        means = {name: float(np.mean([part[name] for part in self.parts])) for name in self.parts[0]}
+        return dict(sorted(means.items(), key=lambda pair: -pair[1]))
 
     @property
     def decision(self) -> str | None:
@@ -161,9 +170,11 @@ class _WindowBatcher:
     def _score(self) -> None:
         if not self._waiting:
             return
-        for (result, begin_s), score in zip(self._waiting, self._detector.score(self._embedded), strict=True):
+        scores, parts = self._detector.score(self._embedded), self._detector.parts(self._embedded)
+        for place, ((result, begin_s), score) in enumerate(zip(self._waiting, scores, strict=True)):
             result.begins_s.append(begin_s)
             result.scores.append(float(score))
+            result.parts.append({name: float(column[place]) for name, column in parts.items()})
             if not math.isfinite(score):
                 result.error = "its score is not a finite number"
         self._embedded, self._waiting = [], []

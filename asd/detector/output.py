@@ -36,7 +36,7 @@ def rendered(results: Sequence[ClipResult], about: dict[str, Any], how: Format) 
     if how == "csv":
         return _csv(results)
     if how == "json":
-        body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _timeline(v) for v in results]}
+        body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _members(v) | _timeline(v) for v in results]}
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
     show(open_console(file=text, width=200), results, about)
@@ -123,7 +123,9 @@ def _windows_above(result: ClipResult) -> str:
 
 
 def _remarks(result: ClipResult) -> str:
-    return result.error or ", ".join(result.remarks)
+    """Of an anomaly by a fused scorer also the member that it is oddest to."""
+    oddest = [f"most by {name}: {value:.1f}" for name, value in [*result.members.items()][:1]]
+    return result.error or ", ".join([*result.remarks, *(oddest if result.decision == "anomaly" else [])])
 
 
 def _number(value: float | None, form: str) -> str:
@@ -152,6 +154,10 @@ def _row(result: ClipResult) -> dict[str, Any]:
         "machine_id": result.machine.machine_id,
         "label": _label(result) or None,
     }
+
+
+def _members(result: ClipResult) -> dict[str, Any]:
+    return {"members": result.members} if result.members else {}
 
 
 def _timeline(result: ClipResult) -> dict[str, Any]:

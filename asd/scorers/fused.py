@@ -81,6 +81,11 @@ class Fused:
         self._left_out = torch.empty(len(self.members), 0, dtype=torch.float64)  # (K, n) of what it was fitted to
 
     @property
+    def labels(self) -> list[str]:
+        """Names of the members, in the order of `parts`."""
+        return [member_label(member) for member in self.config.expanded()]
+
+    @property
     def models(self) -> dict[int, Model]:
         """Class → what is known of it."""
         return {own: (tuple(m.models[own] for m in self.members), scale) for own, scale in self.scales.items()}

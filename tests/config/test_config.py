@@ -43,7 +43,7 @@ def test_every_shipped_config_loads_and_survives_writing(path, tmp_path):
 def test_only_configs_of_our_own_clip_gradients():
     """No source does: S4 with its gradients clipped at 5 moves a thirtieth of what SGD at its learning rate should."""
     clipped = {path.stem for path in CONFIGS.glob("*.yaml") if load_config(path).train.clip_norm is not None}
-    assert clipped == {"demo", "own_machines"}
+    assert clipped == {"demo", "own_machines_autoencoder"}
 
 
 def test_the_default_is_the_integrated_model():

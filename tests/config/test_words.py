@@ -17,7 +17,7 @@ from asd.sweep import sweep
 from asd.text.shell import command, option, write_word
 from tests.support.fuzz import bounded
 
-CONFIG = Path(__file__).parents[2] / "configs" / "own_machines.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "own_machines_autoencoder.yaml"
 # What YAML 1.1 reads as something else than the text, or refuses.
 NAMES = [
     "00", "010", "1e3", "3018", "0x10", "1_000", "12:30", "2026-13-45", "no", "Yes", "on", "null", "~", ".inf", "=",
@@ -142,7 +142,7 @@ def test_a_sweep_tells_its_runs_their_machine_type(monkeypatch, tmp_path, name):
     done = Path(job.config.run.dir) / sweep.DONE_FILE
     done.parent.mkdir(parents=True)
     done.touch()
-    assert sweep.runs_of(args.out)("own_machines", 0, name) == job.config.run.dir
+    assert sweep.runs_of(args.out)("own_machines_autoencoder", 0, name) == job.config.run.dir
 
 
 def test_values_that_begin_with_a_dash_stay_values():

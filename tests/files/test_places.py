@@ -31,7 +31,7 @@ from shards.layouts.clip import Choices
 from shards.layouts.table import read_tables
 from tests.text.test_text import ROOT, SOURCES, calls
 
-CONFIG = ROOT / "configs" / "own_machines.yaml"
+CONFIG = ROOT / "configs" / "own_machines_autoencoder.yaml"
 
 
 @pytest.fixture

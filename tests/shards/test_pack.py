@@ -241,23 +241,19 @@ def test_the_next_commands_can_be_pasted(corpus, tmp_path, capsys):
     assert f"train_ddp.py 'data.shards={out}'" in shown
 
 
-@pytest.mark.parametrize(
-    ("clips", "seconds", "more"), [(12, 10, ""), (5, 1, " data.crop_s=1.000 train.global_batch=4")]
-)
-def test_own_recordings_go_on_with_the_config_of_own_machines(tmp_path, write_wav, capsys, clips, seconds, more):
+@pytest.mark.parametrize(("clips", "seconds"), [(12, 10), (5, 1), (1, 0.5)])
+def test_own_recordings_go_on_with_the_config_of_own_machines(tmp_path, write_wav, capsys, clips, seconds):
     for number in range(clips):
-        write_wav(tmp_path / f"{number}.wav", samples=seconds * 16_000)
+        write_wav(tmp_path / f"{number}.wav", samples=round(seconds * 16_000))
     rows = "".join(f"{number}.wav,pump,1,train,normal\n" for number in range(clips))
     (tmp_path / "c.csv").write_text(f"path,machine_type,machine_id,split,label\n{rows}")
     out = tmp_path / "set"
     run("--layout", "table", "--source", tmp_path / "c.csv", "--out", out)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train on it:")]
     words = shlex.split(line.partition(":")[2])
-    assert " ".join(words) == f"python train_ddp.py --config configs/own_machines.yaml data.shards={out}{more}"
-    assert train_ddp.main([*words[2:], "--check"]) == 0  # nothing has to be changed before it trains
-    assert f" info: ok: 1 classes, {clips - 1} training clips" in capsys.readouterr().out
-    train_ddp.main([*words[2:], "data.crop_s=12", "--check"])
-    assert f"data.crop_s=12 for clips of {seconds}.000 to {seconds}.000 s: {clips - 1} of " in capsys.readouterr().out
+    assert " ".join(words) == f"python train_ddp.py --config configs/own_machines.yaml data.shards={out}"
+    assert train_ddp.main([*words[2:], "--check"]) == 0  # nothing has to be changed before it runs
+    assert f" info: ok: 1 classes, {clips} training clips" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("full", ["while writing", "before"])
