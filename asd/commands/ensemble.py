@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asd.commands.open_run import load_run
@@ -14,22 +15,6 @@ from asd.evaluate.store import check_foreign
 from asd.files.paths import check_over, check_within
 from asd.metrics.thresholds import GammaConfig
 from asd.report import REPORT_FILE, print_report, read_report
-
-
-def ensemble_runs(
-    folders: Mapping[str, Path], out: Path, method: Method, k: int, scorer: str | None, percent: float
-) -> None:
-    """The command: evaluation folders by run name → out, and the table."""
-    members = [open_member(folder, name, scorer) for name, folder in folders.items()]
-    if len(members) < 2:
-        raise UserError("an ensemble takes two runs or more, or --last 2 or more of one")
-    if len(layouts := {member.layout for member in members}) > 1:
-        raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
-    report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
-    print_report(report)
-    assert report.ensemble is not None
-    print(json.dumps(report.ensemble.runs))
-    print(f"{out / 'report.md'}, report.json, scores.csv")
 
 
 def ensemble_command(
@@ -54,10 +39,19 @@ def ensemble_command(
     if (former := read_report(out)) is not None and former.ensemble is None:
         raise UserError(f"--out {out} holds a report of something else: name a new folder")
     if last is None:
-        folders = {str(run): evaluation_of(run) for run in runs}
-    else:
-        folders = {str(folder): folder for run in runs for folder in last_evaluations(run, last)}
-    ensemble_runs(folders, out, method, k, scorer, percent)
+        members = [open_member(evaluation_of(run), str(run), scorer) for run in dict.fromkeys(runs)]
+    else:  # whatever rule a run chooses its best checkpoint by, these were not chosen
+        folders = [folder for run in dict.fromkeys(runs) for folder in last_evaluations(run, last)]
+        members = [replace(open_member(folder, str(folder), scorer), oracle=False) for folder in folders]
+    if len(members) < 2:
+        raise UserError("an ensemble takes two runs or more, or --last 2 or more of one")
+    if len(layouts := {member.layout for member in members}) > 1:
+        raise UserError(f"the runs are of different layouts: {', '.join(sorted(layouts))}")
+    report = write_ensemble(members, out, method, k, GammaConfig(percent=percent))
+    print_report(report)
+    assert report.ensemble is not None
+    print(json.dumps(report.ensemble.runs))
+    print(f"{out / 'report.md'}, report.json, scores.csv")
 
 
 def evaluation_of(path: Path) -> Path:

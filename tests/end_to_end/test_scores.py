@@ -167,6 +167,18 @@ def test_the_last_evaluations_of_a_run_are_combined(run2022: Path, tmp_path: Pat
     assert given[0] != given[1]
 
 
+def test_the_last_evaluations_are_no_choice_on_test_clips(run2022: Path, tmp_path: Path) -> None:
+    """Also of a run that chooses its best checkpoint so."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(run2022, run)
+    for path in run.glob("evaluations/*/report.json"):
+        oracle = {"selection": {"rule": "oracle", "oracle": True}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | oracle))
+    for words, chosen in ((["--runs", str(run), "--last", "2"], False), (["--runs", str(run), str(run2022)], True)):
+        assert evaluation.main(["ensemble", *words, "--out", str(out)]) == 0
+        assert json.loads((out / "report.json").read_text())["selection"] == {"rule": "mean", "oracle": chosen}
+
+
 @pytest.mark.parametrize(
     ("last", "told"),
     [
