@@ -24,5 +24,5 @@ def test_real_recordings_are_packed_trained_and_scored_raw_and_level_normalised(
             assert all(0 <= found[machine, scorer][level] <= 1 for level in ("raw", "rms"))
     # Known of these recordings: the untrained neighbour finds the propeller faults, mostly by their loudness.
     assert found["bldc", UNTRAINED]["raw"] > 0.9 > found["bldc", UNTRAINED]["rms"]
-    assert reports["raw"]["not_scored"] == []  # id_03 of bldc has no test clips, so nothing of it could be left out
+    assert reports["raw"].not_scored == []  # id_03 of bldc has no test clips, so nothing of it could be left out
     assert len(found) == 8
