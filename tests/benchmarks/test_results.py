@@ -85,7 +85,7 @@ def test_the_machines_come_to_their_page_and_nothing_is_trained_twice(
         results.main(f"--part machines --work {tmp_path / 'work'} --page {tmp_path / 'page.md'} --slots 1".split())
         text.append((tmp_path / "page.md").read_text(encoding="utf-8"))
     printed = capfd.readouterr().out
-    assert printed.count("===") == 2  # once each
+    assert printed.count("training /") == 2  # once each
     assert f"weights from {tmp_path}" in printed
     assert text[0] == text[1] != PAGE.read_text(encoding="utf-8")
     assert (tmp_path / "page.png").stat().st_size > 10_000
