@@ -8,7 +8,6 @@ from typing import Any
 
 import pydantic
 
-from asd.config.moved import MOVED
 from asd.config.run import RunConfig
 from asd.config.words import Models, models_of, names_of
 
@@ -41,8 +40,6 @@ def _explain_unknown(where: str, models: Models) -> str:
         leaves = {key.rpartition(".")[2]: key for key in reversed(every) if key.rpartition(".")[0] != section}
         keys = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.8)]
     hint = f", did you mean {keys[0]}?" if keys else ""
-    if where in MOVED:
-        return f"{where} is {MOVED[where]} now"
     if where in every:
         part = " or ".join(name for model in models for name in names_of(model))
         return f"{where} is no setting of {part}{hint}"

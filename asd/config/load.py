@@ -11,21 +11,17 @@ import pydantic
 import yaml
 
 from asd.config.explain import MAX_WORDS, explain, part_at
-from asd.config.moved import move_settings
+from asd.config.moved import MOVED, move_settings
 from asd.config.run import RunConfig, RunSection
 from asd.config.words import NOT_YAML, Hints, hints_below, is_list, read_value, read_yaml
 from asd.errors import UserError
 from asd.text.shell import write_word
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), saved: bool = False) -> RunConfig:
-    """Read a yaml file, put `a.b=c` words over it, validate all of it; UserError names file, key and what is wrong.
-
-    saved: it was written by a run, maybe of an earlier version.
-    """
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a yaml file, put `a.b=c` words over it, validate all of it; UserError names file, key and what is wrong."""
     tree = _read_yaml(path)
-    if saved:
-        move_settings(tree)
+    move_settings(tree)
     for word in sorted(overrides, key=_names_no_part):  # stable: of two words for one key the last counts
         _override(tree, word)
     _one_length(tree, overrides)
@@ -94,7 +90,7 @@ def _override(tree: dict[str, Any], word: str) -> None:
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise UserError(f"{word!r} is not of the form key=value, such as train.epochs=10")
-    *parents, leaf = key.split(".")
+    *parents, leaf = MOVED.get(key, key).split(".")
     node, hints = tree, [RunConfig]
     for name in parents:
         hints = hints_below(hints, node, name)

@@ -1,4 +1,4 @@
-"""Settings that stood elsewhere in earlier versions: the runs that those left are still read."""
+"""Settings that stood elsewhere in earlier versions: runs, configs and words of those are still read."""
 
 from __future__ import annotations
 

@@ -29,6 +29,6 @@ def config_of(folder: RunFolder) -> RunConfig | None:
 def saved_config(path: Path) -> RunConfig:
     """The config that a run left; UserError where another version of this program left it, or somebody changed it."""
     try:
-        return load_config(path, saved=True)
+        return load_config(path)
     except UserError as error:
         raise UserError(f"{error} (saved by another version of this program, or changed by hand)") from None

@@ -11,7 +11,6 @@ from asd.config.load import load_config
 from asd.config.moved import MOVED
 from asd.config.reference import page
 from asd.config.saved import saved_config
-from asd.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FORMER = {"train.precision": "bf16", "train.freeze": "centres", "train.stall_s": 7.0, "data.max_bad_fraction": 0.25}
@@ -37,9 +36,17 @@ def test_what_an_earlier_run_left_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("former", MOVED)
-def test_a_new_config_is_told_where_it_belongs(former: str) -> None:
-    with pytest.raises(UserError, match=f"{former} is {MOVED[former]} now$"):
-        load_config(CONFIGS / "demo.yaml", [f"{former}=1"])
+def test_a_former_word_sets_what_it_set(former: str) -> None:
+    value = {
+        "train.precision": "bf16",
+        "train.freeze": "centres",
+        "data.max_bad_fraction": "0.5",
+        "train.channels_last": "false",
+        "train.compile": "true",
+    }.get(former, "1")
+    config = load_config(CONFIGS / "demo.yaml", [f"{former}={value}"])
+    assert config == load_config(CONFIGS / "demo.yaml", [f"{MOVED[former]}={value}"])
+    assert config != load_config(CONFIGS / "demo.yaml")
 
 
 def test_every_place_is_one_of_today() -> None:
