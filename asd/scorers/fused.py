@@ -6,7 +6,7 @@ Legend: K members, N rows, n training rows of a class.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
@@ -18,8 +18,7 @@ from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.knn import KnnConfig
 from asd.scorers.mahalanobis import MahalanobisConfig
 from asd.scorers.members import MEMBERS, AnyMember, MemberConfig, member_label
-
-ENOUGH = 5  # recordings: scores of fewer have no spread to speak of; two are each other's neighbours at one distance
+from asd.scorers.scale import Scale, scale_of
 
 
 class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -55,13 +54,6 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
             own = [member.model_copy(update={"view": view}) for view in self.views] if takes_view else [member]
             found += own
         return tuple(found)
-
-
-class Scale(NamedTuple):
-    """Of a class's training clips as each member scores them, (K,) float64 each."""
-
-    centre: Tensor
-    spread: Tensor
 
 
 Model = tuple[tuple[Any, ...], Scale]  # of a class: what each member knows, and the scale of their scores
@@ -138,15 +130,6 @@ class Fused:
         last = len(self.members) - 1
         low, high = {"median": (last // 2, last - last // 2), "min": (0, 0), "max": (last, last)}[rule]
         return ((ascending[:, low] + ascending[:, high]) / 2).numpy()
-
-
-def scale_of(scores: Tensor, recordings: int) -> Scale:
-    """Mean and standard deviation of left-out scores (K, n) of a class of so many recordings."""
-    if recordings == 1:  # there was nothing to score it by
-        return Scale(torch.zeros(len(scores), dtype=torch.float64), torch.ones(len(scores), dtype=torch.float64))
-    centre = scores.mean(dim=1)
-    spread = scores.std(dim=1) if recordings >= ENOUGH else centre.abs()
-    return Scale(centre, torch.where(spread > 1e-6 * centre.abs(), spread, 1.0))
 
 
 def _count(recording: Tensor) -> int:

@@ -44,7 +44,9 @@ class Knn(PerClassScorer[EmbeddingTable]):
         return nearest_distance(query, bank, self.config.k, self.config.metric)
 
 
-def nearest_distance(query: Rows, bank: Rows, k: int, metric: Metric) -> Tensor:
+def nearest_distance(query: Rows, bank: Rows, k: int, metric: Metric, density: Tensor | None = None) -> Tensor:
     """Mean distance (N,) of queries to their k nearest rows of the bank, or to all of other clips where they are fewer.
-    nan where there are none."""
-    return torch.cat([mean_of_finite(nearest(block, k)[0]) for block in distance_blocks(query, bank, metric)])
+    nan where there are none. density (n,): by which the distance to each row is divided before."""
+    blocks = distance_blocks(query, bank, metric)
+    near = (block if density is None else block.div_(density) for block in blocks)
+    return torch.cat([mean_of_finite(nearest(block, k)[0]) for block in near])

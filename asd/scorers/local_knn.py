@@ -15,16 +15,8 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
-from asd.scorers.distance import (
-    IN_TURN,
-    Metric,
-    Rows,
-    distance_blocks,
-    mean_of_finite,
-    nearest,
-    resolution,
-    rows_of,
-)
+from asd.scorers.density import local_density
+from asd.scorers.distance import IN_TURN, Metric, distance_blocks, mean_of_finite, nearest, rows_of
 from asd.scorers.embeddings import EmbeddingTable
 
 
@@ -40,6 +32,8 @@ class LocalKnnConfig(EmbeddingScorerConfig, frozen=True):
     density_k: pydantic.PositiveInt = 4
     normalisation: Literal["ratio", "difference"] = "ratio"
     metric: Metric = "cosine"
+    # percentile of the steps between sorted distances, above which a step ends a clip's neighbours; None: all count
+    cluster_exit: float | None = pydantic.Field(None, gt=0, lt=100)
 
     @property
     def label(self) -> str:
@@ -49,6 +43,7 @@ class LocalKnnConfig(EmbeddingScorerConfig, frozen=True):
             "" if self.normalisation == "ratio" else self.normalisation,
             f"k{self.k}" if self.k != 1 else "",
             f"d{self.density_k}" if self.density_k != 4 else "",
+            "" if self.cluster_exit is None else f"exit{self.cluster_exit:g}",
         ]
         return "_".join(filter(None, parts))
 
@@ -71,7 +66,11 @@ class LocalKnn(PerClassScorer[Local]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Local:
-        return Local(train, self._density(rows_of(train, self.config.metric, apart="clip_index")))
+        bank, config = rows_of(train, self.config.metric, apart="clip_index"), self.config
+        density = local_density(bank, config.density_k, config.metric, "mean", config.cluster_exit)
+        if density is None:
+            density = torch.full((len(train),), 1.0 if config.normalisation == "ratio" else 0.0, dtype=torch.float64)
+        return Local(train, density)
 
     def score_class(self, model: Local, test: EmbeddingTable) -> Tensor:
         blocks = self._blocks(model, test)
@@ -82,12 +81,3 @@ class LocalKnn(PerClassScorer[Local]):
         ratio = self.config.normalisation == "ratio"
         for block in distance_blocks(query, bank, self.config.metric):
             yield block / model.density if ratio else block - model.density
-
-    def _density(self, bank: Rows) -> Tensor:
-        metric = self.config.metric
-        zero = resolution(bank.space, metric)
-        blocks = distance_blocks(bank, bank, metric)  # infinite to the own clip
-        density = torch.cat([mean_of_finite(nearest(block, self.config.density_k)[0]) for block in blocks]).nan_to_num()
-        if density.max() <= zero:  # no density to speak of
-            return torch.full_like(density, 1.0 if self.config.normalisation == "ratio" else 0.0)
-        return density.clamp_min(zero)

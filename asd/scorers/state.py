@@ -16,8 +16,8 @@ import pydantic
 
 from asd.scorers import FusedConfig, Scorer, ScorerConfig, build_scorer
 from asd.scorers.base import PerClassScorer
-from asd.scorers.fused import Scale
 from asd.scorers.members import MEMBERS
+from asd.scorers.scale import Scale
 
 State = dict[int, Any]  # class → its model: tensors, numbers, None, and lists, tuples and dicts of them
 

@@ -35,6 +35,8 @@ from asd.scorers import (
     build_scorer,
     scorer_label,
 )
+from asd.scorers.density import local_density
+from asd.scorers.distance import Rows
 from asd.scorers.members import MEMBERS
 from tests.support.embedded import embedded_of
 
@@ -44,6 +46,8 @@ CONFIGS = [
     LocalKnnConfig(),
     LocalKnnConfig(k=3, normalisation="difference"),
     LocalKnnConfig(metric="euclidean", density_k=50),
+    LocalKnnConfig(density_k=8, cluster_exit=90),
+    DomainKnnConfig(density="mean", nearer="z_score"),
     LofConfig(),
     LofConfig(k=5, metric="euclidean"),
     MahalanobisConfig(),
@@ -396,11 +400,16 @@ CHANGES = {
     CentroidConfig: {},
     NegLogSoftmaxConfig: {"margin": 0.5, "scale": 20.0},
     KnnConfig: {"k": 7, "metric": "euclidean"},
-    LocalKnnConfig: {"k": 7, "density_k": 9, "normalisation": "difference", "metric": "euclidean"},
+    LocalKnnConfig: {
+        "k": 7, "density_k": 9, "normalisation": "difference", "metric": "euclidean", "cluster_exit": 90.0,
+    },
     LofConfig: {"k": 7, "metric": "euclidean"},
     LogOddsConfig: {},
     BandKnnConfig: {},
-    DomainKnnConfig: {"k": 7, "metric": "euclidean", "smote": 0.5},
+    DomainKnnConfig: {
+        "k": 7, "metric": "euclidean", "smote": 0.5, "mem_mixup": 8, "density": "sum", "density_k": 9,
+        "target_density_k": 2, "cluster_exit": 90.0, "nearer": "z_score",
+    },
     PcaResidualConfig: {"variance": 0.5, "space": "unit"},
     ReconstructionConfig: {"summary": "std"},
     SelectiveMahalanobisConfig: {},
@@ -410,6 +419,28 @@ CHANGES = {
     },
     UntrainedKnnConfig: {"level": "normalised"},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("k", [3, 8])
+@pytest.mark.parametrize("percent", [50, 95])
+def test_a_step_between_distances_ends_a_neighbourhood(k, percent):
+    """By loops in numpy. Two clusters: with more neighbours than one has clips, the step to the other ends it."""
+    rows = np.random.default_rng(0).normal(size=(12, 2))
+    rows[6:] += 50
+    distance = np.linalg.norm(rows[:, None] - rows, axis=2) + np.diag([np.inf] * 12)
+    near = np.sort(distance, axis=1)[:, :k]
+    threshold = np.quantile(np.diff(near, axis=1), percent / 100)
+    kept = []
+    for row in near:
+        steps = [place for place, step in enumerate(np.diff(row), start=1) if step > threshold]
+        kept.append(row[: steps[0]] if steps else row)
+    bank = Rows(torch.from_numpy(rows), torch.arange(12))
+    for summary, of in (("mean", np.mean), ("sum", np.sum)):
+        found = local_density(bank, k, "euclidean", summary, percent)
+        np.testing.assert_allclose(found, [of(row) for row in kept], rtol=1e-9)
+    if (k, percent) == (8, 50):
+        assert max(map(len, kept)) <= 5 and local_density(bank, k, "euclidean").min() > 20
+    assert local_density(Rows(torch.ones(4, 2), torch.arange(4)), k, "euclidean", "sum", percent) is None
 
 
 def test_every_setting_shows_in_the_label():

@@ -47,7 +47,9 @@ FITTED = [
     GmmConfig(),
     PcaResidualConfig(),
     DomainKnnConfig(),
+    DomainKnnConfig(mem_mixup=3, density="sum", target_density_k=2, cluster_exit=80),
 ]
+ON_SCALE = [DomainKnnConfig(density="mean", nearer="z_score")]  # of scores against other recordings
 
 
 def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> EmbeddingTable:
@@ -75,7 +77,7 @@ def normal_scores(config: ScorerConfig, train: EmbeddingTable, normal: Embedding
 
 @pytest.mark.parametrize(
     ("config", "recordings", "clips_each"),
-    [(config, 4, 3) for config in [*BANKS, *DENSITIES, *FITTED]] + [(config, 10, 1) for config in DENSITIES],
+    [(config, 4, 3) for config in [*BANKS, *DENSITIES, *FITTED, *ON_SCALE]] + [(config, 10, 1) for config in DENSITIES],
     ids=lambda value: str(value) if isinstance(value, int) else scorer_label(value),
 )
 def test_a_recording_is_scored_by_what_the_others_taught(config, recordings, clips_each):
@@ -87,7 +89,7 @@ def test_a_recording_is_scored_by_what_the_others_taught(config, recordings, cli
         np.testing.assert_allclose(found[its], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED, SoftmaxConfig()], ids=scorer_label)
+@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED, *ON_SCALE, SoftmaxConfig()], ids=scorer_label)
 def test_a_recording_that_was_not_learnt_from_is_scored_by_all(config):
     train, new = recorded(3, 4, seed=1), recorded(2, 4, seed=2, first=1000)
     both = normal_scores(config, train, train.join(new))
@@ -95,7 +97,7 @@ def test_a_recording_that_was_not_learnt_from_is_scored_by_all(config):
     np.testing.assert_allclose(both[: len(train)], normal_scores(config, train, train), rtol=1e-9)
 
 
-@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED], ids=scorer_label)
+@pytest.mark.parametrize("config", [*BANKS, *DENSITIES, *FITTED, *ON_SCALE], ids=scorer_label)
 def test_the_only_recording_of_a_class_has_no_score(config):
     one, three = recorded(1, 6, seed=3), recorded(3, 6, seed=4, first=500)
     train = one.select(one.class_index == 0).join(three.select(three.class_index == 1))
