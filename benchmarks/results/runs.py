@@ -21,13 +21,8 @@ def make_factory(work: Path, options: Mapping[str, Any]) -> Path:
     shards = work / "shards"
     if not (shards / "manifest.json").is_file():
         if not (work / "factory").is_dir():
-            synth.main(
-                [
-                    "--out",
-                    str(work / "factory"),
-                    *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
-                ]
-            )
+            words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+            synth.main(["--out", str(work / "factory"), *words])
         layout = options.get("layout", "dcase2020")
         pack.main(["--layout", layout, "--source", str(work / "factory"), "--out", str(shards)])
     return shards

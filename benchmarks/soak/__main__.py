@@ -18,26 +18,31 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asd.errors import UserError, run_main
 from asd.files.paths import user_path
 from benchmarks.machine import machine
-from benchmarks.soak.faults import FAULTS, what
+from benchmarks.soak import damage, remote, stops, storage
 from benchmarks.soak.job import RoundError
 from benchmarks.soak.outcome import Figures, Outcome, renew, save
 from benchmarks.soak.place import Place
 from benchmarks.soak.round import Round, SkippedError
 from shards.workers import clean_up_on_signals
 
+FAULTS: dict[str, Callable[[Round], None]] = {  # in the order of the page
+    fault.__name__: fault for module in (stops, storage, damage, remote) for fault in module.FAULTS
+}
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     args.work.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Figures] = {name: Figures(name, what(name), [], machine()) for name in args.faults}
+    found: dict[str, Figures] = {
+        name: Figures(name, FAULTS[name].__doc__ or name, [], machine()) for name in args.faults
+    }
     place = Place(args.work)
     with clean_up_on_signals():  # no run of it is left
         for name, seed in _rounds(args):

@@ -4,14 +4,14 @@ python -m benchmarks.speed                        (make bench)
 python -m benchmarks.speed --parts loader packing
 
 Each part runs in a process of its own, measures all its contenders in the same rounds, and leaves its figures in
-data/speed/<part>.json; the page is renewed from what lies there. Peers that are not installed are skipped with a word:
-requirements-bench.txt names them.
+data/speed/<part>.json; the page is renewed from what lies there.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -23,7 +23,7 @@ from asd.errors import UserError, run_main
 from asd.files.paths import user_path
 from asd.text.markdown import markdown_table
 from benchmarks.machine import described, machine
-from benchmarks.sections import replace_section
+from benchmarks.sections import read_section, replace_section
 from benchmarks.speed.part import GOALS_HEAD, save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
@@ -63,13 +63,19 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 
 def renew(page: Path, work: Path) -> None:
-    """Replace the sections of all parts whose figures lie in work, and the list of goals at the top."""
-    goals = []
+    """Replace the sections of the parts that have figures in work, then list the goals of all sections at the top."""
     for path in sorted(work.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         replace_section(page, path.stem, f"*{described(found['machine'])}*\n\n{found['markdown']}")
-        goals += [[path.stem, *cells] for cells in found["goals"]]
-    replace_section(page, "goals", markdown_table(["part", *GOALS_HEAD], goals))
+    head = markdown_table(["part", *GOALS_HEAD], [])
+    replace_section(page, "goals", "\n".join([head, *(row for name in sorted(PARTS) for row in goal_rows(page, name))]))
+
+
+def goal_rows(page: Path, name: str) -> list[str]:
+    """The rows of a section's table of goals, each with the part's name before it."""
+    _, _, table = read_section(page, name).partition(markdown_table(GOALS_HEAD, []))
+    lines = itertools.takewhile(lambda line: line.startswith("|"), table.removeprefix("\n").splitlines())
+    return [f"| {name} {line}" for line in lines]
 
 
 def _in_a_process(name: str, words: list[str]) -> bool:

@@ -1,7 +1,4 @@
-"""What an evaluation costs: scorers and metrics beside peers, the whole scoring process, and training beside it.
-
-python -m benchmarks.speed.evaluation 1000000      (the scoring process alone, of that many clips)
-"""
+"""What an evaluation costs: scorers, the whole scoring process, and training beside it."""
 
 from __future__ import annotations
 
@@ -13,11 +10,12 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import get_args
 
-import numpy as np
+import torch
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from asd.data.manifest import load_manifest
 from asd.errors import UserError
@@ -25,16 +23,33 @@ from asd.evaluate.config import DEFAULT_SCORERS
 from asd.evaluate.store import Evaluation, Validation, write_embeddings
 from asd.loggers import LoggingConfig
 from asd.run_folder.paths import RunFolder
-from asd.scorers import KnnConfig, SoftmaxConfig, scorer_label
+from asd.scorers import (
+    KnnConfig,
+    MahalanobisConfig,
+    ReconstructionConfig,
+    ScorerConfig,
+    UntrainedKnnConfig,
+    build_scorer,
+    scorer_label,
+)
 from benchmarks.results.runs import make_factory
 from benchmarks.running import ROOT
-from benchmarks.speed import evaluation_scorers as scorers
 from benchmarks.speed import evaluation_training as training
 from benchmarks.speed.evaluation_set import SCALE, Clips, clips_of, make_clips
-from benchmarks.speed.measure import Rounds, interleaved, memory_mib, ratios, spread
+from benchmarks.speed.measure import memory_mib, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
 
 CONFIG = ROOT / "configs" / "demo.yaml"
+SLOW = ("gmm", "lof")  # scorers that the goal leaves out
+SCORERS: tuple[ScorerConfig, ...] = (
+    *(kind() for kind in get_args(get_args(ScorerConfig)[0])),  # every one there is, at its defaults
+    ReconstructionConfig(summary="median"),
+    ReconstructionConfig(summary="std"),
+    KnnConfig(k=10),
+    KnnConfig(metric="euclidean"),
+    MahalanobisConfig(space="raw"),
+    UntrainedKnnConfig(level="normalised"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,6 @@ class Size:
     words: tuple[str, ...] = ()  # overrides of the demo's config
     ranks: int = 2
     windows: int = 4
-    threads: tuple[int, ...] = (1, 2)
 
 
 console = Console()
@@ -63,54 +77,32 @@ def run(args: argparse.Namespace) -> Part:
 def measured(work: Path, rounds: int, size: Size) -> Part:
     console.print(f"embeddings of {size.clips} clips")
     clips = make_clips(work / f"set_{size.clips}", size.clips, size.dim)
-    parts = [_scorers(clips, rounds, size), _aucs(clips, rounds), _whole(work, clips, rounds)]
-    parts.append(_training(work, rounds, size))
+    parts = [_scorers(clips, rounds), _whole(work, clips, rounds), _training(work, rounds, size)]
     tables, goals = ([x for part in parts for x in getattr(part, name)] for name in ("tables", "goals"))
     return Part(tables, goals)
 
 
-def _scorers(clips: Clips, rounds: int, size: Size) -> Part:
-    """Every scorer on one thread, as the scoring process runs them, and on two; kNN beside faiss."""
-    rows: list[list[str]] = []
-    goals: list[Goal] = []
-    sums: dict[int, Rounds] = {threads: [0.0] * rounds for threads in size.threads}
-    for config in scorers.SCORERS:
-        name, slow = scorer_label(config), config.name in scorers.SLOW
-        contenders = {"ours": partial(scorers.ours, config, clips)}
-        if isinstance(config, KnnConfig) and scorers.has_peer(config):
-            contenders["faiss"] = partial(scorers.by_faiss, config, clips)
-        for threads in size.threads[:1] if slow else size.threads:
-            console.print(f"  {name}, {_threads(threads)}")
-            timed = {who: partial(scorers.seconds, score, threads) for who, score in contenders.items()}
-            found = interleaved(timed, rounds)
-            rows.append([f"{name}, {_threads(threads)}", spread(found["ours"], 3)])
-            rows[-1].append(spread(found["faiss"], 3) if "faiss" in found else "–")
-            if not slow:
-                sums[threads] = [total + own for total, own in zip(sums[threads], found["ours"], strict=True)]
-            if "faiss" in found:
-                what = f"{name} by faiss's time, {size.dim}-d, {_threads(threads)}"
-                goals.append(Goal(what, ratios(found["ours"], found["faiss"]), 1.35, at_least=False))
-    for threads, total in sums.items():
-        what = f"all scorers but LOF and GMM, fit and score, {_threads(threads)}"
-        goals.append(Goal(what, total, 2.0, at_least=False, unit="s"))
-    title = f"Fit and score: {_what(clips)}; seconds"
-    return Part([Table(title, ["scorer", "ours", "faiss"], rows)], goals)
+def _scorers(clips: Clips, rounds: int) -> Part:
+    """Fit and score of every scorer, on one thread as in the scoring process."""
+    rows, total = [], [0.0] * rounds
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        for config in SCORERS:
+            console.print(f"  {scorer_label(config)}")
+            spent = [seconds(config, clips) for _ in range(rounds)]
+            rows.append([scorer_label(config), spread(spent, 3)])
+            if config.name not in SLOW:
+                total = [before + own for before, own in zip(total, spent, strict=True)]
+    goal = Goal("all scorers but LOF and GMM, fit and score, one thread", total, 2.0, at_least=False, unit="s")
+    return Part([Table(f"Fit and score, one thread: {_what(clips)}; seconds", ["scorer", "seconds"], rows)], [goal])
 
 
-def _aucs(clips: Clips, rounds: int) -> Part:
-    console.print("  AUC and pAUC")
-    scores = scorers.ours(SoftmaxConfig(), clips)
-    sides = {"ours": partial(scorers.our_aucs, clips, scores), "sklearn": partial(scorers.sklearn_aucs, clips, scores)}
-    apart = float(np.abs(np.array(sides["ours"]()) - np.array(sides["sklearn"]())).max())
-    found = interleaved({who: partial(scorers.seconds, aucs, 1) for who, aucs in sides.items()}, rounds)
-    ratio = ratios(found["sklearn"], found["ours"])
-    title = f"AUC and pAUC of {len(clips.manifest.classes)} classes; seconds"
-    rows = [["AUC + pAUC", *(spread(found[who], 4) for who in sides)]]
-    goals = [
-        Goal("AUC + pAUC of every class: scikit-learn's time by ours", ratio, 20),
-        Goal("AUC + pAUC: largest difference to scikit-learn's", [apart], 1e-12, at_least=False, unit=""),
-    ]
-    return Part([Table(title, ["", "ours", "scikit-learn"], rows)], goals)
+def seconds(config: ScorerConfig, clips: Clips) -> float:
+    begin = time.perf_counter()
+    scorer = build_scorer(config)
+    scorer.fit(clips.fit)
+    scorer.score(clips.test)
+    return time.perf_counter() - begin
 
 
 def _whole(work: Path, clips: Clips, rounds: int) -> Part:
@@ -133,10 +125,7 @@ def scored(folder: Path, clips: Clips) -> tuple[float, float]:
     begin, peak = time.perf_counter(), 0.0
     places = (folder, folder.with_name("run"), clips.manifest.root, LoggingConfig().model_dump_json())
     words, log = [sys.executable, "-m", "asd.evaluate.scoring", *map(str, places)], folder.with_name("scored.log")
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }  # as asd.evaluate.background starts it
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # as asd.evaluate.background has it
     with (
         log.open("wb") as out,
         subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment) as job,
@@ -192,16 +181,6 @@ def lay_down(folder: Path, clips: Clips, step: int) -> None:
     write_embeddings(folder, evaluation, clips.fit, clips.validation, clips.test)
 
 
-def _threads(count: int) -> str:
-    return "one thread" if count == 1 else f"{count} threads"
-
-
 def _what(clips: Clips) -> str:
     classes, dim = len(clips.manifest.classes), clips.fit.embedding.shape[1]
     return f"{len(clips.fit):,} training and {len(clips.test):,} test clips of {classes} classes, {dim}-d"
-
-
-if __name__ == "__main__":
-    count = int(sys.argv[1])
-    place = Path("data/speed/evaluation")
-    console.print(_whole(place, make_clips(place / f"set_{count}", count // 2, 128), 1).markdown())

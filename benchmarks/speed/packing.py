@@ -19,9 +19,9 @@ from statistics import median
 
 from rich.console import Console
 
-from benchmarks.speed.loader.sets import make_recordings
 from benchmarks.speed.measure import Rounds, interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
+from benchmarks.speed.recordings import make_recordings
 
 SIZES = (960, 4800)  # clips of 320 KB: 0.3 and 1.5 GB
 CLIP_S = 10.0

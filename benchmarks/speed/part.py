@@ -65,5 +65,5 @@ class Part:
 def save(part: Part, path: Path, machine: Mapping[str, Any]) -> None:
     """As json: what the page says of it, and where and when it was measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {"machine": dict(machine), "markdown": part.markdown(), "goals": [goal.cells() for goal in part.goals]}
+    found = {"machine": dict(machine), "markdown": part.markdown()}
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")

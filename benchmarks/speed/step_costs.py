@@ -1,4 +1,4 @@
-"""What a training step is made of: its matrix products and convolutions, and the least time a device could take.
+"""The least time that a device could take for a training step.
 
 The roofline is that of eager execution: every operator reads its inputs and writes its outputs once, and takes the
 longer of its bytes at the device's bandwidth and its arithmetic at the device's matmul speed. Both speeds are measured
@@ -9,7 +9,6 @@ convolutions count their own products alone (`torch.utils.flop_counter` over-cou
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,23 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.speed.steps import Session, synchronise
+from benchmarks.speed.steps import synchronise
 
-PRODUCT = re.compile(r"^aten::.*(conv|mm$)")  # of the profiler's names
 MATMULS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
-
-
-def products_share(session: Session, steps: int) -> float:
-    """Of a step's time on the CPU, what its convolutions and matrix products take by themselves; both profiled."""
-    for _ in range(2):  # a profiler is slow to start
-        with profile(activities=[ProfilerActivity.CPU]) as seen:
-            step_s = session.step_s(steps)
-    spent = sum(row.self_cpu_time_total for row in seen.key_averages() if PRODUCT.search(row.key)) / 1e6
-    return spent / steps / step_s
 
 
 def median_s(work: Callable[[], Any], device: torch.device, repeats: int) -> float:

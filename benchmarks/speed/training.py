@@ -30,7 +30,7 @@ from asd.train.trainer import Trainer
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import median_s, products_share
+from benchmarks.speed.step_costs import median_s
 from benchmarks.speed.steps import CONFIGS, Session, Setting, bare_parts, make_set, sessions
 
 CONSOLE = Console()
@@ -43,7 +43,6 @@ class Sizes:
     """How much is measured: a test takes less."""
 
     configs: Mapping[str, Setting]
-    small: tuple[str, ...] = ("autoencoder",)  # configs whose loop shows beside their arithmetic
     steps: int = 3  # of one measurement
     clips: int = 4  # of each of 41 classes
     clip_s: float = 10.0
@@ -95,18 +94,14 @@ def _measure_config(
         by_setting = dict(zip(settings, opened, strict=True))
         first = by_setting[FP32]
         speeds = interleaved({k: partial(s.clips_per_s, sizes.steps) for k, s in by_setting.items()}, rounds)
-        small = [products_share(first, sizes.steps) for _ in range(rounds)] if name in sizes.small else []
         waits = [found["data_wait_percent"] for found in first.spent[:rounds]]
         shares = {k: _shares(s) for k, s in by_setting.items()}
     rows = [[k, spread(found, 1), spread(ratios(found, speeds[FP32]), 2), shares[k]] for k, found in speeds.items()]
     rows = [[f"{name}, {base.batch}" if row[0] == FP32 else "", *row] for row in rows]
-    goals = [
+    return rows, [
         Goal(f"{name}: with the loader / first batch reused", ratios(speeds[FP32], speeds[REUSED]), 0.97),
         Goal(f"{name}: data wait, of a step", waits, 2, False, "%"),
     ]
-    if small:
-        goals.append(Goal(f"{name}: its bare matrix and convolution time / a step", small, 0.5))
-    return rows, goals
 
 
 def _shares(session: Session) -> str:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.soak import __main__ as soak
-from benchmarks.soak import faults, place
+from benchmarks.soak import place
 from benchmarks.soak.job import Job, RoundError
 from benchmarks.soak.outcome import load
 from benchmarks.soak.place import Curve, PackedSet
@@ -77,7 +77,6 @@ def test_a_round_that_fails_is_shown_and_kept_and_the_others_go_on(
 
     all_three = {fault.__name__: fault for fault in (broken, barred, fine)}
     monkeypatch.setattr(soak, "FAULTS", all_three)
-    monkeypatch.setattr(faults, "FAULTS", all_three)
     work = tmp_path / "work"
     assert soak.main(["--rounds", "6", "--work", str(work), "--page", str(page), "--seed", "4"]) == 1
     assert "broken: FAILED: this was seen (broken_4)" in capsys.readouterr().err
@@ -92,9 +91,9 @@ def test_a_round_that_fails_is_shown_and_kept_and_the_others_go_on(
 
 
 def test_every_fault_says_what_it_is() -> None:
-    whats = [faults.what(name) for name in faults.FAULTS]
-    assert len(set(whats)) == len(whats)
-    assert not any("_" in what.split("`")[0] and "timeout_s" not in what for what in whats)
+    whats = [fault.__doc__ or "" for fault in soak.FAULTS.values()]
+    assert all(whats) and len(set(whats)) == len(whats)
+    assert not any("\n" in what for what in whats)  # each is a cell of the table
 
 
 # ---- what is looked at ---------------------------------------------------------------------------------------------
