@@ -49,9 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     hours = (pieces - len(short)) * options.seconds / 3600
     print(f"{options.out / TABLE_FILE}: {pieces - len(short)} clips of {options.seconds:g} s ({hours:.2f} h)")
     if short:
-        print(f"odd: {len(short)} recordings are shorter and were kept as they are, first: {_named(short[0])}")
+        print(f"warning: {len(short)} recordings are shorter and were kept as they are, first: {_named(short[0])}")
     if rests:
-        ends = f"odd: the ends of {len(rests)} recordings are shorter than a clip and were left out"
+        ends = f"warning: the ends of {len(rests)} recordings are shorter than a clip and were left out"
         print(f"{ends}, {sum(rest_s for _, rest_s in rests):.1f} s in all, first: {_named(rests[0])}")
     print(
         command(

@@ -75,6 +75,6 @@ def _remarks(truth: Collection[Clip], asked: Iterable[Clip], both: set[Machine])
     yield f"ground truth: {sum(clip[:2] in both for clip in truth)} labels for {len(both)} machines"
     if left:
         names = _named(_machines(left))
-        yield f"odd: {len(left)} clips have no ground truth and stay unlabelled, those of {names}"
+        yield f"warning: {len(left)} clips have no ground truth and stay unlabelled, those of {names}"
     if unused:
-        yield f"odd: ground truth of {len(unused)} machines without an unlabelled clip here: {_named(unused)}"
+        yield f"warning: ground truth of {len(unused)} machines without an unlabelled clip here: {_named(unused)}"

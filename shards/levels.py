@@ -20,14 +20,14 @@ class ClipLevel(NamedTuple):
 
 
 def level_lines(clips: Sequence[ClipLevel]) -> Iterator[str]:
-    """A line a fault: `odd: 3 of 90 clips are silent: … (fan/1 3 of 30), first: rec/a.wav`."""
+    """A line a fault: `warning: 3 of 90 clips are silent: … (fan/1 3 of 30), first: rec/a.wav`."""
     totals = Counter(clip.machine for clip in clips)
     for fault, what in FAULTS.items():
         odd = [clip for clip in clips if fault in clip.faults]
         if odd:
             counts = Counter(clip.machine for clip in odd)
             machines = first_few(f"{machine} {count} of {totals[machine]}" for machine, count in counts.most_common())
-            yield f"odd: {len(odd)} of {len(clips)} clips {what} ({machines}), first: {odd[0].name}"
+            yield f"warning: {len(odd)} of {len(clips)} clips {what} ({machines}), first: {odd[0].name}"
     if dead := soundless(clips):
         first = next(iter(dead.values()))[0].name
         yield f"ODD: no training clip of {first_few(dead)} holds sound, so training refuses this set, first: {first}"

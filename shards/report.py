@@ -89,13 +89,13 @@ def _oddities(found: Scan) -> Iterator[str]:
     for kind, count in Counter(bad.error.kind for bad in found.bad).items():
         first = next(bad for bad in found.bad if bad.error.kind == kind)
         what = BAD_KINDS.get(kind, f"are {kind}")
-        yield f"odd: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
+        yield f"warning: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
     yield from false_headers(found.clips)
-    yield from _repeats("odd: {} recordings repeat another one", found.duplicates)
+    yield from _repeats("warning: {} recordings repeat another one", found.duplicates)
     yield from _repeats("ODD: {} of these are in training and test at once, or carry two labels", found.leaking)
     short = [item for item in found.clips if item.header.frames < SHORT_S * item.header.rate]
     if short:
-        yield f"odd: {len(short)} recordings are shorter than {SHORT_S:g} s, first: {short[0].clip.path}"
+        yield f"warning: {len(short)} recordings are shorter than {SHORT_S:g} s, first: {short[0].clip.path}"
     yield from _other_lengths([item for item in found.clips if item.clip.split == "train"])
     yield from _alike([item.clip for item in found.clips])
     yield from _one_sided([item.clip for item in found.clips])
@@ -106,11 +106,11 @@ def false_headers(clips: Sequence[ScannedClip]) -> Iterator[str]:
     lies = [item for item in clips if item.header.lie]
     if lies:
         first = f"{lies[0].clip.path}: {lies[0].header.lie}"
-        yield f"odd: {len(lies)} recordings have no true size in their header and are read to their end, first: {first}"
+        yield f"warning: {len(lies)} recordings have a wrong size in their header and are read whole, first: {first}"
     unread = [item for item in clips if item.header.unread]
     if unread:
         first = f"{unread[0].clip.path}: {unread[0].header.unread}"
-        yield f"odd: {len(unread)} recordings go on behind what their header tells, which is not read, first: {first}"
+        yield f"warning: {len(unread)} recordings hold more than their header says, which is not read, first: {first}"
 
 
 def _other_lengths(training: Sequence[ScannedClip]) -> Iterator[str]:
@@ -120,11 +120,11 @@ def _other_lengths(training: Sequence[ScannedClip]) -> Iterator[str]:
     spread = f"{min(seconds, default=0):.3f} to {max(seconds, default=0):.3f} s"
     if short:
         yield (
-            f"odd: {len(short)} of {len(training)} training recordings are shorter than data.crop_s ({CROP_S:g} s "
+            f"warning: {len(short)} of {len(training)} training recordings are shorter than data.crop_s ({CROP_S:g} s "
             f"unless set; all: {spread}), first: {short[0].clip.path}: training repeats them to fill a crop"
         )
     elif len(set(seconds)) > 1:
-        yield f"odd: training recordings are of {spread}: of those longer than data.crop_s a part is drawn each epoch"
+        yield f"warning: training recordings last {spread}: a part of those longer than data.crop_s is drawn each epoch"
 
 
 def _alike(clips: Sequence[SourceClip]) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _alike(clips: Sequence[SourceClip]) -> Iterator[str]:
     for name in {"/".join(clip.machine_class) for clip in clips}:
         names.setdefault(normalize("NFKC", name).casefold(), set()).add(name)
     for alike in (sorted(group) for group in names.values() if len(group) > 1):
-        yield f"odd: {' and '.join(alike)} differ in case or in how accents are written: they are different machines"
+        yield f"warning: {' and '.join(alike)} differ in case or accent encoding alone and count as different machines"
 
 
 def _repeats(text: str, pairs: Sequence[tuple[SourceClip, SourceClip]]) -> Iterator[str]:
@@ -152,7 +152,7 @@ def _one_sided(clips: Sequence[SourceClip]) -> Iterator[str]:
             MachineClass(machine_type=t, machine_id=i) for (t, i), found in sorted(labels.items()) if fits(found)
         ]
         if lacking:
-            yield f"odd: {len(lacking)} classes have {what}, so no AUC: {compact(lacking)}"
+            yield f"warning: {len(lacking)} classes have {what}, so no AUC: {compact(lacking)}"
 
 
 def compact(classes: Sequence[MachineClass]) -> str:

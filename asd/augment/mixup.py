@@ -14,6 +14,8 @@ import pydantic
 import torch
 from torch import Tensor
 
+MixupInput = Literal["waveform", "spectrogram"]
+
 
 class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Weight ~ Beta(alpha, alpha), partners by a random cyclic shift within each group."""
@@ -26,7 +28,7 @@ class MixupConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     partner: Literal["any", "other_class"] = "any"  # other_class: a clip without such a partner stays as it is
     # waveform: the spectrogram of the mixture. spectrogram: the mixture of the decibels, as TASTgram-MFN was published
     # (learned features still see mixed waveforms).
-    of: Literal["waveform", "spectrogram"] = "waveform"
+    input: MixupInput = pydantic.Field("waveform", validation_alias=pydantic.AliasChoices("input", "of"))
 
     @pydantic.field_validator("uniform")
     @classmethod

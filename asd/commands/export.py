@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,8 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.scorers.state import state_of
 from asd.tasks.system import System
 from asd.text.shell import command, option
+
+log = logging.getLogger(__name__)
 
 MAX_SHOWN = 10  # thresholds, one a line
 MAX_S = 3600.0  # that is heard at once, however long the clips of the set are
@@ -154,9 +157,9 @@ def _say_thresholds(file: DetectorFile) -> None:
             print(f"{own}: {primary.label} above {primary.thresholds[index]:.5g} is an anomaly, {primary.rules[index]}")
     for index, own in enumerate(file.classes):
         if index not in primary.thresholds:
-            print(f"warning: {own} has no threshold: more of its normal clips are needed", flush=True)
+            log.warning("%s has no threshold: more of its normal clips are needed", own)
         if index in primary.doubts:
-            print(f"warning: {primary.doubts[index]}", flush=True)
+            log.warning("%s", primary.doubts[index])
 
 
 def _say(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Settings that stood elsewhere in earlier versions: runs, configs and words of those are still read."""
+"""Settings that had another place or name in earlier versions: runs, configs and words of those are still read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ MOVED = {
     "train.compile": "model.compile",
     "train.stall_s": "monitor.stall_s",
     "data.max_bad_fraction": "train.max_bad_fraction",
+    "mixup.of": "mixup.input",
+    "task.of": "task.mixup_input",
 }  # 2026-11-30
 
 

@@ -26,8 +26,9 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
-FORMAT_VERSION = 3
-READ_VERSIONS = (1, 2, 3)  # 1: it does not say how its recordings were heard; up to 2: other names of two settings
+FORMAT_VERSION = 4
+# 1: it does not say how its recordings were heard; up to 2, 3: other names of two and of three settings
+READ_VERSIONS = (1, 2, 3, 4)
 FORMER_NAMES = {"turned": "flipped", "first_only": "fixed_length"}
 KIND = "asd detector"
 MAX_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT

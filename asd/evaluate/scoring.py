@@ -33,9 +33,8 @@ from asd.report.evidence import evidence_warnings
 from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
 from asd.scorers.per_clip import score_of_clips
 
-CALIBRATION_CLIPS = (
-    200  # normal training clips of each class and domain that thresholds and the scale of ensembles are fitted to
-)
+# Normal training clips of each class and domain to which thresholds and the scales of ensembles are fitted.
+CALIBRATION_CLIPS = 200
 
 
 def score_folder(folder: Path, loggers: Logger | None = None, tsne: bool = False, shards: Path | None = None) -> Report:

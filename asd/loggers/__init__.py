@@ -19,10 +19,8 @@ TrackerConfig = Annotated[ConsoleConfig | TensorBoardConfig | MlflowConfig, pyda
 class LoggingConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Where the numbers of a run go beside metrics.jsonl, the record, which is always written."""
 
-    trackers: tuple[TrackerConfig, ...] = (
-        ConsoleConfig(),
-        TensorBoardConfig(),
-    )  # destinations; each gets all that it can show
+    # destinations; each gets all that it can show
+    trackers: tuple[TrackerConfig, ...] = (ConsoleConfig(), TensorBoardConfig())
 
     @pydantic.field_validator("trackers")
     @classmethod

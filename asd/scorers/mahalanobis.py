@@ -20,24 +20,26 @@ from asd.scorers.embeddings import EmbeddingTable
 # Two clips have a Ledoit-Wolf shrinkage of 0 and a singular covariance; this keeps every one invertible.
 MIN_SHRINKAGE = 1e-4
 
+PER = pydantic.AliasChoices("per", "of")  # of: its name until November 2026
+
 
 class MahalanobisConfig(EmbeddingScorerConfig, frozen=True):
     """shrinkage: a in the covariance (1 - a)·S + a·tr(S)/D·I, a number or as Ledoit & Wolf estimate it.
 
-    space: embeddings on the unit sphere, or as they are. of: one model of the class, or one of each of its domains, of
+    space: embeddings on the unit sphere, or as they are. per: one model of the class, or one of each of its domains, of
     which the smaller distance counts.
     """
 
     name: Literal["mahalanobis"] = "mahalanobis"
     shrinkage: Literal["ledoit_wolf"] | Annotated[float, pydantic.Field(ge=MIN_SHRINKAGE, le=1)] = "ledoit_wolf"
     space: Space = "unit"
-    of: Literal["class", "domain"] = "class"
+    per: Annotated[Literal["class", "domain"], pydantic.Field(validation_alias=PER)] = "class"
 
     @property
     def label(self) -> str:
         shrinkage = "" if self.shrinkage == "ledoit_wolf" else f"_a{self.shrinkage:g}"
-        of = "" if self.of == "class" else f"_{self.of}"
-        return "mahalanobis" + of + ("" if self.space == "unit" else f"_{self.space}") + shrinkage
+        per = "" if self.per == "class" else f"_{self.per}"
+        return "mahalanobis" + per + ("" if self.space == "unit" else f"_{self.space}") + shrinkage
 
 
 class Mahalanobis(PerClassScorer[list[Tensor]]):
@@ -48,7 +50,7 @@ class Mahalanobis(PerClassScorer[list[Tensor]]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> list[Tensor]:
-        if self.config.of == "class":
+        if self.config.per == "class":
             return [train.embedding]
         return [train.embedding[train.domain == domain] for domain in train.domain.unique()]
 

@@ -101,8 +101,8 @@ class Classification(Classifier):
     def forward(self, batch: Batch) -> StepOutput:
         """Mean loss of the rank's clips; unreadable clips (and mixtures with them) weigh nothing."""
         mix = self._mix(batch)
-        of = "waveform" if self.mixup is None else self.mixup.of
-        spectrogram = mixed(self.encoder.frontend, to_float(batch.waveform), mix, of)
+        what = "waveform" if self.mixup is None else self.mixup.input
+        spectrogram = mixed(self.encoder.frontend, to_float(batch.waveform), mix, what)
         pieces = self.encoder.cut(spectrogram, self.encoder.places(spectrogram, batch))
         learn_from = self.encoder.maps if self.loss.takes_maps else self.encoder.embed_pieces
         return self.compare(learn_from(pieces), batch, mix)

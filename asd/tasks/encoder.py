@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asd.augment.mixup import Mix
+from asd.augment.mixup import Mix, MixupInput
 from asd.data.batch import Batch, to_float
 from asd.frontends import Frontend
 from asd.tasks.base import Embedding, Parts
@@ -65,8 +65,8 @@ def embedding_alone(encoder: Encoder, batch: Batch) -> Embedding:
     )
 
 
-def mixed(frontend: Frontend, waveform: Tensor, mix: Mix | None, of: str) -> Tensor:
-    """Spectrograms (B, C, M, F) of mixtures of waveforms, or mixtures of spectrograms (`of`)."""
+def mixed(frontend: Frontend, waveform: Tensor, mix: Mix | None, what: MixupInput) -> Tensor:
+    """Spectrograms (B, C, M, F) of mixtures of waveforms, or mixtures of spectrograms (`what`)."""
     if mix is None:
         return frontend(waveform)
-    return frontend(waveform, mix.apply) if of == "spectrogram" else frontend(mix.apply(waveform))
+    return frontend(waveform, mix.apply) if what == "spectrogram" else frontend(mix.apply(waveform))

@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 import pydantic
 import torch
 
-from asd.augment.mixup import pair_weights
+from asd.augment.mixup import MixupInput, pair_weights
 from asd.data.batch import Batch
 from asd.losses.geometric import Reduction, geometric_error, mixed_label_kl
 from asd.tasks.base import Parts, StepOutput, TaskSettings
 from asd.tasks.classification import Classifier
-from asd.tasks.pairs import MixedOf, branches
+from asd.tasks.pairs import branches
 
 
 class InterpolationConfig(TaskSettings, frozen=True):
@@ -29,7 +29,8 @@ class InterpolationConfig(TaskSettings, frozen=True):
     alpha: pydantic.PositiveFloat = 0.5  # of the Beta distribution of the weights
     geometric: pydantic.NonNegativeFloat = 1.0  # factor of the geometric term; 0 leaves it out
     reduction: Reduction = "mean"  # of its squared error over the embedding; sum: the norm of eq. 1 to the letter
-    of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
+    # what is mixed; waveform: the spectrogram of the mixture
+    mixup_input: MixupInput = pydantic.Field("spectrogram", validation_alias=pydantic.AliasChoices("mixup_input", "of"))
 
 
 class Interpolation(Classifier):
@@ -45,7 +46,7 @@ class Interpolation(Classifier):
         weight = pair_weights(self.config.alpha, self.seed, batch.epoch, batch.step, batch.first_row // 2, half)
         weight = weight.to(batch.waveform.device, non_blocking=True)
         valid = batch.valid[:half] & batch.valid[half:]
-        pieces = branches(self.encoder, batch, slice(None, half), slice(half, None), weight, self.config.of)
+        pieces = branches(self.encoder, batch, slice(None, half), slice(half, None), weight, self.config.mixup_input)
         z, other, mixture = self.encoder.embed_pieces(torch.cat(pieces)).split(half)
         windows = mixture.shape[1]
         shares, own, partner = (

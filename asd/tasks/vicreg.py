@@ -11,14 +11,14 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from asd.augment.mixup import pair_weights
+from asd.augment.mixup import MixupInput, pair_weights
 from asd.backbones.expander import Expander, ExpanderConfig
 from asd.data.batch import Batch
 from asd.distributed.collectives import gather, gather_with_gradient
 from asd.losses.vicreg import VICRegConfig, vicreg
 from asd.tasks.base import Embedding, Parts, StepOutput, Task, TaskSettings
 from asd.tasks.encoder import Encoder, embedding_alone
-from asd.tasks.pairs import MixedOf, branches
+from asd.tasks.pairs import branches
 
 
 class VICRegTaskConfig(VICRegConfig, TaskSettings, frozen=True):
@@ -32,7 +32,8 @@ class VICRegTaskConfig(VICRegConfig, TaskSettings, frozen=True):
 
     name: Literal["vicreg"] = "vicreg"
     alpha: pydantic.PositiveFloat = 0.5  # of the Beta distribution of the weights
-    of: MixedOf = "spectrogram"  # what is mixed; waveform: the spectrogram of the mixture
+    # what is mixed; waveform: the spectrogram of the mixture
+    mixup_input: MixupInput = pydantic.Field("spectrogram", validation_alias=pydantic.AliasChoices("mixup_input", "of"))
     expander: ExpanderConfig = ExpanderConfig()
 
 
@@ -56,7 +57,7 @@ class VICRegTask(Task):
         valid = batch.valid[0::2] & batch.valid[1::2]
         weight = pair_weights(self.config.alpha, self.seed, batch.epoch, batch.step, batch.first_row // 2, len(valid))
         weight = weight.to(batch.waveform.device, non_blocking=True)
-        pieces = branches(self.encoder, batch, slice(0, None, 2), slice(1, None, 2), weight, self.config.of)
+        pieces = branches(self.encoder, batch, slice(0, None, 2), slice(1, None, 2), weight, self.config.mixup_input)
         windows = pieces[0].shape[1]
         z, other, mixture = (gather_with_gradient(self._expand(x)) for x in pieces)
         shares, counted = (gather(x.repeat_interleave(windows)) for x in (weight, valid))

@@ -37,8 +37,8 @@ def with_pairs(corpus: Corpus) -> None:
     if unlisted:
         corpus.notes["attributes_from_name"] = len(unlisted)
         corpus.remarks.append(
-            f"odd: {len(unlisted)} clips are not in the attributes csv of their machine, first: {unlisted[0].path}; "
-            "their attributes are the strings in their names"
+            f"warning: {len(unlisted)} clips are missing from the attributes csv of their machine and take the "
+            f"attributes in their names, first: {unlisted[0].path}"
         )
 
 

@@ -57,7 +57,7 @@ def arrange(corpus: Corpus, choices: Choices) -> Corpus:
     if corpus.left_out:
         corpus.notes["supplemental_left_out"] = len(corpus.left_out)
         corpus.remarks.append(
-            f"odd: {len(corpus.left_out)} supplemental recordings (the machine without noise, or noise without the "
+            f"warning: {len(corpus.left_out)} supplemental recordings (the machine without noise, or noise without the "
             f"machine) are left out, first: {corpus.left_out[0]}"
         )
     return corpus

@@ -68,8 +68,8 @@ def _say_shared(corpus: Corpus) -> Corpus:
     if shared := sorted(trained & tested):
         names = first_few(f"{recording} of {'/'.join(machine)}" for machine, recording in shared)
         corpus.remarks.append(
-            f"odd: {len(shared)} recordings have clips in both training and test, which makes the test easier than new "
-            f"recordings are: {names}"
+            f"warning: {len(shared)} recordings have clips in both training and test, which makes the test too easy: "
+            f"{names}"
         )
         corpus.notes["recordings_in_training_and_test"] = len(shared)
     return corpus

@@ -264,7 +264,7 @@ def test_packing_and_cutting_say_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     table = tmp_path / "t.csv"
     table.write_text(f"path,machine_type,machine_id,split,label\n{rows}")
     assert pack.main(["--layout", "table", "--source", str(table), "--out", str(tmp_path / "set")]) == 0
-    said = "odd: 2 recordings have no true size in their header and are read to their end, first: "
+    said = "warning: 2 recordings have a wrong size in their header and are read whole, first: "
     said += f"{tmp_path / '0.wav'}: its header says 0 bytes of samples, 32000 are there"
     assert said in capsys.readouterr().out
     assert cut.main(["--source", str(table), "--seconds", "0.5", "--out", str(tmp_path / "cut")]) == 0

@@ -108,7 +108,7 @@ def test_pack_and_verify_say_it_with_count_machine_and_first_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], codec: str
 ) -> None:
     some_silent = packed(tmp_path, lambda number: noise(number) * (number == 0), "--codec", codec)
-    said = "odd: 2 of 6 clips are silent: every sample is 0 (fan/00 2 of 3), first: "
+    said = "warning: 2 of 6 clips are silent: every sample is 0 (fan/00 2 of 3), first: "
     assert f"{said}{tmp_path / 'fan1.wav'}" in capsys.readouterr().out
     assert load_manifest(some_silent).file.notes["levels_silent"] == 2
     assert verify.main([str(some_silent)]) == 0
@@ -141,7 +141,7 @@ def test_what_packing_says(
     subtype = "FLOAT" if sound(0).dtype == np.float32 else "PCM_16"
     packed(tmp_path, sound, *words, subtype=subtype)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if said in line]
-    assert line.startswith("odd: 3 of 6 clips ")
+    assert line.startswith("warning: 3 of 6 clips ")
     assert line.endswith(f"(fan/00 3 of 3), first: {tmp_path / 'fan0.wav'}")
 
 
@@ -166,7 +166,7 @@ def test_machines_without_sound_are_said_and_not_trained_on(
     shards = packed(tmp_path, sound, *words, subtype="FLOAT" if sound(0).dtype == np.float32 else "PCM_16")
     shown = capsys.readouterr().out
     first = tmp_path / "fan0.wav"
-    assert f"odd: 3 of 6 clips {said}" in shown
+    assert f"warning: 3 of 6 clips {said}" in shown
     assert f"ODD: no training clip of fan/00 holds sound, so training refuses this set, first: {first}" in shown
     data = DataConfig(shards=str(shards))
     with pytest.raises(UserError, match=r"no training clip of fan/00 holds sound \(.*other data\.machine_types"):

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from asd.augment.mixup import MixupConfig
 from asd.config.load import load_config
 from asd.config.moved import MOVED
 from asd.config.reference import page
 from asd.config.saved import saved_config
+from asd.scorers import MahalanobisConfig
+from asd.tasks.vicreg import VICRegTaskConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FORMER = {"train.precision": "bf16", "train.freeze": "centres", "train.stall_s": 7.0, "data.max_bad_fraction": 0.25}
@@ -43,10 +46,19 @@ def test_a_former_word_sets_what_it_set(former: str) -> None:
         "data.max_bad_fraction": "0.5",
         "train.channels_last": "false",
         "train.compile": "true",
+        "mixup.of": "spectrogram",
+        "task.of": "waveform",
     }.get(former, "1")
-    config = load_config(CONFIGS / "demo.yaml", [f"{former}={value}"])
-    assert config == load_config(CONFIGS / "demo.yaml", [f"{MOVED[former]}={value}"])
-    assert config != load_config(CONFIGS / "demo.yaml")
+    path = CONFIGS / ("vicreg_pretrain.yaml" if former == "task.of" else "demo.yaml")
+    config = load_config(path, [f"{former}={value}"])
+    assert config == load_config(path, [f"{MOVED[former]}={value}"])
+    assert config != load_config(path)
+
+
+def test_former_names_in_a_saved_scorer_and_system_are_read() -> None:
+    assert MahalanobisConfig.model_validate({"of": "domain"}) == MahalanobisConfig(per="domain")
+    assert MixupConfig.model_validate({"of": "spectrogram"}) == MixupConfig(input="spectrogram")
+    assert VICRegTaskConfig.model_validate({"of": "waveform"}) == VICRegTaskConfig(mixup_input="waveform")
 
 
 def test_every_place_is_one_of_today() -> None:

@@ -20,7 +20,7 @@ RESNET = "backbone={name: resnet50_ir, width: 8, depths: [1, 1, 1, 1], embedding
 TASTGRAM = [  # Noisy-ArcMix as published: decibels mixed, one weight a batch
     "frontend={name: tast, mel: {n_fft: 512, hop: 256, n_mels: 32, mel_scale: slaney, area_norm: true}}",
     "loss={name: arcface, margin: 0.7, mixing: noisy_arcmix}",
-    "mixup={group_size: 4, alpha: 0.5, weight_per: batch, of: spectrogram}",
+    "mixup={group_size: 4, alpha: 0.5, weight_per: batch, input: spectrogram}",
 ]
 BRANCHES = [
     "frontend={name: waveform}",

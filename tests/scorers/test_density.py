@@ -251,7 +251,7 @@ def test_mahalanobis_of_domains_is_the_smaller_of_two():
     domain = torch.arange(len(TRAIN)) % 2 + 1
     train = dataclasses.replace(TRAIN, domain=domain)
     parts = [fitted_scores(MahalanobisConfig(), train=train.select(domain == own)) for own in (1, 2)]
-    np.testing.assert_array_equal(fitted_scores(MahalanobisConfig(of="domain"), train=train), np.minimum(*parts))
+    np.testing.assert_array_equal(fitted_scores(MahalanobisConfig(per="domain"), train=train), np.minimum(*parts))
 
 
 @pytest.mark.parametrize("a", [0.001, 0.5, 1.0])

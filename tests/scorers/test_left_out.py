@@ -42,7 +42,7 @@ DENSITIES = [LocalKnnConfig(), LofConfig(k=3)]
 FITTED = [
     CentroidConfig(),
     MahalanobisConfig(),
-    MahalanobisConfig(of="domain"),
+    MahalanobisConfig(per="domain"),
     GmmConfig(components=1),
     GmmConfig(),
     PcaResidualConfig(),

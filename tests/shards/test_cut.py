@@ -71,8 +71,8 @@ def test_recordings_shorter_than_a_clip_are_kept_and_said(tmp_path: Path, capsys
         *(("1", 0, 8_000), ("1", 0, 8_000), ("1", 1, 6_000), ("2", 0, 7_920))
     ]
     np.testing.assert_array_equal(soundfile.read(clips[2].path)[0], soundfile.read(tmp_path / "worn.wav")[0])
-    said = capsys.readouterr().out
-    assert f"odd: 2 recordings are shorter and were kept as they are, first: {tmp_path / 'worn.wav'} (0.8 s)" in said
+    said, worn = capsys.readouterr().out, tmp_path / "worn.wav"
+    assert f"warning: 2 recordings are shorter and were kept as they are, first: {worn} (0.8 s)" in said
     assert "the ends of 1 recordings are shorter than a clip and were left out, 0.5 s in all, first: " in said
     assert f"{tmp_path / 'monday.wav'} (0.5 s)" in said
 

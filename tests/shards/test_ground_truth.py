@@ -52,7 +52,7 @@ def test_labels_and_domains_of_2023_by_name(corpus_2023, tmp_path):
     assert joined.notes == {"labels_joined": 3}
     assert joined.remarks == [
         "ground truth: 3 labels for 1 machines",
-        "odd: 3 clips have no ground truth and stay unlabelled, those of grinder/00",
+        "warning: 3 clips have no ground truth and stay unlabelled, those of grinder/00",
     ]
 
 
@@ -65,7 +65,7 @@ def test_files_instead_of_folders_and_machines_that_are_not_here(corpus_2023, tm
     joined = join_ground_truth(corpus_2023, [*files, tmp_path / "two", tmp_path / "three", tmp_path / "three"])
     assert -1 not in {clip.label for clip in joined.clips}
     assert joined.notes == {"labels_joined": 6}
-    assert joined.remarks[1:] == ["odd: ground truth of 1 machines without an unlabelled clip here: shaker/00"]
+    assert joined.remarks[1:] == ["warning: ground truth of 1 machines without an unlabelled clip here: shaker/00"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -135,7 +135,7 @@ def test_the_list_of_2020_has_blocks_of_machine_types(tmp_path):
         "anomaly_id_00_00000000.wav": (1, ""),
     }
     assert labels(joined, "ToyCar") == {"id_05_00000000.wav": (1, ""), "id_05_00000001.wav": (0, "")}
-    assert joined.remarks[1:] == ["odd: ground truth of 1 machines without an unlabelled clip here: valve/01"]
+    assert joined.remarks[1:] == ["warning: ground truth of 1 machines without an unlabelled clip here: valve/01"]
 
 
 def test_missing_and_unknown_names_are_named(corpus_2023, tmp_path):

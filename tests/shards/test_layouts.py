@@ -205,7 +205,7 @@ def test_table_names_recordings_and_says_where_one_is_in_training_and_test(tmp_p
     assert [clip.recording for clip in corpus.clips] == ["mon", "mon", "tue", "mon", ""]
     assert corpus.notes == {"recordings_in_training_and_test": 1}
     (remark,) = corpus.remarks
-    assert remark.startswith("odd: 1 recordings have clips in both training and test")
+    assert remark.startswith("warning: 1 recordings have clips in both training and test")
     assert remark.endswith(": mon of fan/1")
 
 

@@ -247,7 +247,9 @@ def test_clips_missing_in_the_csv_are_said(tmp_path):
     assert {c.attributes for c in corpus.clips} == {"vel=0", "vel_1", "vel_2", ""}
     assert corpus.notes == {"attributes_from_name": 2}
     (remark,) = corpus.remarks
-    assert remark.startswith("odd: 2 clips are not in the attributes csv of their machine, first: ")
+    assert remark.startswith(
+        "warning: 2 clips are missing from the attributes csv of their machine and take the attributes "
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,10 +275,10 @@ def test_supplemental_recordings_of_2025_are_left_out_and_said(tmp_path, name):
     assert [c.split for c in corpus.clips] == ["test", "train"]
     assert corpus.notes == {"supplemental_left_out": 1}
     (remark,) = corpus.remarks
-    assert remark.startswith("odd: 1 supplemental recordings (")
+    assert remark.startswith("warning: 1 supplemental recordings (")
     assert remark.endswith(f"are left out, first: {tmp_path / 'AutoTrash' / 'supplemental' / name}")
     said = refusal("dcase2025", tmp_path / "AutoTrash" / "supplemental")
-    assert said.startswith("none of the recordings is for training or test: odd: 1 supplemental")
+    assert said.startswith("none of the recordings is for training or test: warning: 1 supplemental")
     assert refusal("dcase2024", tmp_path).endswith("; they fit --layout dcase2025")
 
 

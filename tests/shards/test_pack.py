@@ -335,9 +335,9 @@ def test_evaluation_set_with_ground_truth(tmp_path, write_wav, capsys):
     truth = [f"--ground-truth={tmp_path / folder}" for folder in ("ground_truth_data", "ground_truth_domain")]
     run(*words, *truth)
     shown = capsys.readouterr().out
-    assert "odd: 2 supplemental recordings (" in shown
+    assert "warning: 2 supplemental recordings (" in shown
     assert "ground truth: 2 labels for 1 machines" in shown
-    assert "odd: 2 clips have no ground truth and stay unlabelled, those of Polisher/00" in shown
+    assert "warning: 2 clips have no ground truth and stay unlabelled, those of Polisher/00" in shown
     assert "only unlabelled test clips, so no AUC: Polisher/00" in shown
     manifest = load_manifest(tmp_path / "set")
     assert verify.verify(manifest) == []

@@ -146,8 +146,8 @@ def test_names_that_look_alike_are_said(corpus, write_wav, capsys):
         write_wav(corpus / name / "train" / "normal_id_00_00000000.wav")
     report.print_scan(scan(dcase2020([corpus]), TARGET))
     shown = capsys.readouterr().out
-    assert "odd: Fan/00 and fan/00 differ in case or in how accents are written" in shown
-    assert "odd: Lu\u0308fter/00 and L\u00fcfter/00 differ" in shown
+    assert "warning: Fan/00 and fan/00 differ in case or accent encoding alone" in shown
+    assert "warning: Lu\u0308fter/00 and L\u00fcfter/00 differ" in shown
 
 
 def test_lengths_and_what_training_makes_of_them(tmp_path, write_wav, capsys):
@@ -158,13 +158,14 @@ def test_lengths_and_what_training_makes_of_them(tmp_path, write_wav, capsys):
     report.print_scan(scan(dcase2020([tmp_path]), TARGET))
     shown = capsys.readouterr().out
     assert (
-        "odd: training recordings are of 10.000 to 12.000 s: of those longer than data.crop_s a part is drawn" in shown
+        "warning: training recordings last 10.000 to 12.000 s: a part of those longer than data.crop_s is drawn"
+        in shown
     )
     write_wav(train / "normal_id_00_00000002.wav", samples=5 * 16_000)
     report.print_scan(scan(dcase2020([tmp_path]), TARGET))
     shown = capsys.readouterr().out
     assert (
-        "odd: 1 of 3 training recordings are shorter than data.crop_s (10 s unless set; all: 5.000 to 12.000 s)"
+        "warning: 1 of 3 training recordings are shorter than data.crop_s (10 s unless set; all: 5.000 to 12.000 s)"
         in shown
     )
     assert f"first: {train / 'normal_id_00_00000002.wav'}: training repeats them to fill a crop" in shown
@@ -269,7 +270,7 @@ def test_classes_without_an_auc_are_named(corpus, write_wav, capsys):
         write_wav(corpus / "fan" / name)
     report.print_scan(scan(dcase2020([corpus]), TARGET))
     shown = capsys.readouterr().out
-    assert "odd: 1 classes have only normal test clips, so no AUC: fan/00" in shown
-    assert "odd: 1 classes have only anomalous test clips, so no AUC: pump/00" in shown
-    assert "odd: 1 classes have only unlabelled test clips, so no AUC: fan/03" in shown
+    assert "warning: 1 classes have only normal test clips, so no AUC: fan/00" in shown
+    assert "warning: 1 classes have only anomalous test clips, so no AUC: pump/00" in shown
+    assert "warning: 1 classes have only unlabelled test clips, so no AUC: fan/03" in shown
     assert "AUC: fan/02" not in shown

@@ -15,7 +15,7 @@ from tests.support.parts import SEED, SOURCE, TARGET, WINDOWS, batch_of, spoilt,
 
 
 def build(geometric: float = 0.8, of: str = "spectrogram", reduction: str = "mean", **parts: object) -> Task:
-    config = {"name": "interpolation", "alpha": 0.6, "geometric": geometric, "of": of, "reduction": reduction}
+    config = {"name": "interpolation", "alpha": 0.6, "geometric": geometric, "mixup_input": of, "reduction": reduction}
     return task_of(task=config, **parts)
 
 

@@ -16,10 +16,17 @@ from tests.support.parts import SEED, WINDOWS, batch_of, spoilt, step_of, task_o
 FACTORS = {"gamma": 5.0, "mu": 2.0, "nu": 0.5}
 
 
-def build(norm: str = "batch", of: str = "spectrogram", reduction: str = "mean", **parts: object) -> Task:
+def build(norm: str = "batch", mixed: str = "spectrogram", reduction: str = "mean", **parts: object) -> Task:
     expander = {"widths": (24, 12), "norm": norm}
     backbone = CPResNetConfig(rho_f=2, rho_t=2, width=8, norm=norm)
-    config = {"name": "vicreg", "alpha": 0.7, "of": of, "reduction": reduction, "expander": expander, **FACTORS}
+    config = {
+        "name": "vicreg",
+        "alpha": 0.7,
+        "mixup_input": mixed,
+        "reduction": reduction,
+        "expander": expander,
+        **FACTORS,
+    }
     return task_of(task=config, backbone=backbone, loss=None, **parts)
 
 
@@ -31,7 +38,7 @@ def branches(task: Task, batch: Batch) -> tuple[list[np.ndarray], np.ndarray]:
     """Z, Z', Z_λ (N·P, E), each branch through the network by itself, and λ of every row."""
     sound = batch.waveform.float() / 32768
     weight = pair_weights(0.7, SEED, batch.epoch, batch.step, batch.first_row // 2, len(sound) // 2)
-    show, of_sound = task.encoder.frontend, task.config.of == "waveform"
+    show, of_sound = task.encoder.frontend, task.config.mixup_input == "waveform"
     seen = sound if of_sound else show(sound)  # what is mixed
     share = weight.view(-1, *[1] * (seen.dim() - 1))
     mixture = share * seen[0::2] + (1 - share) * seen[1::2]
