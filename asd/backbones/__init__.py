@@ -11,6 +11,8 @@ from asd.backbones.autoencoder import Autoencoder, AutoencoderConfig
 from asd.backbones.base import Backbone, Reconstructor
 from asd.backbones.cp_resnet import CPResNet, CPResNetConfig
 from asd.backbones.efficientnet import EfficientNet, EfficientNetConfig
+from asd.backbones.encoders.base import Borrowed, PretrainedEncoder
+from asd.backbones.encoders.crepe import Crepe, CrepeConfig
 from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from asd.backbones.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from asd.backbones.multi_branch import MultiBranch, MultiBranchConfig
@@ -28,6 +30,7 @@ BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "cp_resnet": CPResNet,
     "statistics": Statistics,
     "multi_branch": MultiBranch,
+    "crepe": Crepe,
 }
 RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
     "autoencoder": Autoencoder,
@@ -43,7 +46,8 @@ BackboneConfig = Annotated[
     | EfficientNetConfig
     | CPResNetConfig
     | StatisticsConfig
-    | MultiBranchConfig,
+    | MultiBranchConfig
+    | CrepeConfig,
     pydantic.Field(discriminator="name"),
 ]
 ReconstructorConfig = Annotated[
@@ -51,9 +55,16 @@ ReconstructorConfig = Annotated[
 ]
 
 
-def build_backbone(config: BackboneConfig, channels: int, bins: int) -> Backbone:
-    """The network that a config names, for inputs of (channels, bins, any number of frames)."""
-    return BACKBONES[config.name](config, channels, bins)
+def build_backbone(config: BackboneConfig, channels: int, bins: int, borrowed: Borrowed | None = None) -> Backbone:
+    """The network that a config names, for inputs of (channels, bins, any number of frames).
+
+    borrowed: the weights of a pre-trained encoder. UserError where they do not fit it.
+    """
+    backbone = BACKBONES[config.name](config, channels, bins)
+    if borrowed is not None:
+        assert isinstance(backbone, PretrainedEncoder)
+        backbone.borrow(borrowed)
+    return backbone
 
 
 def build_reconstructor(config: ReconstructorConfig, channels: int, bins: int) -> Reconstructor:

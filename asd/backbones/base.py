@@ -24,6 +24,15 @@ class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_in
     shows_maps: ClassVar[bool] = False  # whether the network has `forward_map` and `pool`
     takes_waveform: ClassVar[bool] = False  # (B, 1, 1, T), else spectrograms
 
+    @property
+    def sample_rate(self) -> int | None:
+        """Hz, the only ones that it is for; None: any."""
+        return None
+
+    def fresh_parts(self) -> str | None:
+        """The setting by which parts have weights that mean nothing until they have learnt; None: there are none."""
+        return None
+
     def view_names(self) -> tuple[str, ...]:
         """Parts of the embedding that scorers may look at by themselves (`view`): the keys of `Backbone.views`."""
         return ()
@@ -46,6 +55,11 @@ class Backbone(nn.Module):
     def before_last_block(self) -> list[nn.Module]:
         """What lies before the last residual block, for model.freeze=all_but_last_block."""
         raise NotImplementedError
+
+    def settle(self) -> BackboneSettings | None:
+        """From now on it learns no more and has all its weights itself; the settings of such a network where they are
+        others than those that it was built by, which is for pre-trained encoders."""
+        return None
 
     def forward_map(self, spectrogram: Tensor) -> Tensor:
         """(B, channels, M, F) → (B, D, m, f), where the config says `shows_maps`."""

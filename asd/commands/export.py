@@ -26,6 +26,7 @@ from asd.run_folder import checkpoint
 from asd.run_folder.provenance import provenance
 from asd.scorers import ScorerConfig, scorer_label
 from asd.scorers.state import state_of
+from asd.tasks.build import settle
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
@@ -93,7 +94,7 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
     first_s, proxy = config.evaluate.first_s, embedder.setup.data.manifest.proxy
     return DetectorFile(
         provenance=_provenance(run, step, evaluation, manifest),
-        system=System.model_validate(config.model_dump(include=set(System.model_fields))),
+        system=settle(embedder.task, System.model_validate(config.model_dump(include=set(System.model_fields)))),
         weights=embedder.task.state_dict(),
         precision=config.distributed.precision,
         average=config.evaluate.average,

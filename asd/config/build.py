@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from asd.config.checks import check_frames
+from asd.backbones.encoders.base import Borrowed, EncoderSettings, borrow
+from asd.config.checks import check_frames, check_sample_rate
 from asd.config.identity import identity
 from asd.config.run import RunConfig
 from asd.data.config import DataConfig
@@ -61,8 +62,21 @@ class Setup:
 def set_up(config: RunConfig) -> Setup:
     """Open the set of a config and build its network; UserError where one of them cannot be, or they do not fit."""
     data = open_data(config)
-    task = build_task(config, data.manifest)
+    config, borrowed = with_weights(config, data.manifest)
+    task = build_task(config, data.manifest, borrowed)
     return Setup(config, data, task, identity(data.manifest, task))
+
+
+def with_weights(config: RunConfig, manifest: Manifest) -> tuple[RunConfig, Borrowed | None]:
+    """The config with what the file of a pre-trained encoder says of itself, and the file's tensors.
+
+    A run that goes on must have the same sha256, as it must have all other settings.
+    """
+    check_sample_rate(config, manifest)
+    if not isinstance(config.backbone, EncoderSettings):
+        return config, None
+    backbone, borrowed = borrow(config.backbone)
+    return config.model_copy(update={"backbone": backbone}), borrowed
 
 
 def open_data(config: RunConfig) -> Data:
@@ -122,8 +136,11 @@ def _chosen(manifest: Manifest, data: DataConfig) -> Manifest:
     return with_proxy_classes(restrict(manifest, data.machine_types, data.machine_ids), data.classes)
 
 
-def build_task(config: RunConfig, manifest: Manifest) -> Task:
-    """The module of a config for the classes of a set, initialised from train.seed, on the CPU."""
+def build_task(config: RunConfig, manifest: Manifest, borrowed: Borrowed | None = None) -> Task:
+    """The module of a config for the classes of a set, initialised from train.seed, on the CPU.
+
+    borrowed: the weights of a pre-trained encoder.
+    """
     check_frames(config, manifest.sample_rate)
     _check_short_clips(config, manifest)
     _check_unknown_flips(config, manifest)
@@ -131,7 +148,7 @@ def build_task(config: RunConfig, manifest: Manifest) -> Task:
     outliers = config.data.streams.outliers != "none"
     machine_of = () if manifest.proxy is None else manifest.proxy.machine
     rate, machines = manifest.sample_rate, len(manifest.classes)
-    task = build.build_task(config, config.train.seed, rate, machines, outliers, machine_of)
+    task = build.build_task(config, config.train.seed, rate, machines, outliers, machine_of, borrowed)
     return build.prepare(task, config.model)
 
 

@@ -10,6 +10,7 @@ import pydantic
 from asd.backbones.norms import NormKind
 from asd.config.run import RunConfig
 from asd.config.words import alternatives
+from asd.data.manifest import Manifest
 from asd.errors import UserError
 
 NORM_KINDS = frozenset(get_args(NormKind))
@@ -73,6 +74,16 @@ def _norms(part: pydantic.BaseModel, names: Iterable[str], section: str = "") ->
 
 def _literals(annotation: Any) -> list[Any]:
     return [value for hint in alternatives(annotation) for value in get_args(hint)]
+
+
+def check_sample_rate(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse a set at another sample rate than the backbone was trained at."""
+    wanted, found = config.backbone and config.backbone.sample_rate, manifest.sample_rate
+    if config.backbone is not None and wanted not in (None, found):
+        raise UserError(
+            f"backbone {config.backbone.name} hears {wanted} Hz, and {manifest.root} holds {found} Hz: pack the "
+            f"recordings again with --sample-rate {wanted} --resample"
+        )
 
 
 def check_frames(config: RunConfig, sample_rate: int) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 
 from asd.backbones import build_backbone
+from asd.backbones.base import Backbone
+from asd.backbones.encoders.base import Borrowed
 from asd.backbones.norms import norm2d
 from asd.backbones.strides import subsample_narrow_strides
 from asd.errors import UserError
@@ -28,18 +30,19 @@ def build_task(
     num_classes: int,
     outliers: bool = False,
     machine_of: Sequence[int] = (),
+    borrowed: Borrowed | None = None,
 ) -> Task:
     """The network and loss of a system; UserError where there is nothing to tell apart.
 
     num_classes: machines, which are scored. machine_of: of the finer classes that the network tells apart, the machine
-    of each; empty: it tells machines apart.
+    of each; empty: it tells machines apart. borrowed: weights of a file, for a pre-trained encoder.
     """
     frontend = build_frontend(system.frontend, sample_rate)
     windows = _windows(system, sample_rate, seed)
     channels = frontend.channels * (system.windows.copies if system.windows else 1)
     backbone = loss = None
     if system.backbone is not None:
-        backbone = build_backbone(system.backbone, channels, frontend.bins)
+        backbone = build_backbone(system.backbone, channels, frontend.bins, borrowed)
     if system.loss is not None:
         assert backbone is not None
         told_apart = len(machine_of) or num_classes
@@ -60,6 +63,12 @@ def prepare(task: Task, model: ModelConfig) -> Task:
         _check_compiler()
         task.core.compile()
     return task
+
+
+def settle(task: Task, system: System) -> System:
+    """What a detector holds of a system: its network learns no more, and needs no file but the detector's own."""
+    settled = task.core.settle() if isinstance(task.core, Backbone) else None
+    return system if settled is None else system.model_copy(update={"backbone": settled})
 
 
 def _check_compiler() -> None:

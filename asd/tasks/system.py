@@ -64,6 +64,13 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _nothing_is_fresh_where_nothing_learns(self) -> System:
+        fresh = None if self.backbone is None else self.backbone.fresh_parts()
+        if fresh is not None and not self.task.trains:
+            raise ValueError(f"task {self.task.name} learns nothing, and {fresh} would have to: leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _parts_fit_the_task(self) -> System:
         self.task.check(self.windows, self.shows_maps)
         return self

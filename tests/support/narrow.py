@@ -16,6 +16,7 @@ NARROW = {
     "mobilenet_v2": ["backbone.width=0.125", "backbone.last=32"],
     "efficientnet_b0": ["backbone.width=0.125"],
     "statistics": [],
+    "crepe": ["backbone.hop=1024", "evaluate.fit_clips_per_class=4", "evaluate.test_clips_per_class=2"],
     "multi_branch": ["backbone.width=8", "backbone.n_fft=[512]"],
     "autoencoder": ["task.network.hidden=[16, 16]"],
     "wavenet": ["task.network.channels=8", "task.network.dilations=[1, 2]"],
