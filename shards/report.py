@@ -92,7 +92,7 @@ def _oddities(found: Scan) -> Iterator[str]:
         yield f"warning: {count} recordings {what}, first: {first.clip.path}: {first.error.detail}"
     yield from false_headers(found.clips)
     yield from _repeats("warning: {} recordings repeat another one", found.duplicates)
-    yield from _repeats("ODD: {} of these are in training and test at once, or carry two labels", found.leaking)
+    yield from _repeats("WARNING: {} of these are in both training and test, or have two labels", found.leaking)
     short = [item for item in found.clips if item.header.frames < SHORT_S * item.header.rate]
     if short:
         yield f"warning: {len(short)} recordings are shorter than {SHORT_S:g} s, first: {short[0].clip.path}"
