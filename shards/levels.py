@@ -30,7 +30,7 @@ def level_lines(clips: Sequence[ClipLevel]) -> Iterator[str]:
             yield f"warning: {len(odd)} of {len(clips)} clips {what} ({machines}), first: {odd[0].name}"
     if dead := soundless(clips):
         first = next(iter(dead.values()))[0].name
-        yield f"WARNING: all training clips of {first_few(dead)} are without sound: training refuses this set, first: {first}"
+        yield f"WARNING: no training clip of {first_few(dead)} has sound: training refuses this set, first: {first}"
 
 
 def soundless(clips: Sequence[ClipLevel]) -> dict[str, list[ClipLevel]]:
