@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     score.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo")
     score.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
-    score.add_argument("--out", type=user_path, help="where the report goes (default: RUN/scores/step_…)")
+    score.add_argument("--out", type=user_path, help="output folder (default: RUN/scores/step_…)")
     score.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as evaluate.select=oracle")
     score.set_defaults(command=_score)
     _add_watch(commands)
@@ -48,20 +48,24 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--runs", type=user_path, nargs="+", required=True, help="run folders, or folders of evaluations"
     )
     ensemble.add_argument(
-        "--last", type=int, metavar="N", help="of each run, its N newest scored evaluations (default: its best one)"
+        "--last", type=int, metavar="N", help="take the N newest scored evaluations of each run (default: its best one)"
     )
     ensemble.add_argument("--method", choices=("mean", "median", "topk"), default="mean")
     ensemble.add_argument(
-        "--k", type=int, default=3, help="topk: how many, the best on the test clips by machine type (default 3)"
+        "--k", type=int, default=3, help="number of runs for topk, chosen on the test clips by machine type (default 3)"
     )
-    ensemble.add_argument("--scorer", help="which scorer of each run (default: its primary one)")
-    ensemble.add_argument("--percent", type=float, default=90.0, help="of the gamma threshold (default 90)")
-    ensemble.add_argument("--out", type=user_path, required=True, help="new folder, or that of an earlier ensemble")
+    ensemble.add_argument("--scorer", help="scorer of each run (default: the primary one)")
+    ensemble.add_argument("--percent", type=float, default=90.0, help="percentile of the gamma threshold (default 90)")
+    ensemble.add_argument(
+        "--out", type=user_path, required=True, help="new folder, or the folder of an earlier ensemble"
+    )
     ensemble.set_defaults(command=_ensemble)
     angles = commands.add_parser("angles", help="angles of test clips to their class centres, a panel for each run")
     angles.add_argument("--runs", type=user_path, nargs="+", required=True, help="run folders, a panel for each")
-    angles.add_argument("--checkpoint", default="best", help="of each: best, last or a step (default: best)")
-    angles.add_argument("--out", type=user_path, required=True, metavar="FILE", help="the picture, such as angles.png")
+    angles.add_argument(
+        "--checkpoint", default="best", help="checkpoint of each run: best, last or a step (default: best)"
+    )
+    angles.add_argument("--out", type=user_path, required=True, metavar="FILE", help="output image, such as angles.png")
     angles.set_defaults(command=_angles)
     report = commands.add_parser("report", help="evaluate score files of any system by the official rule of a year")
     report.add_argument(
@@ -76,7 +80,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="folder or file of the organisers' ground truth; `names`: the score files name development clips; "
         "table, mimii: a csv with other labels than those of scores.csv, may be left out",
     )  # fmt: skip
-    report.add_argument("--json", type=user_path, metavar="FILE", help="write the numbers there, too")
+    report.add_argument("--json", type=user_path, metavar="FILE", help="also write the metrics to this file")
     report.set_defaults(command=_report)
     _add_export(commands)
     _add_clips(commands)
@@ -88,12 +92,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_watch(commands: Commands) -> None:
     watch = commands.add_parser("watch", help="score the checkpoints of a run as they appear, until it is finished")
-    watch.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo; it may come later")
+    watch.add_argument(
+        "--run", type=user_path, required=True, help="run folder, such as runs/demo; it need not exist yet"
+    )
     end = watch.add_mutually_exclusive_group()
-    end.add_argument("--once", action="store_true", help="score what is there, and leave")
-    end.add_argument("--forever", action="store_true", help="stay when the run is finished: it may go on")
-    watch.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: an object a line")
-    watch.add_argument("--poll", type=_seconds, default=10.0, metavar="S", help="seconds between looks (default 10)")
+    end.add_argument("--once", action="store_true", help="score the existing checkpoints and exit")
+    end.add_argument("--forever", action="store_true", help="keep watching when the run is finished")
+    watch.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: one object per line")
+    watch.add_argument("--poll", type=_seconds, default=10.0, metavar="S", help="seconds between checks (default 10)")
     watch.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     watch.set_defaults(command=_watch)
 
@@ -105,26 +111,32 @@ def _seconds(text: str) -> float:
 
 
 def _add_export(commands: Commands) -> None:
-    export = commands.add_parser("export", help="make one file of a run that scores recordings without its data")
+    export = commands.add_parser("export", help="export a run as one file that scores recordings")
     export.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo")
     export.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
+    export.add_argument("--out", type=user_path, required=True, metavar="FILE", help="output file, such as detector.pt")
     export.add_argument(
-        "--out", type=user_path, required=True, metavar="FILE", help="the detector, such as detector.pt"
-    )
-    export.add_argument(
-        "--scorer", action="append", default=[], help="a column of scores.csv to keep, repeatable (default: all)"
+        "--scorer",
+        action="append",
+        default=[],
+        help="scorer to keep, a column of scores.csv; repeatable (default: all)",
     )
     for name in EXPORT_FORMATS:
         export.add_argument(
-            f"--{name}", type=user_path, metavar="FILE", help=f"also write the network as {name.upper()}, checked equal"
+            f"--{name}",
+            type=user_path,
+            metavar="FILE",
+            help=f"also write the network as {name.upper()} and compare its output",
         )
     export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     export.set_defaults(command=_export)
 
 
 def _add_clips(commands: Commands) -> None:
-    clips = commands.add_parser("clips", help="score and decision of recordings by a detector that export made")
-    clips.add_argument("--detector", type=user_path, required=True, metavar="FILE", help="what eval.py export wrote")
+    clips = commands.add_parser("clips", help="score recordings with an exported detector")
+    clips.add_argument(
+        "--detector", type=user_path, required=True, metavar="FILE", help="detector file of eval.py export"
+    )
     clips.add_argument(
         "recordings",
         type=user_path,
@@ -132,17 +144,27 @@ def _add_clips(commands: Commands) -> None:
         metavar="RECORDING",
         help="files, and folders of them; or a csv with the columns path, machine_type, machine_id [, label]",
     )
-    clips.add_argument("--machine", metavar="TYPE", help="machine type (may be left out where there is one)")
-    clips.add_argument("--id", metavar="ID", help="machine ID (may be left out where the type has one)")
-    clips.add_argument("--scorer", help="which scorer of the detector (default: its primary one)")
+    clips.add_argument("--machine", metavar="TYPE", help="machine type (optional if the detector has only one)")
+    clips.add_argument("--id", metavar="ID", help="machine ID (optional if the type has only one)")
+    clips.add_argument("--scorer", help="scorer of the detector (default: the primary one)")
     clips.add_argument(
-        "--window", type=float, metavar="S", help="seconds heard at once of longer recordings (default: as in training)"
+        "--window",
+        type=float,
+        metavar="S",
+        help="window length for longer recordings, in seconds (default: as in training)",
     )
-    clips.add_argument("--overlap", type=float, default=0.0, metavar="F", help="of windows, 0 to below 1 (default 0)")
-    clips.add_argument("--channel", help="of several: a number from 0, or average (default: as the set was packed)")
-    clips.add_argument("--format", choices=("table", "csv", "json"), help="default: as --out ends, else table")
-    clips.add_argument("--out", type=user_path, metavar="FILE", help="write there, not to the terminal")
-    clips.add_argument("--plot", type=user_path, metavar="FOLDER", help="pictures of the scores over time")
+    clips.add_argument(
+        "--overlap", type=float, default=0.0, metavar="F", help="overlap of windows, 0 to below 1 (default 0)"
+    )
+    clips.add_argument(
+        "--channel",
+        help="channel of multi-channel recordings: a number from 0, or average (default: as in the packed set)",
+    )
+    clips.add_argument(
+        "--format", choices=("table", "csv", "json"), help="(default: by the extension of --out, else table)"
+    )
+    clips.add_argument("--out", type=user_path, metavar="FILE", help="write to this file instead of the terminal")
+    clips.add_argument("--plot", type=user_path, metavar="FOLDER", help="folder for plots of the score over time")
     clips.set_defaults(command=_clips)
 
 

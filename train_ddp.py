@@ -26,8 +26,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--config", type=user_path, default=Path(__file__).parent / "configs" / "dcase2020_integrated.yaml"
     )
-    parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: an object a line")
-    parser.add_argument("--check", action="store_true", help="validate config, shards and devices; start nothing")
+    parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: one object per line")
+    parser.add_argument("--check", action="store_true", help="validate config, shards and devices without training")
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as train.epochs=30")
     return parser.parse_intermixed_args(without_local_rank(argv))
 

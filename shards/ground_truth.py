@@ -25,7 +25,7 @@ def join_ground_truth(corpus: Corpus, places: Sequence[Path]) -> Corpus:
     both = _machines(truth) & _machines(asked)
     if not both:
         raise UserError(
-            f"the ground truth is of {_named(_machines(truth))}, of which these recordings have no unlabelled test "
+            f"the ground truth is of {_named(_machines(truth))}, for which these recordings have no unlabelled test "
             "clip: give the files of their year, or leave out --ground-truth"
         )
     _check_alone(truth, asked, both, "names in the ground truth are no unlabelled test clips")

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m shards.pack", description="Pack recordings into tar shards.")
     parser.add_argument(
-        "--layout", choices=LAYOUTS, required=True, help="how the recordings are laid out: docs/data.md"
+        "--layout", choices=LAYOUTS, required=True, help="naming scheme of the recordings, see docs/data.md"
     )
     parser.add_argument(
         "--source", type=user_path, action="append", required=True, help="folder (table: csv); repeatable"
@@ -65,19 +65,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--ground-truth",
         type=user_path,
         action="append",
-        help="labels of an evaluation set: folder or file as the official evaluator has it; repeatable",
+        help="labels of an evaluation set: folder or file of the official evaluator; repeatable",
     )
-    parser.add_argument("--out", type=user_path, required=True, help="folder of the packed set, made by this command")
-    parser.add_argument("--name", help="name of the set (default: the folder's)")
-    parser.add_argument("--sample-rate", type=positive, default=16_000, help="Hz (default 16000)")
+    parser.add_argument("--out", type=user_path, required=True, help="output folder of the packed set")
+    parser.add_argument("--name", help="name of the set (default: the folder name)")
+    parser.add_argument("--sample-rate", type=positive, default=16_000, help="sample rate in Hz (default 16000)")
     parser.add_argument("--resample", action="store_true", help="resample recordings at other rates")
     parser.add_argument("--codec", choices=CODECS, default="pcm16", help="flac: 0.4-0.8 of the bytes, 20 times the CPU")
-    parser.add_argument("--channel", type=_channel, help="of recordings with several: a number from 0, or average")
+    parser.add_argument(
+        "--channel", type=_channel, help="channel of multi-channel recordings: a number from 0, or average"
+    )
     parser.add_argument("--shard-mib", type=positive, default=256, help="largest tar, MiB (default 256)")
-    parser.add_argument("--seed", type=int, default=0, help="of the shuffle, and of mimii's choice of test clips")
-    parser.add_argument("--workers", type=positive, help="threads, for flac processes (default: as are worth it)")
-    parser.add_argument("--test-normals", type=count, help="mimii: normal test clips an ID (default: as the abnormal)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read or has other channels")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the shuffle, and of the choice of test clips for mimii"
+    )
+    parser.add_argument("--workers", type=positive, help="threads, for flac processes (default: as many as help)")
+    parser.add_argument(
+        "--test-normals", type=count, help="mimii: normal test clips per ID (default: as many as abnormal ones)"
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out files that cannot be read or have other channels"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a set at --out once the new one is complete")
     options = parser.parse_args(argv)
     options.out = real_path(options.out)

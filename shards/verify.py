@@ -55,9 +55,9 @@ class Checked:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m shards.verify", description="Read a packed set again, all of it.")
+    parser = argparse.ArgumentParser(prog="python -m shards.verify", description="Read and check a whole packed set.")
     parser.add_argument("set", type=user_path, metavar="DIR", help="folder of the packed set")
-    parser.add_argument("--workers", type=positive, help="processes (default: as many cores as are worth it)")
+    parser.add_argument("--workers", type=positive, help="processes (default: as many as help)")
     options = parser.parse_args(argv)
     manifest = load_manifest(options.set)
     with clean_up_on_signals():
@@ -98,7 +98,7 @@ def _table_problems(manifest: Manifest) -> Iterator[str]:
     if len(set(keys)) < len(keys):
         yield f"the table has {len(keys) - len(set(keys))} repeated keys"
     for key in (key for key in keys if "." in key):
-        yield f"the key {key} carries a dot, at which webdataset would cut it"
+        yield f"the key {key} contains a dot, at which webdataset would split it"
     counts = np.bincount(manifest.column("shard"), minlength=len(manifest.file.shards))
     for shard, count in zip(manifest.file.shards, counts.tolist(), strict=True):
         if shard.clips != count:

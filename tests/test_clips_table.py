@@ -20,7 +20,7 @@ MACHINES = [MachineClass(machine_type="ToyConveyor", machine_id=f"0{number}") fo
 def judged(number: int, label: int | None) -> ClipResult:
     verdict = ClipResult(Asked(Path(f"rec/line_{number}_morning.wav"), 0, label), MACHINES[number], 123.45 + number)
     verdict.seconds, verdict.scores, verdict.begins_s = 1234.5, [1.25e-7, 98765.0], [0.0, 10.0]
-    verdict.remarks = [REMARK, "at 48828 Hz, where training heard 16000 Hz"]
+    verdict.remarks = [REMARK, "at 48828 Hz, trained on 16000 Hz"]
     return verdict
 
 

@@ -87,7 +87,7 @@ def _uncompressed(extent: Extent, form: Form, probe: int, unread: str) -> Header
     if frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
     if form.rate == 0:
-        raise BadFileError("unreadable", "its header gives a sample rate of 0")
+        raise BadFileError("unreadable", "its header has a sample rate of 0")
     offset, shown = extent.offset if form.is_plain else -1, extent if extent.lie else None
     return Header(form.rate, form.channels, frames, form.subtype, offset, probe, extent.lie, unread, shown)
 
@@ -105,11 +105,11 @@ def _decoder_header(path: Path, probe: int, extent: Extent | None = None, lie: s
     if frames == 0 and lie:  # compressed, by a writer that could not go back
         copy = shlex.quote(str(path.with_suffix(f".whole{path.suffix}")))
         how = f"write it anew: ffmpeg -i {shlex.quote(str(path))} {copy}"
-        raise BadFileError("unreadable", f"its header does not tell how many samples it holds; {how}")
+        raise BadFileError("unreadable", f"its header does not give the number of samples; {how}")
     if frames == 0:
         raise BadFileError("zero-length", "it holds no samples")
     if frames * channels > MAX_SAMPLES_A_BYTE * path.stat().st_size:
-        raise BadFileError("truncated", f"its header says {frames} samples, which so small a file cannot hold")
+        raise BadFileError("truncated", f"its header says {frames} samples, more than its size allows")
     return Header(rate, channels, frames, subtype, -1, probe)
 
 

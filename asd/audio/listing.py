@@ -61,7 +61,7 @@ def find_recordings(places: Sequence[Path]) -> Walk:
             continue
         found = list_recordings(place)
         if not found.files:
-            raise UserError(f"{place} holds no recordings (.wav, .flac and what else libsndfile reads)")
+            raise UserError(f"{place} contains no recordings (.wav, .flac and other formats of libsndfile)")
         together.add(found)
     together.files = list(dict.fromkeys(together.files))
     return together

@@ -81,7 +81,7 @@ def check_rate(header: Header, target: Target) -> None:
     rate, wanted = header.rate, target.sample_rate
     common = math.gcd(rate, wanted)
     if max(rate, wanted) // common > MAX_RATIO or wanted > MAX_FACTOR * rate:
-        raise BadFileError("unreadable", f"its sample rate, {rate} Hz, cannot be brought to {wanted} Hz")
+        raise BadFileError("unreadable", f"its sample rate, {rate} Hz, cannot be resampled to {wanted} Hz")
 
 
 def _channels(count: int) -> str:
@@ -144,7 +144,7 @@ def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndar
     if exact:
         return samples
     if not np.isfinite(samples).all():
-        raise BadFileError("unreadable", "it holds samples that are not finite numbers")
+        raise BadFileError("unreadable", "it contains non-finite samples")
     if in_other_scale(samples):
         done.faults["scale"] += 1
     done.to_pcm16 += 1

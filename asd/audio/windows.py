@@ -77,7 +77,7 @@ class Recording:
         """What had to be done to the samples that were read so far."""
         found = []
         if self.header.lie:
-            found.append("no true size in the header, read to the end")
+            found.append("wrong size in the header, read to the end")
         if self.header.unread:
             found.append(f"not read: {self.header.unread}")
         if self.done.resampled:

@@ -77,7 +77,7 @@ def _check_foreign(out: Path) -> None:
         try:
             read_detector(out)
         except UserError:
-            raise UserError(f"--out {out} holds something else than a detector: name a new file") from None
+            raise UserError(f"--out {out} is not a detector: name a new file") from None
 
 
 def _check_other(name: str, path: Path, out: Path) -> None:

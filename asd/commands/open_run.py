@@ -40,7 +40,7 @@ def load_run(root: Path, overrides: Sequence[str] = ()) -> Run:
     """Open a run folder; UserError where it is none, or where words change more than its evaluation."""
     folder = RunFolder(root)
     if (config := config_file(folder)) is None:
-        raise UserError(f"{root} is no run folder: it holds no config.yaml")
+        raise UserError(f"{root} is not a run folder: it has no config.yaml")
     return Run(folder, _evaluated(config, overrides), overrides)
 
 
@@ -68,14 +68,14 @@ def choose_step(run: Run, wanted: str) -> int:
     """The step that `best`, `last` or a number names; UserError where there is no such complete checkpoint."""
     steps = checkpoint.complete_steps(run.folder.checkpoints)
     if not steps:
-        raise UserError(f"{run.folder.root} holds no complete checkpoint yet")
+        raise UserError(f"{run.folder.root} has no complete checkpoint yet")
     if wanted == "last":
         return steps[-1]
     step = best_step(run.folder, run.config.evaluate.select) if wanted == "best" else _number(wanted)
     if step is None:
         raise UserError(f"{run.folder.root} holds no evaluation to choose the best checkpoint by: name last or a step")
     if step not in steps:
-        raise UserError(f"checkpoint {wanted} (step {step}) is not there; kept steps: {', '.join(map(str, steps))}")
+        raise UserError(f"checkpoint {wanted} (step {step}) does not exist; kept steps: {', '.join(map(str, steps))}")
     return step
 
 
@@ -116,7 +116,7 @@ class CheckpointEmbedder:
         try:
             self.task.load_state_dict(weights)
         except RuntimeError:
-            raise UserError(f"{folder} holds other weights than its meta.json says") from None
+            raise UserError(f"{folder} has other weights than its meta.json states") from None
         return meta
 
     def close(self) -> None:

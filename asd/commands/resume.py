@@ -75,7 +75,7 @@ def _set_aside(folder: Path, error: UserError) -> None:
     except UserError:
         checkpoint.set_aside(folder)
         return
-    raise UserError(f"{error}; but rank 0 can read it: let all nodes see the run folder, or make room on their GPUs")
+    raise UserError(f"{error}; but rank 0 can read it: make the run folder visible to all nodes, or free GPU memory")
 
 
 def initialise(setup: Setup, folder: RunFolder, ranks: Ranks, resumed: Payload | None) -> None:
@@ -90,7 +90,7 @@ def initialise(setup: Setup, folder: RunFolder, ranks: Ranks, resumed: Payload |
         if former is not None and (found := differences(former, config, UNTOLD)):
             say(ranks, f"changed since then: {in_words(found)}")
         if config.train.ema is not None and resumed.averaged is None:
-            say(ranks, f"this checkpoint has no averaged weights: train.ema={config.train.ema:g} begins at its weights")
+            say(ranks, f"this checkpoint has no averaged weights: train.ema={config.train.ema:g} starts at its weights")
     elif config.init_from is not None:
         source, which = config.init_from, config.init_checkpoint
         say(ranks, ranks.run_on_all(lambda: initialise_from(setup.task, source, which, setup.classes)))

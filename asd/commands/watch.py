@@ -59,7 +59,7 @@ def watch(root: Path, overrides: Sequence[str], options: Options, stop: StopSign
 def _wait_for_run(root: Path, poll_s: float) -> None:
     folder = RunFolder(root)
     if config_file(folder) is None:
-        log.info(f"waiting for {root}, {'which holds no run' if root.is_dir() else 'which is not there'} yet")
+        log.info(f"waiting for {root}, {'which contains no run' if root.is_dir() else 'which does not exist'} yet")
         while config_file(folder) is None:
             time.sleep(poll_s)
 

@@ -106,7 +106,7 @@ def check_soundless(manifest: Manifest) -> None:
     dead = [str(c) for c in manifest.classes if f"{SOUNDLESS}{c}" in manifest.file.notes]
     if dead:
         raise UserError(
-            f"{manifest.root}: no training clip of {', '.join(dead[:5])} holds sound (python -m shards.verify says "
+            f"{manifest.root}: no training clip of {', '.join(dead[:5])} has sound (python -m shards.verify says "
             "what they hold): record them again, pack another --channel, or train on other data.machine_types"
         )
 
@@ -174,4 +174,4 @@ def _check_unknown_flips(config: RunConfig, manifest: Manifest) -> None:
     machines = zip(manifest.strings("machine_type"), manifest.strings("machine_id"), strict=True)
     names = sorted({"/".join(machine) for machine in machines})
     if unknown := next((name for name in config.evaluate.flip if name not in names), None):
-        raise UserError(f"evaluate.flip names {unknown}, which is no class of the set: it has {', '.join(names)}")
+        raise UserError(f"evaluate.flip names {unknown}, which is not a class of the set: it has {', '.join(names)}")

@@ -42,7 +42,7 @@ def _explain_unknown(where: str, models: Models) -> str:
     hint = f", did you mean {keys[0]}?" if keys else ""
     if where in every:
         part = " or ".join(name for model in models for name in names_of(model))
-        return f"{where} is no setting of {part}{hint}"
+        return f"{where} is not a setting of {part}{hint}"
     return f"unknown key {where}{hint}"
 
 

@@ -40,11 +40,12 @@ def initialise_from(task: nn.Module, source: str, which: Literal["best", "last"]
             others = "; its classes are others"
     fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
     if not fitting:
-        raise UserError(f"init_from={source} is a checkpoint of another network: no weight fits this config's")
+        raise UserError(f"init_from={source} is a checkpoint of another network: none of its weights matches")
     task.load_state_dict(fitting, strict=False)
     unused = f"; left over: {', '.join(left)}" if left else ""
     others = others if of_classes else ""
-    return f"weights from {found}; fresh: {', '.join(sorted(set(own) - set(fitting))) or 'none'}{others}{unused}"
+    fresh = ", ".join(sorted(set(own) - set(fitting))) or "none"
+    return f"loaded weights from {found}; newly initialised: {fresh}{others}{unused}"
 
 
 def _by_class(task: nn.Module) -> set[str]:
@@ -68,7 +69,7 @@ def _checkpoint_of(folder: Path, which: Literal["best", "last"]) -> tuple[Path, 
         return checkpoint.step_path(run.checkpoints, steps[-1]), ", the newest"
     if best not in steps:
         raise UserError(
-            f"init_from={folder}: its best checkpoint (step {best}) is not there: put it back, name another, or set "
+            f"init_from={folder}: its best checkpoint (step {best}) is missing: restore it, name another, or set "
             "init_checkpoint=last"
         )
     return checkpoint.step_path(run.checkpoints, best), f", the best by its own rule ({rule})"

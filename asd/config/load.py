@@ -76,7 +76,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except NOT_YAML as error:
         raise UserError(f"{path} is not yaml: {error}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{path} must hold keys and values, such as train: {{epochs: 10}}")
+        raise UserError(f"{path} must contain keys and values, such as train: {{epochs: 10}}")
     return tree
 
 

@@ -50,9 +50,9 @@ class RunConfig(System, frozen=True):
         if not self.task.trains:
             if lengths != [None, None] or self.optim is not None:
                 what = "optim" if self.optim is not None else "train.epochs and train.steps"
-                raise ValueError(f"task {self.task.name} learns nothing: leave {what} out")
+                raise ValueError(f"task {self.task.name} trains nothing: leave {what} out")
             if self.train.ema is not None:
-                raise ValueError(f"task {self.task.name} has no weights that move: leave train.ema out")
+                raise ValueError(f"task {self.task.name} has no trainable weights: leave train.ema out")
             return self
         if self.optim is None:
             raise ValueError("optim is missing")
@@ -111,9 +111,9 @@ class RunConfig(System, frozen=True):
             batch = self.train.global_batch
             raise ValueError(f"data.streams leaves the machines' own clips {shares['own']} of {batch} rows of a batch")
         if len(shares) > 1 and self.mixup is not None:
-            raise ValueError("mixup would mix clips of different streams: leave it out, or the streams")
+            raise ValueError("mixup and data.streams cannot be combined: leave one of them out")
         if len(shares) > 1 and self.train.accumulate > 1:
-            raise ValueError("train.accumulate would cut the streams of a batch apart: leave it at 1")
+            raise ValueError("train.accumulate and data.streams cannot be combined: set train.accumulate=1")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -121,6 +121,6 @@ class RunConfig(System, frozen=True):
         if self.train.accumulate > 1 and self.task.needs_whole_batch:
             raise ValueError(
                 f"task {self.task.name} compares all clips of a batch, which train.accumulate={self.train.accumulate} "
-                "would cut apart: leave it at 1"
+                "would split: set it to 1"
             )
         return self

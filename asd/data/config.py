@@ -39,7 +39,7 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     @pydantic.model_validator(mode="after")
     def _crops_fit(self) -> DataConfig:
         if self.first_s is not None and self.first_s < self.crop_s:
-            raise ValueError(f"first_s={self.first_s:g} must hold a crop of crop_s={self.crop_s:g}")
+            raise ValueError(f"first_s={self.first_s:g} must be at least crop_s={self.crop_s:g}")
         return self
 
 

@@ -34,9 +34,9 @@ class Heard(pydantic.BaseModel, frozen=True, extra="forbid"):
         """How a new recording differs from all of the set."""
         found = []
         if rate not in self.rates:
-            found.append(f"at {rate} Hz, where training heard {_listed(self.rates)} Hz")
+            found.append(f"at {rate} Hz, trained on {_listed(self.rates)} Hz")
         if channels not in self.channels:
-            found.append(f"of {channels} channel{'s' * (channels > 1)}, where training heard {self.channel_in_words()}")
+            found.append(f"of {channels} channel{'s' * (channels > 1)}, trained on {self.channel_in_words()}")
         if seconds < SHORTER * self.clips_s[0]:
             found.append(f"shorter than any clip of the set ({self.clips_s[0]:g} s)")
         return found

@@ -67,7 +67,7 @@ def _no_more_parameters(most: int) -> Iterator[None]:
 def _scorer_of(chosen: FittedScorer, own: int, file: DetectorFile, source: Path) -> Scorer:
     """What a scorer knows of one machine. UserError where that does not fit."""
     if own not in chosen.state:
-        raise UserError(f"{source} is damaged: scorer {chosen.label} knows nothing of {file.classes[own]}")
+        raise UserError(f"{source} is damaged: scorer {chosen.label} has no state for {file.classes[own]}")
     try:
         return restored(chosen.config, {own: chosen.state[own]})
     except pydantic.ValidationError:

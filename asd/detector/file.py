@@ -141,9 +141,9 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
             command(*option("--machine", own.machine_type), *option("--id", own.machine_id)) for own in self.classes
         )
         if not fitting:
-            raise UserError(f"the detector knows no such machine; it knows {known}")
+            raise UserError(f"the detector has no such machine: it has {known}")
         if len(fitting) > 1:
-            raise UserError(f"say which machine it is: {known}")
+            raise UserError(f"name the machine: {known}")
         return fitting[0]
 
 

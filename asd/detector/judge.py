@@ -117,7 +117,7 @@ def judge(
 def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
     if error.kind != "channels" or heard is None or target.channel is not None:
         return error.detail
-    return f"{error.detail}, where training heard {heard.channel_in_words()}: name --channel N or --channel average"
+    return f"{error.detail}, trained on {heard.channel_in_words()}: name --channel N or --channel average"
 
 
 def _windows(result: ClipResult, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:

@@ -69,7 +69,7 @@ def _asked(file: DetectorFile, table: Path, where: str, row: Row) -> Asked:
     except UserError:
         known = ", ".join(map(str, file.classes))
         raise UserError(
-            f"{where}: {machine or '?'}/{id_ or '?'} is not one machine of the detector: it knows {known}"
+            f"{where}: {machine or '?'}/{id_ or '?'} is not a machine of the detector: it has {known}"
         ) from None
     path = path_in(table, row["path"], where)
     return Asked(on_disk(path) or path, own, LABELS[label] if label else None, where)

@@ -64,7 +64,7 @@ class Evaluator:
         assert found is not None
         if not (all_finite(found.clips.embedding) and all_finite(found.clips.logits)):
             raise UserError(
-                f"step {step}: the network gives embeddings that are not finite: use "
+                f"step {step}: the network gives non-finite embeddings: use "
                 "distributed.precision=fp32, go back to an earlier checkpoint, or lower optim.lr in another run.dir"
             )
         manifest = self.loader.manifest

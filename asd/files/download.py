@@ -84,8 +84,8 @@ class Downloader:
                 return
             out.truncate(0)
             if not last:
-                log.warning(f"{shown} {problem}: fetching it again")
-        raise NotFetchedError(f"{shown} {problem} (fetched twice): {file.remedy}", refused=True)
+                log.warning(f"{shown} {problem}: downloading it again")
+        raise NotFetchedError(f"{shown} {problem} (downloaded twice): {file.remedy}", refused=True)
 
     def _download(self, file: Wanted, out: FileIO) -> None:
         """All bytes, with as many requests as it takes. Only more than was ever there counts as progress."""
@@ -123,7 +123,7 @@ class Downloader:
                 raise _WrongError(f"has {answer.size:,} bytes where {file.size:,} are expected")
             if answer.start not in (0, here):
                 out.truncate(0)  # or the same would come again
-                raise PassingError(f"bytes from {answer.start} came instead of those from {here}")
+                raise PassingError(f"bytes from {answer.start} were sent instead of those from {here}")
             out.truncate(answer.start)  # the whole, asked for or not, replaces what is here
             self._write(file, out, answer.chunks)
         expected = answer.size if file.size is None else file.size
@@ -137,7 +137,7 @@ class Downloader:
             end += len(chunk)
             counted += len(chunk)
             if end > file.limit:
-                raise _WrongError(f"has more than the {file.limit:,} bytes that are expected")
+                raise _WrongError(f"is larger than the expected {file.limit:,} bytes")
             left = memoryview(chunk)
             while left:  # an unbuffered file may take less than it was given
                 left = left[out.write(left) :]
@@ -146,7 +146,7 @@ class Downloader:
                 raise self._cancelled(file)
             if time.monotonic() - begin > SLOW_S:
                 if counted < SLOW_BYTES:
-                    raise PassingError(f"only {counted:,} bytes came in {SLOW_S:g} s")
+                    raise PassingError(f"only {counted:,} bytes received in {SLOW_S:g} s")
                 begin, counted = time.monotonic(), 0
 
     def _cancelled(self, file: Wanted) -> NotFetchedError:

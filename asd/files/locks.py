@@ -51,8 +51,8 @@ def has_locks(folder: Path, name: str = ".lock") -> bool:
 
 
 def warn_of_no_locks(folder: Path, what: str) -> None:
-    """what: that nothing keeps from being done twice there."""
-    log.warning(f"{folder} is on a file system without locks: nothing keeps two {what} apart, start one alone")
+    """what: must not run twice there, in the plural."""
+    log.warning(f"{folder} is on a file system without locks: do not start two {what} there at the same time")
 
 
 class FolderLock:
@@ -60,8 +60,8 @@ class FolderLock:
     which process that is, for those that come later."""
 
     name: ClassVar[str]  # of the lock file in the folder
-    what: ClassVar[str]  # is done, in the plural
-    refusal: ClassVar[str]  # what to say to a second one, with {root} and {holder}
+    what: ClassVar[str]  # name of the work, in the plural
+    refusal: ClassVar[str]  # error message for a second process, with {root} and {holder}
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -35,7 +35,7 @@ def real_path(path: Path) -> Path:
 def check_special(what: str, out: Path) -> None:
     """UserError where an output has the name of a pipe or device, as /dev/stdout: a rename would take its place."""
     if out.exists() and not (out.is_file() or out.is_dir()):
-        raise UserError(f"{what} {out} is a pipe or device: name another place")
+        raise UserError(f"{what} {out} is a pipe or device: name another path")
 
 
 def check_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
@@ -44,14 +44,14 @@ def check_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
     out = real_path(out)
     for folder, given in {path.parent: path for path in inputs}.items():  # of many files, few lie in other folders
         if out.is_dir() and out in (real_path(folder), *real_path(folder).parents):
-            raise UserError(f"{option} {out} holds {given}, which is read: name another place")
+            raise UserError(f"{option} {out} contains the input {given}: name another path")
     for path in inputs:
         if path.name == out.name and real_path(path) == out:
-            raise UserError(f"{option} {out} is read itself: name another place")
+            raise UserError(f"{option} {out} is an input: name another path")
 
 
 def check_within(option: str, out: Path, folders: Iterable[Path]) -> None:
     """UserError where an output would become a part of a folder that is read."""
     for folder in folders:
         if real_path(folder) in (real_path(out), *real_path(out).parents):
-            raise UserError(f"{option} {out} would lie in {folder}, which is read: name another place")
+            raise UserError(f"{option} {out} lies in the input folder {folder}: name another path")

@@ -77,7 +77,7 @@ class _Http:
         try:
             self._url = httpx2.URL(url)
         except httpx2.InvalidURL as error:
-            raise UserError(f"data.shards={_shown(url)} is no address: {error}") from None
+            raise UserError(f"data.shards={_shown(url)} is not a valid URL: {error}") from None
         if not self._url.host:
             raise UserError(f"data.shards={_shown(url)} names no host: write it as https://host/folder")
         # identity: sizes, ranges and checksums are those of the file, so it must come as it is.
@@ -125,7 +125,7 @@ def _start_and_size(response: httpx2.Response) -> tuple[int, int | None]:
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return 0, _number(match[2]) if match else None
     if match is None or match[1] is None:
-        raise PassingError("it is not said which bytes came")
+        raise PassingError("the response has no Content-Range")
     return int(match[1]), _number(match[2])
 
 
@@ -139,7 +139,7 @@ class _Fsspec:
         try:
             self._files, self._path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            raise UserError(f"data.shards={self._shown} needs a package that is not here: {error}") from None
+            raise UserError(f"data.shards={self._shown} needs a package that is not installed: {error}") from None
         except Exception as error:  # each protocol fails in its own way: unknown, no region, no key file
             raise UserError(f"data.shards={self._shown} cannot be opened: {error}") from None
 

@@ -158,7 +158,7 @@ class MlflowLogger(Logger):
         except Exception as error:  # also the database's own, and the network's
             if not self._warned:
                 self._warned = True
-                log.warning(f"MLflow takes no more: {_first_line(error)}")
+                log.warning(f"MLflow logging failed and is off from now on: {_first_line(error)}")
 
 
 def _name(name: str) -> str:

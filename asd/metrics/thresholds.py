@@ -125,5 +125,5 @@ def _misfit(scores: NDArray[np.float64], name: str, point: float, share: float) 
         return ""
     return (
         f"no gamma distribution fits the scores: {above} of {len(scores)} lie above the {name} of the nearest one, "
-        f"where sampling explains {least:.0f} to {most:.0f}"
+        f"where {least:.0f} to {most:.0f} are expected"
     )

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     newest = newest_status(args.folder)
     if newest is None:
-        print(f"no run has begun in {args.folder}")
+        print(f"no run has started in {args.folder}")
         return 1
     status = read_status(newest)
     age = max(0.0, time.time() - status.progressed_unix)

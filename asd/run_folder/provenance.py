@@ -20,7 +20,7 @@ def check_identity(path: Path, identity: dict[str, Any]) -> None:
     try:
         former = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError):
-        raise UserError(f"{path} is damaged: put it back, or choose another run.dir") from None
+        raise UserError(f"{path} is damaged: restore it, or choose another run.dir") from None
     for name, value in identity.items():
         if former.get(name) != value:
             raise UserError(

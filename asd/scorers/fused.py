@@ -39,7 +39,7 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         if not labels:
             raise ValueError("fused has no members: name some, such as [{name: knn}, {name: mahalanobis}]")
         if twice := next((label for label in labels if labels.count(label) > 1), None):
-            raise ValueError(f"fused has two members that would be called {twice}")
+            raise ValueError(f"fused has two members with the name {twice}")
         return self
 
     @property

@@ -45,11 +45,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=user_path, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--by-type", action="store_true", help="one model per machine type, in one table")
-    parser.add_argument("--ranks", type=int, default=1, help="ranks of one run (default 1)")
+    parser.add_argument("--ranks", type=int, default=1, help="ranks per run (default 1)")
     parser.add_argument("--slots", type=int, default=1, help="runs at once, spread over the visible GPUs (default 1)")
-    parser.add_argument("--keep-going", action="store_true", help="start the other runs all the same after a failure")
+    parser.add_argument("--keep-going", action="store_true", help="continue with the other runs after a failure")
     parser.add_argument("--out", type=user_path, required=True)
-    parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: an object a line")
+    parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: one object per line")
     parser.add_argument(
         "--from", dest="former", type=user_path, metavar="SWEEP",
         help="--out of another sweep: each run starts from that one's run of the same seed and machine type",

@@ -84,8 +84,7 @@ def check_classes(num_classes: int) -> None:
     """UserError where there is nothing to tell apart."""
     if num_classes < 2:
         raise UserError(
-            "the set has a single class, and a classifier learns by telling machines apart: "
-            "pack at least two machine IDs together"
+            "the set has a single class, and a classifier needs two or more: pack at least two machine IDs together"
         )
 
 

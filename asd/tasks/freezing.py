@@ -22,7 +22,7 @@ def frozen_parts(task: Task, freeze: Freeze) -> tuple[nn.Module, ...]:
     if freeze == "all_but_centres":
         if not any(p.requires_grad for p in task.loss.parameters()):
             raise UserError(
-                "model.freeze=all_but_centres leaves nothing to learn with loss.trained=false: set it to true"
+                "model.freeze=all_but_centres leaves nothing to train with loss.trained=false: set it to true"
             )
         return (task.encoder.frontend, backbone)
     return (task.encoder.frontend, *backbone.before_last_block())

@@ -37,7 +37,7 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
             if not needed and getattr(self, part) is not None:
                 raise ValueError(f"task {self.task.name} has no {part}: leave it out")
         if self.mixup is not None and not self.task.may_mix:
-            raise ValueError(f"task {self.task.name} mixes by itself, or not at all: leave mixup out")
+            raise ValueError(f"task {self.task.name} does its own mixing or none: leave mixup out")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -67,7 +67,7 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
     def _nothing_is_fresh_where_nothing_learns(self) -> System:
         fresh = None if self.backbone is None else self.backbone.fresh_parts()
         if fresh is not None and not self.task.trains:
-            raise ValueError(f"task {self.task.name} learns nothing, and {fresh} would have to: leave it out")
+            raise ValueError(f"task {self.task.name} trains nothing, but {fresh} needs training: leave it out")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -41,12 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             run(options)
         except (KeyboardInterrupt, TerminatedError):
-            print("stopped: what was fetched is kept; run the same command to continue", file=sys.stderr)
+            print("stopped: downloaded files are kept; run the same command to continue", file=sys.stderr)
             raise
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            raise UserError(f"no space left in {options.out}: make room, then run the same command again") from None
+            raise UserError(
+                f"no space left in {options.out}: free some space, then run the same command again"
+            ) from None
     print("\n".join(next_lines(options.corpus, options.out)))
     return 0
 
@@ -63,8 +65,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--machine", action="append", default=[], help="machine type, such as fan; repeatable (default: all)"
     )
-    parser.add_argument("--keep-archives", action="store_true", help=f"in OUT/{ARCHIVES}; else removed once unpacked")
-    parser.add_argument("--url", type=_url, default="https://zenodo.org", help="of Zenodo, or of what answers like it")
+    parser.add_argument(
+        "--keep-archives", action="store_true", help=f"in OUT/{ARCHIVES} (default: delete them after unpacking)"
+    )
+    parser.add_argument(
+        "--url", type=_url, default="https://zenodo.org", help="address of Zenodo or of a compatible server"
+    )
     return parser.parse_args(argv)
 
 

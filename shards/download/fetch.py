@@ -35,7 +35,7 @@ def fetch(file: RemoteFile, archive: Path, progress: Progress) -> None:
     for other in archive.parent.iterdir():
         if re.fullmatch(rf"{re.escape(archive.name)}\.[0-9a-f]+\.part", other.name) and other != part:
             other.unlink()
-            print(f"{archive.name} has changed on the server: it is fetched from the beginning", file=sys.stderr)
+            print(f"{archive.name} has changed on the server: restarting the download", file=sys.stderr)
     if archive.exists() and archive.stat().st_size == file.size:
         archive.rename(part)  # kept by an earlier run: its checksum will tell
     archive.unlink(missing_ok=True)

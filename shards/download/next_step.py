@@ -18,9 +18,9 @@ def next_lines(corpus: str, out: Path) -> list[str]:
     lines = []
     if "eval" in parts and "additional" not in parts:
         parts.remove("eval")
-        lines.append("the eval recordings need their training recordings: fetch --part additional as well")
+        lines.append("the eval recordings need their training recordings: download --part additional as well")
     if "eval" in parts and GROUND_TRUTH not in parts and GROUND_TRUTH in RECORDS[corpus]:
-        lines.append(f"the eval recordings carry no labels: --part {GROUND_TRUTH} fetches those")
+        lines.append(f"the eval recordings have no labels: --part {GROUND_TRUTH} downloads them")
     if any(part in parts for part in RECORDINGS):
         lines.append(f"next: {pack_command(corpus, out, parts)}")
     return lines

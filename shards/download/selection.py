@@ -70,8 +70,8 @@ def check_full_disk(jobs: Sequence[Job], out: Path) -> None:
     free = shutil.disk_usage(out).free
     if missing > free:
         raise UserError(
-            f"no room in {out}: {gib(missing)} are to be fetched and {gib(free)} are free; make room, "
-            "change --out, or take less (--part, --machine)"
+            f"not enough space in {out}: {gib(missing)} have to be downloaded and {gib(free)} are free; free some "
+            "space, change --out, or take less (--part, --machine)"
         )
 
 

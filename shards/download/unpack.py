@@ -115,7 +115,7 @@ def _check_oversized(archive: Path, total: int, into: Path) -> None:
     if total > free:
         raise UserError(
             f"{archive} is not unpacked: that takes {total / 2**30:.2f} GiB and {free / 2**30:.2f} GiB are free; "
-            "make room, then run the same command again"
+            "free some space, then run the same command again"
         )
 
 
@@ -126,9 +126,7 @@ def _publish(file: RemoteFile, staging: Path, folder: Path) -> None:
     owned = set(note.entries) if note else set()
     for name in entries:
         if (folder / name).exists() and name not in owned:
-            raise UserError(
-                f"{folder / name} is there and does not come from {file.key}: move it away, or change --out"
-            )
+            raise UserError(f"{folder / name} exists and does not come from {file.key}: move it away, or change --out")
     for name in owned:
         if (folder / name).exists():
             (folder / name).rename(staging / "old" / name)

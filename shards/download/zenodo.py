@@ -113,5 +113,5 @@ def get_record(base: str, number: int) -> Record:
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"{url} does not answer as Zenodo does: {where}: {first['msg']}; check --url") from None
     if not record.files:
-        raise UserError(f"{url} lists no files: look at the record whether access to it is open")
+        raise UserError(f"{url} lists no files: check on its page whether access is open")
     return record

@@ -217,7 +217,7 @@ def test_a_compressed_wav_of_unknown_length_names_the_way_on(tmp_path: Path) -> 
     content = sound_file("WAV", "IMA_ADPCM")
     put(put(content, content.index(b"data") + 4, "<I", 0), 4, "<I", 0)
     kind, detail = refusal(tmp_path / "b.wav", content)
-    assert (kind, "does not tell how many samples" in detail) == ("unreadable", True)
+    assert (kind, "does not give the number of samples" in detail) == ("unreadable", True)
     assert f"ffmpeg -i {tmp_path / 'b.wav'} " in detail
 
 

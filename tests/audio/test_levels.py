@@ -169,6 +169,6 @@ def test_machines_without_sound_are_said_and_not_trained_on(
     assert f"warning: 3 of 6 clips {said}" in shown
     assert f"WARNING: no training clip of fan/00 has sound: training refuses this set, first: {first}" in shown
     data = DataConfig(shards=str(shards))
-    with pytest.raises(UserError, match=r"no training clip of fan/00 holds sound \(.*other data\.machine_types"):
+    with pytest.raises(UserError, match=r"no training clip of fan/00 has sound \(.*other data\.machine_types"):
         check_soundless(open_shards(data))
     check_soundless(open_shards(data.model_copy(update={"machine_types": ("pump",)})))

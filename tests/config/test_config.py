@@ -197,10 +197,10 @@ def test_an_unknown_key_names_the_nearest(word, key, nearest):
     [
         (
             ("backbone.name=mobilefacenet", "backbone.depths=[1, 1, 1, 1]"),
-            "backbone.depths is no setting of mobilefacenet",
+            "backbone.depths is not a setting of mobilefacenet",
         ),
-        (("loss.name=softmax", "loss.margin=0.1"), "loss.margin is no setting of softmax"),
-        (("frontend.mel.hop=256",), "frontend.mel is no setting of log_mel, did you mean frontend."),
+        (("loss.name=softmax", "loss.margin=0.1"), "loss.margin is not a setting of softmax"),
+        (("frontend.mel.hop=256",), "frontend.mel is not a setting of log_mel, did you mean frontend."),
     ],
 )
 def test_a_key_of_another_part_is_told_from_an_unknown_one(words, told):
@@ -278,9 +278,9 @@ STATISTICS = CONFIGS / "statistics.yaml"
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("train.epochs=3", "task untrained learns nothing: leave train.epochs and train.steps out"),
-        ("optim.lr=1e-3", "task untrained learns nothing: leave optim out"),
-        ("train.ema=0.9", "task untrained has no weights that move: leave train.ema out"),
+        ("train.epochs=3", "task untrained trains nothing: leave train.epochs and train.steps out"),
+        ("optim.lr=1e-3", "task untrained trains nothing: leave optim out"),
+        ("train.ema=0.9", "task untrained has no trainable weights: leave train.ema out"),
         ("evaluate.select=clean", "task untrained has no loss of held-out clips: set evaluate.select=last (or oracle)"),
         ("loss.name=softmax", "task untrained has no loss: leave it out"),
         (
@@ -335,9 +335,9 @@ def test_what_is_missing_is_named(tmp_path):
         ("train: {epochs: 3", "is not yaml"),
         ("a: b: c", "is not yaml"),
         ("train:\n\tepochs: 3", "is not yaml"),
-        ("just words", "must hold keys and values"),
-        ("- 1\n- 2", "must hold keys and values"),
-        ("", "must hold keys and values"),
+        ("just words", "must contain keys and values"),
+        ("- 1\n- 2", "must contain keys and values"),
+        ("", "must contain keys and values"),
     ],
 )
 def test_what_is_not_yaml_is_refused(tmp_path, text, told):
@@ -480,8 +480,8 @@ def test_every_task_and_its_streams_make_a_config_that_survives_writing(words, s
         ([*VICREG, "loss={name: softmax}"], "task vicreg has no loss: leave it out"),
         ([*VICREG, "backbone=null"], "backbone is missing: task vicreg needs one"),
         ([*AUTOENCODER, "backbone={name: resnet50}"], "task reconstruction has no backbone: leave it out"),
-        ([*VICREG, "mixup={}"], "task vicreg mixes by itself, or not at all: leave mixup out"),
-        ([*PAIRS, "mixup={}"], "task interpolation mixes by itself, or not at all: leave mixup out"),
+        ([*VICREG, "mixup={}"], "task vicreg does its own mixing or none: leave mixup out"),
+        ([*PAIRS, "mixup={}"], "task interpolation does its own mixing or none: leave mixup out"),
         ([*VICREG, "evaluate.select=clean"], "task vicreg has no loss of held-out clips: set evaluate.select=last"),
         (
             [*VICREG, "evaluate.scorers=[{name: softmax}]"],
@@ -514,11 +514,11 @@ def test_every_task_and_its_streams_make_a_config_that_survives_writing(words, s
             [*CCSA, "data.streams.target_rows=70"],
             "data.streams leaves the machines' own clips -6 of 64 rows of a batch",
         ),
-        (OUTLIERS, "mixup would mix clips of different streams: leave it out, or the streams"),
-        ([*CCSA, "train.accumulate=2"], "train.accumulate would cut the streams of a batch apart: leave it at 1"),
+        (OUTLIERS, "mixup and data.streams cannot be combined: leave one of them out"),
+        ([*CCSA, "train.accumulate=2"], "train.accumulate and data.streams cannot be combined: set train.accumulate=1"),
         (
             [*VICREG, "train.accumulate=2"],
-            "task vicreg compares all clips of a batch, which train.accumulate=2 would cut apart: leave it at 1",
+            "task vicreg compares all clips of a batch, which train.accumulate=2 would split: set it to 1",
         ),
         (
             ["data.streams.target=rows"],

@@ -142,7 +142,7 @@ def test_instead_of_a_damaged_checkpoint_the_one_before_says_whose_the_run_is(tm
 
 def test_without_the_runs_own_config_that_of_the_newest_checkpoint_counts(tmp_path: Path) -> None:
     folder, config = RunFolder(tmp_path), load_config(TINY, WORDS)
-    with pytest.raises(UserError, match="is no run folder: it holds no config"):
+    with pytest.raises(UserError, match="is not a run folder: it has no config"):
         load_run(tmp_path)
     save(folder, 1, dump_yaml(config))
     assert load_run(tmp_path).config == config

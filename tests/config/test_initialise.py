@@ -50,7 +50,7 @@ def test_a_run_gives_the_checkpoint_that_its_own_rule_chose(tmp_path, monkeypatc
     told = initialise_from(task, str(run_of(tmp_path, monkeypatch, select)), which, ())
     assert (task.weight == step).all()
     assert f"step_{step:08d}, the {'best by its own rule' if which == 'best' else 'newest'}" in told
-    assert told.endswith("; fresh: none")
+    assert told.endswith("; newly initialised: none")
 
 
 def test_a_run_that_was_never_evaluated_gives_its_newest(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_checkpoint_is_taken_as_it_is_and_a_best_one_that_is_gone_is_named(tmp
     initialise_from(task, str(root / "checkpoints" / "step_00000001"), "best", ())
     assert (task.weight == 1).all()
     monkeypatch.setattr("asd.config.initialise.best_step", lambda run, rule: 9)
-    with pytest.raises(UserError, match=r"its best checkpoint \(step 9\) is not there: .* init_checkpoint=last"):
+    with pytest.raises(UserError, match=r"its best checkpoint \(step 9\) is missing: .* init_checkpoint=last"):
         initialise_from(task, str(root), "best", ())
 
 
@@ -103,7 +103,7 @@ def test_class_centres_of_other_machines_stay_fresh(tmp_path, head):
     path, task, rows = former_of(head, tmp_path, ["fan/00", "fan/02"])
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     told = initialise_from(task, str(path), "best", ["pump/00", "pump/02"])
-    assert told.endswith(f"; fresh: {', '.join(sorted(rows))}; its classes are others")
+    assert told.endswith(f"; newly initialised: {', '.join(sorted(rows))}; its classes are others")
     for name, tensor in task.state_dict().items():
         assert tensor.equal(before[name]) if name in rows else (tensor == 2).all(), name
 
@@ -113,7 +113,9 @@ def test_class_centres_of_other_machines_stay_fresh(tmp_path, head):
 def test_class_centres_of_the_same_machines_are_taken(tmp_path, head, names):
     path, task, _ = former_of(head, tmp_path, names)
     told = initialise_from(task, str(path), "best", ["fan/00", "fan/02"])
-    assert told.endswith("; fresh: none" + ("; the names of its classes are unknown" if names is None else ""))
+    assert told.endswith(
+        "; newly initialised: none" + ("; the names of its classes are unknown" if names is None else "")
+    )
     assert all((tensor == 2).all() for tensor in task.state_dict().values())
 
 
@@ -172,7 +174,7 @@ def test_published_tensors_map_one_to_one(tensors, tmp_path, prefix):
     torch.save({prefix + name: tensor for name, tensor in tensors.items()}, tmp_path / "model.pth")
     task = paper()
     told = initialise_from(task, str(tmp_path / "model.pth"), "best", OURS)
-    assert told.endswith("fresh: none; left over: mobilefacenet.fc_out.weight, mobilefacenet.fc_out.bias")
+    assert told.endswith("newly initialised: none; left over: mobilefacenet.fc_out.weight, mobilefacenet.fc_out.bias")
     assert len(tensors) == 166
     assert len(task.state_dict()) == 164
     own = sorted(float(t.double().sum()) for t in task.state_dict().values())
@@ -232,7 +234,7 @@ def test_class_centres_are_found_by_name(tensors, tmp_path, classes):
 def test_centres_of_machines_that_were_not_published_stay_fresh(tensors, tmp_path):
     torch.save(tensors, tmp_path / "model.pth")
     told = initialise_from(paper(2), str(tmp_path / "model.pth"), "best", ["fan/00", "press/1"])
-    assert "fresh: loss.centres; left over: arcface.weight, " in told
+    assert "newly initialised: loss.centres; left over: arcface.weight, " in told
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [1, 2], {"tgramnet.conv_extrctor.weight": "words"}])

@@ -23,7 +23,7 @@ def config_of(shards: Path, *words: str) -> RunConfig:
 def test_a_flip_names_a_class_of_the_set(small_set, small_manifest):
     build_task(config_of(small_set, "evaluate.flip=[fan/02, valve/04]"), small_manifest)
     with pytest.raises(
-        UserError, match=r"evaluate\.flip names fan, which is no class of the set: it has fan/00, fan/02"
+        UserError, match=r"evaluate\.flip names fan, which is not a class of the set: it has fan/00, fan/02"
     ):
         build_task(config_of(small_set, "evaluate.flip=[fan/02, fan]"), small_manifest)
 

@@ -90,7 +90,7 @@ def test_a_page_instead_of_a_manifest(site, opened):
     site.files["manifest.json"].content = b"<html>please log in</html>"
     with pytest.raises(
         UserError,
-        match=r"manifest.json is not a manifest of format 2 or 3: .*\(fetched twice\): upload or pack it again$",
+        match=r"manifest.json is not a manifest of format 2 or 3: .*\(downloaded twice\): upload or pack it again$",
     ):
         opened()
     assert site.times("manifest.json") == 2
@@ -116,7 +116,7 @@ def test_the_manifest_from_before_where_nobody_answers(site, opened, monkeypatch
     site.files["manifest.json"].statuses = [503] * 4
     manifest = opened()
     assert manifest.fingerprint == before.fingerprint
-    assert "going on with its manifest from before" in capsys.readouterr().err
+    assert "using the manifest of an earlier run" in capsys.readouterr().err
     fetch(manifest)
     assert site.times(TAR) == 1
 
@@ -143,7 +143,7 @@ def test_signatures_go_with_requests_and_stay_out_of_messages(site, opened):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("dropbox://folder", "needs a package that is not here: .*[dD]ropbox"),
+        ("dropbox://folder", "needs a package that is not installed: .*[dD]ropbox"),
         ("nonsense://folder", "cannot be opened: Protocol not known: nonsense"),
         ("https:///folder", "names no host"),
         ("memory://no/such/set", "manifest.json: it is not there; check the address"),

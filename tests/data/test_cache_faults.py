@@ -31,7 +31,7 @@ def test_another_range_than_the_one_asked_for(site, opened, small_set, capsys):
     site.files[TAR].drops, site.files[TAR].shift = [1000], 7
     assert fetch(opened()).read_bytes() == (small_set / TAR).read_bytes()
     assert site.ranges(TAR) == [None, "bytes=1000-", None]
-    assert "bytes from 1007 came instead of those from 1000; trying again" in capsys.readouterr().err
+    assert "bytes from 1007 were sent instead of those from 1000; trying again" in capsys.readouterr().err
 
 
 def test_passing_errors_are_waited_out(site, opened, small_set, capsys):
@@ -87,13 +87,13 @@ def test_wrong_content_is_fetched_again_once(site, opened, small_set, capsys):
     site.files[TAR].corrupt = 1
     assert fetch(opened()).read_bytes() == (small_set / TAR).read_bytes()
     assert site.ranges(TAR) == [None, None]
-    assert "is not what was packed (its sha256 differs): fetching it again" in capsys.readouterr().err
+    assert "is not what was packed (its sha256 differs): downloading it again" in capsys.readouterr().err
 
 
 def test_wrong_content_twice_is_told(site, opened):
     site.files[TAR].corrupt = 5
     manifest = opened()
-    told = f"{site.url}/{TAR} is not what was packed (its sha256 differs) (fetched twice): upload or pack it again"
+    told = f"{site.url}/{TAR} is not what was packed (its sha256 differs) (downloaded twice): upload or pack it again"
     assert failure(manifest) == told
     assert site.times(TAR) == 2
     assert not (manifest.root / TAR).exists()
@@ -114,7 +114,7 @@ def test_a_tar_that_is_cut_on_the_server(site, opened):
 def test_a_tar_that_grew_on_the_server(site, opened):
     site.files[TAR].content += b"?"
     site.files[TAR].chunked = True  # so that only the bytes themselves tell
-    assert "has more than" in failure(opened())
+    assert "is larger than" in failure(opened())
 
 
 def test_a_cut_answer_of_unknown_length(site, opened, small_set):
@@ -134,4 +134,4 @@ def test_a_trickle(site, opened, monkeypatch):
     monkeypatch.setattr(download, "SLOW_S", 0.05)
     monkeypatch.setattr(download, "TRIES", 2)
     site.files[TAR].drip_s = 0.005
-    assert re.search(r"only \d+ bytes came in 0.05 s, 2 times in a row", failure(opened()))
+    assert re.search(r"only \d+ bytes received in 0.05 s, 2 times in a row", failure(opened()))

@@ -112,7 +112,7 @@ def test_a_cache_smaller_than_a_shard(site, opened):
 
 def test_a_disk_smaller_than_the_set(site, opened, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
-    with pytest.raises(UserError, match=r"GiB of shards are to come into .* make room, name another data.cache_dir"):
+    with pytest.raises(UserError, match=r"needs .* GiB for shards .* free some space, name another data.cache_dir"):
         opened()
 
 

@@ -76,8 +76,8 @@ def test_channels_in_words(heard, words):
 def test_differences_are_told():
     assert STEREO.unlike(16_000, 2, 1.0) == []
     assert STEREO.unlike(48_000, 1, 0.5) == [
-        "at 48000 Hz, where training heard 16000 Hz",
-        "of 1 channel, where training heard channel 0 of 2",
+        "at 48000 Hz, trained on 16000 Hz",
+        "of 1 channel, trained on channel 0 of 2",
         "shorter than any clip of the set (1 s)",
     ]
 

@@ -256,7 +256,7 @@ def test_a_cache_that_is_too_small_for_the_plan_is_told(many_shards):
     assert advice(manifest, None, 1.01) is None
     assert advice(replace(manifest, tars=None), None, 0.4) is None  # a folder of this machine
     told = advice(manifest, None, 0.4) or ""
-    fitting = int(re.findall(r"data.window=(\d+) fetches each once", told)[0])
+    fitting = int(re.findall(r"data.window=(\d+) downloads each once", told)[0])
     assert advice(manifest, fitting, 0.4) is None
     assert f"data.window={fitting} fits" in (advice(manifest, 3 * fitting, 0.4) or "")
     assert advice(manifest, 3 * fitting, 1.01) is None

@@ -162,9 +162,9 @@ def test_a_failed_write_leaves_the_former_one(good: Path, tmp_path: Path, monkey
 def test_machines_are_told_by_what_is_needed() -> None:
     file = detector_file()
     assert file.class_index("fan", "01") == file.class_index(None, "01") == 1
-    with pytest.raises(UserError, match="say which machine it is: --machine fan --id 00, --machine fan --id 01"):
+    with pytest.raises(UserError, match="name the machine: --machine fan --id 00, --machine fan --id 01"):
         file.class_index("fan", None)
-    with pytest.raises(UserError, match="knows no such machine; it knows --machine fan --id 00"):
+    with pytest.raises(UserError, match="has no such machine: it has --machine fan --id 00"):
         file.class_index("pump", "00")
     with pytest.raises(UserError, match="has no scorer gmm: it has knn, centroid"):
         file.scorer("gmm")
@@ -293,7 +293,7 @@ def scorer_state(tree: dict[str, Any], number: int) -> dict[int, Any]:
         (lambda tree: tree["weights"].update({"x": torch.ones(2, 2).to_sparse()}), "a tensor that is not plain"),
         (lambda tree: tree["weights"].update({"x": torch.nn.Parameter(torch.ones(2))}), "it holds a Parameter"),
         (lambda tree: tree.update(flipped={1, 2}), "it holds a set"),
-        (lambda tree: scorer_state(tree, 0).clear(), "knows nothing of fan/00"),
+        (lambda tree: scorer_state(tree, 0).clear(), "has no state for fan/00"),
         (lambda tree: scorer_state(tree, 0).update({0: 5}), "the state of scorer knn does not fit it"),
         (lambda tree: scorer_state(tree, 0)[0].update(embedding=torch.ones(2)), "the state of scorer knn does not"),
         (lambda tree: scorer_state(tree, 0)[0].pop("domain"), "the state of scorer knn does not fit it"),

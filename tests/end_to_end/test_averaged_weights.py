@@ -116,7 +116,7 @@ def test_a_run_without_averages_goes_on_with_them_and_back(small_set: Path, tmp_
     cut(whole, folder, 4)
     said = train(small_set, folder, SHORT, EMA)
     assert "changed since then: train.ema (None, now 0.9)\n" in said
-    assert "this checkpoint has no averaged weights: train.ema=0.9 begins at its weights\n" in said
+    assert "this checkpoint has no averaged weights: train.ema=0.9 starts at its weights\n" in said
     assert newest(folder).keys() > averaged(folder).keys()
     assert (at(folder) / "model.safetensors").read_bytes() == (at(whole) / "model.safetensors").read_bytes()
     said = train(small_set, folder, "train.epochs=3")

@@ -124,7 +124,7 @@ def test_damaged_set(small_set: Path, tmp_path: Path, damage: Callable[[Path], N
 def test_one_class_alone(tmp_path: Path) -> None:
     shards, folder = make_set(tmp_path / "set", classes=CLASSES[:1]), tmp_path / "run"
     line = refused(run(tmp_path / "log", train_words(shards, folder), ranks=2))
-    assert "the set has a single class, and a classifier learns by telling machines apart" in line
+    assert "the set has a single class, and a classifier needs two or more" in line
     assert not folder.exists()
 
 
@@ -150,7 +150,7 @@ def test_run_folder_that_is_a_file(small_set: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--checkpoint", "999"], "checkpoint 999 (step 999) is not there; kept steps: "),
+        (["--checkpoint", "999"], "checkpoint 999 (step 999) does not exist; kept steps: "),
         (["--checkpoint", "newest"], "name best, last or a step"),
         (["evaluate.selekt=oracle"], "did you mean evaluate.select?"),
         (["data.shards=/nowhere"], "no shards at /nowhere"),
@@ -177,7 +177,7 @@ def test_evaluation_on_another_set(finished_run: FinishedRun, uneven_set: Path, 
 
 def test_evaluation_without_a_run(tmp_path: Path) -> None:
     done = run(tmp_path / "log", ["score", "--run", str(tmp_path / "none")], script="eval", ranks=2)
-    assert f"{tmp_path / 'none'} is no run folder" in refused(done)
+    assert f"{tmp_path / 'none'} is not a run folder" in refused(done)
     assert not (tmp_path / "none").exists()
 
 

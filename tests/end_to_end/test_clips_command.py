@@ -176,7 +176,7 @@ def test_an_export_again_holds_what_is_asked_for(detector: Path, tmp_path: Path)
         (["--scorer", "gmn"], "--scorer gmn: the run has softmax"),
         (["--checkpoint", "7"], "kept steps: 2"),
         (["--out", str(tmp_path)], "name a file in a folder that exists"),
-        (["--out", str(run / "config.yaml")], "holds something else than a detector"),
+        (["--out", str(run / "config.yaml")], "is not a detector"),
     ):
         with pytest.raises(UserError, match=re.escape(said)):
             evaluation.main(["export", "--run", str(run), "--out", str(out), *words])
@@ -248,12 +248,12 @@ def test_other_rates_and_channels_are_brought_to_the_detectors(detector: Path, t
     soundfile.write(tmp_path / "fast.wav", sound(1.0, 44_100), 44_100, subtype="PCM_24")
     words = ["--detector", detector, tmp_path, "--machine", "pump", "--scorer", "centroid"]
     alone = judged(tmp_path / "first.json", *words, code=1)["clips"]
-    assert "it has 2 channels, where training heard one channel" in alone[0]["error"]
+    assert "it has 2 channels, trained on one channel" in alone[0]["error"]
     found = judged(tmp_path / "out.json", *words, "--channel", "average")["clips"]
     both, fast, plain, wide = found
     assert [Path(clip["file"]).name for clip in found] == ["both.flac", "fast.wav", "plain.wav", "wide.wav"]
-    assert both["remarks"] == ["mean of 2 channels", "of 2 channels, where training heard one channel"]
-    assert fast["remarks"] == ["resampled from 44100 Hz", "at 44100 Hz, where training heard 16000 Hz"]
+    assert both["remarks"] == ["mean of 2 channels", "of 2 channels, trained on one channel"]
+    assert fast["remarks"] == ["resampled from 44100 Hz", "at 44100 Hz, trained on 16000 Hz"]
     assert both["score"] == pytest.approx(plain["score"], rel=1e-6)
     assert wide["score"] == pytest.approx(plain["score"], rel=1e-2)
     said = capfd.readouterr().err
@@ -335,8 +335,8 @@ def test_csv_json_and_pictures(detector: Path, tmp_path: Path, capfd: Any) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--machine", "fan"], "say which machine it is: --machine fan --id 00"),
-        (["--machine", "lathe"], "knows no such machine"),
+        (["--machine", "fan"], "name the machine: --machine fan --id 00"),
+        (["--machine", "lathe"], "has no such machine"),
         (["--machine", "pump", "--scorer", "gmn"], "has no scorer gmn: it has softmax"),
         (["--machine", "pump", "--overlap", "1"], "--overlap 1"),
         (["--machine", "pump", "--window", "0"], "--window 0"),
@@ -351,7 +351,7 @@ def test_mistakes_are_told(detector: Path, small_set: Path, words: list[str], sa
 
 
 def test_a_folder_without_recordings_is_told(detector: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no recordings"):
+    with pytest.raises(UserError, match="contains no recordings"):
         clips("--detector", detector, "--machine", "pump", tmp_path)
 
 
@@ -418,7 +418,7 @@ def test_a_row_that_cannot_be_read_is_named(detector: Path, of_two_machines: Pat
         ("path,machine_type,machine_id\n", "lists no recording"),
         (
             "path,machine_type,machine_id\na.wav,pump,00\nb.wav,lathe,00\n",
-            "csv:3: lathe/00 is not one machine of the detector: it knows fan/00, fan/02",
+            "csv:3: lathe/00 is not a machine of the detector: it has fan/00, fan/02",
         ),
         ("path,machine_type\na.wav,fan\n", "csv:2: fan/? is not one machine of the detector"),
         ("path,machine_type,machine_id\na.wav,pump\n", "csv:2: the line has another number of cells"),

@@ -112,7 +112,7 @@ def test_another_sample_rate_is_refused_with_what_to_pack(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("backbone.project=8", r"task untrained learns nothing, and backbone\.project=8 would have to: leave it out"),
+        ("backbone.project=8", r"task untrained trains nothing, but backbone\.project=8 needs training: leave it out"),
         ("backbone.pool=attentive", r"pool=attentive is for one layer"),
         ("backbone.pool=cls", r"this encoder has no token of the whole clip"),
         ("backbone.tune=lora", r"this encoder has no layers for adapters"),

@@ -82,9 +82,9 @@ def test_what_differs_from_training_is_said(place, capfd, tmp_path):
     soundfile.write(tmp_path / "mono.wav", stereo(1)[:, 0], SAMPLE_RATE)
     soundfile.write(tmp_path / "slow.wav", stereo(2), 8_000)
     mono, slow = judged(place, tmp_path)["clips"]
-    assert mono["remarks"] == ["of 1 channel, where training heard channel 0 of 2"]
-    assert "at 8000 Hz, where training heard 16000 Hz" in slow["remarks"]
-    assert "1 of 2 recordings: at 8000 Hz, where training heard 16000 Hz" in capfd.readouterr().err
+    assert mono["remarks"] == ["of 1 channel, trained on channel 0 of 2"]
+    assert "at 8000 Hz, trained on 16000 Hz" in slow["remarks"]
+    assert "1 of 2 recordings: at 8000 Hz, trained on 16000 Hz" in capfd.readouterr().err
 
 
 def test_fewer_channels_than_the_chosen_one_are_refused(place, tmp_path):
@@ -102,9 +102,7 @@ def test_several_channels_are_refused_where_training_heard_one(place):
     mono = file.heard.model_copy(update={"channel": None, "channels": (1,)})
     write_detector(place / "mono.pt", file.model_copy(update={"heard": mono}))
     (clip,) = judged(place, place / "live", detector="mono.pt", code=1)["clips"]
-    assert clip["error"] == (
-        "it has 2 channels, where training heard one channel: name --channel N or --channel average"
-    )
+    assert clip["error"] == ("it has 2 channels, trained on one channel: name --channel N or --channel average")
 
 
 def test_a_detector_of_an_older_version_warns(place, capfd):

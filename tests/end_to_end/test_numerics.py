@@ -67,7 +67,7 @@ def test_bfloat16(small_set: Path, tmp_path: Path) -> None:
 def test_a_network_that_exploded_is_not_scored(small_set: Path, tmp_path: Path) -> None:
     words = train_words(small_set, tmp_path / "run", "optim={lr: 1.0e+30}", "train.steps=2", "train.epochs=null")
     line = refused(run(tmp_path / "log", words, ranks=2, prepare=no_scoring))
-    assert "step 2: the network gives embeddings that are not finite: use distributed.precision=fp32" in line
+    assert "step 2: the network gives non-finite embeddings: use distributed.precision=fp32" in line
 
 
 NARROW_MAPS = """

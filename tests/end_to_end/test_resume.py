@@ -68,7 +68,7 @@ def test_what_one_rank_alone_cannot_read_is_left_alone(small_set: Path, unbroken
     done = run(tmp_path / "log", words(small_set, folder), ranks=2, prepare=without_sight_on_rank_1)
     assert done.codes == [2, 2], done
     assert "nowhere is not a complete checkpoint" in done.err[0]
-    assert "but rank 0 can read it: let all nodes see the run folder" in done.err[0]
+    assert "but rank 0 can read it: make the run folder visible to all nodes" in done.err[0]
     assert sorted((folder / "checkpoints").iterdir()) == kept
 
 

@@ -132,7 +132,7 @@ def test_the_last_checkpoint_is_chosen_where_that_is_the_rule(run2022: Path, tmp
 
 
 def test_a_flip_of_no_class_is_refused_before_anything(factory2022: Path, run2022: Path, tmp_path: Path) -> None:
-    said = "evaluate.flip names fan/07, which is no class of the set: it has ToyCar/00, "
+    said = "evaluate.flip names fan/07, which is not a class of the set: it has ToyCar/00, "
     with pytest.raises(UserError, match=said):
         evaluation.main(["score", "--run", str(run2022), "--out", str(tmp_path / "out"), "evaluate.flip=[fan/07]"])
     for words in ([], ["--check"]):

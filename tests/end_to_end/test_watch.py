@@ -399,4 +399,4 @@ def test_a_run_whose_config_is_lost_is_scored_by_that_of_its_checkpoints(left: P
 def test_once_needs_a_run(tmp_path: Path) -> None:
     done = watcher(tmp_path / "log", tmp_path / "run", "--once").wait()
     assert done.codes == [2]
-    assert done.err == [f"error: {tmp_path / 'run'} is no run folder: it holds no config.yaml\n"]
+    assert done.err == [f"error: {tmp_path / 'run'} is not a run folder: it has no config.yaml\n"]

@@ -332,7 +332,7 @@ def test_a_run_without_test_clips_is_refused(runs, tmp_path):
         (["a", "b"], ["--scorer", "gmm"], "has no scorer gmm: it has knn, other"),
         (["a", "b"], ["--k", "0"], "--k 0: give 1 or more"),
         (["a", "b"], ["--percent", "100"], "--percent 100: give a number between 0 and 100"),
-        (["a", "nowhere"], [], "nowhere is no run folder"),
+        (["a", "nowhere"], [], "nowhere is not a run folder"),
     ],
 )
 def test_words_that_do_not_fit_are_refused(runs, tmp_path, names, words, said):
@@ -346,7 +346,7 @@ def test_nothing_foreign_is_written_over(runs, tmp_path):
     before = (tmp_path / "a" / "scores.csv").read_text()
     assert "holds other files" in refused(tmp_path / "mine", runs.folders("a", "b"))
     assert "is a file" in refused(tmp_path / "file", runs.folders("a", "b"))
-    assert "which is read: name another place" in refused(tmp_path / "a", runs.folders("a", "b"))
+    assert "lies in the input folder" in refused(tmp_path / "a", runs.folders("a", "b"))
     assert (tmp_path / "a" / "scores.csv").read_text() == before
 
 

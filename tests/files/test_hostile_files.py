@@ -484,14 +484,14 @@ def test_a_flac_that_promises_more_than_it_can_hold_is_refused(tmp_path: Path) -
     content = bytearray(path.read_bytes())
     content[21] |= 0x0F  # STREAMINFO's total of samples, 36 bits
     content[22:26] = b"\xff" * 4
-    assert f"its header says {2**36 - 1} samples, which so small a file cannot hold" in bad(path, bytes(content))
+    assert f"its header says {2**36 - 1} samples, more than its size allows" in bad(path, bytes(content))
 
 
 @pytest.mark.parametrize("rate", [1, 15, 999_983, 2**31 - 1])
 def test_a_rate_that_would_take_all_memory_is_refused(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(canonical_header(20_000, rate) + bytes(20_000))
-    with pytest.raises(BadFileError, match=f"its sample rate, {rate} Hz, cannot be brought to 16000 Hz"):
+    with pytest.raises(BadFileError, match=f"its sample rate, {rate} Hz, cannot be resampled to 16000 Hz"):
         open_recording(path, Target(16_000))
 
 
@@ -520,5 +520,5 @@ def test_packing_and_cutting_refuse_such_recordings_in_little_memory(tmp_path: P
     assert "999983 Hz" in done.stdout + done.stderr
     done = command("shards.cut", "--source", table, "--seconds", "0.5", "--out", tmp_path / "cut")
     assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done
-    assert "which so small a file cannot hold" in done.stderr
+    assert "more than its size allows" in done.stderr
     assert not (tmp_path / "cut").exists()

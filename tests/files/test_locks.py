@@ -29,7 +29,7 @@ def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fcntl, "flock", flock)
 
 
-WARNING = "warning: {} is on a file system without locks: nothing keeps two {} apart, start one alone\n"
+WARNING = "warning: {} is on a file system without locks: do not start two {} there at the same time\n"
 
 
 def test_locks_are_found_where_they_are(tmp_path):

@@ -99,7 +99,7 @@ def test_a_table_names_its_line_with_a_user_that_is_not_there(table):
 
 
 def refused(main: Callable[[list[str]], int], *words: object) -> None:
-    with pytest.raises(UserError, match="name another place"):
+    with pytest.raises(UserError, match="name another path"):
         main([*map(str, words)])
 
 
@@ -135,7 +135,7 @@ def test_clips_are_not_cut_over_their_recordings(home, table):
 def test_results_are_not_written_over_what_is_judged(tmp_path):
     recording = tmp_path / "a.txt"
     recording.touch()
-    with pytest.raises(UserError, match="is read itself"):
+    with pytest.raises(UserError, match="is an input"):
         _prepare(tmp_path / "." / "a.txt", [recording])
     for out in (tmp_path, tmp_path / "other.WAV"):
         with pytest.raises(UserError, match="name a file for the results"):
@@ -160,14 +160,14 @@ def test_no_file_takes_the_place_of_a_pipe_or_device(tmp_path, monkeypatch, name
 def test_numbers_are_not_written_over_score_files(tmp_path):
     scores = tmp_path / "anomaly_score_fan_section_00_test.csv"
     scores.write_text("section_00_source_test_normal_0000_x.wav,1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"--json .* is read itself"):
+    with pytest.raises(UserError, match=r"--json .* is an input"):
         report_score_files("dcase2023", tmp_path, "names", scores)
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "report.json", "decisions.csv"])
 def test_numbers_are_not_written_over_the_evaluation_that_they_come_from(tmp_path, name):
     (tmp_path / "scores.csv").touch()
-    with pytest.raises(UserError, match=r"--json .* is read itself"):
+    with pytest.raises(UserError, match=r"--json .* is an input"):
         report_scores("table", tmp_path, None, tmp_path / name)
 
 
@@ -175,12 +175,12 @@ def test_an_ensemble_is_not_written_over_its_members(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     for out in (tmp_path / "a", tmp_path / "a" / "inside", tmp_path):
-        with pytest.raises(UserError, match="name another place"):
+        with pytest.raises(UserError, match="name another path"):
             ensemble_command([tmp_path / "a", tmp_path / "b"], out, "mean", 3, None, 90.0)
 
 
 def test_a_sweep_is_not_written_over_the_one_that_it_starts_from(tmp_path):
-    with pytest.raises(UserError, match="name another place"):
+    with pytest.raises(UserError, match="name another path"):
         sweep.parse_args(["--config", str(CONFIG), "--from", str(tmp_path), "--out", str(tmp_path)])
 
 

@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
 
 def test_places_that_are_missing_or_empty(tmp_path: Path) -> None:
     touch(tmp_path, "t.csv")
-    with pytest.raises(UserError, match="holds no recordings"):
+    with pytest.raises(UserError, match="contains no recordings"):
         find_recordings([tmp_path])
     with pytest.raises(UserError, match="there is no file or folder"):
         find_recordings([tmp_path / "nowhere"])

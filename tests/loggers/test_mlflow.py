@@ -106,7 +106,7 @@ def test_a_server_that_goes_away_ends_no_run(
     for step in (1, 2):
         logger.log(step, {"loss": 1.0})
     logger.close()
-    assert capsys.readouterr().err == "warning: MLflow takes no more: no answer\n"
+    assert capsys.readouterr().err == "warning: MLflow logging failed and is off from now on: no answer\n"
 
 
 def test_mistakes_are_told_before_the_run_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_fit_that_misses_is_replaced_and_the_reason_is_said():
     found = fit_threshold(scores, GammaConfig(percent=95.0))
     assert found.value == np.percentile(scores, 95)
     said = r"no gamma distribution fits the scores: (\d+) of 300 lie above the 95 % point of the nearest one, where "
-    match = re.fullmatch(said + r"sampling explains (\d+) to (\d+)", found.reason)
+    match = re.fullmatch(said + r"(\d+) to (\d+) are expected", found.reason)
     assert match is not None, found
     above, least, most = map(int, match.groups())
     assert (least, most) == stats.binom.interval(0.95, 300, 0.05)

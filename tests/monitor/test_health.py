@@ -65,7 +65,7 @@ def test_states(
 
 def test_nothing_has_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert health.main([str(tmp_path / "nowhere")]) == 1
-    assert "no run has begun" in capsys.readouterr().out
+    assert "no run has started" in capsys.readouterr().out
 
 
 def test_it_costs_no_import_of_torch() -> None:

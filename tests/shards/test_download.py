@@ -245,14 +245,14 @@ def test_a_file_that_has_changed_on_the_server(zenodo, out, stored, capsys):
 
 def test_a_size_that_is_not_the_records(zenodo, out, stored):
     stored.listed_size = 5_000_000
-    assert f"has {len(stored.content):,} bytes where 5,000,000 are expected (fetched twice)" in refused(zenodo, out)
+    assert f"has {len(stored.content):,} bytes where 5,000,000 are expected (downloaded twice)" in refused(zenodo, out)
     assert len(zenodo.asked_files()) == 2
     assert files_in(out) == []
 
 
 def test_more_bytes_than_announced_end(zenodo, out, stored):
     stored.listed_size, stored.chunked = 100_000, True
-    assert "has more than the 100,000 bytes that are expected (fetched twice)" in refused(zenodo, out)
+    assert "is larger than the expected 100,000 bytes (downloaded twice)" in refused(zenodo, out)
     assert len(zenodo.asked_files()) == 2
     assert files_in(out) == []
 
@@ -396,9 +396,9 @@ def test_more_than_the_disk_holds(zenodo, out, stored, monkeypatch):
     assert "is not unpacked: that takes 0.01 GiB and 0.00 GiB are free" in refused(zenodo, out)
     assert files_in(out / "dev") == []
     free = 5_000
-    assert "are to be fetched and 0.00 GiB are free" not in refused(zenodo, out)  # it is here already
+    assert "have to be downloaded and 0.00 GiB are free" not in refused(zenodo, out)  # it is here already
     shutil.rmtree(out)
-    assert "are to be fetched and 0.00 GiB are free" in refused(zenodo, out)
+    assert "have to be downloaded and 0.00 GiB are free" in refused(zenodo, out)
 
 
 def test_a_disk_that_fills_up(zenodo, out, stored, monkeypatch):
@@ -407,7 +407,7 @@ def test_a_disk_that_fills_up(zenodo, out, stored, monkeypatch):
 
     monkeypatch.setattr(shutil, "copy", full)
     zenodo.add(TRUTH, "list.csv", b"fan")
-    assert f"no space left in {out}: make room" in refused(zenodo, out, parts=("ground-truth",))
+    assert f"no space left in {out}: free some space" in refused(zenodo, out, parts=("ground-truth",))
 
 
 @pytest.mark.parametrize("content", [b"no zip at all", zip_holding({})])
@@ -431,7 +431,7 @@ def test_what_others_put_there_is_not_touched(zenodo, out, stored):
     own = out / "dev" / "fan" / "mine.wav"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
-    assert f"{out / 'dev' / 'fan'} is there and does not come from {FILE}" in refused(zenodo, out)
+    assert f"{out / 'dev' / 'fan'} exists and does not come from {FILE}" in refused(zenodo, out)
     assert own.read_bytes() == b"mine"
     own.parent.rename(out / "mine")
     run(zenodo, out)
@@ -470,7 +470,7 @@ def test_next_lines(tmp_path):
     out = tmp_path / "it's here"
     (out / "eval" / "fan").mkdir(parents=True)
     (line,) = next_lines("dcase2020", out)
-    assert "fetch --part additional" in line
+    assert "download --part additional" in line
     (out / "additional" / "fan").mkdir(parents=True)
     (line,) = next_lines("dcase2026", out)
     sources = ["--source", f"{out}/additional", "--source", f"{out}/eval"]

@@ -153,5 +153,5 @@ def test_missing_and_unknown_names_are_named(corpus_2023, tmp_path):
 def test_ground_truth_of_another_year(corpus_2023, tmp_path):
     said = refusal(corpus_2023, truth_2023(tmp_path, "AutoTrash"))
     assert said.startswith(
-        "the ground truth is of AutoTrash/00, of which these recordings have no unlabelled test clip"
+        "the ground truth is of AutoTrash/00, for which these recordings have no unlabelled test clip"
     )

@@ -158,7 +158,7 @@ def test_what_breaks_while_decoding_leaves_nothing(corpus, tmp_path):
     bad = corpus / "fan" / "train" / "normal_id_02_00000002.wav"
     soundfile.write(bad, np.array([np.inf, 0.0]), 16_000, subtype="FLOAT")
     for workers in (1, 2):
-        with pytest.raises(UserError, match=f"{bad}: it holds samples that are not finite numbers; .*--skip-bad"):
+        with pytest.raises(UserError, match=f"{bad}: it contains non-finite samples; .*--skip-bad"):
             pack_dcase(corpus, tmp_path / "set", "--workers", workers)
         assert_nothing_left(tmp_path / "set")
 

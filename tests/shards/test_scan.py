@@ -85,7 +85,7 @@ def test_what_only_decoding_shows(tmp_path):
         read_pcm16(path, header, TARGET)
     path = tmp_path / "b.wav"
     soundfile.write(path, np.array([0.0, np.nan, 0.5]), 16_000, subtype="FLOAT")
-    with pytest.raises(BadFileError, match="not finite"):
+    with pytest.raises(BadFileError, match="non-finite"):
         read_pcm16(path, read_header(path), TARGET)
 
 
@@ -184,7 +184,7 @@ def test_duplicates_and_leaks(corpus, capsys):
     report.print_scan(found)
     shown = capsys.readouterr().out
     assert "2 recordings repeat another one" in shown
-    assert "2 of these are in training and test at once" in shown
+    assert "2 of these are in both training and test" in shown
 
 
 def test_equal_middles_are_no_duplicates(corpus, write_wav):

@@ -137,7 +137,7 @@ def test_an_edited_table(packed):
         (lambda t: replace(t, "file_name", t["key"]), "differ in file_name"),
         (lambda t: replace(t, "class_index", pc.subtract(2, t["class_index"])), "has the class index of"),
         (lambda t: t.slice(1), "the manifest says 12 clips, the table lists 11"),
-        (lambda t: replace(t, "key", pc.binary_join_element_wise(t["key"], "x", ".")), "carries a dot"),
+        (lambda t: replace(t, "key", pc.binary_join_element_wise(t["key"], "x", ".")), "contains a dot"),
         (lambda t: replace(t, "key", pa.array(["same"] * len(t))), "the table has 23 repeated keys"),
     ],
 )

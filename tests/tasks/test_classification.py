@@ -163,7 +163,7 @@ def test_one_machine_may_have_several_classes():
 
 
 def test_one_class_is_refused_with_the_reason():
-    with pytest.raises(UserError, match="single class, and a classifier learns by telling machines apart"):
+    with pytest.raises(UserError, match="single class, and a classifier needs two or more"):
         build(None, classes=1)
 
 

@@ -156,6 +156,6 @@ def test_a_task_without_centres_is_refused(freeze: str) -> None:
 
 def test_fixed_centres_alone_have_nothing_to_learn() -> None:
     task = task_of(loss=SubClusterAdaCosConfig(trained=False))
-    with pytest.raises(UserError, match=r"leaves nothing to learn with loss\.trained=false"):
+    with pytest.raises(UserError, match=r"leaves nothing to train with loss\.trained=false"):
         frozen_parts(task, "all_but_centres")
     assert frozen_parts(task, "centres") == (task.loss,)

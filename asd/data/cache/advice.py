@@ -27,14 +27,14 @@ def window_advice(manifest: Manifest, plan: Plan, cache_gib: float | None) -> st
     if plan.windows is None:
         return (
             f"warning: {gib:.3g} GiB of training shards do not fit data.cache_gib={cache_gib:.3g} and would be fetched "
-            f"many times an epoch: data.window={fitting} fetches each once"
+            f"many times an epoch: data.window={fitting} downloads each once"
         )
     at_once = min(len(shards), math.ceil(plan.windows.clips * len(shards) / len(clips)))
     if at_once <= wanted:
         return None
     return (
         f"warning: data.window={plan.windows.clips} takes {gib * at_once / len(shards):.3g} GiB of shards, more than "
-        f"a quarter of data.cache_gib={cache_gib:.3g}: shards may come more than once an epoch; "
+        f"a quarter of data.cache_gib={cache_gib:.3g}: shards may be downloaded more than once per epoch; "
         f"data.window={fitting} fits"
     )
 

@@ -91,7 +91,7 @@ def _newest_manifest(files: _Files, url: str) -> tuple[ManifestFile, bytes]:
     except NotFetchedError as error:
         if error.refused or not path.exists():
             raise
-        log.warning(f"{error}; going on with its manifest from before")
+        log.warning(f"{error}; using the manifest of an earlier run")
         os.utime(path)
     content = path.read_bytes()
     return parse_manifest(content, shown), content
@@ -136,8 +136,8 @@ def _check_small_cache(manifest: Manifest, root: Path, limit: int | None) -> Non
     free = shutil.disk_usage(root).free
     if coming > free:
         raise UserError(
-            f"{coming / GIB:.2f} GiB of shards are to come into {root} and {free / GIB:.2f} are free: make room, name "
-            f"another data.cache_dir, or set data.cache_gib below that, so that shards make room for each other"
+            f"{root} needs {coming / GIB:.2f} GiB for shards and {free / GIB:.2f} are free: free some space, name "
+            "another data.cache_dir, or set data.cache_gib below that"
         )
 
 
@@ -208,7 +208,7 @@ class _Files:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            told = f"no space left in {path.parent} for {path.name}: make room, or set data.cache_gib"
+            told = f"no space left in {path.parent} for {path.name}: free some space, or set data.cache_gib"
             raise NotFetchedError(told) from None
 
     def _make_room(self, limit: int) -> None:

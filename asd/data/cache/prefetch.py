@@ -91,7 +91,7 @@ class Prefetcher:
         if self._stop.is_set():
             return
         if error.refused:
-            log.warning(f"{error}; going on with the others")
+            log.warning(f"{error}; continuing with the other shards")
             return
         with self._changed:
             self._order.append(shard)

@@ -26,7 +26,7 @@ def check_without_locks(root: Path) -> None:
     """Raises UserError where processes of a node could not share the cache."""
     if not has_locks(root, LOCK_FILE):
         raise UserError(
-            f"data.cache_dir={root} is on a file system without locks, by which the ranks of a node share it: "
+            f"data.cache_dir={root} is on a file system without locks, which the ranks of a node need to share it: "
             "set data.cache_dir to a folder on a local disk"
         )
 
@@ -73,7 +73,7 @@ def _take(part: Path, is_there: Callable[[], bool], stop: threading.Event, wait:
         if not wait:
             return None
         if stop.wait(POLL_S):
-            raise InterruptedError(f"{part.name} was waited for when the run ended")
+            raise InterruptedError(f"{part.name} was not downloaded before the run ended")
     return None
 
 
