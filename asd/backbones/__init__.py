@@ -12,7 +12,9 @@ from asd.backbones.base import Backbone, Reconstructor
 from asd.backbones.cp_resnet import CPResNet, CPResNetConfig
 from asd.backbones.efficientnet import EfficientNet, EfficientNetConfig
 from asd.backbones.encoders.base import Borrowed, PretrainedEncoder
+from asd.backbones.encoders.beats import Beats, BeatsConfig
 from asd.backbones.encoders.crepe import Crepe, CrepeConfig
+from asd.backbones.encoders.eat import Eat, EatConfig
 from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from asd.backbones.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from asd.backbones.multi_branch import MultiBranch, MultiBranchConfig
@@ -31,6 +33,8 @@ BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "statistics": Statistics,
     "multi_branch": MultiBranch,
     "crepe": Crepe,
+    "beats": Beats,
+    "eat": Eat,
 }
 RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
     "autoencoder": Autoencoder,
@@ -47,7 +51,9 @@ BackboneConfig = Annotated[
     | CPResNetConfig
     | StatisticsConfig
     | MultiBranchConfig
-    | CrepeConfig,
+    | CrepeConfig
+    | BeatsConfig
+    | EatConfig,
     pydantic.Field(discriminator="name"),
 ]
 ReconstructorConfig = Annotated[

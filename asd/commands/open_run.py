@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asd.config.build import set_up
+from asd.config.build import embedding_cache, set_up
 from asd.config.identity import EVALUATION, RESUMING, differences, in_words
 from asd.config.load import load_config
 from asd.config.run import RunConfig
@@ -98,7 +98,8 @@ class CheckpointEmbedder:
         manifest, splits = self.setup.data.manifest, self.setup.data.splits
         self._loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
         few = splits if test else replace(splits, test=splits.test[:0])
-        self._evaluator = Evaluator(config.evaluate, few, self._loader, ranks, run.folder, config.train.seed)
+        seed, cache = config.train.seed, embedding_cache(self.setup.config, ranks.precision)
+        self._evaluator = Evaluator(config.evaluate, few, self._loader, ranks, run.folder, seed, cache)
 
     def embed(self, step: int, target: Path, show_progress: bool = True) -> None:
         """Embed the clips that scorers and thresholds go by, and the test clips, into target.

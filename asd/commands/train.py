@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asd.commands.resume import check_run, initialise, open_run, say
-from asd.config.build import Setup, set_up
+from asd.config.build import Setup, embedding_cache, set_up
 from asd.config.checks import check_batch
 from asd.config.load import dump_yaml
 from asd.config.run import RunConfig
@@ -27,6 +27,7 @@ from asd.loggers.console import TimeLeft
 from asd.monitor.monitor import Monitor
 from asd.monitor.stages import Position, Stage
 from asd.optim.build import build_optimizer
+from asd.optim.groups import parts_of, set_apart
 from asd.process.stop import StopSignal
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import Payload
@@ -57,7 +58,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         )
         if ranks.is_main:
             _open_loggers(loggers, setup, folder, resumed, monitor)
-        evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed)
+        cache = embedding_cache(setup.config, ranks.precision)
+        evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed, cache)
         evaluate = TrainingEvaluator(evaluator, config.logging, loggers, setup.evaluations)
         setup.task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
         if resumed is not None:
@@ -102,9 +104,11 @@ def _trainer(
         checkpoints = evaluate.folder.checkpoints
         return NoTraining(setup.task, ranks, evaluate, checkpoints, meta, dump_yaml(config), resumed)
     rate, first_s = data.manifest.sample_rate, config.data.first_s
+    optimizer = build_optimizer(config.optim, setup.task.parameters())
+    set_apart(optimizer, parts_of(config.optim, setup.task))
     parts = Parts(
         task=setup.task,
-        optimizer=build_optimizer(config.optim, setup.task.parameters()),
+        optimizer=optimizer,
         loader=loader,
         plan=data.plan,
         crop=round(config.data.crop_s * rate),

@@ -22,9 +22,13 @@ from asd.data.splits import Splits, make_splits
 from asd.data.streams import make_streams
 from asd.data.subset import restrict
 from asd.errors import UserError
+from asd.evaluate.embedding_cache import EmbeddingCache
 from asd.files.paths import user_path
+from asd.optim.groups import parts_of
+from asd.run_folder.provenance import provenance
 from asd.tasks import build
 from asd.tasks.base import Task
+from asd.tasks.system import System
 from asd.text.shell import command
 from asd.train.cadence import Every
 
@@ -64,6 +68,8 @@ def set_up(config: RunConfig) -> Setup:
     data = open_data(config)
     config, borrowed = with_weights(config, data.manifest)
     task = build_task(config, data.manifest, borrowed)
+    if config.optim is not None:
+        parts_of(config.optim, task)  # may be refused
     return Setup(config, data, task, identity(data.manifest, task))
 
 
@@ -77,6 +83,19 @@ def with_weights(config: RunConfig, manifest: Manifest) -> tuple[RunConfig, Borr
         return config, None
     backbone, borrowed = borrow(config.backbone)
     return config.model_copy(update={"backbone": backbone}), borrowed
+
+
+def embedding_cache(config: RunConfig, precision: str) -> EmbeddingCache | None:
+    """Where a run keeps its embeddings, if it does: told apart by all that changes them, the program's version too."""
+    if config.evaluate.cache_dir is None:
+        return None
+    system = config.model_dump(mode="json", include=set(System.model_fields))
+    if system["backbone"] is not None:
+        system["backbone"].pop("weights", None)  # where the file lies changes nothing; its sha256 is there
+    evaluated = config.evaluate.model_dump(mode="json", include={"first_s", "average"})
+    version = provenance()
+    described = {**system, **evaluated, "classes": config.data.classes, "precision": precision, **version}
+    return EmbeddingCache(Path(config.evaluate.cache_dir), described)
 
 
 def open_data(config: RunConfig) -> Data:

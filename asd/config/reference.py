@@ -63,7 +63,10 @@ def _part(owner: Model, name: str, field: FieldInfo, path: str, beside: typing.S
     if meaning := meaning_of(owner, name):
         yield from (f"{_sentence(meaning)}.", "")
     if len(kinds) == 1:
-        if default is None:
+        if isinstance(default, tuple):
+            yield from (f"`{path}` is a list of these; default: `{_yaml(default)}`.", "")
+            default = None
+        elif default is None:
             yield from (f"`{path}` is {'required' if field.is_required() else '`null` by default'}.", "")
         yield from _class(kinds[0], path, default)
         return

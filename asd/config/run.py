@@ -61,6 +61,14 @@ class RunConfig(System, frozen=True):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _kept_embeddings_stay_true(self) -> RunConfig:
+        if self.evaluate.cache_dir is not None and self.task.trains:
+            raise ValueError(
+                f"evaluate.cache_dir keeps embeddings of what is not trained, task {self.task.name} is: leave it out"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _selection_has_something_to_select_by(self) -> RunConfig:
         if self.evaluate.select != "clean":
             return self

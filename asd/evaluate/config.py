@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pydantic
 
 from asd.evaluate.embed import Average
 from asd.evaluate.history import Selection
+from asd.files.paths import user_path_text
 from asd.metrics.thresholds import GammaConfig, ThresholdConfig
 from asd.scorers import CentroidConfig, KnnConfig, ScorerConfig, SoftmaxConfig, UntrainedKnnConfig, scorer_label
 from asd.train.cadence import Every
@@ -35,6 +38,8 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     threshold: ThresholdConfig = GammaConfig()  # of normal clips' scores, above which a clip is called an anomaly
     first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them
     batch_audio_s: pydantic.PositiveFloat = 640.0  # seconds of audio in one batch
+    # folder that keeps the embeddings of a network that is not trained, for other scorers and for export; null: none
+    cache_dir: Annotated[str, pydantic.AfterValidator(user_path_text)] | None = None
 
     @pydantic.field_validator("scorers")
     @classmethod

@@ -16,6 +16,7 @@ from asd.distributed.ranks import Ranks
 from asd.errors import UserError
 from asd.evaluate.config import EvaluateConfig
 from asd.evaluate.embed import EmbeddingPass, embed_clips
+from asd.evaluate.embedding_cache import EmbeddingCache
 from asd.evaluate.store import Evaluation, write_embeddings
 from asd.report import Validation
 from asd.run_folder import checkpoint
@@ -27,8 +28,17 @@ class Evaluator:
     """Embeds checkpoints for scoring and keeps account of what is scored."""
 
     def __init__(
-        self, config: EvaluateConfig, splits: Splits, loader: Loader, ranks: Ranks, folder: RunFolder, seed: int
+        self,
+        config: EvaluateConfig,
+        splits: Splits,
+        loader: Loader,
+        ranks: Ranks,
+        folder: RunFolder,
+        seed: int,
+        cache: EmbeddingCache | None = None,
     ) -> None:
+        """cache: where embeddings may be kept, for networks that are not trained."""
+        self.cache = cache
         self.config, self.loader, self.ranks, self.folder = config, loader, ranks, folder
         self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
         few = config.test_clips_per_class
@@ -40,17 +50,39 @@ class Evaluator:
         """Embed fit, validation and test clips with all ranks and write them to target (rank 0)."""
         begin = time.perf_counter()
         clips = np.unique(np.concatenate([self.fit_clips, self.held_out, self.test_clips]))
-        rate = self.loader.manifest.sample_rate
-        first = None if self.config.first_s is None else round(self.config.first_s * rate)
-        samples = int(self.config.batch_audio_s * rate)
-        average = self.config.average
-        found = embed_clips(
-            task, self.loader, self.ranks, clips, samples, first, average, self.fit_clips, show_progress
-        )
+        found = self._cached(task, clips, show_progress)
         scale = getattr(task, "logit_scale", None)
         return self.ranks.run_on_main(
             lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin)
         )
+
+    def _cached(self, task: nn.Module, clips: np.ndarray, show_progress: bool) -> EmbeddingPass | None:
+        """The pass of clips on rank 0, from the cache where it is there."""
+        cache = self.cache
+        if cache is None:
+            return self._pass(task, clips, show_progress)
+        found, key = None, ""
+
+        def is_kept() -> bool:
+            nonlocal found, key
+            key = cache.key(task, self.loader.manifest)
+            found = cache.read(key, clips)
+            return found is not None
+
+        if self.ranks.run_on_main(is_kept):
+            return found
+        found = self._pass(task, clips, show_progress)
+        if found is not None:
+            cache.write(key, clips, found)
+        return found
+
+    def _pass(self, task: nn.Module, clips: np.ndarray, show_progress: bool) -> EmbeddingPass | None:
+        """All ranks embed clips."""
+        rate = self.loader.manifest.sample_rate
+        first = None if self.config.first_s is None else round(self.config.first_s * rate)
+        samples = int(self.config.batch_audio_s * rate)
+        average = self.config.average
+        return embed_clips(task, self.loader, self.ranks, clips, samples, first, average, self.fit_clips, show_progress)
 
     def _write(
         self,

@@ -12,6 +12,13 @@ from asd.optim.schedules.constant import ConstantConfig
 Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
+class GroupConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """A part of the network that learns at a rate of its own, which follows the same schedule."""
+
+    part: str = pydantic.Field(min_length=1)  # of which its weights' names begin, such as loss or encoder.backbone
+    lr: pydantic.PositiveFloat  # its peak learning rate
+
+
 class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """Optimiser, peak learning rate and schedule."""
 
@@ -22,6 +29,7 @@ class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     momentum: Decay = 0.9  # sgd, lars
     trust: pydantic.PositiveFloat = 0.001  # lars
     exclude_vectors: bool = True  # lars: biases and normalisation weights neither decay nor adapt
+    groups: tuple[GroupConfig, ...] = ()  # parts with learning rates of their own; the rest has lr
     schedule: ScheduleConfig = ConstantConfig()
 
     def lr_at(self, epoch: float, total_epochs: float) -> float:

@@ -169,7 +169,7 @@ class Trainer:
         middle = (self.state.step + 0.5) / self.steps_per_epoch
         self.lr = self.optim.lr_at(middle, self.total_steps / self.steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group.get("lr_share", 1.0)
 
     def _forward_backward(self, batch: Batch) -> dict[str, Tensor]:
         """Accumulate gradients over the parts of a batch; ranks exchange them with the last part.

@@ -1,17 +1,35 @@
-"""Small pre-trained encoders for tests."""
+"""Small pre-trained encoders for tests: CREPE's real weights, and files as the authors of BEATs and EAT publish them,
+with numbers that follow from their names."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from asd.backbones import CrepeConfig, build_backbone
 from asd.backbones.encoders.base import EncoderSettings, PretrainedEncoder, borrow
 
 TINY_CREPE = CrepeConfig().usual_weights()
+DEPTH, WIDTH, HIDDEN, HEADS = 3, 16, 24, 2  # of both networks
+BEATS_CFG = {
+    "input_patch_size": 16, "embed_dim": 12, "conv_bias": False, "encoder_layers": DEPTH, "encoder_embed_dim": WIDTH,
+    "encoder_ffn_embed_dim": HIDDEN, "encoder_attention_heads": HEADS, "activation_fn": "gelu",
+    "layer_norm_first": False, "deep_norm": True, "dropout": 0.1, "conv_pos": 8, "conv_pos_groups": 4,
+    "relative_position_embedding": True, "num_buckets": 32, "max_distance": 64, "gru_rel_pos": True,
+    "finetuned_model": False,
+}  # fmt: skip
+EAT_CONFIG = {
+    "model_type": "eat", "embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS, "mlp_ratio": HIDDEN / WIDTH,
+    "max_length": 80, "norm_eps": 1e-6, "img_size": [1024, 128],
+}  # fmt: skip
 
 
 def borrowing(config: EncoderSettings) -> PretrainedEncoder:
@@ -37,3 +55,88 @@ def changed_crepe(path: Path) -> Path:
     tensors["conv1.bias"][0] += 1
     torch.save(tensors, path)
     return path
+
+
+def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Normal numbers of deviation 0.4 for each of these names; the scales of normalisations lie around 1."""
+    found = {}
+    for name, shape in shapes.items():
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        around = 1.0 if re.search(r"norm\d?\.weight$", name) else 0.0
+        found[name] = torch.from_numpy(np.random.default_rng(seed).normal(around, 0.4, shape).astype(np.float32))
+    return found
+
+
+def _linear(name: str, inner: int, outer: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (outer, inner), f"{name}.bias": (outer,)}
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def beats_tensors(depth: int = DEPTH) -> dict[str, Tensor]:
+    """`model` of a BEATs checkpoint, by the names that it has there; depth: how many blocks."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "patch_embedding.weight": (12, 1, 16, 16),
+        **_norm("layer_norm", 12),
+        **_linear("post_extract_proj", 12, WIDTH),
+        "encoder.pos_conv.0.bias": (WIDTH,),
+        "encoder.pos_conv.0.weight_g": (1, 1, 8),
+        "encoder.pos_conv.0.weight_v": (WIDTH, 4, 8),
+        **_norm("encoder.layer_norm", WIDTH),
+    }
+    for index in range(depth):
+        block = f"encoder.layers.{index}"
+        for kind in "kvq":
+            shapes |= _linear(f"{block}.self_attn.{kind}_proj", WIDTH, WIDTH)
+        shapes |= _linear(f"{block}.self_attn.out_proj", WIDTH, WIDTH)
+        shapes |= _linear(f"{block}.self_attn.grep_linear", WIDTH // HEADS, 8)
+        shapes |= _linear(f"{block}.fc1", WIDTH, HIDDEN) | _linear(f"{block}.fc2", HIDDEN, WIDTH)
+        shapes |= _norm(f"{block}.self_attn_layer_norm", WIDTH) | _norm(f"{block}.final_layer_norm", WIDTH)
+        shapes[f"{block}.self_attn.grep_a"] = (1, HEADS, 1, 1)
+    tensors = drawn(shapes)
+    buckets = drawn({"relative_attention_bias": (32, HEADS)})["relative_attention_bias"]
+    shared = {f"encoder.layers.{i}.self_attn.relative_attention_bias.weight": buckets for i in range(depth)}
+    return tensors | shared
+
+
+def beats_file(folder: Path, tensors: dict[str, Tensor] | None = None, **cfg: Any) -> Path:
+    """A small BEATs checkpoint; cfg: over the usual one."""
+    path = folder / "beats.pt"
+    sizes = BEATS_CFG | cfg
+    torch.save({"cfg": sizes, "model": tensors or beats_tensors(sizes["encoder_layers"])}, path)
+    return path
+
+
+def eat_tensors() -> dict[str, Tensor]:
+    """model.safetensors of an EAT, by the names that it has there, without the positions, which may be left out."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.local_encoder.proj.weight": (WIDTH, 1, 16, 16),
+        "model.local_encoder.proj.bias": (WIDTH,),
+        "model.extra_tokens": (1, 1, WIDTH),
+        **_norm("model.pre_norm", WIDTH),
+    }
+    for index in range(DEPTH):
+        block = f"model.blocks.{index}"
+        shapes |= _linear(f"{block}.attn.qkv", WIDTH, 3 * WIDTH) | _linear(f"{block}.attn.proj", WIDTH, WIDTH)
+        shapes |= _linear(f"{block}.mlp.fc1", WIDTH, HIDDEN) | _linear(f"{block}.mlp.fc2", HIDDEN, WIDTH)
+        shapes |= _norm(f"{block}.norm1", WIDTH) | _norm(f"{block}.norm2", WIDTH)
+    return drawn(shapes)
+
+
+def eat_folder(folder: Path, tensors: dict[str, Tensor] | None = None, **config: Any) -> Path:
+    """A small EAT as on the hub; config: over the usual one."""
+    path = folder / "eat"
+    path.mkdir(parents=True, exist_ok=True)
+    save_file(tensors or eat_tensors(), path / "model.safetensors")
+    (path / "config.json").write_text(json.dumps(EAT_CONFIG | config), encoding="utf-8")
+    return path
+
+
+def sound(samples: int, rows: int = 2) -> Tensor:
+    """(rows, samples) of noise whose colour and level change with time, so that tokens differ."""
+    rng, time = np.random.default_rng(samples), np.arange(samples) / 16_000
+    tone = np.sin(2 * np.pi * (300 + 2500 * np.arange(rows)[:, None]) * time * (1 + time))
+    noise = rng.normal(0, 0.05, (rows, samples)) * (1 + np.sin(9 * time))
+    return torch.from_numpy((0.2 * tone + noise).astype(np.float32))

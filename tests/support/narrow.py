@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asd.backbones import BeatsConfig
 from asd.config.load import load_config
 from asd.config.run import RunConfig
+from tests.support.encoders import beats_file
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))}
 NARROW = {
@@ -16,7 +18,7 @@ NARROW = {
     "mobilenet_v2": ["backbone.width=0.125", "backbone.last=32"],
     "efficientnet_b0": ["backbone.width=0.125"],
     "statistics": [],
-    "crepe": ["backbone.hop=1024", "evaluate.fit_clips_per_class=4", "evaluate.test_clips_per_class=2"],
+    "beats": [],
     "multi_branch": ["backbone.width=8", "backbone.n_fft=[512]"],
     "autoencoder": ["task.network.hidden=[16, 16]"],
     "wavenet": ["task.network.channels=8", "task.network.dilations=[1, 2]"],
@@ -30,7 +32,10 @@ def words_of(name: str, small_set: Path, domain_set: Path) -> list[str]:
     """Overrides of a config, on the set that it suits."""
     config = load_config(CONFIGS[name])
     with_domains = config.data.shards.startswith("data/dcase") and config.data.shards != "data/dcase2020"
-    return [*narrow(config), f"data.shards={domain_set if with_domains else small_set}"]
+    words = [*narrow(config), f"data.shards={domain_set if with_domains else small_set}"]
+    if isinstance(config.backbone, BeatsConfig):  # as many blocks as the published one, and everything else small
+        words += [f"backbone.weights={beats_file(small_set.parent, encoder_layers=12)}", "evaluate.cache_dir=null"]
+    return words
 
 
 def narrow(config: RunConfig) -> list[str]:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import pydantic
 import torch
@@ -25,6 +25,8 @@ from asd.errors import UserError
 from asd.files.paths import user_path_text
 from asd.files.weights import sha256_of
 
+Size = Annotated[int, pydantic.Field(ge=1, le=65_536)]
+Sizes = TypeVar("Sizes", bound=pydantic.BaseModel)
 Tune = Literal["none", "lora", "all"]
 MAX_LAYERS = 256
 Layers = Annotated[
@@ -136,6 +138,22 @@ def borrow(config: EncoderSettings) -> tuple[EncoderSettings, Borrowed]:
         )
     known = {"weights": str(path), "sha256": digest, **read.sizes}
     return config.model_copy(update=known), Borrowed(str(read.file), read.tensors)
+
+
+def sizes_of(kind: type[Sizes], description: Mapping[str, Any], known: Mapping[str, Any], source: object) -> Sizes:
+    """The sizes of a network from what its authors' file says of it.
+
+    UserError where they cannot be, or where the network is of another kind than those that are known.
+    """
+    for name, value in known.items():
+        if description.get(name, value) != value:
+            found = str(description[name])[:40]
+            raise UserError(f"{source}: {name}={found}, where networks with {name}={value} alone are known here")
+    try:
+        return kind.model_validate(description)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 class PretrainedEncoder(Backbone):
