@@ -14,8 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from asd.audio.recording import AVERAGE, Channel, Conversion, Target
+from asd.data.clips_schema import CLIPS_SCHEMA
 from asd.data.heard import MAX_VALUES, Heard
-from asd.data.manifest import CLIPS_SCHEMA, CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
+from asd.data.manifest import CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
 from asd.errors import UserError, run_main
 from asd.files.paths import check_over, check_within, real_path, user_path
 from shards import report

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import soundfile
 
 from asd.audio.levels import level_faults
-from asd.data.manifest import MachineClass, Manifest, load_manifest, sha256_of
+from asd.data.manifest import MachineClass, Manifest, load_manifest
 from asd.errors import UserError, printable, run_main
+from asd.files.checksum import sha256_of
 from asd.files.paths import user_path
 from shards.levels import ClipLevel, level_lines
 from shards.options import positive

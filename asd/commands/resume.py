@@ -15,7 +15,7 @@ from asd.config.saved import config_of
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError
 from asd.files.paths import check_within
-from asd.run_folder import checkpoint
+from asd.run_folder import checkpoint, pruning
 from asd.run_folder.checkpoint import Payload
 from asd.run_folder.paths import RunFolder
 from asd.run_folder.provenance import check_identity
@@ -73,7 +73,7 @@ def _set_aside(folder: Path, error: UserError) -> None:
     try:
         checkpoint.load(folder, torch.device("cpu"))
     except UserError:
-        checkpoint.set_aside(folder)
+        pruning.set_aside(folder)
         return
     raise UserError(f"{error}; but rank 0 can read it: make the run folder visible to all nodes, or free GPU memory")
 

@@ -29,13 +29,14 @@ from asd.monitor.stages import Position, Stage
 from asd.optim.build import build_optimizer
 from asd.optim.groups import parts_of, set_apart
 from asd.process.stop import StopSignal
-from asd.run_folder import checkpoint
+from asd.run_folder import pruning
 from asd.run_folder.checkpoint import Payload
 from asd.run_folder.lock import RunLock
 from asd.run_folder.paths import RunFolder
 from asd.run_folder.provenance import provenance
 from asd.text.shell import command
-from asd.train.trainer import Parts, Trainer
+from asd.train.parts import Parts
+from asd.train.trainer import Trainer
 from asd.train.untrained import NoTraining
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
     """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
     lock.take()
     folder.claim(setup.identity, dump_yaml(setup.config))
-    checkpoint.remove_partial(folder.checkpoints)
+    pruning.remove_partial(folder.checkpoints)
 
 
 def _position(trainer: Trainer | NoTraining, loader: Loader) -> Position:

@@ -21,7 +21,7 @@ from asd.evaluate.background import BackgroundScoring
 from asd.evaluate.history import best_step, is_scored, show_best, steps_in_words, unscored_steps
 from asd.evaluate.store import EMBEDDINGS_FILE, read_evaluation
 from asd.process.stop import AskedToStop, StopSignal
-from asd.run_folder import checkpoint
+from asd.run_folder import checkpoint, pruning
 from asd.run_folder.lock import WatchLock
 from asd.run_folder.paths import RunFolder
 
@@ -196,7 +196,7 @@ class Watcher:
         """Remove what training kept for the watcher alone, and would have removed itself if it still went on."""
         best = best_step(self._folder, self._run.config.evaluate.select)
         protected = {*self._left(), *([] if best is None else [best])}
-        checkpoint.prune(self._folder.checkpoints, self._run.config.checkpoint, protected)
+        pruning.prune(self._folder.checkpoints, self._run.config.checkpoint, protected)
 
     def left_in_words(self) -> str:
         """How many checkpoints wait for their scores, those that were skipped among them."""

@@ -20,10 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 
+from asd.data.clips_schema import CLIPS_SCHEMA, SCHEMAS
 from asd.data.heard import Heard
 from asd.data.tar_source import Tars
 from asd.errors import UserError
 from asd.files.atomic import write_whole
+from asd.files.checksum import sha256_of
 from asd.files.safe_parquet import read_table
 
 FORMAT_VERSION = 3
@@ -47,30 +49,6 @@ LABELS = {  # as tables write them
 }
 MAX_BYTES, MAX_RATE = 2**50, 1_000_000  # of a tar; Hz: beyond these a number is an error, or meant to do harm
 NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f\x7f-\x9f]")  # of a machine: hidden, leads elsewhere, drives a terminal
-
-_WORDS = pa.dictionary(pa.int32(), pa.string())
-CLIPS_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),  # unique, no dots: the webdataset key
-        ("shard", pa.int32()),  # index into manifest.shards
-        ("offset", pa.int64()),  # of the audio member's first byte in the tar
-        ("size", pa.int64()),  # of the audio member, bytes
-        ("payload_offset", pa.int32()),  # of the first sample in the audio member (pcm16), else 0
-        ("codec", _WORDS),
-        ("frames", pa.int64()),  # samples per channel
-        ("channels", pa.int8()),
-        ("class_index", pa.int32()),  # into manifest.classes
-        ("machine_type", _WORDS),
-        ("machine_id", _WORDS),
-        ("domain", _WORDS),
-        ("split", _WORDS),
-        ("label", pa.int8()),  # 0 normal, 1 anomaly, -1 unknown
-        ("attributes", pa.string()),
-        ("file_name", pa.string()),
-        ("recording", pa.string()),  # that the clip was cut from; empty: the clip is a recording of its own
-    ]
-)
-_SCHEMAS = {2: pa.schema([field for field in CLIPS_SCHEMA if field.name != "recording"]), 3: CLIPS_SCHEMA}  # by format
 
 
 class MachineClass(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -277,7 +255,7 @@ def _load_clips(root: Path, file: ManifestFile) -> pa.Table:
         raise UserError(f"{path} is missing: pack the set again")
     if sha256_of(path) != file.clips_sha256:
         raise UserError(f"{path} does not match {MANIFEST_FILE} (its hash differs): pack the set again")
-    table = read_table(path, _SCHEMAS[file.format])
+    table = read_table(path, SCHEMAS[file.format])
     if table is None:
         raise UserError(f"{path} has other columns than format {file.format}: pack the set again")
     if "recording" not in table.column_names:
@@ -317,9 +295,3 @@ def _check_bounds(manifest: Manifest) -> None:
     if not good.all():
         key = manifest.strings("key", np.flatnonzero(~good)[:1])[0]
         raise UserError(f"{manifest.root / CLIPS_FILE}: clip {key} lies outside its tar or class table: pack again")
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from asd.data.manifest import CLIPS_SCHEMA, MachineClass, Manifest
+from asd.data.clips_schema import CLIPS_SCHEMA
+from asd.data.manifest import MachineClass, Manifest
 from asd.errors import UserError
 
 NO_CLASS = -1

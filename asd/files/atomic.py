@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,3 +43,10 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file so."""
     with whole(path) as handle:
         handle.write(text.encode())
+
+
+def discard(path: Path) -> None:
+    """Remove a folder; where it is a link, such as to a disk with more space, the link alone."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()  # a file or link

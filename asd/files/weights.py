@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -40,9 +39,3 @@ def read_description(path: Path, what: str, advice: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} is no description of a {what} (no JSON object): {advice}")
     return found
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

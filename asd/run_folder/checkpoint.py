@@ -8,14 +8,13 @@ every other file.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
 import pickle
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asd.errors import UserError
+from asd.files.atomic import discard
+from asd.files.checksum import sha256_of
 from asd.files.safe_torch import check_archive, short
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def save(root: Path, step: int, payload: Payload) -> Path:
     partial = root / f".partial_{final.name}_{os.getpid()}"
     try:
         _write_files(partial, payload)
-        _discard(final)  # only ever an incomplete one
+        discard(final)  # only ever an incomplete one
         partial.rename(final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -98,7 +99,7 @@ def _write_files(folder: Path, payload: Payload) -> None:
     (folder / "meta.json").write_text(json.dumps(payload.meta, indent=1), encoding="utf-8")
     (folder / "config.yaml").write_text(payload.config_yaml, encoding="utf-8")
     (folder / SUMS).write_text(
-        "".join(f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())), encoding="utf-8"
+        "".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.iterdir())), encoding="utf-8"
     )
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / COMPLETE).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
@@ -125,11 +126,6 @@ def _one_kind_of_error(folder: Path) -> Iterator[None]:
     except (SafetensorError, RuntimeError) as error:
         free = shutil.disk_usage(folder).free / 2**20
         raise OSError(errno.ENOSPC, f"cannot write, {free:.0f} MiB free ({error})", str(folder)) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -260,7 +256,7 @@ def _check_sums(folder: Path) -> None:
     sums = folder / SUMS
     for line in sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else ():
         digest, _, name = line.partition("  ")
-        if not _is_plain(folder, name) or _sha256(folder / name) != digest:
+        if not _is_plain(folder, name) or sha256_of(folder / name) != digest:
             raise ValueError(f"{name} is not what was saved: its sha256 differs")
 
 
@@ -274,45 +270,3 @@ def _load_plain(path: Path, device: torch.device) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} is not a JSON object")
     return found
-
-
-def prune(root: Path, config: CheckpointConfig, protected: Collection[int]) -> None:
-    """Remove complete checkpoints but the last ones, every N-th, and those that are protected (the best, the unscored).
-
-    An incomplete one is left alone: it may be arriving. What dead saves left goes when training starts.
-    """
-    steps = [step for step in all_steps(root) if is_complete(step_path(root, step))]
-    keep = set(steps[-config.keep_last :]) | set(protected)
-    for step in steps:
-        if step not in keep and not (config.keep_every_steps and step % config.keep_every_steps == 0):
-            _remove(step_path(root, step))
-    for removed in root.glob(".partial_removed_*"):  # by a process that was killed meanwhile
-        _discard(removed)
-
-
-def set_aside(folder: Path) -> None:
-    """Rename a checkpoint that is whole by its sizes but cannot be read, so that its step can be saved again."""
-    aside = folder.with_name(f"damaged_{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-
-
-def remove_partial(root: Path) -> None:
-    """Remove what saves that never finished left behind (rank 0, before training starts)."""
-    for path in root.glob(".partial_*"):
-        _discard(path)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a checkpoint; it stops being one (by rename) before its files go. A watcher may do so as well."""
-    doomed = folder.with_name(f".partial_removed_{folder.name}")
-    with suppress(FileNotFoundError):
-        folder.rename(doomed)
-    _discard(doomed)
-
-
-def _discard(path: Path) -> None:
-    """Remove a folder; where it is a link, such as to a disk with more room, the link alone."""
-    shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):
-        path.unlink()  # what is no folder

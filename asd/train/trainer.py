@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from asd.data.batch import Batch
-from asd.data.loader import Loader, training_requests
-from asd.data.plan import Plan
-from asd.distributed.ranks import Ranks
+from asd.data.loader import training_requests
 from asd.errors import UserError
 from asd.files.safe_torch import short
-from asd.loggers.base import Loggers
 from asd.monitor.stages import Stage
-from asd.optim.build import MaskedOptimizer
 from asd.optim.config import OptimConfig
-from asd.process.stop import StoppedError, StopSignal, write_stop_marker
-from asd.run_folder import checkpoint
+from asd.process.stop import StoppedError, write_stop_marker
+from asd.run_folder import checkpoint, pruning
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
 from asd.train.batchnorm import RunningStatistics
 from asd.train.cadence import Every
@@ -32,39 +26,8 @@ from asd.train.config import TrainConfig
 from asd.train.ema import AveragedWeights
 from asd.train.interval import Interval
 from asd.train.nonfinite import NonfiniteSteps
+from asd.train.parts import Parts
 from asd.train.state import TrainState
-
-
-class Evaluate(Protocol):
-    """Scores the model at a step; knows which checkpoints must stay."""
-
-    def __call__(self, task: nn.Module, step: int, epoch: float) -> None: ...
-
-    def due(self, step: int) -> bool: ...
-
-    def missing(self, step: int) -> bool: ...
-
-    def protected_steps(self) -> Collection[int]: ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a trainer is put together from."""
-
-    task: nn.Module  # on the ranks' device, and was when the optimiser was made
-    optimizer: MaskedOptimizer
-    loader: Loader
-    plan: Plan
-    crop: int  # samples
-    max_bad_clips: int
-    ranks: Ranks
-    loggers: Loggers
-    stop: StopSignal
-    evaluate: Evaluate
-    checkpoints: Path
-    meta: dict[str, Any]  # goes into every checkpoint's meta.json
-    config_yaml: str
-    first: int | None = None  # samples of each clip within which crops lie; None: anywhere
 
 
 class Trainer:
@@ -183,7 +146,8 @@ class Trainer:
                 with clock.time("forward"):
                     output = self.model(part)
                 with clock.time("backward"):
-                    self._scaled(output.loss, len(parts)).backward()
+                    share = output.loss / len(parts) if len(parts) > 1 else output.loss
+                    (share if self.scaler is None else self.scaler.scale(share)).backward()
             outputs.append({"loss": output.loss.detach(), **output.logs})
         if len(outputs) == 1:
             return outputs[0]
@@ -191,10 +155,6 @@ class Trainer:
 
     # accelerate's backward, clip_grad_norm_ and optimiser look for packages and signatures at every step: 0.4 ms. Its
     # scaler is used without them.
-
-    def _scaled(self, loss: Tensor, parts: int) -> Tensor:
-        share = loss / parts if parts > 1 else loss
-        return share if self.scaler is None else self.scaler.scale(share)
 
     def _clip(self) -> Tensor:
         if self.scaler is not None:
@@ -229,17 +189,15 @@ class Trainer:
             return
         self.stage = Stage.SHOW
         self._check_finite()
-        record = self._record()
-        self.parts.loggers.log(self.state.step, record)
-        self._check_bad_clips(int(record["bad_clips"]))
-
-    def _record(self) -> dict[str, float]:
-        return {
+        bad_clips = self._bad_clips()
+        record = {
             **self.interval.record(self.epoch, self.lr),
             "clips_seen": self.state.clips_seen,
-            "bad_clips": len(self._bad_clips()),
+            "bad_clips": len(bad_clips),
             "nonfinite_steps": self.state.nonfinite_steps,
         }
+        self.parts.loggers.log(self.state.step, record)
+        self._check_bad_clips(bad_clips)
 
     def _bad_clips(self) -> dict[int, str]:
         """Clips that any rank could not read; asked for only where the flags say that there are some."""
@@ -248,12 +206,12 @@ class Trainer:
         found = self.ranks.gather_objects(dict(self.parts.loader.reader.bad))
         return {clip: why for rank in found for clip, why in rank.items()}
 
-    def _check_bad_clips(self, count: int) -> None:
-        if count > self.parts.max_bad_clips:
-            clip, why = next(iter(self._bad_clips().items()))
+    def _check_bad_clips(self, bad_clips: dict[int, str]) -> None:
+        if len(bad_clips) > self.parts.max_bad_clips:
+            clip, why = next(iter(bad_clips.items()))
             key = self.parts.loader.manifest.strings("key", np.array([clip]))[0]
             raise UserError(
-                f"{count} training clips could not be read, more than the {self.parts.max_bad_clips} that "
+                f"{len(bad_clips)} training clips could not be read, more than the {self.parts.max_bad_clips} that "
                 f"train.max_bad_fraction allows (one is {key}: {why}): run python -m shards.verify on the set"
             )
 
@@ -265,7 +223,8 @@ class Trainer:
                 self._save()
                 if evaluate:
                     self._evaluate()
-                self._prune()
+                protected = self.parts.evaluate.protected_steps
+                self.ranks.run_on_main(lambda: pruning.prune(self.parts.checkpoints, self.saving, protected()))
 
     def _evaluate(self) -> None:
         self.stage = Stage.EVALUATE
@@ -282,10 +241,6 @@ class Trainer:
             self.averaged.average_statistics(self.ranks)
         self.ranks.run_on_main(lambda: checkpoint.save(self.parts.checkpoints, self.state.step, self._payload()))
         self.parts.loggers.flush()
-
-    def _prune(self) -> None:
-        keep = self.parts.evaluate.protected_steps
-        self.ranks.run_on_main(lambda: checkpoint.prune(self.parts.checkpoints, self.saving, keep()))
 
     def _payload(self) -> Payload:
         return Payload(

@@ -13,8 +13,8 @@ from asd.monitor.stages import Stage
 from asd.process.stop import StoppedError, write_stop_marker
 from asd.run_folder import checkpoint
 from asd.run_folder.checkpoint import Payload
+from asd.train.parts import Evaluate
 from asd.train.state import TrainState
-from asd.train.trainer import Evaluate
 
 
 class NoTraining:

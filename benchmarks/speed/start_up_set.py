@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from asd.audio.wav import HEADER_BYTES
+from asd.data.clips_schema import CLIPS_SCHEMA
 from asd.data.manifest import (
-    CLIPS_SCHEMA,
     LABEL_ANOMALY,
     LABEL_NORMAL,
     MANIFEST_FILE,

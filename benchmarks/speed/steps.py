@@ -21,7 +21,8 @@ from asd.loggers.base import Loggers
 from asd.optim.build import MaskedOptimizer, build_optimizer
 from asd.process.stop import StopSignal
 from asd.run_folder.checkpoint import CheckpointConfig
-from asd.train.trainer import Parts, Trainer
+from asd.train.parts import Parts
+from asd.train.trainer import Trainer
 from benchmarks.results.runs import make_factory
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asd.data.manifest import CLIPS_SCHEMA, fingerprint_of, load_manifest
+from asd.data.clips_schema import CLIPS_SCHEMA
+from asd.data.manifest import fingerprint_of, load_manifest
 from asd.errors import UserError
 from tests.support.fuzz import bounded, mutated
 

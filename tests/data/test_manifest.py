@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from asd.data.clips_schema import CLIPS_SCHEMA
 from asd.data.manifest import (
     CLIPS_FILE,
-    CLIPS_SCHEMA,
     class_table,
     fingerprint_of,
     load_manifest,
-    sha256_of,
     write_manifest,
 )
 from asd.errors import UserError
+from asd.files.checksum import sha256_of
 
 
 @pytest.fixture

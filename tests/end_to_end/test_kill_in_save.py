@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from asd.run_folder import checkpoint
+from asd.run_folder import checkpoint, pruning
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
 from tests.support.patience import PATIENCE_S
 
@@ -37,7 +37,7 @@ def save_and_die(root: Path, step: int, last: int) -> None:
 
     sys.addaudithook(count)
     checkpoint.save(root, step, payload(step))
-    checkpoint.prune(root, CheckpointConfig(keep_last=2), protected=())
+    pruning.prune(root, CheckpointConfig(keep_last=2), protected=())
 
 
 def test_death_at_every_operation(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_death_at_every_operation(tmp_path: Path) -> None:
         assert steps in ([1, 2], [1, 2, 3], [2, 3]), last
         for step in steps:
             assert checkpoint.load(checkpoint.step_path(root, step), CPU).model["weight"][0] == step
-        checkpoint.remove_partial(root)
+        pruning.remove_partial(root)
         checkpoint.save(root, 3, payload(3))
         assert checkpoint.complete_steps(root) == sorted({*steps, 3}), "the next attempt succeeds"
         last += 1

@@ -34,9 +34,10 @@ from asd.commands.open_run import load_run
 from asd.config.initialise import initialise_from
 from asd.config.load import load_config
 from asd.data.cache.cached_set import open_cached
-from asd.data.manifest import CLIPS_SCHEMA, load_manifest
+from asd.data.clips_schema import CLIPS_SCHEMA
+from asd.data.manifest import load_manifest
 from asd.errors import UserError
-from asd.run_folder import checkpoint
+from asd.run_folder import checkpoint, pruning
 from asd.run_folder.checkpoint import COMPLETE, SUMS, Payload
 from asd.run_folder.paths import RunFolder
 from asd.train.ema import AveragedWeights
@@ -217,8 +218,8 @@ def test_a_link_in_place_of_a_checkpoint_is_not_followed_when_it_is_removed(save
     saved.symlink_to(kept)
     checkpoint.save(saved.parent, 2, payload())
     before = files_in(kept)
-    checkpoint.prune(saved.parent, checkpoint.CheckpointConfig(keep_last=1), ())
-    checkpoint.remove_partial(saved.parent)
+    pruning.prune(saved.parent, checkpoint.CheckpointConfig(keep_last=1), ())
+    pruning.remove_partial(saved.parent)
     assert checkpoint.complete_steps(saved.parent) == [2]
     assert files_in(kept) == before
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from asd.errors import UserError
-from asd.run_folder import checkpoint
+from asd.run_folder import checkpoint, pruning
 from asd.run_folder.checkpoint import CheckpointConfig, Payload
 
 CPU = torch.device("cpu")
@@ -149,7 +149,7 @@ def test_steps_complete_or_not(tmp_path):
 def steps_after(root: Path, config: CheckpointConfig, protected: tuple[int, ...] = ()) -> list[int]:
     for step in range(100, 1100, 100):
         checkpoint.save(root, step, payload(size=2))
-    checkpoint.prune(root, config, protected)
+    pruning.prune(root, config, protected)
     left = sorted(p.name for p in root.iterdir())
     assert left == [f"step_{s:08d}" for s in checkpoint.complete_steps(root)]
     return checkpoint.complete_steps(root)
@@ -168,14 +168,14 @@ def test_an_incomplete_checkpoint_does_not_count_as_one_of_the_last(tmp_path):
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, step, payload(size=2))
     (tmp_path / "step_00000003" / "COMPLETE").unlink()
-    checkpoint.prune(tmp_path, CheckpointConfig(), ())
+    pruning.prune(tmp_path, CheckpointConfig(), ())
     assert checkpoint.complete_steps(tmp_path) == [1, 2]
 
 
 def test_what_dead_saves_left_is_removed(tmp_path):
     checkpoint.save(tmp_path, 1, payload())
     shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_step_00000002_77")
-    checkpoint.remove_partial(tmp_path)
+    pruning.remove_partial(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
 
 
@@ -185,7 +185,7 @@ def test_what_a_dead_removal_left_is_removed_but_no_save_that_may_be_under_way(t
     (tmp_path / "step_00000003" / "COMPLETE").unlink()
     shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_removed_step_00000000")
     (tmp_path / ".partial_step_00000004_77").mkdir()
-    checkpoint.prune(tmp_path, CheckpointConfig(keep_last=1), ())
+    pruning.prune(tmp_path, CheckpointConfig(keep_last=1), ())
     left = [".partial_step_00000004_77", "step_00000002", "step_00000003"]
     assert sorted(p.name for p in tmp_path.iterdir()) == left
     assert capsys.readouterr().err == ""
@@ -197,7 +197,7 @@ def test_of_a_checkpoint_that_was_moved_to_another_disk_the_link_is_removed(tmp_
         checkpoint.save(root, step, payload(size=2))
     (root / "step_00000001").rename(elsewhere)
     (root / "step_00000001").symlink_to(elsewhere)
-    checkpoint.prune(root, CheckpointConfig(keep_last=1), ())
+    pruning.prune(root, CheckpointConfig(keep_last=1), ())
     assert [path.name for path in root.iterdir()] == ["step_00000002"]
     assert checkpoint.is_complete(elsewhere)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from asd.data.manifest import CLIPS_SCHEMA, Manifest
+from asd.data.clips_schema import CLIPS_SCHEMA
+from asd.data.manifest import Manifest
 from shards import pack
 
 SAMPLE_RATE = 16_000

@@ -25,7 +25,8 @@ from asd.process.stop import StopSignal
 from asd.run_folder.checkpoint import CheckpointConfig
 from asd.tasks.base import StepOutput
 from asd.train.config import TrainConfig
-from asd.train.trainer import Parts, Trainer
+from asd.train.parts import Parts
+from asd.train.trainer import Trainer
 
 SAMPLES = 8
 ADAM = OptimConfig()

@@ -22,8 +22,8 @@ from asd.backbones.base import Backbone, BackboneSettings, View
 from asd.backbones.encoders.lora import LoraConfig, add_adapters, is_adapter, merge_adapters
 from asd.backbones.encoders.pooling import AttentiveStatistics, Pool, Tokens, pooled
 from asd.errors import UserError
+from asd.files.checksum import sha256_of
 from asd.files.paths import user_path_text
-from asd.files.weights import sha256_of
 
 Size = Annotated[int, pydantic.Field(ge=1, le=65_536)]
 Sizes = TypeVar("Sizes", bound=pydantic.BaseModel)
