@@ -17,6 +17,7 @@ class ClipLevel(NamedTuple):
     split: str
     name: str
     faults: tuple[str, ...]
+    is_known_fault: bool = False
 
 
 def level_lines(clips: Sequence[ClipLevel]) -> Iterator[str]:
@@ -34,9 +35,9 @@ def level_lines(clips: Sequence[ClipLevel]) -> Iterator[str]:
 
 
 def soundless(clips: Sequence[ClipLevel]) -> dict[str, list[ClipLevel]]:
-    """Machine → its training clips, of every machine of which none holds sound: training refuses these."""
+    """Machine → its normal training clips, of every machine of which none holds sound: training refuses these."""
     training: dict[str, list[ClipLevel]] = {}
     for clip in clips:
-        if clip.split == "train":
+        if clip.split == "train" and not clip.is_known_fault:
             training.setdefault(clip.machine, []).append(clip)
     return {m: found for m, found in training.items() if all(NOTHING_TO_LEARN & set(clip.faults) for clip in found)}

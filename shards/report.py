@@ -31,7 +31,13 @@ ONE_SIDED: dict[str, Callable[[set[int]], bool]] = {
     "only anomalous test clips": lambda labels: labels - {LABEL_UNKNOWN} == {LABEL_ANOMALY},
 }
 BAD_KINDS = {"channels": "have channels that do not fit", "foreign": "are of a format that cannot be read here"}
-COLUMNS = (("train", LABEL_NORMAL), ("test", LABEL_NORMAL), ("test", LABEL_ANOMALY), ("test", LABEL_UNKNOWN))
+COLUMNS = {
+    ("train", LABEL_NORMAL): "train",
+    ("train", LABEL_ANOMALY): "known\nfaults",  # where there are some
+    ("test", LABEL_NORMAL): "test\nnormal",
+    ("test", LABEL_ANOMALY): "test\nanomaly",
+    ("test", LABEL_UNKNOWN): "test\nunlabelled",
+}
 
 
 def print_scan(found: Scan) -> None:
@@ -51,15 +57,16 @@ def _say(console: Console, line: str) -> None:
 def _counts_table(clips: Sequence[SourceClip]) -> Table:
     by_class = len({clip.machine_class for clip in clips}) <= MAX_CLASS_ROWS
     counts = Counter((_row(clip, by_class), clip.split, clip.label) for clip in clips)
+    total = Counter((clip.split, clip.label) for clip in clips)
+    columns = {kind: title for kind, title in COLUMNS.items() if total[kind] or kind != ("train", LABEL_ANOMALY)}
     table = Table(title="recordings found")
     table.add_column("machine", overflow="fold")
-    for title in ("train", "test\nnormal", "test\nanomaly", "test\nunlabelled"):
+    for title in columns.values():
         table.add_column(title, justify="right", no_wrap=True)
     for row in sorted({_row(clip, by_class) for clip in clips}):
-        table.add_row(plain(row), *(str(counts[row, split, label] or "-") for split, label in COLUMNS))
+        table.add_row(plain(row), *(str(counts[row, split, label] or "-") for split, label in columns))
     table.add_section()
-    total = Counter((clip.split, clip.label) for clip in clips)
-    table.add_row("all", *(str(total[column]) for column in COLUMNS))
+    table.add_row("all", *(str(total[kind]) for kind in columns))
     return table
 
 

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from asd.audio.header import BadFileError, Header, read_header
 from asd.audio.recording import Target, check_channels, check_rate
-from asd.data.manifest import LABEL_NORMAL
+from asd.data.manifest import LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError
 from shards.layouts.clip import Corpus, SourceClip
 from shards.progress import clip_bar
@@ -118,7 +119,8 @@ def check_unfit(result: Scan, target: Target, resample: bool, skip_bad: bool) ->
         raise UserError(f"none of the {len(result.bad)} recordings can be packed, first: {_reason(result.bad[0])}")
     if not resample:
         _check_rates(result.clips, target.sample_rate)
-    _check_bad_training(result.clips)
+    _check_unlabelled_training(result.clips)
+    _check_told(result.duplicates)
     check_untrained(result.clips)
 
 
@@ -162,22 +164,37 @@ def _rates(clips: Iterable[ScannedClip]) -> Counter[int]:
     return Counter(item.header.rate for item in clips)
 
 
-def _check_bad_training(clips: Sequence[ScannedClip]) -> None:
-    wrong = [item.clip for item in clips if item.clip.split == "train" and item.clip.label != LABEL_NORMAL]
+def _check_unlabelled_training(clips: Sequence[ScannedClip]) -> None:
+    wrong = [item.clip for item in clips if item.clip.split == "train" and item.clip.label == LABEL_UNKNOWN]
     if wrong:
         raise UserError(
-            f"{len(wrong)} training clips are not normal, first: {wrong[0].path}; training is on normal sounds only: "
-            "move them to test"
+            f"{len(wrong)} training clips have no label, first: {wrong[0].path}; training clips are normal, or known "
+            "faults: move them to test"
         )
+
+
+def _check_told(duplicates: Sequence[tuple[SourceClip, SourceClip]]) -> None:
+    """Raises UserError where a test clip is one of the known faults."""
+    same: dict[Path, list[SourceClip]] = {}
+    for first, repeat in duplicates:
+        same.setdefault(first.path, [first]).append(repeat)
+    for clips in same.values():
+        told = next((clip for clip in clips if clip.is_known_fault), None)
+        tested = next((clip for clip in clips if clip.split == "test"), None)
+        if told is not None and tested is not None:
+            raise UserError(
+                f"{told.path} is a known fault of training, and {tested.path} of the test is the same sound: the test "
+                "must not hold what training was told: take one of them away"
+            )
 
 
 def check_untrained(clips: Sequence[ScannedClip]) -> None:
     """Raises UserError where a class has test clips and nothing to learn it from."""
-    trained = {item.clip.machine_class for item in clips if item.clip.split == "train"}
+    trained = {c.machine_class for c in (item.clip for item in clips) if (c.split, c.label) == ("train", LABEL_NORMAL)}
     untrained = Counter(item.clip.machine_class for item in clips if item.clip.machine_class not in trained)
     if untrained:
-        names = ", ".join(f"{t}/{i} ({count} test clips)" for (t, i), count in sorted(untrained.items())[:5])
+        names = ", ".join(f"{t}/{i} ({count} clips)" for (t, i), count in sorted(untrained.items())[:5])
         raise UserError(
-            f"{len(untrained)} classes have test clips but no training clip: {names}; add the folder with their "
-            "training recordings as one more --source, or take their test clips away"
+            f"{len(untrained)} classes have no normal training clip: {names}; add the folder with their "
+            "training recordings as one more --source, or take their clips away"
         )

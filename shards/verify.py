@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import soundfile
 
 from asd.audio.levels import level_faults
-from asd.data.manifest import MachineClass, Manifest, load_manifest
+from asd.data.manifest import LABEL_ANOMALY, MachineClass, Manifest, load_manifest
 from asd.errors import UserError, printable, run_main
 from asd.files.checksum import sha256_of
 from asd.files.paths import user_path
@@ -210,7 +210,8 @@ def _audio_problems(
         yield f"{key} cannot be decoded: {str(error).split(': ', 1)[-1]}"
         return
     machine = f"{row['machine_type']}/{row['machine_id']}"
-    levels.append(ClipLevel(machine, row["split"], row["file_name"], level_faults(samples[:, 0])))
+    known = (row["split"], row["label"]) == ("train", LABEL_ANOMALY)
+    levels.append(ClipLevel(machine, row["split"], row["file_name"], level_faults(samples[:, 0]), known))
     if (rate, *samples.shape) != (sample_rate, row["frames"], row["channels"]):
         yield f"{key} is {len(samples)} samples of {samples.shape[1]} channels at {rate} Hz, the table says otherwise"
     payload = member[row["payload_offset"] :] if row["codec"] == "pcm16" else samples.tobytes()

@@ -150,10 +150,8 @@ def packed_levels(shards: Sequence[PackedShard]) -> list[ClipLevel]:
     """Of all clips, in the order in which they were packed."""
     packed = [item for shard in shards for item in shard.clips]
     return [
-        ClipLevel(
-            "/".join(item.scanned.clip.machine_class), item.scanned.clip.split, str(item.scanned.clip.path), item.faults
-        )
-        for item in packed
+        ClipLevel("/".join(clip.machine_class), clip.split, str(clip.path), item.faults, clip.is_known_fault)
+        for item, clip in ((item, item.scanned.clip) for item in packed)
     ]
 
 

@@ -45,6 +45,12 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fault_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 classes, 12 training and 6 test clips each, 2 of the anomalies known to training, 0.5 s, PCM."""
+    return make_set(tmp_path_factory.mktemp("faults"), train=12, test=4, seconds=0.5, faults=2)
+
+
+@pytest.fixture(scope="session")
 def flac_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recordings of small_set in FLAC shards."""
     return make_set(tmp_path_factory.mktemp("flac"), codec="flac")

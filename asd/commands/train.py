@@ -16,6 +16,7 @@ from asd.config.run import RunConfig
 from asd.data.cache.advice import window_advice
 from asd.data.config import crop_advice
 from asd.data.loader import Loader
+from asd.data.streams import unused_faults
 from asd.distributed.device import choose_device, choose_precision
 from asd.distributed.ranks import Ranks
 from asd.evaluate.evaluator import Evaluator
@@ -136,11 +137,12 @@ def check(config: RunConfig, world_size: int) -> list[str]:
     data = setup.data
     check_run(RunFolder(Path(config.run.dir)), setup)
     found = f"ok: {len(setup.classes)} classes, {len(data.splits.train)} training clips, {device.type}, {precision}"
+    faults = unused_faults(config.data.streams, data.manifest)
     if not config.task.trains:
-        return [found]
+        return [line for line in (found, faults) if line is not None]
     windows = window_advice(data.manifest, data.plan, config.data.cache_gib)
     lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
-    return [line for line in (windows, found, lengths) if line is not None]
+    return [line for line in (windows, found, lengths, faults) if line is not None]
 
 
 def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
@@ -172,6 +174,8 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
     parameters = sum(p.numel() for p in setup.task.parameters())
     say(ranks, f"{len(setup.classes)} classes: {' '.join(setup.classes)}")
     say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
+    if faults := unused_faults(config.data.streams, data.manifest):
+        say(ranks, faults)
     parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
     say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")
     how = f"{ranks.world_size} rank{'s' * (ranks.world_size != 1)} on {ranks.device.type} in {ranks.precision}"

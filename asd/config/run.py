@@ -110,14 +110,16 @@ class RunConfig(System, frozen=True):
             raise ValueError(f"data.streams.target={streams.target} does not fit task {name}: set it to {allowed}")
         if streams.outliers != "none" and not self.task.may_have_outliers:
             raise ValueError(f"task {name} has no use for outliers: set data.streams.outliers=none")
+        if streams.fault_rows and not self.task.may_have_faults:
+            raise ValueError(f"task {name} does not learn from known faults: use outlier_exposure, or fault_rows=0")
         if streams.target == "pairs" and self.train.global_batch % 2:
             raise ValueError(
                 f"data.streams.target=pairs needs an even train.global_batch, not {self.train.global_batch}"
             )
         shares = streams.shares(self.train.global_batch)
-        if shares["own"] < 1:
+        if (own := shares["own"] - streams.fault_rows) < 1:
             batch = self.train.global_batch
-            raise ValueError(f"data.streams leaves the machines' own clips {shares['own']} of {batch} rows of a batch")
+            raise ValueError(f"data.streams leaves the machines' own clips {own} of {batch} rows of a batch")
         if len(shares) > 1 and self.mixup is not None:
             raise ValueError("mixup and data.streams cannot be combined: leave one of them out")
         if len(shares) > 1 and self.train.accumulate > 1:

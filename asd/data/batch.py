@@ -22,6 +22,7 @@ class Batch:
     step: int  # step within the epoch
     first_row: int  # this rank's first row in the global batch
     proxy_index: Tensor | None = None  # (B,) int64, where finer classes than class_index are told apart; -1: none
+    is_fault: Tensor | None = None  # (B,) bool, known faults of class_index; None: the set has none
     is_placeholder: bool = False  # silence where no batch came before the run was to stop: not to be learnt
 
     @property

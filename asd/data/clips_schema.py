@@ -26,4 +26,5 @@ CLIPS_SCHEMA = pa.schema(
         ("recording", pa.string()),  # that the clip was cut from; empty: the clip is a recording of its own
     ]
 )
-SCHEMAS = {2: pa.schema([field for field in CLIPS_SCHEMA if field.name != "recording"]), 3: CLIPS_SCHEMA}  # by format
+_FORMAT_2 = pa.schema([field for field in CLIPS_SCHEMA if field.name != "recording"])
+SCHEMAS = {2: _FORMAT_2, 3: CLIPS_SCHEMA, 4: CLIPS_SCHEMA}  # by format

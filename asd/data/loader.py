@@ -122,6 +122,7 @@ class Loader:
         self, request: Request, buffer: _Buffer, waveform: Tensor, frames: np.ndarray, valid: np.ndarray
     ) -> Batch:
         clips, pin, proxy = request.clips, buffer.pin, self.manifest.proxy
+        faults = self.manifest.is_known_fault if len(self.manifest.known_faults) else None
         return Batch(
             waveform=waveform,
             frames=pin(frames),
@@ -133,6 +134,7 @@ class Loader:
             step=request.step,
             first_row=request.first_row,
             proxy_index=None if proxy is None else pin(proxy.of_clip[clips].astype(np.int64)),
+            is_fault=None if faults is None else pin(faults[clips]),
         )
 
 

@@ -29,10 +29,11 @@ from asd.files.checksum import sha256_of
 from asd.files.safe_parquet import read_table
 
 FORMAT_VERSION = 3
+WITH_FAULTS = 4  # the same of a set with known faults, which older programs would take for normal clips
 MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
 ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache.cached_set) only, whose tars come when they are needed
-READ = "format 2 or 3"
+READ = "format 2 to 4"
 SOUNDLESS = "soundless "  # and a machine: the note of how many training clips it has, none of which holds sound
 UNHASHED = ("heard", "notes")  # of manifest.json: how the set came to be, not what it is
 CODECS = ("pcm16", "flac")
@@ -81,7 +82,7 @@ class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
 class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The content of manifest.json."""
 
-    format: Literal[2, 3]  # 2: without recordings, each clip is one of its own
+    format: Literal[2, 3, 4]  # 2: without recordings, each clip is one of its own; 4: with known faults
     name: str
     layout: str = pydantic.Field(min_length=1)  # of the recordings: dcase2020 …, mimii, table
     sample_rate: int = pydantic.Field(gt=0, le=MAX_RATE)
@@ -159,13 +160,27 @@ class Manifest:
         return (column if indices is None else column.take(pa.array(indices))).to_pylist()
 
     def select(self, split: str) -> np.ndarray:
-        """Indices of a split's clips that belong to a class, in the order in which they lie in the shards."""
-        return np.flatnonzero((self.codes("split", SPLITS) == SPLITS.index(split)) & (self.class_index >= 0))
+        """Indices of a split's clips that belong to a class, in the order in which they lie in the shards; those of
+        training are normal."""
+        return np.flatnonzero(self._is_of(split) & ~self.is_known_fault & (self.class_index >= 0))
 
     @cached_property
     def training_clips(self) -> np.ndarray:
-        """Indices of all training clips, also of those that belong to no class of a restricted set."""
-        return np.flatnonzero(self.codes("split", SPLITS) == SPLITS.index("train"))
+        """Indices of all normal training clips, also of those that belong to no class of a restricted set."""
+        return np.flatnonzero(self._is_of("train") & ~self.is_known_fault)
+
+    @cached_property
+    def is_known_fault(self) -> np.ndarray:
+        """(clips,) bool: anomalies among the training clips. No bank, threshold, validation or test holds one."""
+        return self._is_of("train") & (self.label == LABEL_ANOMALY)
+
+    @cached_property
+    def known_faults(self) -> np.ndarray:
+        """Indices of the known faults that belong to a class."""
+        return np.flatnonzero(self.is_known_fault & (self.class_index >= 0))
+
+    def _is_of(self, split: str) -> np.ndarray:
+        return self.codes("split", SPLITS) == SPLITS.index(split)
 
     @cached_property
     def is_flac(self) -> np.ndarray:
@@ -198,7 +213,7 @@ def write_manifest(
     pq.write_table(clips.cast(CLIPS_SCHEMA), root / CLIPS_FILE, compression="zstd")
     clips_sha256 = sha256_of(root / CLIPS_FILE)
     body = {
-        "format": FORMAT_VERSION,
+        "format": WITH_FAULTS if has_known_faults(clips) else FORMAT_VERSION,
         "name": name,
         "layout": layout,
         "sample_rate": sample_rate,
@@ -209,6 +224,12 @@ def write_manifest(
     file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "heard": heard, "notes": notes})
     write_whole(root / MANIFEST_FILE, file.model_dump_json(indent=1))
     return file
+
+
+def has_known_faults(clips: pa.Table) -> bool:
+    """Whether a table has anomalies among its training clips."""
+    labelled = zip(clips.column("split").to_pylist(), clips.column("label").to_pylist(), strict=True)
+    return ("train", LABEL_ANOMALY) in labelled
 
 
 def fingerprint_of(body: dict[str, Any]) -> str:

@@ -26,17 +26,18 @@ RUNS_PER_BLOCK = 8
 class Stream:
     """A named source of clips with its share of every global batch.
 
-    draw: `shuffle`, round after round. Of a second stream also `same_class`: each row has the class of the first
-    stream's row beside it; `one_class`: no rows of its own, but in each step it takes the place of the first stream's
-    rows of one class. These two draw with repetition. With `parts`, `same_class` draws a row from part 1 with
-    probability `share`, else from part 0; from the other part where this one has no clip of the class.
+    draw: `shuffle`, round after round. Of a second stream also `within`: shuffled, too, its rows lie evenly spread
+    among those of the first one, mix with them, and any number of ranks can share them; `same_class`: each row has the
+    class of the first stream's row beside it; `one_class`: no rows of its own, but in each step it takes the place of
+    the first stream's rows of one class. These two draw with repetition. With `parts`, `same_class` draws a row from
+    part 1 with probability `share`, else from part 0; from the other part where this one has no clip of the class.
     """
 
     name: str
     clips: np.ndarray  # (N,) clip indices in shard order
     batch: int  # clips of it in a global batch
     classes: np.ndarray | None = None  # (N,) class of each clip, for draws by class
-    draw: Literal["shuffle", "same_class", "one_class"] = "shuffle"
+    draw: Literal["shuffle", "same_class", "one_class", "within"] = "shuffle"
     parts: np.ndarray | None = None  # (N,) 0 or 1
     share: float = 1.0
 
@@ -96,6 +97,10 @@ class Plan:
                 for begin, end, seen in _stretches(stream, ordered[:, 0], window)
             ]
             plans[first.name if stream.draw == "one_class" else stream.name] = np.concatenate(parts)
+        for stream in others:
+            if stream.draw == "within":
+                at = np.arange(stream.batch) * first.batch // stream.batch
+                plans[first.name] = np.insert(plans[first.name], at, plans.pop(stream.name), axis=1)
         return plans
 
     def _window_of_clips(self, epoch: int) -> np.ndarray | None:
@@ -108,7 +113,7 @@ class Plan:
 
     def _drawn(self, stream: Stream, beside: np.ndarray, epoch: int, begin: int) -> np.ndarray:
         """Rows of a further stream in the steps from `begin` on; beside: (steps, B) rows of the first stream there."""
-        if stream.draw == "shuffle":
+        if stream.draw in ("shuffle", "within"):
             at = (epoch * self.steps_per_epoch + begin) * stream.batch
             return self._laid_out(self._cycle(stream, at, len(beside) * stream.batch), stream)
         classes = class_of(self.streams[0], beside)
@@ -195,7 +200,7 @@ def _stretches(stream: Stream, first_clips: np.ndarray, window: np.ndarray | Non
 def _seen(stream: Stream, here: np.ndarray) -> Stream:
     """A stream's clips `here` (N,), and what must come from elsewhere."""
     keys = stream.keys
-    if stream.draw != "shuffle" and keys is not None:
+    if stream.draw in ("same_class", "one_class") and keys is not None:
         here = here | ~np.isin(keys, keys[here])
     if not here.any():
         return stream

@@ -25,6 +25,7 @@ class StreamsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     probability pair_target and of the source domain else (fine-tuning of S5: within and across domains);
     `one_section`: in each step the rows of one section, drawn anew, are its target clips instead (phase 2 of S4).
     outliers: outlier_rows rows are clips of other machine types, or of the other IDs of these types (S3).
+    fault_rows: so many of the machines' own rows are known faults, training clips labelled anomaly.
     """
 
     domains: tuple[Domain, ...] = ()
@@ -33,6 +34,7 @@ class StreamsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     pair_target: float = pydantic.Field(default=0.5, gt=0, le=1)  # chance of the target domain, where target is pairs
     outliers: Literal["none", "other_machines", "other_sections"] = "none"
     outlier_rows: pydantic.NonNegativeInt = 0  # of every batch, where there are outliers
+    fault_rows: pydantic.NonNegativeInt = 0  # of every batch, among the machines' own; for task outlier_exposure
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -57,7 +59,7 @@ def make_streams(config: StreamsConfig, manifest: Manifest, splits: Splits, glob
     if config.domains:
         own = own[np.isin(domain[own], [DOMAINS.index(name) for name in config.domains])]
         _check_empty(own, f"no training clip is of the {' or '.join(config.domains)} domain", manifest)
-    streams = [Stream("all", own, rows["own"], class_index[own])]
+    streams = [Stream("all", own, rows["own"] - config.fault_rows, class_index[own])]
     if config.target != "none":
         target = splits.train[domain[splits.train] == DOMAINS.index("target")]
         _check_empty(target, "no training clip is of the target domain", manifest)
@@ -73,7 +75,24 @@ def make_streams(config: StreamsConfig, manifest: Manifest, splits: Splits, glob
     if config.outliers != "none":
         outliers = _outliers(config, manifest)
         streams.append(Stream("outliers", outliers, rows["outliers"], class_index[outliers]))
+    if config.fault_rows:
+        faults = manifest.known_faults
+        why = (
+            "no training clip is labelled anomaly, for data.streams.fault_rows: pack known faults into train, or set 0"
+        )
+        _check_empty(faults, why, manifest)
+        streams.append(Stream("faults", faults, config.fault_rows, class_index[faults], "within"))
     return streams
+
+
+def unused_faults(config: StreamsConfig, manifest: Manifest) -> str | None:
+    """What a run says that leaves known faults out; None where there are none, or it learns from them."""
+    if config.fault_rows or not len(manifest.known_faults):
+        return None
+    return (
+        f"{len(manifest.known_faults)} training clips are labelled anomaly and left out: task.name=outlier_exposure "
+        "with data.streams.fault_rows learns from them (configs/known_faults.yaml)"
+    )
 
 
 def _partners(config: StreamsConfig, manifest: Manifest, splits: Splits, rows: int) -> Stream:

@@ -38,6 +38,7 @@ class Columns(NamedTuple):
     logits: Tensor
     errors: Tensor
     features: Tensor
+    faults: Tensor
     loss: Tensor
 
     @classmethod
@@ -146,14 +147,16 @@ class Residuals:
 
 def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:
     """Of the readable clips of a batch, on the CPU."""
-    by_window = [out.embedding, out.logits]  # (B, P, …)
+    faults = out.embedding.new_empty(*out.embedding.shape[:2], 0) if out.faults is None else out.faults
+    by_window = [out.embedding, out.logits, faults]  # (B, P, …)
     if average == "embeddings":
         by_window = [x.mean(1, keepdim=True) for x in by_window]
     windows = by_window[0].shape[1]
-    embedding, logits = (x.flatten(0, 1) for x in by_window)
+    embedding, logits, faults = (x.flatten(0, 1) for x in by_window)
     by_clip = (batch.clip_index, batch.class_index, batch.domain, out.errors, out.features, out.loss, batch.valid)
     clip, own, domain, errors, features, loss, valid = (x.repeat_interleave(windows, 0) for x in by_clip)
-    return Columns(*(x[valid].cpu() for x in (clip, own, domain, embedding, logits, errors, features, loss)))
+    columns = (clip, own, domain, embedding, logits, errors, features, faults, loss)
+    return Columns(*(x[valid].cpu() for x in columns))
 
 
 def _gather(

@@ -94,7 +94,7 @@ class Evaluator:
         seconds: float,
     ) -> Evaluation:
         assert found is not None
-        if not (all_finite(found.clips.embedding) and all_finite(found.clips.logits)):
+        if not (all(map(all_finite, (found.clips.embedding, found.clips.logits, found.clips.faults)))):
             raise UserError(
                 f"step {step}: the network gives non-finite embeddings: use "
                 "distributed.precision=fp32, go back to an earlier checkpoint, or lower optim.lr in another run.dir"

@@ -12,6 +12,7 @@ from asd.scorers.base import EmbeddingScorerConfig, Reads, Scorer, check_classes
 from asd.scorers.centroid import CentroidConfig
 from asd.scorers.domain_knn import DomainKnnConfig
 from asd.scorers.embeddings import EmbeddingTable
+from asd.scorers.fault_head import FaultHeadConfig
 from asd.scorers.fused import Fused, FusedConfig
 from asd.scorers.gmm import GmmConfig
 from asd.scorers.knn import KnnConfig
@@ -65,6 +66,7 @@ __all__ = [
     "CentroidConfig",
     "DomainKnnConfig",
     "EmbeddingTable",
+    "FaultHeadConfig",
     "FusedConfig",
     "GmmConfig",
     "KnnConfig",

@@ -20,7 +20,7 @@ from asd.scorers.embeddings import EmbeddingTable, all_finite
 from asd.scorers.folds import FOLDS, fold_of
 
 Model = TypeVar("Model")
-Reads = Literal["embedding", "logits", "errors", "features", "residuals"]
+Reads = Literal["embedding", "logits", "errors", "features", "faults", "residuals"]
 
 
 class Scorer(Protocol):

@@ -1,6 +1,7 @@
 """What one pass of the network over a list of clips leaves behind: all that any scorer sees.
 
-N rows, D embedding, C classes, M mel bands. A row is a clip, or a window of a clip where a system scores windows.
+N rows, D embedding, C classes, A machines, M mel bands. A row is a clip, or a window of a clip where a system scores
+windows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _DTYPES = {
     "logits": torch.float32,
     "errors": torch.float32,
     "features": torch.float32,
+    "faults": torch.float32,
 }
 _STORED = tuple(name for name in _DTYPES if name != "recording")
 ERRORS = ("mean", "median", "std")  # the columns of `errors`
@@ -38,6 +40,7 @@ class EmbeddingTable:
     domain (N,) int64, into manifest.DOMAINS. embedding (N, D) float32; logits (N, C) float32, without margin, C = 0
     where the network tells no classes apart; errors (N, 3) float32, a clip's reconstruction error summed up in the ways
     of `ERRORS`, (N, 0) where nothing is reconstructed. features (N, M) float32, time-mean log-mel of the clip in dB.
+    faults (N, A) float32, log odds that it is none of a machine's normal sounds, (N, 0) without a head for that.
     """
 
     clip_index: Tensor
@@ -50,10 +53,13 @@ class EmbeddingTable:
     residuals: ResidualMoments | None = None  # of training clips whose spectrograms are reconstructed
     recording: Tensor = None  # type: ignore[assignment]  # (N,) int64, what a clip is left out with; itself as a rule
     views: Mapping[str, View] = field(default_factory=dict)  # parts of the embedding that the network names
+    faults: Tensor = None  # type: ignore[assignment]  # none, as a rule
 
     def __post_init__(self) -> None:
         if self.recording is None:
             object.__setattr__(self, "recording", self.clip_index)
+        if self.faults is None:
+            object.__setattr__(self, "faults", torch.empty(len(self), 0))
         for name, dtype in _DTYPES.items():
             tensor = getattr(self, name)
             dimensions = 1 if dtype == torch.int64 else 2
@@ -77,7 +83,7 @@ class EmbeddingTable:
         return replace(self, **columns)
 
     def only(self, name: str, view: str | None = None) -> EmbeddingTable:
-        """The same rows with one of embedding, logits, errors and features; the others have no columns.
+        """The same rows with one of embedding, logits, errors, features and faults; the others have no columns.
 
         view: of the embedding, these columns alone, which are then all that the table knows of.
         """
@@ -123,10 +129,9 @@ class EmbeddingTable:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str, views: Mapping[str, View]) -> EmbeddingTable:
         """The inverse of `to_tensors`, with the views of these embeddings; UserError where a tensor is missing."""
-        missing = [name for name in _STORED if f"{prefix}.{name}" not in tensors]
-        if missing:
+        columns: dict[str, Any] = {name: tensors.get(f"{prefix}.{name}") for name in _STORED}
+        if missing := [name for name in columns if columns[name] is None and name != "faults"]:
             raise UserError(f"the embeddings hold no {prefix}.{missing[0]}: embed the checkpoint again")
-        columns: dict[str, Any] = {name: tensors[f"{prefix}.{name}"] for name in _STORED}
         return cls(**columns, views=views)
 
 

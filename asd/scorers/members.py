@@ -11,6 +11,7 @@ from asd.scorers.band_knn import BandKnn, BandKnnConfig
 from asd.scorers.base import PerClassScorer
 from asd.scorers.centroid import Centroid, CentroidConfig
 from asd.scorers.domain_knn import DomainKnn, DomainKnnConfig
+from asd.scorers.fault_head import FaultHead, FaultHeadConfig
 from asd.scorers.gmm import Gmm, GmmConfig
 from asd.scorers.knn import Knn, KnnConfig
 from asd.scorers.local_knn import LocalKnn, LocalKnnConfig
@@ -40,6 +41,7 @@ AnyMember = (
     | ReconstructionConfig
     | SelectiveMahalanobisConfig
     | UntrainedKnnConfig
+    | FaultHeadConfig
 )
 MemberConfig = Annotated[AnyMember, pydantic.Field(discriminator="name")]
 
@@ -59,6 +61,7 @@ MEMBERS: dict[str, Callable[[Any], PerClassScorer[Any]]] = {
     "reconstruction": Reconstruction,
     "selective_mahalanobis": SelectiveMahalanobis,
     "untrained_knn": UntrainedKnn,
+    "fault_head": FaultHead,
 }
 
 

@@ -11,12 +11,14 @@ from asd.tasks.alignment import Alignment, AlignmentConfig
 from asd.tasks.base import Parts, Task
 from asd.tasks.classification import Classification, ClassificationConfig
 from asd.tasks.interpolation import Interpolation, InterpolationConfig
+from asd.tasks.outlier_exposure import OutlierExposure, OutlierExposureConfig
 from asd.tasks.reconstruction import Reconstruction, ReconstructionConfig
 from asd.tasks.untrained import Untrained, UntrainedConfig
 from asd.tasks.vicreg import VICRegTask, VICRegTaskConfig
 
 TaskConfig = Annotated[
     ClassificationConfig
+    | OutlierExposureConfig
     | AlignmentConfig
     | InterpolationConfig
     | VICRegTaskConfig
@@ -27,6 +29,7 @@ TaskConfig = Annotated[
 
 TASKS: dict[str, Callable[[Any, Parts], Task]] = {
     "classification": Classification,
+    "outlier_exposure": OutlierExposure,
     "ccsa": Alignment,
     "interpolation": Interpolation,
     "vicreg": VICRegTask,

@@ -2,7 +2,8 @@
 
 A new one is a file with both, a line in asd/tasks/__init__.py, and a config that names it.
 
-Legend: B batch, P windows of a clip (1 where a clip is taken whole), D embedding, C classes, M feature bins.
+Legend: B batch, P windows of a clip (1 where a clip is taken whole), D embedding, C classes, A machines,
+M feature bins.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class TaskSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
     has_backbone: ClassVar[bool] = True
     may_mix: ClassVar[bool] = False  # whether `mixup` is for it
     may_have_outliers: ClassVar[bool] = False  # whether `data.streams.outliers` are
+    may_have_faults: ClassVar[bool] = False  # whether `data.streams.fault_rows` are
     target_streams: ClassVar[tuple[str, ...]] = ("none", "rows", "one_section")  # data.streams.target that it takes
     needs_whole_batch: ClassVar[bool] = False  # whether its loss is more than a mean over the clips of a batch
     pair_rows: ClassVar[int] = 1  # neighbouring rows of a batch that belong together
@@ -60,6 +62,7 @@ class Parts:
     mixup: MixupConfig | None
     seed: int
     outliers: bool  # whether batches have clips of no class
+    machines: int  # that are scored
     machine_of: tuple[int, ...] = ()  # the machine of each class that is told apart; empty: these are the machines
 
 
@@ -81,6 +84,7 @@ class Embedding:
     features: Tensor  # (B, M), time mean of the spectrogram that the network sees
     loss: Tensor  # (B,), of held-out clips: no mixing, no smoothing; nan where a task has no loss for a single clip
     residuals: Tensor | None = None  # (B, R, M): what is left of every frame where spectrograms are reconstructed
+    faults: Tensor | None = None  # (B, P, A), log odds that it is none of a machine's normal sounds; None: no such head
 
 
 class Task(nn.Module):

@@ -48,7 +48,9 @@ def build_task(
         told_apart = len(machine_of) or num_classes
         check_classes(told_apart)
         loss = build_loss(system.loss, backbone.embedding_dim, told_apart, norm2d)
-    parts = Parts(frontend, windows, channels, backbone, loss, system.mixup, seed, outliers, tuple(machine_of))
+    parts = Parts(
+        frontend, windows, channels, backbone, loss, system.mixup, seed, outliers, num_classes, tuple(machine_of)
+    )
     task = TASKS[system.task.name](system.task, parts)
     subsample_narrow_strides(task)
     return task

@@ -32,6 +32,10 @@ class SourceClip:
     recording: str = ""  # that it was cut from; empty: it is one of its own
 
     @property
+    def is_known_fault(self) -> bool:
+        return self.split == "train" and self.label == LABEL_ANOMALY
+
+    @property
     def machine_class(self) -> tuple[str, str]:
         return self.machine_type, self.machine_id
 

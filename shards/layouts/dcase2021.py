@@ -8,7 +8,7 @@ from pathlib import Path
 from shards.layouts.clip import LABELS, SourceClip, make_key
 from shards.layouts.folders import DISAGREE, Misfit
 
-TRAIN_NAME = re.compile(r"section_(\d\d)_(source|target)_train_(normal)_\d{4}(?:_(.*))?\.wav")
+TRAIN_NAME = re.compile(r"section_(\d\d)_(source|target)_train_(normal|anomaly)_\d{4}(?:_(.*))?\.wav")
 TEST_NAME = re.compile(r"section_(\d\d)_(source|target)_test_(?:(normal|anomaly)_)?\d{4}()\.wav")
 FOLDERS = {
     ("train", "source"): "train",
@@ -18,7 +18,7 @@ FOLDERS = {
 }
 MISPLACED = Misfit("do not lie in <machine type>/train, <machine type>/source_test or <machine type>/target_test")
 MISNAMED = Misfit(
-    "are not named section_SS_(source|target)_train_normal_NNNN_<text>.wav or "
+    "are not named section_SS_(source|target)_train_(normal|anomaly)_NNNN_<text>.wav or "
     "section_SS_(source|target)_test_(normal|anomaly)_NNNN.wav, the label left out in an evaluation set"
 )
 

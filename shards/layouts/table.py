@@ -12,7 +12,7 @@ from pathlib import Path
 import pydantic
 
 from asd.audio.listing import is_recording, names_alike, on_disk
-from asd.data.manifest import DOMAINS, LABEL_NORMAL, LABELS, SPLITS, MachineClass
+from asd.data.manifest import DOMAINS, LABEL_UNKNOWN, LABELS, SPLITS, MachineClass
 from asd.errors import UserError
 from asd.files.csv_table import Row, one_of, path_in, read_table
 from asd.files.paths import real_path
@@ -60,11 +60,18 @@ def _is_forgotten(entry: os.DirEntry[str], path: Path) -> bool:
 
 
 def _say_shared(corpus: Corpus) -> Corpus:
-    """Name the recordings that a machine both trains on and is tested by: scores of such a test say little."""
+    """Name the recordings that a machine both trains on and is tested by: scores of such a test say little; of a known
+    fault they would say nothing, which is refused."""
+    faulty = {_recorded(clip) for clip in corpus.clips if clip.is_known_fault and clip.recording}
     trained, tested = (
-        {(clip.machine_class, clip.recording) for clip in corpus.clips if clip.split == split and clip.recording}
-        for split in SPLITS
+        {_recorded(clip) for clip in corpus.clips if clip.split == split and clip.recording} for split in SPLITS
     )
+    if told := sorted(faulty & tested):
+        names = first_few(f"{recording} of {'/'.join(machine)}" for machine, recording in told)
+        raise UserError(
+            f"{len(told)} recordings have known faults in training and clips in test: {names}; the test must not hold "
+            "what training was told: move all clips of such a recording to one side"
+        )
     if shared := sorted(trained & tested):
         names = first_few(f"{recording} of {'/'.join(machine)}" for machine, recording in shared)
         corpus.remarks.append(
@@ -73,6 +80,10 @@ def _say_shared(corpus: Corpus) -> Corpus:
         )
         corpus.notes["recordings_in_training_and_test"] = len(shared)
     return corpus
+
+
+def _recorded(clip: SourceClip) -> tuple[tuple[str, str], str]:
+    return clip.machine_class, clip.recording
 
 
 def _key(clip: SourceClip, place: Path) -> str:
@@ -91,8 +102,11 @@ def _clip(source: Path, where: str, row: Row) -> SourceClip:
     machine_type, machine_id = (_name(row, name, where) for name in ("machine_type", "machine_id"))
     split = one_of(row, "split", SPLITS, where)
     label = LABELS[one_of(row, "label", tuple(LABELS), where)]
-    if split == "train" and label != LABEL_NORMAL:
-        raise UserError(f"{where}: training is on normal sounds only, the label is {row['label']!r}: put it into test")
+    if split == "train" and label == LABEL_UNKNOWN:
+        raise UserError(
+            f"{where}: a training clip is normal, or a known fault (anomaly), the label is {row['label']!r}: "
+            "put it into test"
+        )
     domain = one_of(row, "domain", DOMAINS, where) if "domain" in row else ""
     attributes, recording = row.get("attributes", ""), row.get("recording", "")
     return SourceClip(path, "", machine_type, machine_id, split, label, row["path"], domain, attributes, recording)

@@ -41,6 +41,15 @@ def parse_args(argv: Sequence[str] | None, description: str | None) -> argparse.
     parser.add_argument(
         "--snr-db", type=float, default=DEFAULT_SNR_DB, help=f"machine to factory noise (default {DEFAULT_SNR_DB:g})"
     )
+    parser.add_argument(
+        "--contaminate",
+        type=float,
+        default=0.0,
+        help="share of the training clips that are anomalies labelled normal, from 0 to 0.5 (default 0)",
+    )
+    parser.add_argument(
+        "--known-faults", type=int, default=0, help="anomalies in training, labelled so, per ID or section (default 0)"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     return parser.parse_args(argv)
 
@@ -63,6 +72,8 @@ def factory_of(args: argparse.Namespace) -> FactoryConfig:
         test_clips=args.test_clips,
         num_sections=DEFAULT_SECTIONS if args.sections is None else args.sections,
         snr_db=args.snr_db,
+        contaminate=args.contaminate,
+        known_faults=args.known_faults,
     )
 
 
@@ -73,6 +84,10 @@ def _check_any(args: argparse.Namespace) -> None:
         raise UserError(f"--clip-s {args.clip_s:g}: give 0.5 to 60 seconds")
     if not -40 <= args.snr_db <= 60:
         raise UserError(f"--snr-db {args.snr_db:g}: give -40 to 60 dB")
+    if not 0 <= args.contaminate <= 0.5:
+        raise UserError(f"--contaminate {args.contaminate:g}: give a share from 0 to 0.5")
+    if not 0 <= args.known_faults <= MAX_CLIPS:
+        raise UserError(f"--known-faults {args.known_faults}: give 0 to {MAX_CLIPS}")
     if min(args.train_clips, args.test_clips, args.workers) < 1:
         raise UserError("--train-clips, --test-clips and --workers must be 1 or more")
 
@@ -90,5 +105,8 @@ def _check_with_domains(args: argparse.Namespace, target_clips: int) -> None:
         raise UserError(
             f"--target-clips {target_clips} of --train-clips {args.train_clips}: both domains need 1 or more"
         )
-    if max(args.train_clips, args.test_clips) > MAX_CLIPS:
+    highest = max(args.train_clips, args.test_clips)
+    if args.contaminate or args.known_faults:
+        highest = 2 * (args.train_clips + args.test_clips) + args.known_faults
+    if highest > MAX_CLIPS:
         raise UserError(f"--train-clips and --test-clips: {args.layout} numbers {MAX_CLIPS} clips at most")

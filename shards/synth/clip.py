@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from scipy import fft
@@ -38,6 +39,14 @@ class Clip:
     role: str
     index: int  # within the role, and the domain
     domain: str = ""
+    trained: Literal["", "unnoticed", "known"] = ""  # of an anomaly: it trains as a normal clip, or as a known fault
+
+    @property
+    def filed_as(self) -> tuple[str, str]:
+        """Split and label by which the set has it."""
+        if self.role == "train" or self.trained:
+            return "train", "anomaly" if self.trained == "known" else "normal"
+        return "test", self.role
 
     @property
     def settings(self) -> tuple[Setting, ...]:

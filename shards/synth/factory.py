@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,8 @@ class FactoryConfig:
 
     target_clips of the train_clips are of the target domain; of test clips there are test_clips normal ones and as
     many anomalous ones in every domain. num_sections and target_clips are idle where the layout knows no domains.
+    contaminate: share of all training clips in whose place there are anomalies that nobody noticed. known_faults:
+    so many anomalies more of each ID or section (with domains: of the source) are in training, and labelled.
     """
 
     layout_name: str
@@ -37,6 +39,8 @@ class FactoryConfig:
     test_clips: int
     num_sections: int
     snr_db: float
+    contaminate: float = 0.0
+    known_faults: int = 0
 
     @property
     def layout(self) -> Layout:
@@ -57,13 +61,29 @@ class ClipsJob:
 
 
 def all_clips(config: FactoryConfig) -> Iterator[Clip]:
-    """Every clip of the set."""
-    parts = list(_parts(config))
+    """Every clip of the set. Training's anomalies have indices behind those of all other clips of their part: they are
+    none of the test's, which is the same with and without them, and what is contaminated by more holds what is by less.
+    """
+    parts, trained = list(_parts(config)), 0
     for machine_type, machine_ids in config.machine_ids.items():
         for machine_id in machine_ids:
             for domain, role, count in parts:
+                first = count + config.test_clips  # index of an anomaly
                 for index in range(count):
-                    yield Clip(config.seed, machine_type, machine_id, role, index, domain)
+                    clip = Clip(config.seed, machine_type, machine_id, role, index, domain)
+                    if role == "train":
+                        trained += 1
+                        if _is_contaminated(trained, config.contaminate):
+                            clip = replace(clip, role="anomaly", index=first + index, trained="unnoticed")
+                    yield clip
+                if role == "train" and domain in ("", DOMAINS[0]):
+                    for index in range(2 * first, 2 * first + config.known_faults):
+                        yield Clip(config.seed, machine_type, machine_id, "anomaly", index, domain, "known")
+
+
+def _is_contaminated(number: int, share: float) -> bool:
+    """Of the training clips of a factory, counted from 1: so large a share, spread evenly."""
+    return int(number * share + 1e-9) > int((number - 1) * share + 1e-9)
 
 
 def _parts(config: FactoryConfig) -> Iterator[tuple[str, str, int]]:

@@ -39,26 +39,26 @@ class Layout:
 
 
 def path_2020(clip: Clip) -> str:
-    split, label = ("train", "normal") if clip.role == "train" else ("test", clip.role)
+    split, label = clip.filed_as
     return f"{clip.machine_type}/{split}/{label}_id_{clip.machine_id:02d}_{clip.index:08d}.wav"
 
 
 def path_2021(clip: Clip) -> str:
     """Test clips of either domain have a folder of their own, and names that say nothing of the conditions."""
-    if clip.role == "train":
+    if clip.filed_as[0] == "train":
         text = free_text(clip.machine_type, clip.settings)
         return f"{clip.machine_type}/train/{_section_name(clip)}_{text}.wav"
     return f"{clip.machine_type}/{clip.domain}_test/{_section_name(clip)}.wav"
 
 
 def path_2022(clip: Clip) -> str:
-    split = "train" if clip.role == "train" else "test"
+    split, _ = clip.filed_as
     pairs = "_".join(f"{key}_{value}" for key, value in attributes(clip.settings))
     return f"{clip.machine_type}/{split}/{_section_name(clip)}_{pairs}.wav"
 
 
 def _section_name(clip: Clip) -> str:
-    split, label = ("train", "normal") if clip.role == "train" else ("test", clip.role)
+    split, label = clip.filed_as
     return f"section_{clip.machine_id:02d}_{clip.domain}_{split}_{label}_{clip.index:04d}"
 
 

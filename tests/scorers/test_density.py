@@ -19,6 +19,7 @@ from asd.scorers import (
     CentroidConfig,
     DomainKnnConfig,
     EmbeddingTable,
+    FaultHeadConfig,
     GmmConfig,
     KnnConfig,
     LocalKnnConfig,
@@ -413,11 +414,12 @@ CHANGES = {
     PcaResidualConfig: {"variance": 0.5, "space": "unit"},
     ReconstructionConfig: {"summary": "std"},
     SelectiveMahalanobisConfig: {},
-    MahalanobisConfig: {"shrinkage": 0.1, "space": "raw", "of": "domain"},
+    MahalanobisConfig: {"shrinkage": 0.1, "space": "raw", "per": "domain"},
     GmmConfig: {
         "components": 7, "covariance": "full", "pca": 5, "regularisation": 0.1, "space": "raw", "seed": 3,
     },
     UntrainedKnnConfig: {"level": "normalised"},
+    FaultHeadConfig: {},
 }  # fmt: skip
 
 
@@ -452,4 +454,4 @@ def test_every_setting_shows_in_the_label():
         steps = [s for s in steps if config is not NegLogSoftmaxConfig or len(s) != 1]
         labels += [config(**settings).label for settings in steps]
     assert len(set(labels)) == len(labels)
-    assert labels[-2] == "untrained_knn" and "gmm_raw_full_c7_pca5_r0.1_seed3" in labels
+    assert labels[-3:-1] == ["untrained_knn", "untrained_knn_level"] and "gmm_raw_full_c7_pca5_r0.1_seed3" in labels

@@ -13,6 +13,7 @@ from asd.scorers import (
     SCORERS,
     CentroidConfig,
     EmbeddingTable,
+    FaultHeadConfig,
     KnnConfig,
     LogOddsConfig,
     ReconstructionConfig,
@@ -59,7 +60,7 @@ def random_clips(count: int, seed: int) -> EmbeddingTable:
     )
     residuals = ResidualMoments.zeros(NUM_CLASSES, 6, torch.device("cpu"))
     residuals.add(clips.embedding[:, None], group_of(clips.class_index, clips.domain), torch.ones(count).bool())
-    return dataclasses.replace(clips, residuals=residuals)
+    return dataclasses.replace(clips, residuals=residuals, faults=torch.randn(count, NUM_CLASSES, generator=generator))
 
 
 TRAIN, TEST = random_clips(60, 0), random_clips(40, 1)
@@ -208,13 +209,19 @@ def test_what_scorers_read():
     adapter = pydantic.TypeAdapter(ScorerConfig)
     other = {
         "softmax": "logits", "neg_log_softmax": "logits", "log_odds": "logits", "reconstruction": "errors",
-        "selective_mahalanobis": "residuals", "untrained_knn": "features",
+        "selective_mahalanobis": "residuals", "untrained_knn": "features", "fault_head": "faults",
     }  # fmt: skip
     for name in SCORERS:
         assert reads(adapter.validate_python({"name": name})) == {other.get(name, "embedding")}
     members = [{"name": "knn"}, {"name": "softmax"}, {"name": "untrained_knn"}]
     both = adapter.validate_python({"name": "fused", "members": members})
     assert reads(both) == {"embedding", "logits", "features"}
+
+
+def test_the_head_of_the_own_machine_counts():
+    found = fitted_scores(FaultHeadConfig(), TRAIN, TEST)
+    own = [float(TEST.faults[row, machine]) for row, machine in enumerate(TEST.class_index.tolist())]
+    np.testing.assert_array_equal(found, own)
 
 
 @pytest.mark.parametrize("config", [KnnConfig(), UntrainedKnnConfig()], ids=scorer_label)
@@ -257,7 +264,7 @@ def test_configs_are_told_apart_by_name():
     assert {type(adapter.validate_python({"name": name})).__name__ for name in SCORERS} == {
         "SoftmaxConfig", "NegLogSoftmaxConfig", "CentroidConfig", "KnnConfig", "LocalKnnConfig", "MahalanobisConfig",
         "GmmConfig", "LofConfig", "LogOddsConfig", "ReconstructionConfig", "SelectiveMahalanobisConfig",
-        "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig", "DomainKnnConfig", "FusedConfig",
+        "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig", "DomainKnnConfig", "FusedConfig", "FaultHeadConfig",
     }  # fmt: skip
     for wrong in (
         {"name": "knn", "k": 0},

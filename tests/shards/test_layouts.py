@@ -209,6 +209,23 @@ def test_table_names_recordings_and_says_where_one_is_in_training_and_test(tmp_p
     assert remark.endswith(": mon of fan/1")
 
 
+def test_a_recording_of_known_faults_is_in_no_test(tmp_path, write_wav):
+    for name in "abc":
+        write_wav(tmp_path / f"{name}.wav")
+    csv = tmp_path / "clips.csv"
+    lines = ["a.wav,fan,00,train,normal,,{0}", "b.wav,fan,00,train,anomaly,,monday", "c.wav,fan,00,test,{1},,{2}"]
+    columns = HEADER.strip() + ",recording\n"
+    text = columns + "".join(line.replace(",,", ",,,") + "\n" for line in lines)
+    csv.write_text(text.format("monday", "anomaly", "tuesday"))
+    clips = {clip.path.stem: clip for clip in table([csv])}
+    assert [clips[name].is_known_fault for name in "abc"] == [False, True, False]
+    csv.write_text(text.format("monday", "anomaly", "monday"))
+    with pytest.raises(
+        UserError, match="1 recordings have known faults in training and clips in test: monday of fan/00"
+    ):
+        table([csv])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -218,7 +235,10 @@ def test_table_names_recordings_and_says_where_one_is_in_training_and_test(tmp_p
         ("a.wav,fan,00,training,normal,,\n", "csv:2: split is 'training', not one of train, test"),
         ("a.wav,fan,00,test,bad,,\n", "csv:2: label is 'bad', not one of normal, anomaly, unknown"),
         ("a.wav,fan,00,test,0,here,\n", "csv:2: domain is 'here', not one of"),
-        ("a.wav,fan,00,train,anomaly,,\n", "csv:2: training is on normal sounds only"),
+        (
+            "a.wav,fan,00,train,unknown,,\n",
+            r"csv:2: a training clip is normal, or a known fault \(anomaly\), the label is",
+        ),
         ("", "lists no clip"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,19 +234,39 @@ def test_refusals_say_what_where_and_what_to_do(corpus, write_wav):
 def test_classes_need_training_clips(corpus, write_wav):
     write_wav(corpus / "fan" / "test" / "id_05_00000000.wav")
     said = refusal(corpus)
-    assert "1 classes have test clips but no training clip: fan/05 (1 test clips)" in said
+    assert "1 classes have no normal training clip: fan/05 (1 clips)" in said
     assert "--source" in said
 
 
-def test_anomalies_are_not_for_training(corpus, write_wav):
-    write_wav(corpus / "fan" / "train" / "anomaly_id_00_00000000.wav")
-    assert "1 training clips are not normal" in refusal(corpus)
+def test_a_machine_needs_more_than_known_faults(corpus, write_wav):
+    write_wav(corpus / "fan" / "train" / "anomaly_id_05_00000000.wav")
+    assert "1 classes have no normal training clip: fan/05 (1 clips)" in refusal(corpus)
+
+
+@pytest.mark.parametrize("copies", ["test", "train and test"])
+def test_the_test_holds_no_known_fault(corpus, copies):
+    """Also where it looks like a repeat of another training clip."""
+    tested = next((corpus / "fan" / "test").glob("anomaly_*"))
+    told = corpus / "fan" / "train" / "anomaly_id_00_00000099.wav"
+    shutil.copy(tested, told)
+    if copies == "train and test":
+        shutil.copy(tested, corpus / "fan" / "train" / "normal_id_00_00000098.wav")
+    said = refusal(corpus)
+    assert f"{told} is a known fault of training, and {tested} of the test is the same sound" in said
+    tested.unlink()
+    check_unfit(scan(dcase2020([corpus]), TARGET), TARGET, resample=False, skip_bad=False)
+
+
+def test_training_clips_are_labelled(corpus):
+    clips = [replace(clip, label=-1) if clip.split == "train" else clip for clip in dcase2020([corpus]).clips]
+    with pytest.raises(UserError, match=r"12 training clips have no label, first: .*or known faults: move"):
+        check_unfit(scan(Corpus(clips), TARGET), TARGET, resample=False, skip_bad=False)
 
 
 def test_skipping_may_not_leave_a_class_untrained(corpus):
     for path in (corpus / "pump" / "train").iterdir():
         path.write_bytes(b"")
-    assert "pump/00 (4 test clips)" in refusal(corpus, skip_bad=True)
+    assert "pump/00 (4 clips)" in refusal(corpus, skip_bad=True)
     for path in corpus.rglob("*.wav"):
         path.write_bytes(b"")
     assert "none of the 24 recordings can be packed" in refusal(corpus, skip_bad=True)

@@ -19,7 +19,7 @@ from shards.synth.__main__ import main
 from shards.synth.clip import DEFAULT_SNR_DB, Clip, drawn_fault, render, render_with, unit
 from shards.synth.factory import ClipsJob, FactoryConfig, all_clips, write_clips, write_factory
 from shards.synth.faults import FAULTS
-from shards.synth.layouts import MACHINE_IDS_2020, TYPES_2021, TYPES_2022
+from shards.synth.layouts import LAYOUTS, MACHINE_IDS_2020, TYPES_2021, TYPES_2022
 from shards.synth.machine import power
 from shards.synth.nominal import TYPES
 from shards.synth.signals import SAMPLE_RATE
@@ -80,6 +80,45 @@ def test_a_clip_does_not_depend_on_how_many_there_are(made, tmp_path):
     shared = [(content, before[name]) for name, content in files_of(tmp_path).items() if name in before]
     assert len(shared) == 2
     assert all(now == then for now, then in shared)
+
+
+def trained_anomalies(**changes) -> list[Clip]:
+    return [clip for clip in all_clips(replace(TINY, train_clips=20, test_clips=2, **changes)) if clip.trained]
+
+
+@pytest.mark.parametrize("layout_name", ["dcase2020", "dcase2021", "dcase2022"])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_a_share_of_the_training_clips_are_anomalies_that_nobody_noticed(layout_name, share):
+    year = {"layout_name": layout_name, "num_sections": 2, "target_clips": 5}
+    clean, dirty = (
+        list(all_clips(replace(TINY, train_clips=20, test_clips=2, contaminate=part, **year))) for part in (0, share)
+    )
+    path = LAYOUTS[layout_name].path
+    wrong = [clip for clip in dirty if clip.trained]
+    trained = sum(clip.role == "train" for clip in clean)
+    assert len(wrong) == int(trained * share)
+    assert len(dirty) == len(clean) == len({path(clip) for clip in dirty})
+    assert all(clip.role == "anomaly" and clip.filed_as == ("train", "normal") for clip in wrong)
+    assert all("/train/" in path(clip) and "anomaly" not in path(clip) for clip in wrong)
+    assert {clip for clip in dirty if not clip.trained} < set(clean)  # the test is the same
+    tested = {(c.machine_type, c.machine_id, c.domain, c.index) for c in clean if c.role == "anomaly"}
+    assert not {(c.machine_type, c.machine_id, c.domain, c.index) for c in wrong} & tested
+
+
+def test_more_contamination_holds_the_less():
+    found = [set(trained_anomalies(contaminate=share)) for share in (0.01, 0.05, 0.1)]
+    assert found[0] < found[1] < found[2]
+
+
+def test_known_faults_are_other_anomalies_than_those_of_the_test():
+    few, many = (trained_anomalies(known_faults=count) for count in (1, 3))
+    assert (len(few), len(many)) == (41, 41 * 3)
+    assert set(few) < set(many)
+    assert all(clip.filed_as == ("train", "anomaly") for clip in many)
+    assert all("/train/anomaly_id_" in LAYOUTS["dcase2020"].path(clip) for clip in many)
+    assert min(clip.index for clip in many) >= 2  # behind those of the test
+    both = trained_anomalies(known_faults=3, contaminate=0.5)
+    assert len({(c.machine_type, c.machine_id, c.index) for c in both}) == len(both) == 41 * (3 + 10)
 
 
 def test_every_clip_is_another_and_the_seed_changes_all():
@@ -166,7 +205,17 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", ["--seed -1", "--clip-s 0.1", "--train-clips 0", "--test-clips 0", "--workers 0", "--snr-db nan"]
+    "options",
+    [
+        "--seed -1",
+        "--clip-s 0.1",
+        "--train-clips 0",
+        "--test-clips 0",
+        "--workers 0",
+        "--snr-db nan",
+        "--contaminate 0.6",
+        "--known-faults -1",
+    ],
 )
 def test_values_that_make_no_set_are_refused(options, tmp_path):
     with pytest.raises(UserError, match=options.split()[0]):

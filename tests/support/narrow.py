@@ -57,6 +57,8 @@ def narrow(config: RunConfig) -> list[str]:
         words += ["data.streams.outlier_rows=4"]
     if streams.target_rows:
         words += ["data.streams.target_rows=4"]
+    if streams.fault_rows:
+        words += ["data.streams.fault_rows=0"]  # the set has no known faults
     if config.data.machine_ids:
         words += ["data.machine_ids=['00', '01']"]
     return [*words, *crop, f"train.global_batch={batch}"]

@@ -29,13 +29,19 @@ def make_set(
     codec: str = "pcm16",
     shard_mib: int = 1,
     seed: int = 0,
+    faults: int = 0,
 ) -> Path:
-    """A packed set in folder/shards: `train` clips a class, `test` normal and as many anomalous ones.
+    """A packed set in folder/shards: `train` clips a class, `test` normal and as many anomalous ones, of which `faults`
+    are known to training instead.
 
     The recordings it was made from lie in folder/recordings. seconds may differ by class.
     """
     recordings, shards = folder / "recordings", folder / "shards"
     write_recordings(recordings, classes, train, test, seconds, seed)
+    for machine_type, machine_id in classes:
+        for number in range(faults):
+            name = f"anomaly_id_{machine_id}_{number:08d}.wav"
+            (recordings / machine_type / "test" / name).rename(recordings / machine_type / "train" / name)
     words = f"--layout dcase2020 --source {recordings} --out {shards} --codec {codec} --shard-mib {shard_mib}"
     assert pack.main([*words.split(), "--seed", str(seed), "--workers", "1"]) == 0
     return shards

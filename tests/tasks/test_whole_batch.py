@@ -16,6 +16,7 @@ CONFIGS = [config for config in typing.get_args(typing.get_args(TaskConfig)[0]) 
 AUTOENCODER = {"name": "autoencoder", "frames": 8, "hidden": [24, 16], "bottleneck": 4, "norm": "group"}
 PARTS = {  # beside the task's own words: what each of them needs
     "classification": {},
+    "outlier_exposure": {},
     "ccsa": {"backbone": MAPS},
     "interpolation": {},
     "vicreg": {"loss": None},
