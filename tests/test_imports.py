@@ -58,7 +58,7 @@ ONLY = {
     "tensorboard": "",
     "torch.utils.tensorboard": "asd.loggers",
     "matplotlib": "asd.report asd.loggers asd.detector",
-    "sklearn": "asd.report asd.scorers",
+    "sklearn": "asd.evaluate asd.report asd.scorers",
     "safetensors": "asd.files asd.run_folder asd.evaluate",
     "httpx2": "asd.files shards",
     "fsspec": "asd.files",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asd.commands.pseudo_labels import find_clusters
 from asd.config.build import embedding_cache, set_up
 from asd.config.identity import EVALUATION, RESUMING, differences, in_words
 from asd.config.load import load_config
@@ -92,7 +93,8 @@ class CheckpointEmbedder:
     def __init__(self, run: Run, ranks: Ranks, test: bool = True) -> None:
         config = run.config
         self.run, self.ranks = run, ranks
-        self.setup = ranks.run_on_all(lambda: set_up(config))
+        clusters = find_clusters(config, run.folder, ranks)
+        self.setup = ranks.run_on_all(lambda: set_up(config, clusters))
         self.task = self.setup.task.to(ranks.device)
         ranks.run_on_all(lambda: run.folder.check(self.setup.identity))
         manifest, splits = self.setup.data.manifest, self.setup.data.splits

@@ -35,15 +35,21 @@ def check_run(folder: RunFolder, setup: Setup) -> RunConfig | None:
     """
     config = setup.config
     check_within("run.dir", folder.root, [setup.data.manifest.root])
+    former = check_settings(folder, config)
+    folder.check(setup.identity)
+    if config.resume == "never" and checkpoint.complete_steps(folder.checkpoints):
+        raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
+    return former
+
+
+def check_settings(folder: RunFolder, config: RunConfig) -> RunConfig | None:
+    """The same, where all that can be compared is the settings."""
     former = config_of(folder)
     if former is not None and (found := differences(former, config, RESUMING)):
         raise UserError(
             f"{folder.root} belongs to a run with another {in_words(found)}: leave it as it was, or choose another "
             f"run.dir (init_from={folder.root} begins with its weights)"
         )
-    folder.check(setup.identity)
-    if config.resume == "never" and checkpoint.complete_steps(folder.checkpoints):
-        raise UserError(f"{folder.root} holds checkpoints and resume=never: choose another run.dir, or resume=auto")
     return former
 
 

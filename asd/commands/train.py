@@ -6,8 +6,10 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from asd.commands.pseudo_labels import clusters_without_embedding, find_clusters, write_clusters
 from asd.commands.resume import check_run, initialise, open_run, say
 from asd.config.build import Setup, embedding_cache, set_up
 from asd.config.checks import check_batch
@@ -29,7 +31,7 @@ from asd.monitor.monitor import Monitor
 from asd.monitor.stages import Position, Stage
 from asd.optim.build import build_optimizer
 from asd.optim.groups import parts_of, set_apart
-from asd.process.stop import StopSignal
+from asd.process.stop import StoppedError, StopSignal, write_stop_marker
 from asd.run_folder import pruning
 from asd.run_folder.checkpoint import Payload
 from asd.run_folder.lock import RunLock
@@ -46,7 +48,14 @@ log = logging.getLogger(__name__)
 def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     """Run a config to its end, or to a stop signal, on all ranks; the exit code."""
     check_batch(config, ranks.world_size)
-    setup, folder = ranks.run_on_all(lambda: set_up(config)), RunFolder(Path(config.run.dir))
+    folder = RunFolder(Path(config.run.dir))
+    try:
+        clusters = find_clusters(config, folder, ranks, stop)
+    except StoppedError:
+        write_stop_marker()
+        say(ranks, "stopped before the first step; run the same command to begin")
+        return 0
+    setup = ranks.run_on_all(lambda: set_up(config, clusters))
     resumed = open_run(setup, folder, ranks)
     initialise(setup, folder, ranks, resumed)
     lock = RunLock(folder.root)
@@ -133,10 +142,15 @@ def check(config: RunConfig, world_size: int) -> list[str]:
     check_batch(config, world_size)
     device = choose_device(0, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     precision = choose_precision(config.distributed.precision, device)
-    setup = set_up(config)
+    folder = RunFolder(Path(config.run.dir))
+    clusters, known = clusters_without_embedding(config, folder)
+    setup = set_up(config, clusters)
+    if not known:  # the network has other classes than it will have
+        setup = replace(setup, identity={name: setup.identity[name] for name in ("format", "fingerprint")})
     data = setup.data
-    check_run(RunFolder(Path(config.run.dir)), setup)
-    found = f"ok: {len(setup.classes)} classes, {len(data.splits.train)} training clips, {device.type}, {precision}"
+    check_run(folder, setup)
+    classes = f"{len(setup.classes)} classes" if known else "as many classes as clusters will be found"
+    found = f"ok: {classes}, {len(data.splits.train)} training clips, {device.type}, {precision}"
     faults = unused_faults(config.data.streams, data.manifest)
     if not config.task.trains:
         return [line for line in (found, faults) if line is not None]
@@ -148,6 +162,8 @@ def check(config: RunConfig, world_size: int) -> list[str]:
 def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
     """Make the run folder this run's, once nothing can be refused any more (rank 0)."""
     lock.take()
+    if setup.data.clusters is not None:
+        write_clusters(folder.pseudo_labels, setup.data.manifest, setup.data.clusters)
     folder.claim(setup.identity, dump_yaml(setup.config))
     pruning.remove_partial(folder.checkpoints)
 

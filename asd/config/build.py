@@ -40,6 +40,7 @@ class Data:
     manifest: Manifest
     splits: Splits
     plan: Plan
+    clusters: np.ndarray | None = None  # of each clip, (clips,), where data.pseudo_labels divides machines
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,17 @@ class Setup:
         return self.data.manifest.taught
 
 
-def set_up(config: RunConfig) -> Setup:
-    """Open the set of a config and build its network; UserError where one of them cannot be, or they do not fit."""
-    data = open_data(config)
+def set_up(config: RunConfig, clusters: np.ndarray | None = None) -> Setup:
+    """Open the set of a config and build its network; UserError where one of them cannot be, or they do not fit.
+
+    clusters: (clips,) of each clip, as data.pseudo_labels has them found (asd.commands.pseudo_labels).
+    """
+    data = open_data(config, clusters)
     config, borrowed = with_weights(config, data.manifest)
     task = build_task(config, data.manifest, borrowed)
     if config.optim is not None:
         parts_of(config.optim, task)  # may be refused
-    return Setup(config, data, task, identity(data.manifest, task))
+    return Setup(config, data, task, identity(data.manifest, task, clusters))
 
 
 def with_weights(config: RunConfig, manifest: Manifest) -> tuple[RunConfig, Borrowed | None]:
@@ -98,9 +102,9 @@ def embedding_cache(config: RunConfig, precision: str) -> EmbeddingCache | None:
     return EmbeddingCache(Path(config.evaluate.cache_dir), described)
 
 
-def open_data(config: RunConfig) -> Data:
+def open_data(config: RunConfig, clusters: np.ndarray | None = None) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
-    manifest = open_shards(config.data)
+    manifest = open_shards(config.data, clusters)
     check_soundless(manifest)
     if config.task.is_classifier:
         build.check_classes(len(manifest.taught))  # before the plan, which may find too few clips for the same reason
@@ -109,7 +113,8 @@ def open_data(config: RunConfig) -> Data:
     if config.debug or not config.task.trains:  # then the plan is never followed
         streams[0] = _filled(streams[0])
     windows = windows_of(manifest, config.data.window)
-    return Data(manifest, splits, make_plan(streams, config.train.seed, config.data.run_length, windows))
+    plan = make_plan(streams, config.train.seed, config.data.run_length, windows)
+    return Data(manifest, splits, plan, clusters)
 
 
 def _filled(stream: Stream) -> Stream:
@@ -130,13 +135,13 @@ def check_soundless(manifest: Manifest) -> None:
         )
 
 
-def open_shards(data: DataConfig) -> Manifest:
+def open_shards(data: DataConfig, clusters: np.ndarray | None = None) -> Manifest:
     """The packed set of a config, its tars looked into; where it is missing, the commands that make it."""
     if "://" in data.shards:
         from asd.data.cache.cached_set import open_cached
 
         cached = open_cached(data.shards, user_path(data.cache_dir), data.cache_gib)
-        return _chosen(cached, data)
+        return _chosen(cached, data, clusters)
     root = Path(data.shards)
     if not root.exists():
         raise UserError(
@@ -147,12 +152,12 @@ def open_shards(data: DataConfig) -> Manifest:
     reader = Reader(manifest)
     reader.check_members()
     reader.close()
-    return _chosen(manifest, data)
+    return _chosen(manifest, data, clusters)
 
 
-def _chosen(manifest: Manifest, data: DataConfig) -> Manifest:
+def _chosen(manifest: Manifest, data: DataConfig, clusters: np.ndarray | None) -> Manifest:
     """The machines of a set that a run is about, divided into the classes that it tells apart."""
-    return with_proxy_classes(restrict(manifest, data.machine_types, data.machine_ids), data.classes)
+    return with_proxy_classes(restrict(manifest, data.machine_types, data.machine_ids), data.classes, clusters)
 
 
 def build_task(config: RunConfig, manifest: Manifest, borrowed: Borrowed | None = None) -> Task:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pydantic
 from torch import nn
 
@@ -70,10 +71,13 @@ def network_signature(task: nn.Module) -> str:
     return hashlib.sha256(str(sorted(shapes.items())).encode()).hexdigest()
 
 
-def identity(manifest: Manifest, task: nn.Module) -> dict[str, Any]:
-    """What a run may not change when it goes on, beside its settings: the set, and what a checkpoint's tensors are."""
+def identity(manifest: Manifest, task: nn.Module, clusters: np.ndarray | None = None) -> dict[str, Any]:
+    """What a run may not change when it goes on, beside its settings: the set, what a checkpoint's tensors are, and in
+    which cluster each clip is where data.pseudo_labels has them found."""
+    of_clusters = {} if clusters is None else {"pseudo_labels": hashlib.sha256(clusters.tobytes()).hexdigest()}
     return {
         "format": checkpoint.FORMAT_VERSION,
         "fingerprint": manifest.fingerprint,
         "network": network_signature(task),
+        **of_clusters,
     }

@@ -7,9 +7,10 @@ from typing import Literal
 
 import pydantic
 
-from asd.data.config import DataConfig, PathText
+from asd.data.config import DataConfig
 from asd.distributed.config import DistributedConfig
 from asd.evaluate.config import EvaluateConfig
+from asd.files.paths import PathText
 from asd.loggers import LoggingConfig
 from asd.monitor.config import MonitorConfig
 from asd.optim.config import OptimConfig
@@ -124,6 +125,12 @@ class RunConfig(System, frozen=True):
             raise ValueError("mixup and data.streams cannot be combined: leave one of them out")
         if len(shares) > 1 and self.train.accumulate > 1:
             raise ValueError("train.accumulate and data.streams cannot be combined: set train.accumulate=1")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _pseudo_labels_are_learnt(self) -> RunConfig:
+        if self.data.pseudo_labels is not None and not self.task.is_classifier:
+            raise ValueError(f"task {self.task.name} tells no classes apart: leave data.pseudo_labels out")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
 import pydantic
 
 from asd.data.manifest import Manifest
 from asd.data.proxy import Classes
+from asd.data.pseudo_labels import PseudoLabelsConfig
 from asd.data.streams import StreamsConfig
-from asd.files.paths import user_path_text
+from asd.files.paths import PathText
 
-PathText = Annotated[str, pydantic.AfterValidator(user_path_text)]
 AT_ONCE = 64  # steps whose crops are drawn by one call: this runs in the training thread
 
 
@@ -26,6 +24,9 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
     # that a classifier tells apart: machine types and IDs, which are scored, or each of these by domain and attributes
     classes: Classes = "machine"
+    # what these leave whole is divided by clusters of its clips: machines, each by domain (`attributes`: those that
+    # name one set of attributes alone, or none); null: no clusters
+    pseudo_labels: PseudoLabelsConfig | None = None
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips
     first_s: float | None = pydantic.Field(default=None, le=600)  # of clips, that crops lie in; None: anywhere

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+import pydantic
 
 from asd.errors import UserError
 
@@ -20,6 +23,9 @@ def user_path(text: str) -> Path:
 def user_path_text(text: str) -> str:
     """The same of a setting, which may also be an address."""
     return str(user_path(text)) if text.startswith("~") else text
+
+
+PathText = Annotated[str, pydantic.AfterValidator(user_path_text)]  # a setting that names a file or folder
 
 
 def path_text(path: Path) -> str:

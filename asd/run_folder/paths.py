@@ -1,6 +1,7 @@
 """The folder of a run: where everything about it lies, and whose it is.
 
-run.json, config.yaml · checkpoints/ · evaluations/, and what loggers and monitor write (see docs/files.md).
+run.json, config.yaml, pseudo_labels.csv (data.pseudo_labels) · checkpoints/ · evaluations/, and what loggers and
+monitor write (see docs/files.md).
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.root / "config.yaml"
+
+    @property
+    def pseudo_labels(self) -> Path:
+        return self.root / "pseudo_labels.csv"
 
     def evaluation(self, step: int) -> Path:
         return self.evaluations / f"step_{step:08d}"

@@ -110,7 +110,7 @@ class Gmm(PerClassScorer[Gaussians]):
         rows = in_space(train.embedding, self.config.space)
         centre = rows.mean(dim=0)
         equal = float((rows - centre).norm(dim=1).square().mean().sqrt()) <= relative_zero(rows)
-        axes = None if equal or self.config.pca is None else _axes(rows - centre, self.config.pca)
+        axes = None if equal or self.config.pca is None else principal_axes(rows - centre, self.config.pca)
         rows = _project(rows - centre, axes)
         spread = 1.0 if equal else float(rows.square().mean().sqrt())
         return Gaussians(centre, axes, spread, fit_mixture(rows / spread, self.config))
@@ -120,15 +120,18 @@ class Gmm(PerClassScorer[Gaussians]):
         return -model.mixture.log_joint(rows).logsumexp(dim=1)
 
 
-def fit_mixture(rows: Tensor, config: GmmConfig) -> Mixture:
-    """Expectation-maximisation on rows (n, P) from a k-means start; the same seed gives the same mixture."""
+def fit_mixture(rows: Tensor, config: GmmConfig, tolerance: float = EM_TOLERANCE) -> Mixture:
+    """Expectation-maximisation on rows (n, P) from a k-means start; the same seed gives the same mixture.
+
+    tolerance: of the mean log-likelihood per dimension, below which a round is the last.
+    """
     from sklearn.mixture import GaussianMixture  # here: half a second to import
 
     components = min(config.components, len(rows.unique(dim=0)))
     model = GaussianMixture(
         components,
         covariance_type=config.covariance,
-        tol=EM_TOLERANCE * rows.shape[1],
+        tol=tolerance * rows.shape[1],
         reg_covar=config.regularisation,
         max_iter=EM_ROUNDS,
         random_state=config.seed,
@@ -145,7 +148,7 @@ def fit_mixture(rows: Tensor, config: GmmConfig) -> Mixture:
     return Mixture(weight.log(), mean, factor)
 
 
-def _axes(centred: Tensor, count: int) -> Tensor:
+def principal_axes(centred: Tensor, count: int) -> Tensor:
     """The first principal axes (D, P) of centred rows (n, D), at most as many as these span."""
     most = max(min(count, len(centred) - 1, centred.shape[1]), 1)
     axes: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh[:most].T

@@ -86,7 +86,8 @@ def check_classes(num_classes: int) -> None:
     """UserError where there is nothing to tell apart."""
     if num_classes < 2:
         raise UserError(
-            "the set has a single class, and a classifier needs two or more: pack at least two machine IDs together"
+            "the set has a single class, and a classifier needs two or more: pack at least two machine IDs together, "
+            "or divide its clips (data.pseudo_labels.by=ward)"
         )
 
 

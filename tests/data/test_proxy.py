@@ -10,7 +10,7 @@ import torch
 
 from asd.data.loader import Loader, Request
 from asd.data.manifest import DOMAINS, Manifest, load_manifest
-from asd.data.proxy import with_proxy_classes
+from asd.data.proxy import NO_CLUSTER, with_proxy_classes
 from asd.data.subset import NO_CLASS, restrict
 
 
@@ -80,3 +80,23 @@ def test_batches_tell_both(factory):
         assert torch.cat([half.target, other.target]).equal(batch.target)
         loader.close()
     assert set(DOMAINS) >= set(factory.strings("domain", clips))
+
+
+def test_clusters_divide_further(factory):
+    clusters = np.full(len(factory), NO_CLUSTER, dtype=np.int32)
+    train = factory.select("train")
+    first = train[factory.class_index[train] == 0]
+    clusters[first] = np.arange(len(first)) % 3
+    plain, divided = (with_proxy_classes(factory, "attributes", own) for own in (None, clusters))
+    assert (
+        divided.proxy.of_clip[train[factory.class_index[train] != 0]].min()
+        == max(index for index, own in enumerate(divided.proxy.machine) if own == 0) + 1
+    )
+    for clip in first.tolist():
+        name = plain.taught[plain.proxy.of_clip[clip]]
+        assert divided.taught[divided.proxy.of_clip[clip]] == f"{name} cluster {clusters[clip]}"
+    assert divided.taught[len(divided.taught) - 1] == plain.taught[len(plain.taught) - 1]
+    by_cluster = with_proxy_classes(factory, "machine", clusters)
+    assert {name for name in by_cluster.taught if name.startswith(str(factory.classes[0]))} <= {
+        f"{factory.classes[0]} {domain} cluster {own}" for domain in ("source", "target") for own in range(3)
+    }
