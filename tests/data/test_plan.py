@@ -1,4 +1,4 @@
-"""The epoch plan: what users of sharded loaders miss (equal steps, each clip once, same batches on any ranks)."""
+"""The order of clips in an epoch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from asd.data.loader import training_requests
 from asd.data.plan import (
     Plan,
     Stream,
-    _splitmix64,
     crop_starts,
-    equal_length_batches,
     make_plan,
     rank_slice,
-    uniform,
 )
 from asd.errors import UserError
 
@@ -27,9 +24,6 @@ def plan_of(count: int, batch: int, run_length: int = 8, seed: int = 0) -> Plan:
 
 def epoch_of(plan: Plan, epoch: int) -> np.ndarray:
     return plan.epoch(epoch)["all"]
-
-
-# One stream
 
 
 @pytest.mark.parametrize("run_length", [1, 3, 8])
@@ -114,9 +108,6 @@ def test_neighbouring_rows_come_from_different_runs(batch, run_length):
             assert pieces(group) >= min(8, runs_in_batch) - 2  # two of 512 runs are seldom neighbours
 
 
-# Ranks
-
-
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_ranks_share_the_same_global_batches(small_manifest, world_size):
     clips = small_manifest.select("train")
@@ -143,9 +134,6 @@ def test_rank_slices_tile_the_batch():
         parts = [rank_slice(rows, rank, world_size) for rank in range(world_size)]
         assert np.concatenate(parts).tolist() == rows.tolist()
         assert {len(p) for p in parts} == {24 // world_size}
-
-
-# Several streams
 
 
 def test_the_first_stream_sets_the_steps_and_others_go_round():
@@ -180,9 +168,6 @@ def test_a_stream_that_cannot_fill_a_batch_is_refused():
     make_plan([Stream("few", np.arange(64), 64)], 0, 8)
 
 
-# Draws by class
-
-
 def classed(draw: str, seed: int = 1, batch: int = 12) -> Plan:
     """40 clips of each of three classes; beside them few clips of these, and of a fourth one, in no order."""
     own, few = np.arange(0, 240, 2), np.array([301, 303, 305, 307, 309, 311, 313])
@@ -194,6 +179,8 @@ def classed(draw: str, seed: int = 1, batch: int = 12) -> Plan:
 
 
 OWN_CLIPS = {c: {clip for clip in range(0, 240, 2) if (clip // 2) % 3 == c} for c in range(3)}
+
+
 FEW_CLIPS = {0: {303, 309}, 1: {305}, 2: {301, 311, 313}, 3: {307}}
 
 
@@ -245,83 +232,3 @@ def test_draws_by_class_change_with_epoch_and_seed_and_repeat_exactly(draw):
     found = {drawn(classed(draw, seed), epoch) for seed, epoch in places}
     assert len(found) == len(places)
     assert drawn(classed(draw, 5), 3) == drawn(classed(draw, 5), 3)
-
-
-# Crops
-
-
-def test_splitmix64_gives_its_published_sequence():
-    golden, expected = 0x9E3779B97F4A7C15, [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    states = np.array([(i * golden) % 2**64 for i in range(3)], dtype=np.uint64)
-    assert _splitmix64(states).tolist() == expected
-
-
-def test_crops_lie_inside_the_clip_and_reach_both_ends():
-    frames = np.resize([10, 11, 13, 5], 40_000)
-    starts = crop_starts(0, 0, np.arange(40_000), frames, 10)
-    assert set(starts[frames <= 10]) == {0}
-    assert set(starts[frames == 11]) == {0, 1}
-    assert set(starts[frames == 13]) == {0, 1, 2, 3}
-    assert abs(np.bincount(starts[frames == 13]) - 2500).max() < 5 * np.sqrt(2500)
-
-
-def test_crops_are_uniform_and_independent_of_each_other():
-    values = np.array([uniform(1, epoch, np.arange(4000)) for epoch in range(10)])
-    flat = np.sort(values.ravel())
-    distance = abs(flat - np.arange(len(flat)) / len(flat)).max()  # Kolmogorov-Smirnov
-    assert distance < 1.63 / np.sqrt(len(flat))
-    assert flat[0] >= 0
-    assert flat[-1] < 1
-    correlations = [
-        np.corrcoef(values[0], values[1])[0, 1],
-        np.corrcoef(values[0, 1:], values[0, :-1])[0, 1],
-        np.corrcoef(values[0], uniform(2, 0, np.arange(4000)))[0, 1],
-    ]
-    assert max(map(abs, correlations)) < 4 / np.sqrt(4000)
-
-
-def test_a_crop_is_a_function_of_seed_epoch_and_clip():
-    clips, frames = np.arange(100, 200), np.full(100, 50_000)
-    starts = crop_starts(7, 3, clips, frames, 16_000)
-    order = np.random.default_rng(0).permutation(100)[:40]
-    assert crop_starts(7, 3, clips[order], frames[order], 16_000).tolist() == starts[order].tolist()
-    for seed, epoch in ((7, 4), (8, 3), (3, 7)):
-        assert (crop_starts(seed, epoch, clips, frames, 16_000) != starts).mean() > 0.9
-
-
-@pytest.mark.parametrize("first", [8_000, 9_000])
-def test_crops_may_lie_in_the_beginning_of_clips_alone(small_manifest, first):
-    plan = make_plan([Stream("all", small_manifest.select("train"), 8)], seed=3, run_length=1)
-    requests = islice(training_requests(small_manifest, plan, 8_000, 0, 0, 0, 1, first), 6)
-    starts = np.concatenate([request.starts for request in requests])
-    assert starts.max() <= first - 8_000
-    assert (first == 8_000) == (starts == 0).all()
-
-
-# Evaluation batches
-
-
-def test_evaluation_batches_hold_one_length_each():
-    frames = np.random.default_rng(0).choice([8_000, 16_000, 16_001, 100_000], size=200)
-    batches = equal_length_batches(frames, samples=48_000)
-    assert sorted(np.concatenate(batches)) == list(range(200))
-    for batch in batches:
-        assert len(set(frames[batch])) == 1
-        assert len(batch) == 1 or len(batch) * frames[batch[0]] <= 48_000
-    limits = {8_000: 6, 16_000: 3, 16_001: 2, 100_000: 1}
-    needed = sum(-(-int((frames == length).sum()) // limit) for length, limit in limits.items())
-    assert len(batches) == needed
-
-
-def test_evaluation_goes_through_the_shards_once():
-    """Not once for each length of clips."""
-    frames = np.resize([160_000, 176_000, 160_000, 160_000], 4000)
-    batches = equal_length_batches(frames, samples=32 * 160_000)
-    shards = [set((batch // 400).tolist()) for batch in batches]
-    begins, ends = ([pick(own) for own in shards] for pick in (min, max))
-    assert begins == sorted(begins)
-    assert max(ends[at] - begins[at + 1] for at in range(len(batches) - 1)) <= 1
-
-
-def test_no_clips_make_no_evaluation_batches():
-    assert [len(b) for b in equal_length_batches(np.array([], dtype=np.int64), 1000)] == []

@@ -1,4 +1,4 @@
-"""Score files are joined with their ground truth by name, refused where they do not fit, and written as submitted."""
+"""Official score files: what is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,57 +6,25 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from asd.dcase import read_submission, write_submission
-from asd.dcase.rules import SectionClips
+from asd.dcase import read_submission
 from asd.errors import UserError
-from asd.metrics import ClipScores
-from asd.metrics.decisions import NO_DECISION
 from tests.support.official_files import (
     ALL_LAYOUTS,
-    Clip,
     Made,
     file_name,
     make,
     make_clips,
-    put,
     write_lines,
     write_scores,
 )
-
-
-def rows_of(path: Path) -> list[str]:
-    return path.read_text().splitlines()
+from tests.support.score_files import check_read, rows_of
 
 
 def refused(made: Made, complaint: str, truth: Path | None = None, by_names: bool = False) -> None:
     with pytest.raises(UserError, match=complaint):
         read_submission(made.layout, made.scores, None if by_names else truth or made.truth)
-
-
-def check_read(found: dict[str, dict[str, SectionClips]], made: Made, decided: bool = True) -> None:
-    """Every clip stands once in its section with its own label, score, domain and decision."""
-    assert {m: set(own) for m, own in found.items()} == {
-        m: {c.section for c in made.clips if c.machine == m} for m in {c.machine for c in made.clips}
-    }
-    for machine, own in found.items():
-        for section, clips in own.items():
-            read = zip(clips.label, clips.score, clips.domain, clips.decision, strict=True)
-            there = [
-                (
-                    c.label,
-                    c.score,
-                    "" if made.layout == "dcase2020" else c.domain,
-                    c.decision if decided else NO_DECISION,
-                )
-                for c in made.of(machine, section)
-            ]
-            assert sorted(read) == sorted(there)
-
-
-# ---- what is read --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
@@ -103,9 +71,6 @@ def test_the_list_of_2020_may_lie_beside_a_later_year(tmp_path):
     for layout in ("dcase2020", "dcase2024"):
         made = Made(layout, tmp_path / layout / "scores", tmp_path / "all", make_clips(layout))
         check_read(read_submission(layout, made.scores, made.truth).evaluation, made)
-
-
-# ---- names that do not fit -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ALL_LAYOUTS)
@@ -186,9 +151,6 @@ def test_a_score_file_with_a_free_name_is_refused(tmp_path):
     )
 
 
-# ---- rows that do not fit ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -241,9 +203,6 @@ def test_a_decision_is_0_or_1(tmp_path):
     refused(made, r"decision_result_fan_section_00_test\.csv, line 1: '0\.5' is neither 0 nor 1")
 
 
-# ---- folders and ground truth that do not fit ----------------------------------------------------------------------
-
-
 def test_folders_that_hold_nothing(tmp_path):
     made = make(tmp_path, "dcase2023")
     empty = tmp_path / "empty"
@@ -281,93 +240,3 @@ def test_a_name_of_another_section_is_refused(tmp_path, layout, name):
     write_scores(made, decisions=False)
     write_lines(made.score_file(), [*rows_of(made.score_file()), f"{name},0.5"])
     refused(made, rf"1 names are not of the form .* for fan 00.*: {name}$", by_names=True)
-
-
-# ---- what is written -----------------------------------------------------------------------------------------------
-
-
-def clip_scores(clips: list[Clip], layout: str) -> ClipScores:
-    domain = ["" if layout == "dcase2020" else c.domain for c in clips]
-    names, types, sections = ([getattr(c, k) for c in clips] for k in ("name", "machine", "section"))
-    keys = [f"{c.machine}_{c.name}" for c in clips]
-    scores = np.array([c.score for c in clips]) / 3
-    return ClipScores(
-        keys, names, types, sections, domain, np.array([c.label for c in clips]), {"knn": scores, "b": -scores}
-    )
-
-
-@pytest.mark.parametrize("layout", ALL_LAYOUTS)
-def test_what_is_written_is_read_back_exactly(tmp_path, layout):
-    made = make(tmp_path, layout)
-    third = dataclasses.replace(made, clips=[dataclasses.replace(c, score=c.score / 3) for c in made.clips])
-    new = dataclasses.replace(third, scores=tmp_path / "new" / "submission")
-    shuffled = [made.clips[i] for i in np.random.default_rng(1).permutation(len(made.clips))]
-    decisions = [c.decision for c in shuffled]
-    written = write_submission(new.scores, layout, clip_scores(shuffled, layout), "knn", decisions)
-    assert (
-        {p.name for p in written} == {p.name for p in made.scores.iterdir()} == {p.name for p in new.scores.iterdir()}
-    )
-    check_read(read_submission(layout, new.scores, made.truth).evaluation, new)
-    for path in written:
-        assert rows_of(path) == sorted(rows_of(path))
-        assert path.read_bytes().endswith(b"\n")
-        assert b"\r" not in path.read_bytes()
-
-
-def test_the_bytes_of_a_submission(tmp_path):
-    clips = [
-        Clip("fan", "03", "target", "section_03_0001.wav", -1, 0.3, 1),
-        Clip("fan", "03", "source", "section_03_0000.wav", -1, 3e-9, 0),
-    ]
-    write_submission(tmp_path, "dcase2022", clip_scores(clips, "dcase2022"), "knn", np.array([1, 0]))
-    scores, decisions = (tmp_path / f"{kind}_fan_section_03_test.csv" for kind in ("anomaly_score", "decision_result"))
-    assert scores.read_bytes() == b"section_03_0000.wav,1e-09\nsection_03_0001.wav,0.09999999999999999\n"
-    assert decisions.read_bytes() == b"section_03_0000.wav,0\nsection_03_0001.wav,1\n"
-    write_submission(tmp_path / "2020", "dcase2020", clip_scores(clips, "dcase2020"), "b")
-    assert [p.name for p in (tmp_path / "2020").iterdir()] == ["anomaly_score_fan_id_03.csv"]
-
-
-def change(clips: ClipScores, **columns: object) -> ClipScores:
-    return dataclasses.replace(clips, **columns)
-
-
-def test_clips_that_have_no_official_file_are_refused(tmp_path):
-    clips = clip_scores(make_clips("dcase2021"), "dcase2021")
-    none = ["", *clips.domain[1:]]
-    for wrong, layout, complaint in [
-        (change(clips, domain=none), "dcase2021", rf"{clips.file_name[0]} of ToyCar has no domain"),
-        (change(clips, machine_id=["7"] * len(clips)), "dcase2022", r"ToyCar 7 cannot be named as a dcase2022 file"),
-        (change(clips, machine_type=["../x"] * len(clips)), "dcase2022", r"\.\./x 00 cannot be named"),
-        (change(clips, file_name=["a.wav"] * len(clips)), "dcase2022", "1 file names have more than one row: a.wav"),
-        (change(clips, scores={"knn": np.full(len(clips), np.inf)}), "dcase2022", "no finite score"),
-        (clips, "dcase2019", "must be one of dcase2020"),
-    ]:
-        with pytest.raises(UserError, match=complaint):
-            write_submission(tmp_path / "out", layout, wrong, "knn")
-        assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError, match="no scorer 'lof': there are knn, b"):
-        write_submission(tmp_path / "out", "dcase2021", clips, "lof")
-
-
-@pytest.mark.parametrize("decisions", [[0, 1], 0])
-def test_decisions_that_do_not_fit_the_clips_are_the_callers_mistake(tmp_path, decisions):
-    clips = clip_scores(make_clips("dcase2022"), "dcase2022")
-    with pytest.raises(ValueError, match="must be 0 or 1 for each of"):
-        write_submission(tmp_path, "dcase2022", clips, "knn", decisions)
-    with pytest.raises(ValueError, match="must be 0 or 1 for each of"):
-        write_submission(tmp_path, "dcase2022", clips, "knn", np.full(len(clips), 2))
-
-
-def test_a_submission_is_replaced_but_never_mixed_with_another(tmp_path):
-    made = Made("dcase2022", tmp_path, tmp_path, make_clips("dcase2022"))
-    clips = clip_scores(made.clips, "dcase2022")
-    write_submission(tmp_path, "dcase2022", clips, "knn", np.zeros(len(clips)))
-    write_submission(tmp_path, "dcase2022", clips, "b", np.ones(len(clips)))
-    first = min(c.name for c in made.of("fan", "00"))
-    assert rows_of(made.score_file(kind="decision_result"))[0] == f"{first},1"
-    with pytest.raises(UserError, match=r"holds score files of another submission \(decision_result_ToyCar_section_01"):
-        write_submission(tmp_path, "dcase2022", clips, "knn")
-    put(made, tmp_path / "other", "anomaly_score", lambda clip: "0", "\n")
-    with pytest.raises(UserError, match=r"another submission \(anomaly_score_ToyCar_section_01_test\.csv"):
-        write_submission(tmp_path / "other", "dcase2020", clips, "knn")
-    assert not list(tmp_path.rglob("*.partial"))

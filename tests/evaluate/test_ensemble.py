@@ -1,12 +1,10 @@
-"""Several runs as one, against an independent computation, and every run that does not fit."""
+"""Ensembles of runs: averages, choice by machine type, thresholds, files."""
 
 from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,85 +12,11 @@ from scipy.stats import hmean
 from sklearn.metrics import roc_auc_score
 
 import eval as evaluation
-from asd.errors import UserError
 from asd.evaluate.store import CALIBRATION_FILE
 from asd.metrics import ClipScores, read_scores, scores_csv
 from asd.metrics.decisions import machines_of
 from asd.report import Header, write_report
-
-MACHINES = (("fan", "00"), ("fan", "01"), ("valve", "00"))
-SCALES = {"a": 1.0, "b": 100.0, "c": 0.01}  # runs whose scores share no scale
-SKILL = {"a": {"fan": 0.3, "valve": 3.0}, "b": {"fan": 3.0, "valve": 0.0}, "c": {"fan": 1.0, "valve": 1.0}}
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Evaluation folders below a root, and what was written there."""
-
-    root: Path
-    test: dict[str, ClipScores] = field(default_factory=dict)
-    calibration: dict[str, ClipScores] = field(default_factory=dict)
-
-    def folders(self, *names: str) -> list[str]:
-        return [str(self.root / name) for name in names]
-
-    def z(self, name: str, scorer: str = "knn") -> dict[str, float]:
-        """Clip key → score less the mean of its machine's normal clips, by their spread."""
-        normal: dict[tuple[str, str], list[float]] = {}
-        calibration, test = self.calibration[name], self.test[name]
-        for machine, score in zip(machines_of(calibration), calibration.scores[scorer].tolist(), strict=True):
-            normal.setdefault(machine, []).append(score)
-        rows = zip(test.key, machines_of(test), test.scores[scorer].tolist(), strict=True)
-        return {
-            key: (score - statistics.fmean(normal[machine])) / statistics.pstdev(normal[machine])
-            for key, machine, score in rows
-        }
-
-
-def write(
-    runs: Runs, name: str, machines: tuple[tuple[str, str], ...] = MACHINES, hidden: bool = False, **header: Any
-) -> None:
-    """A scored evaluation of layout dcase2022; the clips are the same in every run, in an order of its own."""
-    random = np.random.default_rng([7, *name.encode()])
-    skill, scale = SKILL.get(name, SKILL["c"]), SCALES.get(name, 1.0)
-    test, calibration = [], []
-    for machine_type, machine_id in machines:
-        offset = scale * random.normal()  # each machine has a level of its own
-        for domain in ("source", "target"):
-            for n in range(12):
-                label = n % 2
-                file = f"section_{machine_id}_{domain}_test_{('normal', 'anomaly')[label]}_{n:04d}.wav"
-                scores = scale * (random.normal(size=2) + skill[machine_type] * label) + offset
-                test.append((file, machine_type, machine_id, domain, -1 if hidden else label, *scores))
-                file = f"section_{machine_id}_{domain}_train_normal_{n:04d}.wav"
-                scores = scale * random.normal(size=2) + offset
-                calibration.append((file, machine_type, machine_id, domain, 0, *scores))
-    random.shuffle(test)
-    runs.test[name], runs.calibration[name] = _clips(test), _clips(calibration)
-    body = {"run": name, "layout": "dcase2022", "primary": "knn"}
-    write_report(runs.root / name, runs.test[name], Header.model_validate(body | header))
-    (runs.root / name / CALIBRATION_FILE).write_text(scores_csv(runs.calibration[name]))
-
-
-def _clips(rows: list[tuple[Any, ...]]) -> ClipScores:
-    file, machine_type, machine_id, domain, label, knn, other = (list(column) for column in zip(*rows, strict=True))
-    keys = [f"{kind}-{name.removesuffix('.wav')}" for kind, name in zip(machine_type, file, strict=True)]
-    scores = {"knn": np.array(knn), "other": np.array(other)}
-    return ClipScores(keys, file, machine_type, machine_id, domain, np.array(label), scores)
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Runs:
-    made = Runs(tmp_path)
-    for name in SCALES:
-        write(made, name)
-    return made
-
-
-def ensemble(out: Path, runs: list[str], *words: str) -> dict[str, Any]:
-    """The command, and the report.json that it wrote."""
-    assert evaluation.main(["ensemble", "--runs", *runs, "--out", str(out), *words]) == 0
-    return json.loads((out / "report.json").read_text())
+from tests.support.ensembles import MACHINES, SCALES, Runs, ensemble, write
 
 
 def written(out: Path) -> dict[str, float]:
@@ -275,96 +199,3 @@ def test_what_a_member_owes_to_the_test_clips_or_to_flips_is_said(runs, tmp_path
 def test_a_second_time_replaces_the_first(runs, tmp_path):
     ensemble(tmp_path / "out", runs.folders("a", "b"))
     assert "k" in ensemble(tmp_path / "out", runs.folders("a", "c"), "--method", "topk")["ensemble"]
-
-
-# ---- refused -------------------------------------------------------------------------------------------------------
-
-
-def refused(out: Path, runs: list[str], *words: str) -> str:
-    with pytest.raises(UserError) as error:
-        evaluation.main(["ensemble", "--runs", *runs, "--out", str(out), *words])
-    assert not out.exists() or not (out / "submission").exists()
-    return str(error.value)
-
-
-def test_runs_of_other_clips_are_refused_by_name(runs, tmp_path):
-    test = runs.test["b"]
-    rows = np.flatnonzero(np.array(test.key) != "fan-section_01_target_test_anomaly_0003")
-    assert len(rows) == len(test) - 1
-    write_report(tmp_path / "b", test.select(rows), Header(layout="dcase2022", primary="knn"))
-    said = refused(tmp_path / "out", runs.folders("a", "b"))
-    assert "scored different fan clips, such as fan-section_01_target_test_anomaly_0003" in said
-    assert str(tmp_path / "a") in said
-    assert str(tmp_path / "b") in said
-
-
-def test_a_run_without_calibration_is_refused(runs, tmp_path):
-    (tmp_path / "b" / CALIBRATION_FILE).unlink()
-    assert f"{tmp_path / 'b'} holds no scores (or those of an older version)" in refused(
-        tmp_path / "out", runs.folders("a", "b")
-    )
-
-
-def test_a_machine_without_calibration_clips_is_refused(runs, tmp_path):
-    calibration = runs.calibration["b"]
-    rows = np.array([row for row, machine in enumerate(machines_of(calibration)) if machine != ("fan", "01")])
-    (tmp_path / "b" / CALIBRATION_FILE).write_text(scores_csv(calibration.select(rows)))
-    said = refused(tmp_path / "out", runs.folders("a", "b"))
-    assert f"{tmp_path / 'b'} has no normal clip of fan/01" in said
-
-
-def test_runs_of_different_years_are_refused(runs, tmp_path):
-    write(runs, "b", layout="dcase2023")
-    assert "different layouts: dcase2022, dcase2023" in refused(tmp_path / "out", runs.folders("a", "b"))
-
-
-def test_a_run_without_test_clips_is_refused(runs, tmp_path):
-    nothing = runs.test["b"].select(np.array([], dtype=np.int64))
-    write_report(tmp_path / "b", nothing, Header(layout="dcase2022", primary="knn"))
-    assert f"{tmp_path / 'b'} holds no test clip" in refused(tmp_path / "out", runs.folders("a", "b"))
-
-
-@pytest.mark.parametrize(
-    ("names", "words", "said"),
-    [
-        (["a"], [], "two runs or more"),
-        (["a", "a"], [], "two runs or more"),
-        (["a", "b"], ["--scorer", "gmm"], "has no scorer gmm: it has knn, other"),
-        (["a", "b"], ["--k", "0"], "--k 0: give 1 or more"),
-        (["a", "b"], ["--percent", "100"], "--percent 100: give a number between 0 and 100"),
-        (["a", "nowhere"], [], "nowhere is not a run folder"),
-    ],
-)
-def test_words_that_do_not_fit_are_refused(runs, tmp_path, names, words, said):
-    assert said in refused(tmp_path / "out", runs.folders(*names), *words)
-
-
-def test_nothing_foreign_is_written_over(runs, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("precious")
-    (tmp_path / "file").write_text("precious")
-    before = (tmp_path / "a" / "scores.csv").read_text()
-    assert "holds other files" in refused(tmp_path / "mine", runs.folders("a", "b"))
-    assert "is a file" in refused(tmp_path / "file", runs.folders("a", "b"))
-    assert "lies in the input folder" in refused(tmp_path / "a", runs.folders("a", "b"))
-    assert (tmp_path / "a" / "scores.csv").read_text() == before
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "said"),
-    [
-        ("label", -1, "has label 0 in {a} and -1 in {b}"),
-        ("domain", "target", "has domain source in {a} and target in {b}"),
-    ],
-)
-def test_runs_that_say_different_things_of_a_clip_are_refused(runs, tmp_path, field, value, said):
-    """Else the labels of whichever run is named first would count."""
-    (b,) = runs.folders("b")
-    clips = runs.test["b"]
-    row = clips.key.index("fan-section_00_source_test_normal_0000")
-    getattr(clips, field)[row] = value
-    (runs.root / "b" / "scores.csv").write_text(scores_csv(clips), encoding="utf-8")
-    said = said.format(a=runs.folders("a")[0], b=b)
-    with pytest.raises(UserError, match=f"clip {clips.key[row]} {said}"):
-        ensemble(tmp_path / "out", runs.folders("a", "b"))
-    assert not (tmp_path / "out").exists()

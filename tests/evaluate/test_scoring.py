@@ -1,4 +1,4 @@
-"""From embeddings to scores, calibration, decisions and official numbers; and what the projector gets of them."""
+"""Scoring an evaluation: scores, calibration, decisions, report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from asd.data.subset import restrict
 from asd.dcase.rules import SectionClips, official_numbers
 from asd.evaluate.scoring import CALIBRATION_CLIPS, score_clips, score_folder
 from asd.evaluate.store import CALIBRATION_FILE, Evaluation, in_recordings, write_embeddings
-from asd.loggers.tensorboard import principal_components
 from asd.metrics import read_scores
 from asd.metrics.thresholds import PercentileConfig
 from asd.report import DECISIONS_FILE, SCORES_FILE, Header, Report, build_report, console_table, markdown
@@ -26,7 +25,11 @@ from asd.scorers import EmbeddingTable, KnnConfig, SoftmaxConfig
 from tests.support.sets import with_recordings
 
 WINDOWS = 3
+
+
 HELD_OUT = 4  # training clips that no scorer is fitted on
+
+
 THRESHOLD = PercentileConfig(percent=60)
 
 
@@ -269,21 +272,6 @@ def test_a_scored_folder_holds_these_files(scored):
     assert files == {
         "calibration.csv", "decisions.csv", "evaluation.json", "figures", "report.json", "report.md", "scores.csv",
     }  # fmt: skip
-
-
-def test_narrow_embeddings_stay_as_they_are():
-    vectors = torch.randn(50, 8)
-    assert principal_components(vectors, 8) is vectors
-
-
-@pytest.mark.parametrize("rows", [1, 5, 300])
-def test_principal_components_keep_distances(rows):
-    flat = torch.randn(rows, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    turned = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64)).Q[:6]
-    found = principal_components(flat @ turned + 3.0, 16)
-    assert found.shape == (rows, min(16, rows))
-    torch.testing.assert_close(torch.cdist(found, found), torch.cdist(flat, flat), atol=1e-6, rtol=1e-6)
-    assert torch.equal(found, principal_components(flat @ turned + 3.0, 16))
 
 
 def test_thresholds_of_few_recordings_are_doubted_in_the_report(fans, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""ArcFace against angles in float64, label smoothing against torch, mixtures, and gradients at the poles."""
+"""Losses against independent computations."""
 
 from __future__ import annotations
 
@@ -14,19 +14,12 @@ from torch import nn
 from asd.backbones.norms import norm2d
 from asd.losses import ArcFaceConfig, CosFaceConfig, FocalConfig, SoftmaxConfig, build_loss
 from asd.losses.softmax import MapSoftmax
-
-DIM, CLASSES = 12, 7
+from tests.support.losses import CLASSES, DIM, mixtures, numpy_cosines, plain, sample
 
 
 def arcface(**settings: float):
     torch.manual_seed(0)
     return build_loss(ArcFaceConfig(**settings), DIM, CLASSES)
-
-
-def sample(clips: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    embedding = 5 * torch.randn(clips, DIM, generator=generator)
-    return embedding, torch.randint(CLASSES, (clips,), generator=generator)
 
 
 def numpy_arcface(embedding, centres, classes, scale: float, margin: float, smoothing: float) -> np.ndarray:
@@ -43,10 +36,6 @@ def numpy_arcface(embedding, centres, classes, scale: float, margin: float, smoo
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     own = log_p[np.arange(len(classes)), classes.numpy()]
     return -(1 - smoothing) * own - smoothing * log_p.mean(1)
-
-
-def plain(loss, embedding, classes) -> torch.Tensor:
-    return loss(embedding, classes, classes, torch.ones(len(classes)))
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.5, 0.7, math.pi / 2])
@@ -165,14 +154,6 @@ def test_losses_are_float32_under_autocast(config):
     assert under_autocast.equal(plain(loss, rounded.float(), classes))
 
 
-# The other losses
-
-
-def numpy_cosines(embedding, centres) -> np.ndarray:
-    x, w = embedding.numpy().astype(np.float64), centres.detach().numpy().astype(np.float64)
-    return (x / np.linalg.norm(x, axis=1)[:, None]) @ (w / np.linalg.norm(w, axis=1)[:, None]).T
-
-
 def test_cosface_takes_its_margin_off_the_cosine():
     torch.manual_seed(0)
     loss = build_loss(CosFaceConfig(scale=20.0, margin=0.35), DIM, CLASSES)
@@ -200,74 +181,6 @@ def test_focal_is_cross_entropy_weighed_by_doubt(alpha, gamma):
     p = F.softmax(loss.logits(embedding).detach().double(), 1)[torch.arange(len(classes)), classes]
     expected = -alpha * (1 - p) ** gamma * p.log()
     torch.testing.assert_close(plain(loss, embedding, classes).detach().double(), expected, rtol=1e-3, atol=1e-6)
-
-
-# Mixtures: ArcMix and Noisy-ArcMix (Choi & Choi 2024)
-
-
-def mixtures(margin: float, mixing: str):
-    torch.manual_seed(0)
-    return build_loss(ArcFaceConfig(margin=margin, mixing=mixing), DIM, CLASSES)
-
-
-def test_noisy_arcmix_meets_both_targets_with_the_margin_of_the_first():
-    margin, scale = 0.7, 30.0
-    loss = mixtures(margin, "noisy_arcmix")
-    embedding, first = sample()
-    second, weight = first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))
-    rows = np.arange(len(first))
-    cosine = numpy_cosines(embedding, loss.centres)
-    angle = np.arccos(cosine[rows, first.numpy()])
-    logits = scale * cosine
-    beyond = scale * (cosine[rows, first.numpy()] - margin * np.sin(np.pi - margin))
-    logits[rows, first.numpy()] = np.where(angle + margin < np.pi, scale * np.cos(angle + margin), beyond)
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    w = weight.numpy()
-    expected = -w * log_p[rows, first.numpy()] - (1 - w) * log_p[rows, second.numpy()]
-    ours = loss(embedding, first, second, weight).detach().numpy()
-    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_guided_mixup_shares_the_margin_out():
-    margin, scale = 0.7, 30.0
-    loss = mixtures(margin, "guided")
-    embedding, first, second, weight = mixed_sample()
-    share = weight[:, None] * F.one_hot(first, CLASSES) + (1 - weight[:, None]) * F.one_hot(second, CLASSES)
-    share = share.double().numpy()
-    cosine = numpy_cosines(embedding, loss.centres)
-    angle = np.arccos(cosine)
-    apply_margin = np.where(angle + margin < np.pi, np.cos(angle + margin), cosine - margin * np.sin(np.pi - margin))
-    logits = scale * (share * apply_margin + (1 - share) * cosine)
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    ours = loss(embedding, first, second, weight).detach().numpy()
-    np.testing.assert_allclose(ours, -(share * log_p).sum(1), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("mixing", ["noisy_arcmix", "guided"])
-def test_mixing_rules_agree_where_they_must(mixing):
-    embedding, first, second, weight = mixed_sample()
-    arcmix, other = mixtures(0.7, "arcmix"), mixtures(0.7, mixing)
-    ones = torch.ones(len(first))
-    # An unmixed clip, or a mixture of one class, is ArcFace.
-    torch.testing.assert_close(other(embedding, first, second, ones), plain(arcmix, embedding, first))
-    torch.testing.assert_close(other(embedding, first, first, weight), plain(arcmix, embedding, first))
-    # Without a margin all are the cross-entropy of soft labels.
-    soft = weight[:, None] * F.one_hot(first, CLASSES) + (1 - weight[:, None]) * F.one_hot(second, CLASSES)
-    expected = F.cross_entropy(arcmix.logits(embedding), soft, reduction="none")
-    for loss in (mixtures(0.0, "arcmix"), mixtures(0.0, mixing)):
-        torch.testing.assert_close(loss(embedding, first, second, weight), expected, rtol=1e-4, atol=1e-4)
-
-
-# Which way each variant moves a loss, by its definition
-
-
-@pytest.mark.parametrize("mixing", ["noisy_arcmix", "guided"])
-def test_fewer_margins_make_a_mixture_easier_than_arcmix(mixing):
-    """Noisy-ArcMix spares the second target its margin, guided mixup spares both a part of theirs."""
-    embedding, first, second, weight = mixed_sample()
-    different = (first != second) & (weight > 0.01) & (weight < 0.99)
-    hard, easier = (mixtures(0.7, rule)(embedding, first, second, weight) for rule in ("arcmix", mixing))
-    assert (easier < hard)[different].all()
 
 
 def test_smoothing_pulls_back_what_is_already_sure():
@@ -304,12 +217,6 @@ def test_cosface_asks_the_same_at_every_angle_and_arcface_most_at_a_right_angle(
         taken[config.name] = (logits - loss.margin_logits(logits, target))[:, 0] / 30
     torch.testing.assert_close(taken["cosface"], torch.full((3,), 0.3), rtol=0, atol=1e-5)
     assert (taken["arcface"].diff() > 0).all()
-
-
-def mixed_sample() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Embeddings with both targets and the weight of the first."""
-    embedding, first = sample()
-    return embedding, first, first.roll(1), torch.rand(len(first), generator=torch.Generator().manual_seed(0))
 
 
 def published_head() -> tuple[MapSoftmax, nn.Conv2d, nn.BatchNorm2d]:

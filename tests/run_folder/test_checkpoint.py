@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there; what is read back is what was saved; nothing in one is ever executed."""
+"""Checkpoints are complete or not there; damaged and hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -16,24 +16,14 @@ import pytest
 import torch
 
 from asd.errors import UserError
-from asd.run_folder import checkpoint, pruning
-from asd.run_folder.checkpoint import CheckpointConfig, Payload
+from asd.run_folder import checkpoint
+from asd.run_folder.checkpoint import Payload
+from tests.support.checkpoints import payload
 
 CPU = torch.device("cpu")
+
+
 FILES = ["COMPLETE", "SHA256SUMS", "config.yaml", "meta.json", "model.safetensors", "optimizer.pt", "state.json"]
-
-
-def payload(seed: int = 0, size: int = 50, scaler: bool = False) -> Payload:
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(size, size, generator=generator)
-    return Payload(
-        model={"a.weight": weight, "a.half": weight.bfloat16(), "columns": weight.T, "count": torch.tensor(seed)},
-        optimizer={"state": {0: {"exp_avg": weight * 0.1, "step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]},
-        scaler={"scale": 65536.0, "growth_tracker": 7} if scaler else None,
-        state={"step": 12, "best": 0.1 + 0.2, "streak": 0},
-        meta={"step": 12, "epoch": 0.5, "world_size": 2, "fingerprint": "abc"},
-        config_yaml="train: {epochs: 3}\n# ü\n",
-    )
 
 
 def assert_same(a: Payload, b: Payload) -> None:
@@ -143,72 +133,10 @@ def test_steps_complete_or_not(tmp_path):
     assert checkpoint.all_steps(tmp_path / "nowhere") == []
 
 
-# What is kept
-
-
-def steps_after(root: Path, config: CheckpointConfig, protected: tuple[int, ...] = ()) -> list[int]:
-    for step in range(100, 1100, 100):
-        checkpoint.save(root, step, payload(size=2))
-    pruning.prune(root, config, protected)
-    left = sorted(p.name for p in root.iterdir())
-    assert left == [f"step_{s:08d}" for s in checkpoint.complete_steps(root)]
-    return checkpoint.complete_steps(root)
-
-
-def test_the_last_two_are_kept(tmp_path):
-    assert steps_after(tmp_path, CheckpointConfig()) == [900, 1000]
-
-
-def test_the_protected_and_every_nth_are_kept(tmp_path):
-    config = CheckpointConfig(keep_last=1, keep_every_steps=400)
-    assert steps_after(tmp_path, config, protected=(300, 555)) == [300, 400, 800, 1000]
-
-
-def test_an_incomplete_checkpoint_does_not_count_as_one_of_the_last(tmp_path):
-    for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, payload(size=2))
-    (tmp_path / "step_00000003" / "COMPLETE").unlink()
-    pruning.prune(tmp_path, CheckpointConfig(), ())
-    assert checkpoint.complete_steps(tmp_path) == [1, 2]
-
-
-def test_what_dead_saves_left_is_removed(tmp_path):
-    checkpoint.save(tmp_path, 1, payload())
-    shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_step_00000002_77")
-    pruning.remove_partial(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
-
-
-def test_what_a_dead_removal_left_is_removed_but_no_save_that_may_be_under_way(tmp_path, capsys):
-    for name in ("step_00000001", "step_00000002", "step_00000003"):
-        checkpoint.save(tmp_path, int(name[-1]), payload(size=2))
-    (tmp_path / "step_00000003" / "COMPLETE").unlink()
-    shutil.copytree(tmp_path / "step_00000001", tmp_path / ".partial_removed_step_00000000")
-    (tmp_path / ".partial_step_00000004_77").mkdir()
-    pruning.prune(tmp_path, CheckpointConfig(keep_last=1), ())
-    left = [".partial_step_00000004_77", "step_00000002", "step_00000003"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == left
-    assert capsys.readouterr().err == ""
-
-
-def test_of_a_checkpoint_that_was_moved_to_another_disk_the_link_is_removed(tmp_path):
-    root, elsewhere = tmp_path / "checkpoints", tmp_path / "elsewhere"
-    for step in (1, 2):
-        checkpoint.save(root, step, payload(size=2))
-    (root / "step_00000001").rename(elsewhere)
-    (root / "step_00000001").symlink_to(elsewhere)
-    pruning.prune(root, CheckpointConfig(keep_last=1), ())
-    assert [path.name for path in root.iterdir()] == ["step_00000002"]
-    assert checkpoint.is_complete(elsewhere)
-
-
 def test_a_step_whose_link_leads_nowhere_is_saved_again(tmp_path):
     (tmp_path / "step_00000001").symlink_to(tmp_path / "unmounted")
     checkpoint.save(tmp_path, 1, payload())
     assert_same(checkpoint.load(tmp_path / "step_00000001", CPU), payload())
-
-
-# Full disks
 
 
 def full(*_args: object, **_kwargs: object) -> None:
@@ -271,9 +199,6 @@ def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path):
     sizes = {p.name: p.stat().st_size for p in folder.iterdir() if p.name != "COMPLETE"}
     (folder / "COMPLETE").write_text(json.dumps(sizes))
     assert_same(checkpoint.load(folder, CPU), payload())
-
-
-# Hostile files
 
 
 def sign(folder: Path) -> None:
