@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     manifest = load_manifest(options.set)
     with clean_up_on_signals():
-        found = look(manifest, options.workers or _workers_worth(manifest))
+        worth = min(available_cores(), 1 + sum(shard.bytes for shard in manifest.file.shards) // BYTES_PER_WORKER)
+    found = look(manifest, options.workers or worth)
     problems = found.problems
     for line in level_lines(found.levels):
         print(printable(line))
@@ -88,10 +89,6 @@ def look(manifest: Manifest, workers: int = 1) -> Checked:
             result.problems += found.problems
             result.levels += found.levels
     return result
-
-
-def _workers_worth(manifest: Manifest) -> int:
-    return min(available_cores(), 1 + sum(shard.bytes for shard in manifest.file.shards) // BYTES_PER_WORKER)
 
 
 def _table_problems(manifest: Manifest) -> Iterator[str]:

@@ -73,7 +73,9 @@ def check_channels(header: Header, target: Target) -> None:
     if target.channel is None and header.channels > 1:
         raise BadFileError("channels", f"it has {header.channels} channels")
     if isinstance(target.channel, int) and target.channel >= header.channels:
-        raise BadFileError("channels", f"it has {_channels(header.channels)}, numbered from 0")
+        raise BadFileError(
+            "channels", f"it has {header.channels} channel{'s' * (header.channels > 1)}, numbered from 0"
+        )
 
 
 def check_rate(header: Header, target: Target) -> None:
@@ -82,10 +84,6 @@ def check_rate(header: Header, target: Target) -> None:
     common = math.gcd(rate, wanted)
     if max(rate, wanted) // common > MAX_RATIO or wanted > MAX_FACTOR * rate:
         raise BadFileError("unreadable", f"its sample rate, {rate} Hz, cannot be resampled to {wanted} Hz")
-
-
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def read_canonical(path: Path, header: Header, target: Target) -> bytes | None:

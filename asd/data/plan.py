@@ -115,17 +115,14 @@ class Plan:
         """Rows of a further stream in the steps from `begin` on; beside: (steps, B) rows of the first stream there."""
         if stream.draw in ("shuffle", "within"):
             at = (epoch * self.steps_per_epoch + begin) * stream.batch
-            return self._laid_out(self._cycle(stream, at, len(beside) * stream.batch), stream)
+            clips = self._cycle(stream, at, len(beside) * stream.batch)
+            return _spread_runs(clips.reshape(-1, stream.batch), self.run_length)
         classes = class_of(self.streams[0], beside)
         drawn = self._of_class(stream, classes, epoch, begin)
         if stream.draw == "same_class":
             return drawn
         chosen = self._one_class(stream, np.arange(begin, begin + len(beside)), epoch)
         return np.where(classes == chosen[:, None], drawn, beside)
-
-    def _laid_out(self, clips: np.ndarray, stream: Stream) -> np.ndarray:
-        """Clips of an epoch in order → (S, B), neighbours from different runs."""
-        return _spread_runs(clips.reshape(-1, stream.batch), self.run_length)
 
     def _of_class(self, stream: Stream, classes: np.ndarray, epoch: int, begin: int) -> np.ndarray:
         """For every row a clip of the stream of the wanted class, (S, B) → (S, B); any clip where it has none."""

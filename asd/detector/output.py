@@ -36,7 +36,12 @@ def rendered(results: Sequence[ClipResult], about: dict[str, Any], how: Format) 
     if how == "csv":
         return _csv(results)
     if how == "json":
-        body = about | {"clips": [_row(v) | {"remarks": v.remarks} | _members(v) | _timeline(v) for v in results]}
+        body = about | {
+            "clips": [
+                _row(v) | {"remarks": v.remarks} | ({"members": v.members} if v.members else {}) | _timeline(v)
+                for v in results
+            ]
+        }
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
     show(open_console(file=text, width=200), results, about)
@@ -154,10 +159,6 @@ def _row(result: ClipResult) -> dict[str, Any]:
         "machine_id": result.machine.machine_id,
         "label": _label(result) or None,
     }
-
-
-def _members(result: ClipResult) -> dict[str, Any]:
-    return {"members": result.members} if result.members else {}
 
 
 def _timeline(result: ClipResult) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asd.augment.mixup import MixupInput, pair_weights
 from asd.backbones.expander import Expander, ExpanderConfig
@@ -59,7 +59,8 @@ class VICRegTask(Task):
         weight = weight.to(batch.waveform.device, non_blocking=True)
         pieces = branches(self.encoder, batch, slice(0, None, 2), slice(1, None, 2), weight, self.config.mixup_input)
         windows = pieces[0].shape[1]
-        z, other, mixture = (gather_with_gradient(self._expand(x)) for x in pieces)
+        embedded = (self.encoder.embed_pieces(x).flatten(0, 1) for x in pieces)  # (N·P, D)
+        z, other, mixture = (gather_with_gradient(self.expander(x)) for x in embedded)
         shares, counted = (gather(x.repeat_interleave(windows)) for x in (weight, valid))
         terms = vicreg(self.config, z, other, mixture, shares, counted)
         logs = {"invariance": terms.invariance, "variance": terms.variance, "covariance": terms.covariance}
@@ -69,7 +70,3 @@ class VICRegTask(Task):
     def embed(self, batch: Batch) -> Embedding:
         """The encoder's embeddings; there are no classes and no loss of a single clip."""
         return embedding_alone(self.encoder, batch)
-
-    def _expand(self, pieces: Tensor) -> Tensor:
-        """(N, P, C, M, frames) → (N·P, E)."""
-        return self.expander(self.encoder.embed_pieces(pieces).flatten(0, 1))

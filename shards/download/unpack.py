@@ -66,7 +66,8 @@ def remove_stale(folder: Path) -> None:
 def _extract(archive: Path, into: Path, begin: Begin) -> None:
     try:
         with zipfile.ZipFile(archive) as source:
-            members = [info for info in source.infolist() if not _is_left_by_a_mac(info) and not _is_root(info)]
+            named = [info for info in source.infolist() if PurePosixPath(info.filename).parts]  # not "./"
+            members = [info for info in named if not _is_left_by_a_mac(info)]
             _check_unsafe(archive, members)
             total = sum(info.file_size for info in members)
             _check_oversized(archive, total, into)
@@ -83,10 +84,6 @@ def _extract(archive: Path, into: Path, begin: Begin) -> None:
 def _is_left_by_a_mac(info: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(info.filename).parts
     return parts[:1] == ("__MACOSX",) or parts[-1:] == (".DS_Store",)
-
-
-def _is_root(info: zipfile.ZipInfo) -> bool:
-    return not PurePosixPath(info.filename).parts  # "./"
 
 
 def _check_unsafe(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:

@@ -38,11 +38,9 @@ def find_clips(layout: str, sources: Sequence[Path], choices: Choices | None = N
 
 def _hint(paths: Sequence[Path]) -> str:
     """The layouts that all of these files fit, to be said after what they do not fit."""
-    names = [name for name, layout in LAYOUTS.items() if isinstance(layout, FolderLayout) and _all_fit(layout, paths)]
+    names = [
+        name for name, layout in LAYOUTS.items() if isinstance(layout, FolderLayout) and all(map(layout.fits, paths))
+    ]
     if not names:
         return "; recordings of no known layout can be described in a csv: --layout table"
     return f"; they fit --layout {' or '.join(names)}{', by their year' if len(names) > 1 else ''}"
-
-
-def _all_fit(layout: FolderLayout, paths: Sequence[Path]) -> bool:
-    return all(layout.fits(path) for path in paths)

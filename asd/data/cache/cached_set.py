@@ -60,7 +60,7 @@ def open_cached(url: str, root: Path, cache_gib: float | None) -> Manifest:
     files = _Files(url, root, None if cache_gib is None else int(cache_gib * GIB))
     try:
         file, content = _newest_manifest(files, url)
-        folder = root / f"{_word(file.name)}-{file.fingerprint[:16]}"
+        folder = root / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', file.name)[:64]}-{file.fingerprint[:16]}"
         folder.mkdir(exist_ok=True)
         files.put(folder / ORIGIN_FILE, files.shown("").encode() + b"\n")
         files.put(folder / MANIFEST_FILE, content)
@@ -74,10 +74,6 @@ def open_cached(url: str, root: Path, cache_gib: float | None) -> Manifest:
         files.close()
         raise
     return replace(manifest, tars=CachedTars(files, manifest))
-
-
-def _word(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:64]
 
 
 def _newest_manifest(files: _Files, url: str) -> tuple[ManifestFile, bytes]:

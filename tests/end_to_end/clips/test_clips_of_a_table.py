@@ -75,7 +75,7 @@ def test_a_row_that_cannot_be_read_is_named(detector: Path, of_two_machines: Pat
             "path,machine_type,machine_id\na.wav,pump,00\nb.wav,lathe,00\n",
             "csv:3: lathe/00 is not a machine of the detector: it has fan/00, fan/02",
         ),
-        ("path,machine_type\na.wav,fan\n", "csv:2: fan/? is not one machine of the detector"),
+        ("path,machine_type\na.wav,fan\n", "csv:2: fan/? is not a machine of the detector"),
         ("path,machine_type,machine_id\na.wav,pump\n", "csv:2: the line has another number of cells"),
         ("path,machine_type,machine_id\n,pump,00\n", "csv:2: it names no path"),
         (
