@@ -16,7 +16,8 @@ import pyarrow as pa
 from asd.audio.recording import AVERAGE, Channel, Conversion, Target
 from asd.data.clips_schema import CLIPS_SCHEMA
 from asd.data.heard import MAX_VALUES, Heard
-from asd.data.manifest import CODECS, SOUNDLESS, ManifestFile, class_table, write_manifest
+from asd.data.manifest import CODECS, SOUNDLESS, ManifestFile, class_table
+from asd.data.manifest_writer import write_manifest
 from asd.errors import UserError, run_main
 from asd.files.paths import check_over, check_within, real_path, user_path
 from shards import report

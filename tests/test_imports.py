@@ -69,7 +69,12 @@ ONLY = {
 }
 # Package → all that it may know of another one.
 NO_MORE_THAN = {
-    ("shards", "asd.data"): {"asd.data.clips_schema", "asd.data.manifest", "asd.data.heard"},
+    ("shards", "asd.data"): {
+        "asd.data.clips_schema",
+        "asd.data.manifest",
+        "asd.data.manifest_writer",
+        "asd.data.heard",
+    },
     ("asd.tasks", "asd.data"): {"asd.data.batch"},
 }
 # What starts without torch: its import takes two seconds, which a packer or a health check would pay each time.

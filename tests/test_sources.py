@@ -40,8 +40,8 @@ STATED: dict[str, dict[str, Any]] = {
         "train.global_batch": 48, "train.epochs": 250, "loss.margin": 0.05, "loss.scale": 30.0,
     },
     "vicreg_*": {
-        "task.mixup_input": "spectrogram", "task.reduction": "mean", "task.alpha": 0.5, "windows.frames": 64, "windows.hop": 8,
-        "windows.drawn": 1, "data.crop_s": 10.0, "data.val_fraction": 0, "evaluate.select": "last",
+        "task.mixup_input": "spectrogram", "task.reduction": "mean", "task.alpha": 0.5, "windows.frames": 64,
+        "windows.hop": 8, "windows.drawn": 1, "data.crop_s": 10.0, "data.val_fraction": 0, "evaluate.select": "last",
         "frontend.zero_mean": True,
     },
     "vicreg_pretrain": {

@@ -17,14 +17,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pydantic
 
 from asd.data.clips_schema import CLIPS_SCHEMA, SCHEMAS
 from asd.data.heard import Heard
 from asd.data.tar_source import Tars
 from asd.errors import UserError
-from asd.files.atomic import write_whole
 from asd.files.checksum import sha256_of
 from asd.files.safe_parquet import read_table
 
@@ -196,40 +194,6 @@ class Manifest:
 def class_table(types_and_ids: Sequence[tuple[str, str]]) -> tuple[MachineClass, ...]:
     """The sorted classes found among (machine type, machine ID) pairs; never a fixed number of them."""
     return tuple(MachineClass(machine_type=t, machine_id=i) for t, i in sorted(set(types_and_ids)))
-
-
-def write_manifest(
-    root: Path,
-    name: str,
-    layout: str,
-    sample_rate: int,
-    classes: Sequence[MachineClass],
-    shards: Sequence[Shard],
-    clips: pa.Table,
-    notes: dict[str, int],
-    heard: Heard | None = None,
-) -> ManifestFile:
-    """Write the clips table, then manifest.json by rename: a folder without it is not a set."""
-    pq.write_table(clips.cast(CLIPS_SCHEMA), root / CLIPS_FILE, compression="zstd")
-    clips_sha256 = sha256_of(root / CLIPS_FILE)
-    body = {
-        "format": WITH_FAULTS if has_known_faults(clips) else FORMAT_VERSION,
-        "name": name,
-        "layout": layout,
-        "sample_rate": sample_rate,
-        "classes": [c.model_dump() for c in classes],
-        "shards": [s.model_dump() for s in shards],
-        "clips_sha256": clips_sha256,
-    }
-    file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "heard": heard, "notes": notes})
-    write_whole(root / MANIFEST_FILE, file.model_dump_json(indent=1))
-    return file
-
-
-def has_known_faults(clips: pa.Table) -> bool:
-    """Whether a table has anomalies among its training clips."""
-    labelled = zip(clips.column("split").to_pylist(), clips.column("label").to_pylist(), strict=True)
-    return ("train", LABEL_ANOMALY) in labelled
 
 
 def fingerprint_of(body: dict[str, Any]) -> str:

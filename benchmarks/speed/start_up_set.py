@@ -23,8 +23,8 @@ from asd.data.manifest import (
     Shard,
     class_table,
     load_manifest,
-    write_manifest,
 )
+from asd.data.manifest_writer import write_manifest
 
 RATE = 16_000
 CLIP_S = 10

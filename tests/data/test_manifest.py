@@ -18,8 +18,8 @@ from asd.data.manifest import (
     class_table,
     fingerprint_of,
     load_manifest,
-    write_manifest,
 )
+from asd.data.manifest_writer import write_manifest
 from asd.errors import UserError
 from asd.files.checksum import sha256_of
 

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from asd.data.manifest import CLIPS_FILE, MANIFEST_FILE, Manifest, load_manifest, write_manifest
+from asd.data.manifest import CLIPS_FILE, MANIFEST_FILE, Manifest, load_manifest
+from asd.data.manifest_writer import write_manifest
 from asd.errors import UserError
 from shards import pack, verify
 
