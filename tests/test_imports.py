@@ -64,6 +64,7 @@ ONLY = {
     "fsspec": "asd.files",
     "prometheus_client": "asd.monitor",
     "webdataset": "shards",
+    "transformers": "asd.backbones",
     "tests": "",
     "benchmarks": "",
 }

@@ -15,6 +15,7 @@ from asd.backbones.encoders.base import Borrowed, PretrainedEncoder
 from asd.backbones.encoders.beats import Beats, BeatsConfig
 from asd.backbones.encoders.crepe import Crepe, CrepeConfig
 from asd.backbones.encoders.eat import Eat, EatConfig
+from asd.backbones.encoders.hub import Hub, HubConfig
 from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from asd.backbones.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from asd.backbones.multi_branch import MultiBranch, MultiBranchConfig
@@ -35,6 +36,7 @@ BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "crepe": Crepe,
     "beats": Beats,
     "eat": Eat,
+    "transformers": Hub,
 }
 RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
     "autoencoder": Autoencoder,
@@ -53,7 +55,8 @@ BackboneConfig = Annotated[
     | MultiBranchConfig
     | CrepeConfig
     | BeatsConfig
-    | EatConfig,
+    | EatConfig
+    | HubConfig,
     pydantic.Field(discriminator="name"),
 ]
 ReconstructorConfig = Annotated[
