@@ -1,4 +1,4 @@
-# demo: the main job, end to end, on a machine with nothing but Python.   check: lint and types.
+# demo: two systems, end to end, and their table, on a machine with nothing but Python.   check: lint and types.
 # test: the tests, in WORKERS processes at a time.
 # bench: docs/performance.md, half an hour on two cores.
 # results: docs/results.md, an hour or less on two cores, resumes.
@@ -18,9 +18,9 @@ RUN := runs/demo-$(SEED)
 .PHONY: demo test check bench results full-size soak clean
 
 demo: $(SHARDS)/manifest.json .venv/.ready
-	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nnodes=1 --nproc_per_node=$(RANKS) train_ddp.py --config configs/demo.yaml \
-		data.shards=$(SHARDS) run.dir=$(RUN)
-	@echo "curves, ROC and score histograms: $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
+	OMP_NUM_THREADS=1 $(BIN)/python -m asd.sweep --config configs/demo.yaml configs/demo_multi_branch.yaml --ranks $(RANKS) \
+		--out $(RUN) data.shards=$(SHARDS)
+	@echo "curves, ROC and score histograms: $(BIN)/tensorboard --logdir $(RUN)"
 
 $(FACTORY): | .venv/.ready
 	$(BIN)/python -m shards.synth --out $@ --seed $(SEED)

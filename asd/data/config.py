@@ -24,8 +24,8 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     machine_ids: tuple[str, ...] = ()  # (sections) of these types alone; empty: on all
     # that a classifier tells apart: machine types and IDs, which are scored, or each of these by domain and attributes
     classes: Classes = "machine"
-    # what these leave whole is divided by clusters of its clips: machines, each by domain (`attributes`: those that
-    # name one set of attributes alone, or none); null: no clusters
+    # clusters of clips that divide each machine and domain (classes=attributes: those whose clips all name the same
+    # attributes, or none) into classes; null: none
     pseudo_labels: PseudoLabelsConfig | None = None
     streams: StreamsConfig = StreamsConfig()  # what a batch is made of
     crop_s: float = pydantic.Field(10.0, ge=0.05, le=600)  # training crop; evaluation takes whole clips

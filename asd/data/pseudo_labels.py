@@ -27,7 +27,7 @@ class PseudoLabelsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     by: Literal["gmm", "ward"] = "gmm"
     # of a machine's clips outside the target domain; fewer where clips do not support so many
     max_clusters: pydantic.PositiveInt = 16
-    max_target_clusters: pydantic.PositiveInt = 2
+    max_target_clusters: pydantic.PositiveInt = 2  # of its clips of the target domain
     max_dimensions: pydantic.PositiveInt = 8  # principal axes, where there are clips for so many
     seed: int = pydantic.Field(0, ge=0, lt=2**32)  # of the fits' start
 

@@ -21,7 +21,7 @@ def test_a_renewed_environment_makes_no_factory_again(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir() if name.endswith("factory-0") else path.touch()
         os.utime(path, (1e9 + age, 1e9 + age))
-    assert "train_ddp.py" in (again := would_do(tmp_path))
+    assert "-m asd.sweep" in (again := would_do(tmp_path))
     assert "-m shards." not in again
     (tmp_path / made[1]).rmdir()
     assert "-m shards.synth" in would_do(tmp_path)

@@ -51,8 +51,6 @@ def narrow(config: RunConfig) -> list[str]:
         words += [f"windows.frames={FRAMES}", f"windows.hop={FRAMES}"]
         words += [f"backbone.conv_frames={FRAMES}"] if getattr(network, "pool", "") == "conv" else []
     streams, batch = config.data.streams, 16
-    if config.mixup is not None and config.mixup.group_size > batch // 2:  # of two ranks
-        words += ["mixup.group_size=8"]
     if streams.outlier_rows:
         words += ["data.streams.outlier_rows=4"]
     if streams.target_rows:
