@@ -17,7 +17,7 @@ from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_
 from asd.detector.formats import load_format
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
-from asd.evaluate.scoring import fitted, scores_by
+from asd.evaluate.scoring import fitted, learnt_from, scores_by
 from asd.evaluate.store import Evaluation, read_embeddings
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
@@ -88,8 +88,9 @@ def _check_other(name: str, path: Path, out: Path) -> None:
 def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
     evaluation, manifest, fit, validation, none = read_embeddings(folder, embedder.setup.data.manifest.root)
     run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
-    scorers = list(fitted(chosen, fit))
-    _, calibration = scores_by(scorers, manifest, evaluation, fit, validation, none)
+    known, new = learnt_from(evaluation, fit, validation)
+    scorers = list(fitted(chosen, known))
+    _, calibration = scores_by(scorers, manifest, evaluation, known, new, none)
     usual, longest = _lengths(manifest, fit.clips()[0].numpy())
     first_s, proxy = config.evaluate.first_s, embedder.setup.data.manifest.proxy
     return DetectorFile(

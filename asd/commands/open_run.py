@@ -97,11 +97,11 @@ class CheckpointEmbedder:
         self.setup = ranks.run_on_all(lambda: set_up(config, clusters))
         self.task = self.setup.task.to(ranks.device)
         ranks.run_on_all(lambda: run.folder.check(self.setup.identity))
-        manifest, splits = self.setup.data.manifest, self.setup.data.splits
+        manifest, splits, untrained = self.setup.data.manifest, self.setup.data.splits, self.setup.data.untrained
         self._loader = Loader(manifest, ranks.device, config.data.threads, config.data.prefetch)
         few = splits if test else replace(splits, test=splits.test[:0])
         seed, cache = config.train.seed, embedding_cache(self.setup.config, ranks.precision)
-        self._evaluator = Evaluator(config.evaluate, few, self._loader, ranks, run.folder, seed, cache)
+        self._evaluator = Evaluator(config.evaluate, few, self._loader, ranks, run.folder, seed, cache, untrained)
 
     def embed(self, step: int, target: Path, show_progress: bool = True) -> None:
         """Embed the clips that scorers and thresholds go by, and the test clips, into target.

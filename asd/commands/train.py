@@ -69,8 +69,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         )
         if ranks.is_main:
             _open_loggers(loggers, setup, folder, resumed, monitor)
-        cache = embedding_cache(setup.config, ranks.precision)
-        evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, config.train.seed, cache)
+        cache, seed = embedding_cache(setup.config, ranks.precision), config.train.seed
+        evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, seed, cache, data.untrained)
         evaluate = TrainingEvaluator(evaluator, config.logging, loggers, setup.evaluations)
         setup.task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
         if resumed is not None:
@@ -111,7 +111,7 @@ def _trainer(
         "global_batch": config.train.global_batch,
         "seed": config.train.seed,
     }
-    if config.optim is None:
+    if config.optim is None or data.untrained:
         checkpoints = evaluate.folder.checkpoints
         return NoTraining(setup.task, ranks, evaluate, checkpoints, meta, dump_yaml(config), resumed)
     rate, first_s = data.manifest.sample_rate, config.data.first_s
@@ -152,7 +152,8 @@ def check(config: RunConfig, world_size: int) -> list[str]:
     classes = f"{len(setup.classes)} classes" if known else "as many classes as clusters will be found"
     found = f"ok: {classes}, {len(data.splits.train)} training clips, {device.type}, {precision}"
     faults = unused_faults(config.data.streams, data.manifest)
-    if not config.task.trains:
+    if not setup.total_steps:
+        found += "; nothing is trained" + (f": {data.untrained}" if data.untrained else "")
         return [line for line in (found, faults) if line is not None]
     windows = window_advice(data.manifest, data.plan, config.data.cache_gib)
     lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
@@ -175,7 +176,7 @@ def _position(trainer: Trainer | NoTraining, loader: Loader) -> Position:
 
 def _open_loggers(loggers: Loggers, setup: Setup, folder: RunFolder, resumed: Payload | None, monitor: Monitor) -> None:
     config, step = setup.config, 0 if resumed is None else resumed.meta["step"]
-    total = config.train.total_steps(setup.data.plan.steps_per_epoch)
+    total = setup.total_steps
     config.logging.build(Source(folder.root, "train", step, total, config.model_dump(mode="json")), loggers)
     loggers.text(step, "config", f"```yaml\n{dump_yaml(config)}```")
     nonfinite_steps = 0 if resumed is None else resumed.state.get("nonfinite_steps", 0)
@@ -195,10 +196,11 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
     parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
     say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")
     how = f"{ranks.world_size} rank{'s' * (ranks.world_size != 1)} on {ranks.device.type} in {ranks.precision}"
-    if not config.task.trains:
-        say(ranks, f"{how}; nothing to train: one checkpoint, and its evaluation")
+    if not setup.total_steps:
+        why = f" ({data.untrained})" if data.untrained else ""
+        say(ranks, f"{how}; nothing to train{why}: one checkpoint, and its evaluation")
     else:
-        batch, total = config.train.global_batch, config.train.total_steps(steps)
+        batch, total = config.train.global_batch, setup.total_steps
         say(ranks, f"{how}, global batch {batch}, {steps} steps an epoch, {total} steps")
         lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
         for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):

@@ -41,6 +41,7 @@ class Data:
     splits: Splits
     plan: Plan
     clusters: np.ndarray | None = None  # of each clip, (clips,), where data.pseudo_labels divides machines
+    untrained: str | None = None  # why nothing is trained on this set, where the task may do without
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,14 @@ class Setup:
     identity: dict[str, Any]  # what a run may not change when it goes on, beside its settings
 
     @property
+    def total_steps(self) -> int:
+        """Of the whole run; 0 where nothing is trained."""
+        return 0 if self.data.untrained else self.config.train.total_steps(self.data.plan.steps_per_epoch)
+
+    @property
     def evaluations(self) -> Every:
         """Which steps are evaluated."""
-        steps = self.data.plan.steps_per_epoch
-        return self.config.evaluate.every(steps, self.config.train.total_steps(steps))
+        return self.config.evaluate.every(self.data.plan.steps_per_epoch, self.total_steps)
 
     @property
     def classes(self) -> list[str]:
@@ -106,15 +111,28 @@ def open_data(config: RunConfig, clusters: np.ndarray | None = None) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data, clusters)
     check_soundless(manifest)
-    if config.task.is_classifier:
+    if config.task.is_classifier and not config.task.may_rest:
         build.check_classes(len(manifest.taught))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)
     streams = make_streams(config.data.streams, manifest, splits, config.train.global_batch)
-    if config.debug or not config.task.trains:  # then the plan is never followed
+    if untrained := _why_untrained(config, manifest, streams[0]):
+        splits = make_splits(manifest, config.train.seed, 0)  # there is nothing to hold clips out from
+    if config.debug or untrained or not config.task.trains:  # then the plan is never followed
         streams[0] = _filled(streams[0])
     windows = windows_of(manifest, config.data.window)
     plan = make_plan(streams, config.train.seed, config.data.run_length, windows)
-    return Data(manifest, splits, plan, clusters)
+    return Data(manifest, splits, plan, clusters, untrained)
+
+
+def _why_untrained(config: RunConfig, manifest: Manifest, own: Stream) -> str | None:
+    """What a set lacks to learn from, where the task may do without; None: nothing."""
+    if not config.task.may_rest:
+        return None
+    if len(manifest.taught) < 2:
+        return "there is a single machine, and none to tell it from"
+    if len(own.clips) < own.batch and not config.debug:
+        return f"{len(own.clips)} clips to learn from do not fill a batch of {own.batch}"
+    return None
 
 
 def _filled(stream: Stream) -> Stream:

@@ -15,7 +15,7 @@ from asd.loggers import LoggingConfig
 from asd.monitor.config import MonitorConfig
 from asd.optim.config import OptimConfig
 from asd.run_folder.checkpoint import CheckpointConfig
-from asd.scorers import reads, views
+from asd.scorers import reads, reads_all_of_the_embedding, views
 from asd.tasks.model import ModelConfig
 from asd.tasks.system import System
 from asd.train.config import TrainConfig
@@ -95,8 +95,13 @@ class RunConfig(System, frozen=True):
 
     @pydantic.model_validator(mode="after")
     def _scorers_read_views_that_there_are(self) -> RunConfig:
-        known = self.backbone.view_names() if self.backbone is not None else ()
+        known = self.view_names()
         for scorer in self.evaluate.scorers:
+            if self.statistics is not None and reads_all_of_the_embedding(scorer):
+                raise ValueError(
+                    f"evaluate.scorers: {scorer.name} reads the network's embedding and the statistics beside it as "
+                    "one: give it a view, such as network or mean_std"
+                )
             if unknown := sorted(views(scorer) - set(known)):
                 near = difflib.get_close_matches(unknown[0], known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"

@@ -32,6 +32,7 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     scorers: tuple[ScorerConfig, ...] = DEFAULT_SCORERS  # the first is the primary one
     select: Selection = "clean"  # oracle: by the year's numbers on labelled development clips, and every report says so
     fit_clips_per_class: pydantic.PositiveInt | None = None  # of each domain, that scorers are fitted on; None: all
+    fit_held_out: bool = False  # scorers are fitted on held-out clips, too
     test_clips_per_class: pydantic.PositiveInt | None = None  # (and held-out ones) by domain, for a look; None: all
     average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
     flip: tuple[str, ...] = ()  # classes (fan/00) whose scores are inverted, as in one submission of S5

@@ -1,11 +1,10 @@
-"""Does the proxy task, telling machines apart, teach the network anything? A warning where it does not."""
+"""Does the proxy task, telling machines apart, teach the network anything, and more than a spectrum says? Warnings
+where it does not."""
 
 from __future__ import annotations
 
-import torch
-
 from asd.report import ReportWarning
-from asd.scorers import EmbeddingTable
+from asd.scorers.learnt import Learnt
 
 # A network that learns is far from chance by then. Counted in epochs so that each class has been seen, with 2 the first
 # evaluation by default, and in updates since an epoch of a small set is a few of them, all within the warm-up.
@@ -17,7 +16,7 @@ PERFECT_ACCURACY, PERFECT_LOSS = 0.995, 0.01
 # A perfect network alone proves nothing: the demo ends at accuracy 1 and loss 1e-4 with an AUC of 83 %. What makes a
 # task trivial is that it needs no network: in the demo the mean spectrum alone is right on 79 % of the clips.
 EASY_ACCURACY = 0.99
-NO_LEARNING, TRIVIAL = "no_learning", "trivial_task"  # codes of warnings
+NO_LEARNING, TRIVIAL, NOT_ABOVE_UNTRAINED = "no_learning", "trivial_task", "not_above_untrained"  # codes of warnings
 
 
 def diagnose(
@@ -48,13 +47,13 @@ def diagnose(
     return None
 
 
-def spectrum_accuracy(fit: EmbeddingTable, held_out: EmbeddingTable) -> float | None:
-    """Share of the held-out clips whose nearest training clip, by time-mean log-mel in dB, is of their own class.
-
-    None where there are no clips to compare.
-    """
-    if not len(fit) or not len(held_out):
+def compare(found: Learnt, epoch: float, step: int) -> ReportWarning | None:
+    """A warning that nothing but hope speaks for the network, with what to use instead; None where something does, and
+    of a training that has only begun."""
+    if found.share > 0 or epoch < ENOUGH_EPOCHS or step < ENOUGH_STEPS:
         return None
-    blocks = held_out.features.split(256)  # a block against 100,000 training clips is 100 MB
-    nearest = torch.cat([torch.cdist(block, fit.features).argmin(1) for block in blocks])
-    return float((fit.class_index[nearest] == held_out.class_index).float().mean())
+    text = (
+        f"nothing shows that the network is better than no training: {found.in_words()}. Go by the untrained scorers "
+        "(eval.py export --scorer untrained_knn), or by configs/own_machines.yaml, which weighs both"
+    )
+    return ReportWarning(code=NOT_ABOVE_UNTRAINED, text=text)

@@ -36,9 +36,11 @@ class Evaluator:
         folder: RunFolder,
         seed: int,
         cache: EmbeddingCache | None = None,
+        untrained: str | None = None,
     ) -> None:
-        """cache: where embeddings may be kept, for networks that are not trained."""
-        self.cache = cache
+        """cache: where embeddings may be kept, for networks that are not trained. untrained: why nothing was trained,
+        where the config would train."""
+        self.cache, self.untrained = cache, untrained
         self.config, self.loader, self.ranks, self.folder = config, loader, ranks, folder
         self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
         few = config.test_clips_per_class
@@ -115,7 +117,9 @@ class Evaluator:
             flip=tuple(str(own) for own in manifest.classes if str(own) in self.config.flip),
             threshold=self.config.threshold,
             validation=_validation(found, self.held_out),
-            fit_clips=len(self.fit_clips),
+            fit_clips=len(self.fit_clips) + (len(self.held_out) if self.config.fit_held_out else 0),
+            fit_held_out=self.config.fit_held_out,
+            untrained=self.untrained,
             unreadable_clips=found.unreadable,
             views=dict(found.clips.views),
             logit_scale=logit_scale,

@@ -19,7 +19,7 @@ import torch
 from asd.data.manifest import Manifest
 from asd.data.splits import subset_per_class
 from asd.errors import run_main
-from asd.evaluate.diagnosis import diagnose, spectrum_accuracy
+from asd.evaluate.diagnosis import compare, diagnose
 from asd.evaluate.publish import save_scores, show
 from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, read_embeddings
 from asd.files.atomic import write_whole
@@ -30,8 +30,10 @@ from asd.metrics.decisions import Decisions, decide_clips
 from asd.process import logs
 from asd.report import Choice, Header, Report, build_report, figures, flip_warning, save_report
 from asd.report.evidence import evidence_warnings
-from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, scorer_label
+from asd.scorers import EmbeddingTable, FusedConfig, Scorer, ScorerConfig, build_scorer, scorer_label
+from asd.scorers.learnt import Learnt, learnt
 from asd.scorers.per_clip import score_of_clips
+from asd.tasks.encoder import NETWORK_VIEW
 
 # Normal training clips of each class and domain to which thresholds and the scales of ensembles are fitted.
 CALIBRATION_CLIPS = 200
@@ -43,10 +45,11 @@ def score_folder(folder: Path, loggers: Logger | None = None, tsne: bool = False
     tsne: also the t-SNE of the test embeddings, which takes seconds. shards: see read_embeddings.
     """
     evaluation, manifest, fit, validation, test = read_embeddings(folder, shards)
-    clips, calibration = score_clips(manifest, evaluation, fit, validation, test)
-    fit, validation, test = (part.per_clip() for part in (fit, validation, test))
+    known, new = learnt_from(evaluation, fit, validation)
+    clips, calibration = score_clips(manifest, evaluation, known, new, test)
+    fit, validation, test = (part.seen_through(NETWORK_VIEW).per_clip() for part in (fit, validation, test))
     decided = decide_clips(clips, calibration, scorer_label(evaluation.scorers[0]), evaluation.threshold)
-    header = _header(evaluation, manifest, spectrum_accuracy(fit, validation), decided)
+    header = _header(evaluation, manifest, learnt(fit.join(validation)), decided)
     report = build_report(clips, header, decided.decision)
     classes = [(own.machine_type, own.machine_id) for own in manifest.classes]
     pictures = figures.evaluation_figures(clips, report, classes, validation, test, evaluation.logit_scale, tsne)
@@ -57,6 +60,15 @@ def score_folder(folder: Path, loggers: Logger | None = None, tsne: bool = False
     save_report(folder, clips, report, decided.decision)  # last: what has no report.json is scored again on resume
     (folder / EMBEDDINGS_FILE).unlink(missing_ok=True)  # a watcher and a training that begins again may both be here
     return report
+
+
+def learnt_from(
+    evaluation: Evaluation, fit: EmbeddingTable, validation: EmbeddingTable
+) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """The clips that scorers are fitted to, and the other normal ones."""
+    if not evaluation.fit_held_out:
+        return fit, validation
+    return fit.join(validation), validation.select(torch.arange(0))
 
 
 def score_clips(
@@ -117,13 +129,17 @@ def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.nda
     )
 
 
-def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float | None, decided: Decisions) -> Header:
+def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, decided: Decisions) -> Header:
     clean, percent = evaluation.validation, evaluation.threshold.percent
     warnings = [flip_warning(evaluation.flip)] if evaluation.flip else []
+    falls_back = any(isinstance(scorer, FusedConfig) and scorer.trained for scorer in evaluation.scorers)
     if clean is not None and clean.accuracy is not None and clean.loss is not None:
         when = (evaluation.epoch, evaluation.step)
-        doubt = diagnose(clean.accuracy, clean.loss, len(manifest.classes), *when, spectrum_accuracy)
-        warnings = [*([doubt] if doubt else []), *warnings]
+        spectrum = None if found is None else found.spectrum / found.clips
+        doubts = [diagnose(clean.accuracy, clean.loss, len(manifest.classes), *when, spectrum)]
+        if found is not None and not falls_back:
+            doubts.append(compare(found, *when))
+        warnings = [*filter(None, doubts), *warnings]
     known = evaluation.model_dump(include=Header.model_fields.keys() - {"format"})
     return Header(
         **known,
@@ -132,9 +148,21 @@ def _header(evaluation: Evaluation, manifest: Manifest, spectrum_accuracy: float
         selection=Choice(rule=evaluation.select, oracle=evaluation.select == "oracle"),
         primary=scorer_label(evaluation.scorers[0]),
         baselines=[scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
+        notes=[_counted(found, evaluation.untrained)] if falls_back else [],
         warnings=[*warnings, *evidence_warnings(decided.by_name, percent)],
         thresholds=decided.by_name,
     )
+
+
+def _counted(found: Learnt | None, untrained: str | None) -> str:
+    """How much the trained members of `fused` count, and why."""
+    if untrained is not None:
+        return f"trained members do not count: nothing was trained, {untrained}"
+    if found is None:
+        return "trained members do not count: no clip was held out to see what the network has learnt"
+    if found.share == 0:
+        return f"trained members do not count: {found.in_words()}, which is not surely better"
+    return f"trained members count {found.share:.2f} times as much as the others: {found.in_words()}"
 
 
 def _leave_with_parent() -> None:

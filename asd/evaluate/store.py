@@ -51,6 +51,8 @@ class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
     threshold: ThresholdConfig = GammaConfig()
     validation: Validation | None
     fit_clips: int
+    fit_held_out: bool = False  # they are held-out ones, too
+    untrained: str | None = None  # why nothing was trained, where the config would have trained
     unreadable_clips: int
     views: dict[str, View] = {}  # parts of the embedding: first column, the one behind the last, bands
     logit_scale: float | None = None  # logits are this times the cosine to a class centre; None: they are no cosines
@@ -104,7 +106,7 @@ def read_embeddings(
         EmbeddingTable.from_tensors(tensors, name, evaluation.views) for name in ("fit", "validation", "test")
     )
     fit, validation = in_recordings(manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation)
-    return evaluation, manifest, fit, validation, test
+    return evaluation, manifest, fit, replace(validation, held_out=torch.ones_like(validation.clip_index)), test
 
 
 def in_recordings(manifest: Manifest, *parts: EmbeddingTable) -> Iterator[EmbeddingTable]:

@@ -41,7 +41,16 @@ class Frontend(nn.Module):
         """mix: combines clips, of waveforms or of spectrograms as the frontend sees fit."""
         raise NotImplementedError
 
+    @property
+    def plain_bins(self) -> int:
+        """M of the plain spectrogram."""
+        return self.bins
+
+    def plain(self, given: Tensor) -> Tensor:
+        """(B, C, M, F), as `forward` gives it → (B, M, F), the plain spectrogram."""
+        return given[:, self.mel_channel]
+
     def features(self, given: Tensor) -> Tensor:
         """(B, C, M, F), as `forward` gives it → (B, M), the time mean of the plain spectrogram: what the untrained
         baselines compare."""
-        return given[:, self.mel_channel].mean(-1)
+        return self.plain(given).mean(-1)

@@ -41,6 +41,11 @@ class Waveform(Frontend):
         """(B, T) → (B, 1, 1, T); mix combines waveforms."""
         return (waveform if mix is None else mix(waveform))[:, None, None]
 
-    def features(self, given: Tensor) -> Tensor:
-        """(B, 1, 1, T) → (B, M), the time mean of the log-mel in dB."""
-        return self.mel.features(self.mel(given[:, 0, 0]))
+    @property
+    def plain_bins(self) -> int:
+        """M of the log-mel."""
+        return self.mel.bins
+
+    def plain(self, given: Tensor) -> Tensor:
+        """(B, 1, 1, T) → (B, M, F), the log-mel in dB."""
+        return self.mel.plain(self.mel(given[:, 0, 0]))

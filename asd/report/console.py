@@ -115,7 +115,7 @@ def _notes(report: Report) -> list[Text]:
     lines = [f"{unlabelled} of {clips} test clips have no label"] if unlabelled else []
     if report.unreadable_clips:
         lines.append(f"{report.unreadable_clips} clips could not be read and are left out")
-    notes += [plain(line, "dim") for line in [*lines, *not_scored_lines(report)]]
+    notes += [plain(line, "dim") for line in [*report.notes, *lines, *not_scored_lines(report)]]
     if report.better is not None:
         notes.append(plain(f"{better_line(report)}{'; a detector with it:' if report.better.export else ''}", "yellow"))
     return notes

@@ -80,7 +80,7 @@ def _facts(report: Report) -> str:
         counts = f"{test.normals} normals, {test.anomalies} anomalies, {test.unlabelled} unlabelled"
         lines.append(f"- {f'{title} ' if title else ''}test clips: {test.clips} ({counts})")
     lines[-1] += f"; unreadable clips: {report.unreadable_clips}"
-    return "\n".join([*lines, *(f"- {escaped(line)}" for line in not_scored_lines(report))])
+    return "\n".join([*lines, *(f"- {escaped(line)}" for line in (*report.notes, *not_scored_lines(report)))])
 
 
 def _halves(report: Report) -> list[str]:

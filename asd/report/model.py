@@ -100,6 +100,7 @@ class Header(pydantic.BaseModel, extra="forbid", frozen=True):
     primary: str = ""
     baselines: list[str] = []
     ensemble: EnsembleRuns | None = None
+    notes: list[str] = []  # what else a reader of the scores must know
     warnings: list[ReportWarning] = []
     thresholds: dict[str, Threshold] = {}  # by fan/00
 

@@ -55,6 +55,11 @@ def views(config: ScorerConfig) -> set[str]:
     return {view for view in own if view is not None}
 
 
+def reads_all_of_the_embedding(config: ScorerConfig) -> bool:
+    """Whether a scorer, or one that it combines, reads the embedding and names no view of it."""
+    return any("embedding" in reads(member) and getattr(member, "view", None) is None for member in members_of(config))
+
+
 def scorer_label(config: ScorerConfig) -> str:
     """The scorer's column in scores.csv."""
     return config.label if isinstance(config, FusedConfig) else member_label(config)
@@ -86,6 +91,7 @@ __all__ = [
     "check_classes",
     "members_of",
     "reads",
+    "reads_all_of_the_embedding",
     "scorer_label",
     "views",
 ]

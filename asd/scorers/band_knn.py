@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
-from asd.scorers.distance import Rows, distance_blocks, mean_of_finite, nearest
 from asd.scorers.embeddings import EmbeddingTable
+
+DISTANCES = 1 << 22  # at once, of all bands: 32 MB
 
 
 class BandKnnConfig(EmbeddingScorerConfig, frozen=True):
@@ -44,12 +45,14 @@ class BandKnn(PerClassScorer[EmbeddingTable]):
     def band_distances(self, model: EmbeddingTable, test: EmbeddingTable) -> Tensor:
         """(N, M) float64: how far each band is from the class's nearest clip in that band; nan where there is none."""
         query, bank = (self._bands(clips) for clips in (test, model))
+        size = max(1, DISTANCES // bank[..., 0].numel())
         found = []
-        for own, others in zip(query, bank, strict=True):
-            rows, known = Rows(own, test.recording), Rows(others, model.recording)
-            blocks = distance_blocks(rows, known, "euclidean")
-            found.append(torch.cat([mean_of_finite(nearest(block, 1)[0]) for block in blocks]))
-        return torch.stack(found, 1)
+        for own, recording in zip(query.split(size, 1), test.recording.split(size), strict=True):
+            distances = torch.cdist(own, bank, compute_mode="donot_use_mm_for_euclid_dist")  # few values: no rounding
+            distances.masked_fill_(recording[:, None] == model.recording, torch.inf)
+            found.append(distances.amin(2).T)
+        nearest = torch.cat(found)
+        return torch.where(nearest.isfinite(), nearest, torch.nan)
 
     def _bands(self, clips: EmbeddingTable) -> Tensor:
         """(M, N, K) float64, bands first."""

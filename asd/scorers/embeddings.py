@@ -21,13 +21,14 @@ _DTYPES = {
     "class_index": torch.int64,
     "domain": torch.int64,
     "recording": torch.int64,
+    "held_out": torch.int64,
     "embedding": torch.float32,
     "logits": torch.float32,
     "errors": torch.float32,
     "features": torch.float32,
     "faults": torch.float32,
 }
-_STORED = tuple(name for name in _DTYPES if name != "recording")
+_STORED = tuple(name for name in _DTYPES if name not in ("recording", "held_out"))
 ERRORS = ("mean", "median", "std")  # the columns of `errors`
 View = tuple[int, int, int]  # first column, the one behind the last, bands: columns are (values, bands) in a row
 
@@ -52,6 +53,7 @@ class EmbeddingTable:
     features: Tensor
     residuals: ResidualMoments | None = None  # of training clips whose spectrograms are reconstructed
     recording: Tensor = None  # type: ignore[assignment]  # (N,) int64, what a clip is left out with; itself as a rule
+    held_out: Tensor = None  # type: ignore[assignment]  # (N,) int64, 1: the network did not learn from it
     views: Mapping[str, View] = field(default_factory=dict)  # parts of the embedding that the network names
     faults: Tensor = None  # type: ignore[assignment]  # none, as a rule
 
@@ -60,6 +62,8 @@ class EmbeddingTable:
             object.__setattr__(self, "recording", self.clip_index)
         if self.faults is None:
             object.__setattr__(self, "faults", torch.empty(len(self), 0))
+        if self.held_out is None:
+            object.__setattr__(self, "held_out", torch.zeros_like(self.clip_index))
         for name, dtype in _DTYPES.items():
             tensor = getattr(self, name)
             dimensions = 1 if dtype == torch.int64 else 2
@@ -96,6 +100,13 @@ class EmbeddingTable:
             first, last, bands = self.views[view]
             columns |= {"embedding": self.embedding[:, first:last], "views": {view: (0, last - first, bands)}}
         return replace(self, **columns)
+
+    def seen_through(self, view: str) -> EmbeddingTable:
+        """The same rows with these columns of the embedding alone; as they are where there is no such view."""
+        if view not in self.views:
+            return self
+        first, last, _ = self.views[view]
+        return replace(self, embedding=self.embedding[:, first:last], views={})
 
     def rows_by_class(self) -> dict[int, Tensor]:
         """Class → indices (n,) of its rows, ascending."""

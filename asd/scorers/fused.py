@@ -16,6 +16,7 @@ from torch import Tensor
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.knn import KnnConfig
+from asd.scorers.learnt import learnt
 from asd.scorers.mahalanobis import MahalanobisConfig
 from asd.scorers.members import MEMBERS, AnyMember, MemberConfig, member_label
 from asd.scorers.scale import Scale, scale_of
@@ -24,19 +25,23 @@ from asd.scorers.scale import Scale, scale_of
 class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """members: scorers with their settings. views: of the embedding; each member that reads it and names no view itself
     counts once for every one of these. by: what is taken of the members' scores, each in standard deviations above the
-    mean of the class's training clips, scored by one another. called: behind `fused` in the name, to tell two apart.
+    mean of the class's training clips, scored by one another. trained: scorers of what a network has learnt; their mean
+    joins the others' middle, counting as much as it or less: by the share of those held-out normal clips that the
+    nearest mean spectrum takes for another machine's, and the network surely does not (0 without held-out clips, which
+    evaluate.fit_held_out gives). called: behind `fused` in the name, to tell two apart.
     """
 
     name: Literal["fused"] = "fused"
     members: tuple[MemberConfig, ...] = (KnnConfig(), MahalanobisConfig())
     views: tuple[str, ...] = ()
     by: Literal["median", "mean", "max", "min"] = "median"
+    trained: tuple[MemberConfig, ...] = ()
     called: str = pydantic.Field(default="", pattern=r"^[A-Za-z0-9_.-]*$")
 
     @pydantic.model_validator(mode="after")
     def _told_apart(self) -> Self:
         labels = [member_label(member) for member in self.expanded()]
-        if not labels:
+        if not self.members:
             raise ValueError("fused has no members: name some, such as [{name: knn}, {name: mahalanobis}]")
         if twice := next((label for label in labels if labels.count(label) > 1), None):
             raise ValueError(f"fused has two members with the name {twice}")
@@ -47,16 +52,16 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         return "_".join(filter(None, ["fused", "" if self.by == "median" else self.by, self.called]))
 
     def expanded(self) -> tuple[AnyMember, ...]:
-        """The members, one for each view where they read one."""
+        """The members, one for each view where they read one, then the trained ones."""
         found: list[AnyMember] = []
         for member in self.members:
             takes_view = isinstance(member, EmbeddingScorerConfig) and member.view is None and self.views
             own = [member.model_copy(update={"view": view}) for view in self.views] if takes_view else [member]
             found += own
-        return tuple(found)
+        return (*found, *self.trained)
 
 
-Model = tuple[tuple[Any, ...], Scale]  # of a class: what each member knows, and the scale of their scores
+Model = tuple[Any, ...]  # of a class: what each member knows, the scale of their scores, and what trained members count
 
 
 class Fused:
@@ -70,46 +75,66 @@ class Fused:
         self.config = config
         self.members: list[PerClassScorer[Any]] = [MEMBERS[member.name](member) for member in config.expanded()]
         self.scales: dict[int, Scale] = {}
-        self._left_out = torch.empty(len(self.members), 0, dtype=torch.float64)  # (K, n) of what it was fitted to
+        self.share = 0.0  # how many times as much the trained members count as the others
+        self._untrained = len(self.members) - len(config.trained)  # those that come first
+        self._clips = torch.empty(0, dtype=torch.int64)  # (n,) that it was fitted to
+        self._left_out = torch.empty(len(self.members), 0, dtype=torch.float64)  # (K, n) of these, each left out
+        self._farther = torch.ones(len(self.members), 1, dtype=torch.float64)  # held-out clips than those learnt from
 
     @property
     def labels(self) -> list[str]:
-        """Names of the members, in the order of `parts`."""
-        return [member_label(member) for member in self.config.expanded()]
+        """Names of the members that count, in the order of `parts`."""
+        return [member_label(member) for member in self.config.expanded()][: self._counted]
 
     @property
     def models(self) -> dict[int, Model]:
         """Class → what is known of it."""
-        return {own: (tuple(m.models[own] for m in self.members), scale) for own, scale in self.scales.items()}
+        share = (self.share,) if self.config.trained else ()
+        return {own: (tuple(m.models[own] for m in self.members), scale, *share) for own, scale in self.scales.items()}
 
     @models.setter
     def models(self, models: dict[int, Model]) -> None:
-        self.scales = {own: Scale(*scale) for own, (_, scale) in models.items()}
+        self.scales = {own: Scale(*scale) for own, (_, scale, *_) in models.items()}
+        self.share = max((share for _, _, *shares in models.values() for share in shares), default=0.0)
         for place, member in enumerate(self.members):
-            member.models = {own: known[place] for own, (known, _) in models.items()}
+            member.models = {own: known[place] for own, (known, *_) in models.items()}
 
     def fit(self, train: EmbeddingTable) -> None:
         """Fit the members, and have each score the training clips as if nothing of their recording had been learnt."""
         for member in self.members:
             member.fit(train)
-        self._left_out = self._by_member(lambda member: member.score_normal(train, train))
-        rows = train.rows_by_class()
+        found, rows = self._by_member(lambda member: member.score_normal(train, train)), train.rows_by_class()
+        if self.config.trained:
+            earned = learnt(train)
+            self.share = 0.0 if earned is None else earned.share
+            self._farther[self._untrained :] = how_much_farther(found[self._untrained :], train)
+        self._clips, self._left_out = train.clip_index, self._as_if_new(found, train)
         self.scales = {own: scale_of(self._left_out[:, its], _count(train.recording[its])) for own, its in rows.items()}
 
     def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row against its own class. UserError where a class has no training clip."""
-        return self._combined(self.parts(test))
+        return self._combined(self._scaled_scores(test))
 
     def parts(self, test: EmbeddingTable) -> Tensor:
-        """(N, K) float64: what each member says, in standard deviations above the class's own training clips."""
+        """(N, members that count) float64: what each says, in standard deviations above the class's training clips."""
+        return self._scaled_scores(test)[:, : self._counted]
+
+    @property
+    def _counted(self) -> int:
+        return len(self.members) if self.share > 0 else self._untrained
+
+    def _scaled_scores(self, test: EmbeddingTable) -> Tensor:
         found = self._by_member(lambda member: member.score(test))
         for own, rows in test.rows_by_class().items():
-            found[:, rows] = _scaled(found[:, rows], self.scales[own])
+            found[:, rows] = scaled(found[:, rows], self.scales[own])
         return found.T
 
     def score_normal(self, normal: EmbeddingTable, train: EmbeddingTable) -> np.ndarray:
         """(N,) float64 of rows that may be training rows: neither members nor scale know of a row's own recording."""
-        found = self._by_member(lambda member: member.score_normal(normal, train))
+        if normal.clip_index.equal(self._clips):  # as a rule, and it takes as long as to fit
+            found = self._left_out.clone()
+        else:
+            found = self._as_if_new(self._by_member(lambda member: member.score_normal(normal, train)), normal)
         known = train.rows_by_class()
         for own, rows in normal.rows_by_class().items():
             recordings = train.recording[known[own]]
@@ -117,24 +142,44 @@ class Fused:
                 its, others = rows[normal.recording[rows] == recording], recordings != recording
                 left_out = self._left_out[:, known[own][others]]
                 scale = self.scales[own] if others.all() else scale_of(left_out, _count(recordings))
-                found[:, its] = _scaled(found[:, its], scale)
+                found[:, its] = scaled(found[:, its], scale)
         return self._combined(found.T)
 
     def _by_member(self, scores: Callable[[PerClassScorer[Any]], np.ndarray]) -> Tensor:
         return torch.stack([torch.from_numpy(scores(member)) for member in self.members])
 
+    def _as_if_new(self, scores: Tensor, clips: EmbeddingTable) -> Tensor:
+        """Scores (K, N) of clips that the network learnt from as large as those of others are."""
+        return torch.where(clips.held_out == 1, scores, scores * self._farther)
+
     def _combined(self, parts: Tensor) -> np.ndarray:
+        untrained = self._middle(parts[:, : self._untrained])
+        if self.share == 0:
+            return untrained.numpy()
+        trained = parts[:, self._untrained :].mean(dim=1)
+        return ((untrained + self.share * trained) / (1 + self.share)).numpy()
+
+    def _middle(self, parts: Tensor) -> Tensor:
         ascending, rule = parts.sort(dim=1).values, self.config.by
         if rule == "mean":
-            return parts.mean(dim=1).numpy()
-        last = len(self.members) - 1
+            return parts.mean(dim=1)
+        last = parts.shape[1] - 1
         low, high = {"median": (last // 2, last - last // 2), "min": (0, 0), "max": (last, last)}[rule]
-        return ((ascending[:, low] + ascending[:, high]) / 2).numpy()
+        return (ascending[:, low] + ascending[:, high]) / 2
+
+
+def how_much_farther(scores: Tensor, train: EmbeddingTable) -> Tensor:
+    """(K, 1): by left-out scores (K, n) of a network's scorers, the mean one of held-out clips, relative to that of
+    clips which it learnt from; the mean over classes where both are known, 1 where there is none."""
+    by_class = [(scores[:, its], train.held_out[its] == 1) for its in train.rows_by_class().values()]
+    ratios = [own[:, new].mean(1) / own[:, ~new].mean(1) for own, new in by_class if new.any() and not new.all()]
+    known = [ratio for ratio in ratios if ratio.isfinite().all() and (ratio > 0).all()]
+    return torch.stack(known).mean(0)[:, None] if known else torch.ones(len(scores), 1, dtype=torch.float64)
 
 
 def _count(recording: Tensor) -> int:
     return len(recording.unique())
 
 
-def _scaled(scores: Tensor, scale: Scale) -> Tensor:
+def scaled(scores: Tensor, scale: Scale) -> Tensor:
     return (scores - scale.centre[:, None]) / scale.spread[:, None]

@@ -2,7 +2,7 @@
 
 Every scorer keeps one model per class and names its type, `PerClassScorer[Mixture]`: pydantic takes models apart and
 puts them together by that type. So no scorer has code of its own for it, and what does not fit is refused. A model of
-`fused` is a tuple of its members' models, and their scale.
+`fused` is a tuple of its members' models, their scale and, where it has trained members, what these count.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def _adapter(config: ScorerConfig) -> pydantic.TypeAdapter[State]:
 
 def _model_of(config: ScorerConfig) -> Any:
     if isinstance(config, FusedConfig):
-        return GenericAlias(tuple, (GenericAlias(tuple, tuple(map(_model_of, config.expanded()))), Scale))
+        share = (float,) if config.trained else ()
+        return GenericAlias(tuple, (GenericAlias(tuple, tuple(map(_model_of, config.expanded()))), Scale, *share))
     kind: Any = MEMBERS[config.name]
     base = next(base for base in kind.__orig_bases__ if typing.get_origin(base) is PerClassScorer)
     (model,) = typing.get_args(base)

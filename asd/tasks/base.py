@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from asd.augment.mixup import MixupConfig
 from asd.backbones.base import Backbone, View
+from asd.backbones.statistics import Statistics
 from asd.data.batch import Batch
 from asd.frontends import Frontend, Windows, WindowsConfig
 from asd.losses.base import ClassificationLoss
@@ -37,6 +38,11 @@ class TaskSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_na
     pair_rows: ClassVar[int] = 1  # neighbouring rows of a batch that belong together
     takes_maps: ClassVar[bool] = True  # whether a loss of class maps is for it
     has_clip_loss: ClassVar[bool] = True  # whether a held-out clip has a loss, by which a checkpoint can be chosen
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether a set that the task cannot learn from is embedded by the network as it is."""
+        return False
 
     def gives(self) -> set[str]:
         """The columns of `Embedding` that scorers may read."""
@@ -58,6 +64,7 @@ class Parts:
     windows: Windows | None
     channels: int  # of what the network sees
     backbone: Backbone | None  # where the task has one
+    statistics: Statistics | None  # of a clip, kept beside the network's embedding
     loss: ClassificationLoss | None  # where it is a classifier
     mixup: MixupConfig | None
     seed: int

@@ -12,6 +12,7 @@ from asd.backbones import build_backbone
 from asd.backbones.base import Backbone
 from asd.backbones.encoders.base import Borrowed
 from asd.backbones.norms import norm2d
+from asd.backbones.statistics import Statistics
 from asd.backbones.strides import subsample_narrow_strides
 from asd.errors import UserError
 from asd.frontends import Windows, build_frontend
@@ -46,11 +47,12 @@ def build_task(
     if system.loss is not None:
         assert backbone is not None
         told_apart = len(machine_of) or num_classes
-        check_classes(told_apart)
+        if not system.task.may_rest:
+            check_classes(told_apart)
         loss = build_loss(system.loss, backbone.embedding_dim, told_apart, norm2d)
-    parts = Parts(
-        frontend, windows, channels, backbone, loss, system.mixup, seed, outliers, num_classes, tuple(machine_of)
-    )
+    statistics = None if system.statistics is None else Statistics(system.statistics, 1, frontend.plain_bins)
+    mixup, machines = system.mixup, tuple(machine_of)
+    parts = Parts(frontend, windows, channels, backbone, statistics, loss, mixup, seed, outliers, num_classes, machines)
     task = TASKS[system.task.name](system.task, parts)
     subsample_narrow_strides(task)
     return task

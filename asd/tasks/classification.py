@@ -28,6 +28,11 @@ class ClassificationConfig(TaskSettings, frozen=True):
 
     name: Literal["classification"] = "classification"
     outlier_weight: pydantic.PositiveFloat = 0.5  # where data.streams has outliers
+    optional: bool = False  # of one machine, or of fewer clips than a batch, it learns nothing, rather than refuse
+
+    @property
+    def may_rest(self) -> bool:
+        return self.optional
 
 
 class Classifier(Task):
@@ -37,7 +42,7 @@ class Classifier(Task):
         super().__init__()
         assert parts.loss is not None
         self.encoder = Encoder(parts)
-        self.views = self.encoder.backbone.views
+        self.views = self.encoder.views
         self.loss = parts.loss
         self.seed = parts.seed
         self.outlier_weight = outlier_weight if parts.outliers else 0.0
@@ -78,7 +83,7 @@ class Classifier(Task):
         none = embedding.new_empty(len(embedding), 0)
         by_machine = logits if self.machines is None else self.machines(logits)
         return Embedding(
-            embedding,
+            self.encoder.with_statistics(embedding, spectrogram),
             by_machine,
             none,
             self.encoder.frontend.features(spectrogram),

@@ -1,17 +1,23 @@
 """Waveform → spectrogram → windows → embeddings: what every task has in common.
 
-Legend: B batch, T samples, C channels, M bins, F frames, P windows of a clip, D embedding, m × f positions of a map.
+Legend: B batch, T samples, C channels, M bins, F frames, P windows of a clip, D embedding, S statistics, m × f
+positions of a map.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from asd.augment.mixup import Mix, MixupInput
+from asd.backbones.base import View
 from asd.data.batch import Batch, to_float
 from asd.frontends import Frontend
 from asd.tasks.base import Embedding, Parts
+
+NETWORK_VIEW = "network"  # what a network gives, where statistics stand beside it
 
 
 class Encoder(nn.Module):
@@ -23,6 +29,24 @@ class Encoder(nn.Module):
         self.frontend = parts.frontend
         self.windows = parts.windows
         self.backbone = parts.backbone
+        self.statistics = parts.statistics
+
+    @property
+    def views(self) -> Mapping[str, View]:
+        """Parts of what evaluation keeps that scorers may read by themselves."""
+        if self.statistics is None:
+            return self.backbone.views
+        size, own = self.backbone.embedding_dim, self.statistics.views
+        beside = {name: View(first + size, behind + size, bands) for name, (first, behind, bands) in own.items()}
+        return {NETWORK_VIEW: View(0, size, size), **self.backbone.views, **beside}
+
+    def with_statistics(self, embedding: Tensor, spectrogram: Tensor) -> Tensor:
+        """(B, P, D) of (B, C, M, F) → (B, P, D + S), the clip's statistics beside each of its windows; (B, P, D) where
+        the system has none."""
+        if self.statistics is None:
+            return embedding
+        found = self.statistics(self.frontend.plain(spectrogram).unsqueeze(1))
+        return torch.cat([embedding, found.unsqueeze(1).expand(-1, embedding.shape[1], -1)], 2)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, T) float32 → (B, P, D), all windows of clips."""
@@ -57,7 +81,7 @@ def embedding_alone(encoder: Encoder, batch: Batch) -> Embedding:
     embedding = encoder.embed(spectrogram).float()
     clips, windows = embedding.shape[:2]
     return Embedding(
-        embedding,
+        encoder.with_statistics(embedding, spectrogram),
         embedding.new_empty(clips, windows, 0),
         embedding.new_empty(clips, 0),
         encoder.frontend.features(spectrogram),

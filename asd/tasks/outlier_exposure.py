@@ -68,7 +68,8 @@ class OutlierExposure(Classification):
     @torch.no_grad()
     def embed(self, batch: Batch) -> Embedding:
         found = super().embed(batch)
-        return replace(found, faults=self._faults(found.embedding))
+        network = found.embedding[..., : self.head.in_features]  # statistics may stand beside it
+        return replace(found, faults=self._faults(network))
 
     def _faults(self, embedding: Tensor) -> Tensor:
         """(B, P, D) → (B, P, A), in float32."""

@@ -8,10 +8,12 @@ import pydantic
 
 from asd.augment.mixup import MixupConfig
 from asd.backbones import BackboneConfig
+from asd.backbones.statistics import StatisticsConfig
 from asd.frontends import FrontendConfig, WindowsConfig
 from asd.losses import LossConfig
 from asd.tasks import TaskConfig
 from asd.tasks.classification import ClassificationConfig
+from asd.tasks.encoder import NETWORK_VIEW
 
 
 class System(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -21,6 +23,8 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
     frontend: FrontendConfig
     windows: WindowsConfig | None = None  # clips are cut into windows, each embedded by itself
     backbone: BackboneConfig | None = None
+    # of each clip's plain spectrogram, beside what the network makes of it: views that scorers may read, and `network`
+    statistics: StatisticsConfig | None = None
     loss: LossConfig | None = None
     mixup: MixupConfig | None = None
 
@@ -36,6 +40,10 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
                 raise ValueError(f"{part} is missing: task {self.task.name} needs one")
             if not needed and getattr(self, part) is not None:
                 raise ValueError(f"task {self.task.name} has no {part}: leave it out")
+        if self.statistics is not None and not self.task.has_backbone:
+            raise ValueError(f"task {self.task.name} has no embedding for statistics to stand beside: leave them out")
+        if self.statistics is not None and len(set(self.view_names())) < len(self.view_names()):
+            raise ValueError("backbone and statistics have views of the same name: leave statistics out")
         if self.mixup is not None and not self.task.may_mix:
             raise ValueError(f"task {self.task.name} does its own mixing or none: leave mixup out")
         return self
@@ -74,6 +82,11 @@ class System(pydantic.BaseModel, extra="forbid", frozen=True):
     def _parts_fit_the_task(self) -> System:
         self.task.check(self.windows, self.shows_maps)
         return self
+
+    def view_names(self) -> tuple[str, ...]:
+        """Parts of the embedding that scorers may look at by themselves (`view`)."""
+        own = self.backbone.view_names() if self.backbone is not None else ()
+        return own if self.statistics is None else (NETWORK_VIEW, *own, *self.statistics.view_names())
 
     @property
     def shows_maps(self) -> bool:

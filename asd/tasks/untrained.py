@@ -28,7 +28,7 @@ class Untrained(Task):
     def __init__(self, config: UntrainedConfig, parts: Parts) -> None:
         super().__init__()
         self.encoder = Encoder(parts)
-        self.views = self.encoder.backbone.views
+        self.views = self.encoder.views
 
     @property
     def core(self) -> nn.Module:

@@ -44,7 +44,7 @@ class VICRegTask(Task):
         super().__init__()
         self.config = config
         self.encoder = Encoder(parts)
-        self.views = self.encoder.backbone.views
+        self.views = self.encoder.views
         self.expander = Expander(config.expander, self.encoder.backbone.embedding_dim)
         self.seed = parts.seed
 

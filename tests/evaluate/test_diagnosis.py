@@ -1,11 +1,9 @@
 """The warning comes where the proxy task teaches nothing, and only there."""
 
 import pytest
-import torch
 
-from asd.evaluate.diagnosis import diagnose, spectrum_accuracy
-from asd.scorers import EmbeddingTable
-from tests.support.embedded import embedded_of
+from asd.evaluate.diagnosis import compare, diagnose
+from asd.scorers.learnt import Learnt
 
 
 def verdict(accuracy: float, loss: float = 1.0, classes: int = 41, spectrum: float | None = 0.8, **when) -> str | None:
@@ -51,14 +49,19 @@ def test_perfection_alone_is_not_triviality(accuracy, loss, spectrum):
     assert verdict(accuracy, loss, spectrum=spectrum) is None
 
 
-def embedded(classes: list[int], features: list[list[float]]) -> EmbeddingTable:
-    own = torch.tensor(classes, dtype=torch.int64)
-    spectrum = torch.tensor(features).reshape(len(classes), 2)
-    return embedded_of(torch.zeros(len(classes), 3), own, features=spectrum)
-
-
-def test_spectrum_accuracy_is_that_of_the_nearest_training_clip():
-    fit = embedded([0, 0, 1], [[0.0, 0.0], [1.0, 0.0], [5.0, 5.0]])
-    held_out = embedded([0, 1, 1, 0], [[0.4, 0.0], [4.0, 4.0], [0.0, 0.1], [0.9, 0.0]])
-    assert spectrum_accuracy(fit, held_out) == 0.75
-    assert spectrum_accuracy(fit, embedded([], [])) is spectrum_accuracy(embedded([], []), fit) is None
+@pytest.mark.parametrize(
+    ("right", "share", "when", "said"),
+    [
+        (69, 0.0, (10.0, 1000), True),
+        (95, 0.4, (10.0, 1000), False),
+        (69, 0.0, (1.5, 1000), False),
+        (69, 0.0, (10.0, 60), False),
+    ],
+)
+def test_a_network_that_is_not_above_the_spectrum_is_told_of(right, share, when, said):
+    found = compare(Learnt(100, right, 77, share), *when)
+    assert (found is not None) == said
+    if found is not None:
+        assert found.code == "not_above_untrained"
+        assert "of 100 held-out normal clips the network takes 69.0 % for their own machine's" in found.text
+        assert "untrained_knn" in found.text

@@ -14,6 +14,7 @@ from test_scorers import TEST, TRAIN, fitted_scores
 from asd.errors import UserError
 from asd.scorers import (
     BandKnnConfig,
+    CentroidConfig,
     EmbeddingTable,
     FusedConfig,
     GmmConfig,
@@ -25,6 +26,7 @@ from asd.scorers import (
     scorer_label,
     views,
 )
+from asd.scorers.learnt import learnt
 from asd.scorers.members import MemberConfig
 from asd.scorers.state import restored, state_of
 from tests.support.embedded import embedded_of
@@ -115,6 +117,79 @@ def test_a_state_of_other_members_is_refused(change) -> None:
         restored(config, state)
 
 
+# ---- what a network has learnt -------------------------------------------------------------------------------------
+
+TRAINED = FusedConfig(
+    members=(UntrainedKnnConfig(), MahalanobisConfig(space="raw")), trained=(KnnConfig(), CentroidConfig())
+)
+
+
+def learnable(right: float, seed: int = 0) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Of 3 classes 40 training clips each, a quarter held out, and test clips. A network is right on a share of the
+    clips, spectra tell nothing, and clips that the network learnt from lie half as far from each other."""
+    random = torch.Generator().manual_seed(seed)
+    own, new = torch.arange(3).repeat_interleave(40), torch.arange(120) % 4 == 0
+    direction = torch.eye(6)[own]
+    embedding = 10 * direction + torch.randn(120, 6, generator=random) * torch.where(new, 1.0, 0.5)[:, None]
+    known = torch.rand(120, generator=random) < right
+    logits = torch.nn.functional.one_hot(torch.where(known, own, (own + 1) % 3), 3).float()
+    features = torch.randn(120, 4, generator=random)
+    rows = embedded_of(embedding, own, logits=logits, features=features)
+    test = rows.select(torch.arange(0, 120, 5))
+    test = dataclasses.replace(test, clip_index=1000 + test.clip_index, recording=1000 + test.clip_index)
+    return dataclasses.replace(rows, held_out=new.long()), test
+
+
+@pytest.mark.parametrize("right", [1.0, 0.3])
+def test_trained_members_count_for_the_share_that_they_have_earned(right: float) -> None:
+    train, test = learnable(right)
+    scorer = build_scorer(TRAINED)
+    scorer.fit(train)
+    earned = learnt(train)
+    assert earned is not None
+    assert scorer.share == earned.share
+    assert (earned.share > 0.5) == (right == 1)
+    parts, share = scorer.parts(test).numpy(), earned.share
+    expected = np.median(parts[:, :2], axis=1)
+    if share > 0:
+        expected = (expected + share * parts[:, 2:].mean(1)) / (1 + share)
+    np.testing.assert_allclose(scorer.score(test), expected, rtol=1e-12)
+    assert parts.shape[1] == len(scorer.labels) == (4 if share > 0 else 2)
+    alone = fitted_scores(TRAINED.model_copy(update={"trained": ()}), train, test)
+    assert np.array_equal(scorer.score(test), alone) == (share == 0)
+
+
+def test_clips_that_a_network_learnt_from_are_scored_as_far_as_held_out_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, _ = learnable(1.0)
+    scorer = build_scorer(TRAINED)
+    scorer.fit(train)
+    new = (train.held_out == 1).numpy()
+    found = scorer.score_normal(train, train)
+    monkeypatch.setattr("asd.scorers.fused.how_much_farther", lambda scores, _: torch.ones(len(scores), 1))
+    scorer.fit(train)
+    plain = scorer.score_normal(train, train)
+    apart, as_they_are = (abs(scores[new].mean() - scores[~new].mean()) for scores in (found, plain))
+    assert apart < as_they_are / 2
+
+
+def test_what_trained_members_count_is_stored() -> None:
+    train, test = learnable(1.0)
+    scorer = build_scorer(TRAINED)
+    scorer.fit(train)
+    again = restored(TRAINED, state_of(TRAINED, scorer))
+    np.testing.assert_allclose(again.score(test), scorer.score(test), rtol=1e-12)
+    without = TRAINED.model_copy(update={"trained": ()})
+    with pytest.raises(pydantic.ValidationError):
+        restored(without, state_of(TRAINED, scorer))
+
+
+def test_trained_members_do_not_stand_alone() -> None:
+    with pytest.raises(pydantic.ValidationError, match="fused has no members"):
+        CONFIG.validate_python({"name": "fused", "members": [], "trained": [{"name": "knn"}]})
+    config = FusedConfig(members=(BandKnnConfig(),), views=("mean",), trained=(KnnConfig(view="network"),))
+    assert [scorer_label(member) for member in config.expanded()] == ["band_knn_mean", "knn_network"]
+
+
 # ---- next to no clips ----------------------------------------------------------------------------------------------
 
 
@@ -178,7 +253,7 @@ def test_each_member_counts_once_for_every_view() -> None:
     ("settings", "told"),
     [
         ({"members": []}, "fused has no members"),
-        ({"members": [{"name": "knn"}, {"name": "knn"}]}, "two members that would be called knn"),
+        ({"members": [{"name": "knn"}, {"name": "knn"}]}, "two members with the name knn"),
         ({"members": [{"name": "fused"}]}, "fused"),
         ({"by": "sum"}, "median"),
         ({"called": "a,b"}, "pattern"),

@@ -62,7 +62,19 @@ MEASURES = (
 )  # fmt: skip
 
 
-SYSTEMS = {"classifies": CLASSIFIES, "windows": WINDOWS, "rebuilds": REBUILDS, "measures": MEASURES}
+# A network, and statistics beside it.
+WEIGHS = (
+    ["fused", "knn_network", "band_knn_twfr_1_level", "softmax", "untrained_knn"],
+    [
+        "train.steps=2", "statistics={ranks: [1.0]}", "data.val_fraction=0.2", "evaluate.fit_held_out=true",
+        "evaluate.scorers=[{name: fused, members: [{name: band_knn}], views: [mean, twfr_1_level], "
+        "trained: [{name: knn, view: network}]}, {name: knn, view: network}, {name: band_knn, view: twfr_1_level}, "
+        "{name: softmax}, {name: untrained_knn}]",
+    ],
+)  # fmt: skip
+SYSTEMS = {
+    "classifies": CLASSIFIES, "windows": WINDOWS, "rebuilds": REBUILDS, "measures": MEASURES, "weighs": WEIGHS
+}  # fmt: skip
 
 
 def make_run(shards: Path, folder: Path, system: str) -> Path:
