@@ -232,7 +232,7 @@ def test_evaluation_set_with_ground_truth(tmp_path, write_wav, capsys):
 def test_evaluation_machines_need_their_training_clips(tmp_path, write_wav):
     root = evaluation_set(tmp_path, write_wav)
     shutil.rmtree(root / "Polisher" / "train")
-    with pytest.raises(UserError, match=r"no training clip: Polisher/00 \(2 test clips\); add the folder with their"):
+    with pytest.raises(UserError, match=r"no normal training clip: Polisher/00 \(2 clips\); add the folder with their"):
         run("--layout", "dcase2025", "--source", root, "--out", tmp_path / "set")
 
 
