@@ -54,12 +54,14 @@ def clips_of(manifest: Manifest, dim: int, seed: int = 0) -> Clips:
         anomalous = torch.from_numpy(manifest.label[clips] == LABEL_ANOMALY).float()[:, None]
         noise = SPREAD * torch.randn(len(clips), dim, generator=random) / dim**0.5
         embedding = centre[own] + noise + SHIFT * anomalous * stray[own]
+        logits = SCALE * normalize(embedding) @ centre.T
         return EmbeddingTable(
             clip_index=torch.from_numpy(clips.astype(np.int64)),
             class_index=own,
             domain=torch.from_numpy(manifest.domain_index[clips].astype(np.int64)),
             embedding=embedding,
-            logits=SCALE * normalize(embedding) @ centre.T,
+            logits=logits,
+            faults=-logits,
             errors=1.0 + 0.2 * torch.rand(len(clips), 3, generator=random) + 0.1 * anomalous,
             features=spectrum[own] + 3.0 * torch.randn(len(clips), BANDS, generator=random) + 2.0 * anomalous,
             residuals=residuals,

@@ -10,7 +10,7 @@ import pytest
 from asd.metrics import auc
 from asd.report import read_report
 from asd.scorers import SCORERS, CentroidConfig, KnnConfig, build_scorer, scorer_label
-from benchmarks.speed import evaluation
+from benchmarks.speed import evaluation, evaluation_training
 from benchmarks.speed.evaluation_set import Clips, make_clips
 
 CLIPS = 41 * 30
@@ -32,10 +32,11 @@ def test_anomalies_are_found_but_not_all_of_them(clips: Clips) -> None:
         assert 0.55 < np.mean(found) < 0.95
 
 
-def test_the_part_end_to_end(tmp_path: Path) -> None:
+def test_the_part_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation_training, "WINDOW_S", 0.3)
     assert {config.name for config in evaluation.SCORERS} == set(SCORERS)
     size = evaluation.Size(
-        clips=CLIPS,
+        clips=41 * 10,
         dim=8,
         factory={"seed": 0, "clip_s": 1, "train_clips": 4, "test_clips": 1},
         words=("data.crop_s=0.5", "frontend.n_mels=32", "backbone.width=8", "backbone.depths=[1,1,1,1]",

@@ -13,16 +13,21 @@ from benchmarks.speed import gpu
 from benchmarks.speed.step_costs import Counter, Peaks, measure_peaks
 from benchmarks.speed.steps import Setting
 
-TINY = ("data.crop_s=0.5", "frontend.n_mels=32", "backbone.width=8", "backbone.depths=[1,1,1,1]")
+TINY = (
+    "data.crop_s=0.5",
+    "frontend.n_mels=32",
+    "backbone.width=8",
+    "backbone.depths=[1,1,1,1]",
+)
 
 
 def test_the_part_runs_end_to_end_on_a_cpu(tmp_path: Path) -> None:
     setting = Setting("dcase2020_integrated", 8, words=TINY)
-    few = {"steps": 1, "warm_up": 1, "clips": 2, "clip_s": 0.5, "largest_batch": 16, "matrix": 64, "compiled": False}
+    few = {"steps": 1, "warm_up": 1, "clips": 2, "clip_s": 0.5, "largest_batch": 8, "matrix": 64, "compiled": False}
     sizes = gpu.Sizes({"small": setting}, {"small": 0.7}, **few)  # type: ignore[arg-type]
-    part = gpu.measure(argparse.Namespace(work=tmp_path, rounds=2), sizes, torch.device("cpu"))
+    part = gpu.measure(argparse.Namespace(work=tmp_path, rounds=1), sizes, torch.device("cpu"))
     assert [row[2] for row in part.tables[0].rows] == ["eager", "eager, first batch reused", "best batch"]
-    assert all(len(goal.found) == 2 for goal in part.goals)
+    assert all(len(goal.found) == 1 for goal in part.goals)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
