@@ -18,7 +18,7 @@ from asd.data.loader import Loader
 from asd.distributed.ranks import Ranks
 from asd.distributed.start import start_ranks
 from asd.loggers.base import Loggers
-from asd.optim.build import MaskedOptimizer, build_optimizer
+from asd.optim.build import build_optimizer
 from asd.process.stop import StopSignal
 from asd.run_folder.checkpoint import CheckpointConfig
 from asd.train.parts import Parts
@@ -99,22 +99,11 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
     loader = Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch)
     crop = round(config.data.crop_s * data.manifest.sample_rate)
     optimizer = build_optimizer(config.optim, task.parameters())
-    parts = bare_parts(task, optimizer, loader, data.plan, crop, ranks)
-    trainer = Trainer(config.train, config.optim, CheckpointConfig(), parts, None)
-    session = Session(trainer, setting.batch // ranks.world_size)
-    session.take(warm_up)
-    return session
-
-
-def bare_parts(
-    task: nn.Module, optimizer: MaskedOptimizer, loader: Loader, plan: Any, crop: int, ranks: Ranks
-) -> Parts:
-    """What a trainer needs that neither logs, saves nor evaluates."""
-    return Parts(
+    parts = Parts(
         task=task,
         optimizer=optimizer,
         loader=loader,
-        plan=plan,
+        plan=data.plan,
         crop=crop,
         max_bad_clips=0,
         ranks=ranks,
@@ -125,6 +114,10 @@ def bare_parts(
         meta={},
         config_yaml="",
     )
+    trainer = Trainer(config.train, config.optim, CheckpointConfig(), parts, None)
+    session = Session(trainer, setting.batch // ranks.world_size)
+    session.take(warm_up)
+    return session
 
 
 @contextmanager

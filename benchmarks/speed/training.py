@@ -1,9 +1,8 @@
-"""Training steps on the CPU: clips/s by setting, two ranks against one, the trainer's own loop."""
+"""Training steps on the CPU: clips/s by setting, two ranks against one."""
 
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import shutil
 import statistics
@@ -13,28 +12,15 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from torch import nn
 
-from asd.config.build import open_data
-from asd.data.batch import Batch
-from asd.data.loader import Loader
 from asd.distributed.cpu import avoid_amx, keep_freed_memory
-from asd.distributed.start import start_ranks
-from asd.optim.build import build_optimizer
-from asd.optim.config import OptimConfig
-from asd.run_folder.checkpoint import CheckpointConfig
-from asd.tasks.base import StepOutput
 from asd.train.clock import PARTS
-from asd.train.config import TrainConfig
-from asd.train.trainer import Trainer
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
-from benchmarks.speed.step_costs import median_s
-from benchmarks.speed.steps import CONFIGS, Session, Setting, bare_parts, make_set, sessions
+from benchmarks.speed.steps import CONFIGS, Session, Setting, make_set, sessions
 
 CONSOLE = Console()
-WIDTH = 64  # of the tiny network
 FP32, REUSED = "fp32", "first batch reused"  # the setting that all others are compared with, and it without the loader
 
 
@@ -47,7 +33,6 @@ class Sizes:
     clips: int = 4  # of each of 41 classes
     clip_s: float = 10.0
     ranked: tuple[str, ...] = ("dcase2020_integrated", "tastgram_noisy_arcmix_paper")
-    overhead_steps: int = 200
 
 
 ALL_TYPES = ("data.machine_types=[]",)  # of a config for one machine type at a time
@@ -72,9 +57,6 @@ def run(args: argparse.Namespace, sizes: Sizes = SIZES) -> Part:
         rows += more_rows
         goals += more_goals
     ranks, rank_goals = _measure_ranks(args, sizes, shards)
-    tiny = Setting("dcase2020_integrated", 16)
-    added = [_added_ms(shards, tiny, sizes.overhead_steps) for _ in range(args.rounds)]
-    rank_goals.append(Goal("loop overhead over a bare loop, a tiny network, a step", added, 0.2, False, "ms"))
     title = (
         f"Training steps of real configs and clips of {sizes.clip_s:g} s by the real trainer, one process, "
         f"{len(os.sched_getaffinity(0))} cores; each setting as clips/s and beside eager fp32 with the loader"
@@ -133,42 +115,3 @@ def _clips_per_s(work: Path, shards: Path, ranks: int, setting: Setting, steps: 
         found = setting.batch / job.step_s(steps)
     CONSOLE.print(f"  {setting.config}, {ranks} rank(s): {found:.1f} clips/s")
     return found
-
-
-# What the trainer adds
-
-
-class Tiny(nn.Module):
-    """A network so small that the loop around it shows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
-
-    def forward(self, batch: Batch) -> StepOutput:
-        """Mean square of the output for the first samples of each clip."""
-        return StepOutput(self.layers(batch.waveform[:, :WIDTH].float()).square().mean())
-
-
-def _added_ms(shards: Path, setting: Setting, steps: int) -> float:
-    """Milliseconds that a step of the trainer takes more than the loop of torch's own tutorials, one process."""
-    with start_ranks("fp32", 120) as ranks:
-        data, task = open_data(setting.load(shards)), Tiny()
-        loader = Loader(data.manifest, ranks.device, 1, 1)
-        parts = bare_parts(task, build_optimizer(OptimConfig(), task.parameters()), loader, data.plan, WIDTH, ranks)
-        train = TrainConfig(global_batch=setting.batch, steps=10**6, log_every=10**6, reuse_first_batch=True)
-        session = Session(Trainer(train, OptimConfig(), CheckpointConfig(), parts, None), setting.batch)
-        model, batch = copy.deepcopy(task), next(iter(session.trainer.batches()))
-        optimizer = build_optimizer(OptimConfig(), model.parameters())
-
-        def bare(count: int) -> None:
-            for _ in range(count):
-                model(batch).loss.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-                optimizer.step()
-                optimizer.zero_grad()
-
-        ours, theirs = (1000 * median_s(partial(loop, steps), ranks.device, 6) / steps for loop in (session.take, bare))
-        loader.close()
-    CONSOLE.print(f"  a tiny network's step: {ours:.3f} ms, in a bare loop {theirs:.3f} ms")
-    return ours - theirs
