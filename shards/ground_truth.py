@@ -1,4 +1,4 @@
-"""Labels of evaluation sets, which their recordings do not carry, joined from the official evaluators' files."""
+"""Labels of evaluation sets, joined from the official evaluators' files."""
 
 from __future__ import annotations
 

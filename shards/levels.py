@@ -1,4 +1,4 @@
-"""What packing and verifying say of levels: which clips hold no sound, or a damaged one, by fault and machine."""
+"""Warnings about the levels of clips, by fault and machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers on command lines: what argparse converts by, and says where it cannot."""
+"""Numeric command-line options, with their error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while waiting: one bar with clips/s and time left, on stderr."""
+"""A progress bar with clips/s and time left, on stderr."""
 
 from __future__ import annotations
 

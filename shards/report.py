@@ -1,4 +1,4 @@
-"""What packing tells a person, on stdout: what was found, what is odd, and what was made."""
+"""The report of packing on stdout: recordings found, warnings, and the packed set."""
 
 from __future__ import annotations
 

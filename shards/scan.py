@@ -1,4 +1,4 @@
-"""Look at every recording before anything is written: headers, odd things, and what must be refused."""
+"""Checks every recording before anything is written: headers, warnings, and what must be refused."""
 
 from __future__ import annotations
 

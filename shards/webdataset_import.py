@@ -1,4 +1,4 @@
-"""webdataset without torch, where nothing but tars is wanted of it."""
+"""Imports webdataset without torch."""
 
 from __future__ import annotations
 

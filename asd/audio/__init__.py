@@ -1,1 +1,1 @@
-"""Recordings as people have them: any rate, any number of channels, any length."""
+"""Reading recordings of any sample rate, number of channels and length."""

@@ -1,4 +1,4 @@
-"""What containers other than WAV promise: where their samples lie and how many there are (see extent.py).
+"""Position and number of samples by the headers of containers other than WAV (see extent.py).
 
 libsndfile reads as much as is there and does not say that more was promised.
 """

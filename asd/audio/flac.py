@@ -1,4 +1,4 @@
-"""FLAC streams that tell no length, as those that were written into a pipe, or too small a one: see their last frame.
+"""FLAC streams with no length in the header (written to a pipe), or too small a one: found by their last frame.
 
 Format: RFC 9639, sections 8.2 (STREAMINFO) and 9.1 (frame headers).
 """

@@ -1,4 +1,4 @@
-"""What a recording is, read without decoding it: rate, channels, length, and where its header is not to be believed."""
+"""Properties of a recording without decoding it: rate, channels, length, and whether its header is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether samples hold sound at all: what a dead microphone, a wrong gain or a wrong scale leaves in 16 bits.
+"""Level checks: what a dead microphone, a wrong gain or a wrong scale leaves in 16-bit samples.
 
 Legend: N samples, K channels.
 """

@@ -1,4 +1,4 @@
-"""The recordings in files and folders: one listing for packing, cutting and judging them."""
+"""The recordings in files and folders: one listing for packing, cutting and scoring."""
 
 from __future__ import annotations
 

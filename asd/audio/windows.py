@@ -1,4 +1,4 @@
-"""Recordings of any length in pieces that a network can take: long ones never lie in memory whole.
+"""Windows of recordings of any length; long recordings are never held in memory as a whole.
 
 Legend: T samples.
 """

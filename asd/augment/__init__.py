@@ -1,1 +1,1 @@
-"""What happens to clips in training only."""
+"""Augmentation: applied in training only."""

@@ -1,4 +1,4 @@
-"""What a backbone must offer: its settings, and the network. Legend: B batch, M bins, F frames, D embedding."""
+"""The interface of a backbone: its settings, and the network. Legend: B batch, M bins, F frames, D embedding."""
 
 from __future__ import annotations
 

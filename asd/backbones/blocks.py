@@ -1,4 +1,4 @@
-"""What several networks are built of. Legend: B batch, D embedding."""
+"""Blocks shared by several networks. Legend: B batch, D embedding."""
 
 from __future__ import annotations
 

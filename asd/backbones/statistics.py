@@ -1,4 +1,4 @@
-"""Statistics of a clip's bands over time: an embedding that nothing has to be trained for.
+"""Statistics of a clip's bands over time: an embedding without training.
 
 Rank-weighted pooling: Guan, Liu, Zhu et al., Time-Weighted Frequency Domain Audio Representation with GMM Estimator for
 Anomalous Sound Detection (ICASSP 2023). There it is of log-mels; here of their power, so that r = 1 is the mean power.

@@ -1,4 +1,4 @@
-"""What torch's convolutions on CPUs get wrong, and what gives the same numbers without."""
+"""Workaround for a fault of torch's strided convolutions on CPUs, with the same results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`eval.py clips`: open the detector, hear the recordings, show what was found."""
+"""`eval.py clips`: open a detector, score recordings, show the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training goes on: at the newest checkpoint, or with the weights of another run."""
+"""Resuming from the newest checkpoint, or starting from the weights of another run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores the checkpoints of a run as they appear, in a process of its own, on any machine that sees the run folder.
+"""Scores the checkpoints of a run as they appear, in a separate process, on any machine that sees the run folder.
 
 All that it knows lies in that folder: it may be killed at any time, and the next one does what was not finished.
 """

@@ -1,4 +1,4 @@
-"""From a config to its clips and its network: what training and evaluation share."""
+"""Builds data and network of a config, for training and evaluation alike."""
 
 from __future__ import annotations
 

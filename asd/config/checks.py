@@ -1,4 +1,4 @@
-"""What settings of several parts must have in common."""
+"""Cross-checks between the settings of several components."""
 
 from __future__ import annotations
 

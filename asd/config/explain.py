@@ -1,4 +1,4 @@
-"""A mistake in a config, in one line."""
+"""Error messages for mistakes in a config, one line each."""
 
 from __future__ import annotations
 

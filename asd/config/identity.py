@@ -1,4 +1,4 @@
-"""What makes a run this run and no other: every setting that changes what its network is, hears or learns.
+"""The identity of a run: every setting that changes what its network is, hears or learns.
 
 A setting counts unless it is named here, so that a new one is covered from its first day.
 """

@@ -1,4 +1,4 @@
-"""What the loader hands to a training step. Legend: B clips of this rank, T samples."""
+"""The batch that the loader gives to a training step. Legend: B clips of this rank, T samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of what is trained on and how it is read."""
+"""Settings of the training data and of reading it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches ahead of the training step: reader threads fill reused, pinned int16 buffers. No worker processes.
+"""Loads batches ahead of the training step: reader threads fill reused, pinned int16 buffers. No worker processes.
 
 Legend: n clips of one rank's batch, T samples.
 """

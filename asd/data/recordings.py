@@ -1,4 +1,4 @@
-"""Which clips are one piece of evidence: those that were cut from one recording.
+"""Groups of clips that were cut from the same recording.
 
 A clip beside another one of the same recording says nothing about a new recording. So whoever leaves something out
 (the validation split, the scores that thresholds and ensembles go by) leaves whole recordings out.

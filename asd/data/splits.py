@@ -1,4 +1,4 @@
-"""Which clips train, which validate, which are tested."""
+"""Training, validation and test clips."""
 
 from __future__ import annotations
 

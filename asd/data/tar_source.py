@@ -1,4 +1,4 @@
-"""What a cached set is to those who read it."""
+"""The interface by which readers get the tars of a cached set."""
 
 from __future__ import annotations
 

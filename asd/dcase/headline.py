@@ -1,4 +1,4 @@
-"""What the systems of a year are compared by: a few numbers of each machine type, their means, and one number of all.
+"""The main metrics of a year: a few numbers of each machine type, their means, and one number of all.
 
 2020, and sets of no year  AUC and pAUC of each machine ID, arithmetic mean over the IDs of a type; over the types
                            the arithmetic and the harmonic mean

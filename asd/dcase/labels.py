@@ -1,4 +1,4 @@
-"""Who is normal and of which domain, for the clips of every score file: from ground truth, or from their names."""
+"""Label and domain of the clips of every score file, from ground truth or from file names."""
 
 from __future__ import annotations
 

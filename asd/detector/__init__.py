@@ -1,4 +1,4 @@
-"""A trained detector without its training data: one file, and what it says of recordings."""
+"""A trained detector in one file, without its training data, and scoring recordings with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A detector at work: set on one machine and one scorer. Legend: B windows of recordings, T samples."""
+"""A loaded detector, for one machine and one scorer. Legend: B windows of recordings, T samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts as a table, csv or json."""
+"""Results as a table, csv or json."""
 
 from __future__ import annotations
 

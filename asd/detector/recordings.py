@@ -1,4 +1,4 @@
-"""The recordings to be judged, each with its machine: files and folders of one machine, or the rows of a table."""
+"""The recordings to be scored, each with its machine: files and folders of one machine, or the rows of a table."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Ranks: how they start, compute and talk."""
+"""Ranks: start, devices, communication."""

@@ -1,4 +1,4 @@
-"""What ranks tell each other, and how a rank notices that another is gone."""
+"""Collective operations, and how the loss of another rank is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tuned to the host's processor, memory and threads, each with the figure that justifies it.
+"""Settings of the host's processor, memory and threads, each with the measurement that justifies it.
 
 Figures are CPU time without by CPU time with it, in turns in one run: one thread of a virtual machine with two cores of
 an Intel Xeon, torch 2.13, 30 November 2026.

@@ -1,4 +1,4 @@
-"""How ranks find each other."""
+"""Starting ranks and connecting them."""
 
 from __future__ import annotations
 

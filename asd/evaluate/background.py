@@ -1,4 +1,4 @@
-"""Scoring beside other work: a process that yields to it, and goes when its parent goes."""
+"""Scoring in a low-priority process that ends when its parent ends."""
 
 from __future__ import annotations
 

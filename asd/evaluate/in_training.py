@@ -1,4 +1,4 @@
-"""Evaluation that does not hold training up: all ranks embed, a niced process of rank 0 scores meanwhile."""
+"""Evaluation during training: all ranks embed, a low-priority process of rank 0 scores."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from asd.monitor.status import State, Status, write_status
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 10.0  # a sign of life where nothing else happens
+BEAT_S = 10.0  # heartbeat interval when nothing else happens
 STATES: dict[Stage, State] = {  # all others: training
     Stage.START: "starting",
     Stage.SAVE: "saving",

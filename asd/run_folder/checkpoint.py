@@ -1,4 +1,4 @@
-"""Checkpoints are directories that appear by rename: whoever sees one sees all of it.
+"""Checkpoints are directories that appear by rename: each is complete or does not exist.
 
 `checkpoints/step_00001200/` holds model.safetensors, averaged.safetensors (train.ema), optimizer.pt, scaler.pt (fp16),
 state.json, config.yaml, meta.json, SHA256SUMS (as `sha256sum --check` takes it) and COMPLETE, which lists the size of

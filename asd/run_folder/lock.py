@@ -1,4 +1,4 @@
-"""One process trains a run, and one watches it."""
+"""Locks: at most one process trains a run, and one watches it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a run: where everything about it lies, and whose it is.
+"""The paths of a run folder.
 
 run.json, config.yaml, pseudo_labels.csv (data.pseudo_labels) · checkpoints/ · evaluations/, and what loggers and
 monitor write (see docs/files.md).

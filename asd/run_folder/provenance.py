@@ -1,4 +1,4 @@
-"""Which set, network, program and machine a run is of."""
+"""The set, network, versions and machine that a run belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scorer is, and the frame of those that keep one model per class.
+"""The interface of a scorer, and the base class of those with one model per class.
 
 A new one is one file: a config with `name` and `label`, and the two methods of `PerClassScorer`; then its name in
 `MEMBERS` and in `AnyMember`.

@@ -1,4 +1,4 @@
-"""What the class's principal axes leave over of a clip.
+"""Distance of a clip from the subspace of the class's principal axes.
 
 Legend: N test clips, n training clips of a class, D embedding, P axes.
 """

@@ -1,4 +1,4 @@
-"""What a fitted scorer knows, as plain values and tensors that a file can hold, and the scorer from these again.
+"""The state of a fitted scorer as plain values and tensors, and the scorer from that state.
 
 Every scorer keeps one model per class and names its type, `PerClassScorer[Mixture]`: pydantic takes models apart and
 puts them together by that type. So no scorer has code of its own for it, and what does not fit is refused. A model of

@@ -1,4 +1,4 @@
-"""What a task is: settings that say what they need, and a module that learns by `forward` and is scored by `embed`.
+"""The interface of a task: settings that state what they need, and a module that learns by `forward` and embeds by `embed`.
 
 A new one is a file with both, a line in asd/tasks/__init__.py, and a config that names it.
 

@@ -1,4 +1,4 @@
-"""Telling machines apart: encoder → class centres, with mixup and with proxy outliers that belong to no machine.
+"""Classification of machines: encoder → class centres, with mixup and with proxy outliers that belong to no machine.
 
 Legend: B batch, T samples, P windows of a clip, D embedding, C classes that are told apart, A machines (C as a rule).
 """

@@ -1,4 +1,4 @@
-"""Which parts of a trained network rest while it learns something new."""
+"""Freezing parts of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of training goes, over one logging interval."""
+"""Time spent on the parts of a training step, over one logging interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many steps were not finite, counted on the device: nobody waits for it until the counts are read."""
+"""Counts non-finite steps on the device, without synchronisation until the counts are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes while a run trains, and is saved with it."""
+"""The state of training that is saved in checkpoints."""
 
 from __future__ import annotations
 

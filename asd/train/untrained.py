@@ -1,4 +1,4 @@
-"""What stands in a trainer's place where nothing is trained: one checkpoint, at step 0, and its evaluation."""
+"""In place of a trainer where nothing is trained: one checkpoint, at step 0, and its evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP with the patience and the words of this command."""
+"""HTTP with the retries and messages of this command."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Packed sets that live elsewhere, cached on this machine."""
+"""Remote packed sets, cached on this machine."""

@@ -1,4 +1,4 @@
-"""Forms of a detector's network for other programs: one file each, which eval.py names as an option of export."""
+"""Export formats of a detector's network: one file each, an option of eval.py export."""
 
 from __future__ import annotations
 
