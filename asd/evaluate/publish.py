@@ -1,4 +1,4 @@
-"""An evaluation's figures, and what of it the loggers are given."""
+"""Figures of an evaluation, and what is sent to the trackers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is of a run by now: its newest checkpoint, its newest scores, its best step."""
+"""Snapshot of a run: newest checkpoint, newest scores, best step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: embeddings and how to score them, then scores, decisions and a report.
+"""The files of an evaluation: embeddings and how to score them, then scores, decisions and a report.
 
 Light to import: training looks here at what the scoring process, another one, has done.
 """

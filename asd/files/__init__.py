@@ -1,1 +1,1 @@
-"""Files: written whole, read safely, walked, locked, and fetched from elsewhere."""
+"""Files: atomic writes, safe reading, listing, locks, downloads."""

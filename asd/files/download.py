@@ -1,4 +1,4 @@
-"""One file from elsewhere into an open local one: continued where a try ended, tried again with growing waits.
+"""Resumable download of one file into an open local one, with retries and increasing waits.
 
 Of its own because neither pooch 1.9 nor fsspec 2026.9 continues a file: both ask for it from the start after a cut.
 """

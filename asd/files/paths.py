@@ -1,4 +1,4 @@
-"""Paths as people write them, and outputs that would lie over an input."""
+"""Paths given by users, and checks that an output overwrites no input."""
 
 from __future__ import annotations
 

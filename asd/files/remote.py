@@ -1,4 +1,4 @@
-"""Where files come from when they are elsewhere: http and https by httpx2, all else by fsspec.
+"""Remote files: http and https by httpx2, other protocols by fsspec.
 
 httpx2 says which bytes came and waits no longer than it is told; fsspec's own http does neither and asks for aiohttp.
 """

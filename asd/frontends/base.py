@@ -1,4 +1,4 @@
-"""What a frontend must offer: settings, and a module. Legend: B batch, T samples, C channels, M bins, F frames."""
+"""The interface of a frontend: settings, and a module. Legend: B batch, T samples, C channels, M bins, F frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go, one file per destination, chosen by their `name`."""
+"""Trackers of a run, one file each, chosen by their `name`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a destination of numbers is: settings that open it, and what it may be given."""
+"""The interface of a tracker: settings that open it, and the calls it receives."""
 
 from __future__ import annotations
 

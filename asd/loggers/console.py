@@ -1,4 +1,4 @@
-"""What a terminal shows of a training: a line per interval and a progress bar."""
+"""Console output of a training: a line per interval and a progress bar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the decisions at the thresholds are worth: hit rate, false-alarm rate and F1 on labelled clips."""
+"""Quality of the decisions at the thresholds: hit rate, false-alarm rate and F1 on labelled clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metric is: one number of the scores of a group of clips, and what report.json and tables call it."""
+"""The interface of a metric: one number of the scores of a group of clips, and its names in report.json and tables."""
 
 from __future__ import annotations
 

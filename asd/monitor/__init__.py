@@ -1,1 +1,1 @@
-"""A run seen from outside: its status as a file, alerts, and a watchdog that names who holds it up."""
+"""Monitoring of a run: its status as a file, alerts, and a watchdog that names the stalled rank."""

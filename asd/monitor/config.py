@@ -1,4 +1,4 @@
-"""Settings of what watches a run."""
+"""Settings of monitoring."""
 
 from __future__ import annotations
 

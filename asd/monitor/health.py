@@ -1,4 +1,4 @@
-"""Is a run alive? The health check of a container: whether the run makes progress, by its status.json.
+"""The health check of a container: whether a run makes progress, by its status.json.
 
 python -m asd.monitor.health runs/dcase2020_integrated --max-age 600
 

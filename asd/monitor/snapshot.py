@@ -1,4 +1,4 @@
-"""What a run has come to: its newest checkpoint, its newest scores."""
+"""Snapshot of a run: its newest checkpoint and scores."""
 
 from __future__ import annotations
 

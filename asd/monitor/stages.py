@@ -1,4 +1,4 @@
-"""What a rank is doing. The loop says it by one assignment; the watchdog looks once a second."""
+"""The stage of a rank. The loop sets it by one assignment; the watchdog reads it once a second."""
 
 from __future__ import annotations
 

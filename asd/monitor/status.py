@@ -1,4 +1,4 @@
-"""How a run is doing, in one small file: status.json (schema: docs/files.md)."""
+"""The state of a run in one small file: status.json (schema: docs/files.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From settings to an optimiser that can leave out an update."""
+"""Builds the optimiser of the settings, which must be able to skip an update."""
 
 from __future__ import annotations
 

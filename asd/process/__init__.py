@@ -1,1 +1,1 @@
-"""Being started, being asked to stop, and the last word."""
+"""Start-up, stop signals, log lines."""

@@ -1,4 +1,4 @@
-"""The last line on the screen of a job that failed under torchrun.
+"""The last console line of a job that failed under torchrun.
 
 torchrun reports a failed rank in some forty lines of its own, below the rank's own line. So the first rank of a node
 that fails passes its line to a process that waits for torchrun's end and shows it then.

@@ -1,4 +1,4 @@
-"""What a process says of itself: lines of Python's logging, whose format is set here alone.
+"""Log lines of a process: Python's logging, whose formats are defined here.
 
 plain: a command for a person; warnings and errors have their level in front. text: a run; every line has time, level
 and the rank where there are several. json: the same as one object a line, the numbers of a line as fields.

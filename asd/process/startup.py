@@ -1,4 +1,4 @@
-"""Imports without a look for garbage."""
+"""Imports with the garbage collector off."""
 
 from __future__ import annotations
 

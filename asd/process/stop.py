@@ -1,4 +1,4 @@
-"""Being started and being asked to stop.
+"""Stop signals.
 
 Without torch: a signal that arrives while torch is still being imported counts as well.
 """

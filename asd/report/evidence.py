@@ -1,4 +1,4 @@
-"""Warnings on thresholds fitted to too few recordings: one recording is one piece of evidence, however long."""
+"""Warnings on thresholds fitted to too few recordings: a recording counts once, however long it is."""
 
 from __future__ import annotations
 

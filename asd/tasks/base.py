@@ -1,4 +1,4 @@
-"""The interface of a task: settings that state what they need, and a module that learns by `forward` and embeds by `embed`.
+"""The interface of a task: settings that state its needs, and a module with `forward` to learn and `embed` to score.
 
 A new one is a file with both, a line in asd/tasks/__init__.py, and a config that names it.
 

@@ -1,4 +1,4 @@
-"""What is wrong with a run, for as long as it is: one file an alert."""
+"""Alerts, one file each; an alert is active as long as its condition holds."""
 
 from __future__ import annotations
 

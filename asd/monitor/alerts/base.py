@@ -1,4 +1,4 @@
-"""What an alert is, a rule that looks at a run and says what is wrong; and which alerts began and ended."""
+"""The interface of an alert, a rule on the state of a run; and which alerts began and ended."""
 
 from __future__ import annotations
 

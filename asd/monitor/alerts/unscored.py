@@ -1,4 +1,4 @@
-"""As many evaluations wait for their scores as may."""
+"""evaluate.max_unscored evaluations wait to be scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schedule is: settings that give a factor on the peak learning rate."""
+"""The interface of a schedule: settings that give a factor on the peak learning rate."""
 
 from __future__ import annotations
 

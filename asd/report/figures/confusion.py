@@ -1,4 +1,4 @@
-"""Which machines the network takes for which others."""
+"""Confusion matrix of the machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every figure is built of: plain `matplotlib.figure.Figure` objects on the Agg canvas.
+"""Panels of all figures: plain `matplotlib.figure.Figure` objects on the Agg canvas.
 
 No pyplot, no global state, safe in a thread and without a display.
 """
