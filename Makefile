@@ -1,12 +1,13 @@
 # demo: two systems, end to end, and their table, on a machine with nothing but Python.   check: lint and types.
 # test: the tests, in WORKERS processes at a time.
 # bench: docs/performance.md, half an hour on two cores.
-# results: docs/results.md, an hour or less on two cores, resumes.
+# results: docs/results.md, hours on two cores; resumes. PART=real, synthetic, machines or domains; RECORDINGS="DIR DIR": real sets.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.
 # soak: faults, again and again for an hour, and docs/reliability.md.
 
 PYTHON ?= python3
 SEED ?= 0
+PART ?= all
 WORKERS ?= 2
 BIN := .venv/bin
 # The demo's batch is divided by 1, 2, 4 or 8 GPUs; without any, two ranks share the CPU.
@@ -42,7 +43,7 @@ bench: .venv/.ready
 	$(BIN)/python -m benchmarks.speed
 
 results: .venv/.ready
-	$(BIN)/python -m benchmarks.results
+	$(BIN)/python -m benchmarks.results --part $(PART) $(if $(RECORDINGS),--recordings $(RECORDINGS))
 
 full-size: .venv/.ready
 	$(BIN)/python -m benchmarks.full_size

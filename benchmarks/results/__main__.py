@@ -1,10 +1,11 @@
-"""Every system on synthetic factories, three seeds, beside the published figures: docs/results.md.
+"""Every system on real and synthetic machines, three seeds, beside the published figures: docs/results.md.
 
 python -m benchmarks.results            (make results)
-python -m benchmarks.results --part domains
+python -m benchmarks.results --part real --recordings DIR DIR
 
-Two parts, each with a factory, runs and a report.json of its own: the machine IDs of S1 and S2, and the domains of S3
-to S6. A run with the very same config is not done again. The runs are slices: see slices.py and domain_slices.py.
+Four parts, each with runs of its own: real development sets, synthetic ones, the machine IDs of S1 and S2, and the
+domains of S3 to S6.
+A run with the very same config is not done again. The runs are slices of full trainings.
 """
 
 from __future__ import annotations
@@ -22,27 +23,44 @@ from asd.errors import run_main
 from asd.files.paths import user_path
 from asd.report import read_report
 from asd.sweep.numbers import Table, as_tree, of_reports
-from benchmarks.results import domain_page, domain_slices, figure, slices
+from benchmarks.results import development_sets, domain_page, domain_slices, figure, slices
 from benchmarks.results import page as machine_page
+from benchmarks.results.development_sets import DevelopmentSet
 from benchmarks.results.runs import collect, make_factory
 from benchmarks.sections import replace_section
 
+PARTS = ("real", "synthetic", "machines", "domains")
 PUBLISHED = Path(__file__).with_name("published.yaml")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("machines", "domains", "all"), default="all", help="of the page")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="of the page")
+    parser.add_argument("--recordings", type=user_path, nargs="*", default=[], help="real sets, DCASE 2020 layout")
     parser.add_argument("--work", type=user_path, default=Path("data/results"), help="factory, shards, runs, report")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
     parser.add_argument("--slots", type=int, default=min(2, os.cpu_count() or 1), help="runs at once (default 2)")
     args = parser.parse_args(argv)
-    if args.part != "domains":
-        machines(args.work, args.page, args.slots)
-    if args.part != "machines":
-        domains(args.work.with_name(f"{args.work.name}_domains"), args.page, args.slots)
+    parts = PARTS if args.part == "all" else (args.part,)
+    work = {part: args.work / part for part in PARTS}
+    if "real" in parts and args.recordings:
+        sets("real sets", development_sets.real_sets(args.recordings, work["real"]), args.page, args.slots)
+    if "synthetic" in parts:
+        sets("synthetic sets", development_sets.synthetic_sets(work["synthetic"]), args.page, args.slots)
+    if "machines" in parts:
+        machines(work["machines"], args.page, args.slots)
+    if "domains" in parts:
+        domains(work["domains"], args.page, args.slots)
     print(args.page)
+
+
+def sets(name: str, columns: Sequence[DevelopmentSet], page: Path, slots: int) -> None:
+    """Train what is not trained yet on these sets, and renew their part of the page."""
+    jobs = {own.title: development_sets.plan(own) for own in columns}
+    for own in jobs.values():
+        slices.run(own, slots)
+    _renew(page, {name: development_sets.table(columns, jobs)})
 
 
 def machines(work: Path, page: Path, slots: int) -> None:

@@ -34,13 +34,13 @@ def collect(jobs: Sequence[Job], slots: int) -> dict[str, Any]:
     return {
         "seeds": sorted({job.seed for job in jobs}),
         "slots": slots,
-        "commits": sorted({_commit(job) for job in jobs}),
+        "commits": sorted({commit(job) for job in jobs}),
         "scores": summarise(jobs),
         "cost": {name: _cost([job for job in jobs if job.name == name]) for name in names},
     }
 
 
-def _commit(job: Job) -> str:
+def commit(job: Job) -> str:
     """The source that trained a run; "-dirty" where it held changes that were not committed."""
     identity = json.loads(RunFolder(Path(job.config.run.dir)).identity.read_text(encoding="utf-8"))
     known = identity["git_commit"] or "unknown"
