@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import json
-import resource
-import statistics
 import subprocess
 import sys
-import time
 from typing import Any
 
 import torch
@@ -21,6 +18,8 @@ from asd.data.batch import Batch
 from asd.tasks.build import build_task
 from asd.tasks.system import System
 from asd.text.markdown import markdown_table
+from benchmarks.speed.measure import memory_mib
+from benchmarks.speed.step_costs import median_s
 
 SIZES: dict[str, Any] = {
     "beats": BeatsSizes(
@@ -57,28 +56,23 @@ def measure(encoder: str, way: str) -> dict[str, float]:
     task = build_task(system_of(encoder, WAYS[way]), 0, 16_000, CLASSES).to(device)
     learning = [p for p in task.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=1e-4) if WAYS[way] is not None else None
-    batch, times = noise().to(device), []
-    for _ in range(1 + REPEATS):
-        began = time.perf_counter()
+    batch = noise().to(device)
+
+    def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if optimizer is None:
-                task.eval().embed(batch).embedding.sum().item()
-            else:
-                loss = task(batch).loss
-        if optimizer is not None:
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            loss.item()
-        times.append(time.perf_counter() - began)
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 1024 * _peak_kib()
+                task.eval().embed(batch)
+                return
+            loss = task(batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    seconds = median_s(step, device, REPEATS)
+    peak_gib = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else memory_mib()["peak"] / 1024
+    learn = sum(p.numel() for p in learning) if optimizer else 0
     count = sum(p.numel() for p in task.core.parameters())
-    return {
-        "parameters": count,
-        "learn": sum(p.numel() for p in learning) if optimizer else 0,
-        "s": statistics.median(times[1:]),
-        "gib": peak / 2**30,
-    }
+    return {"parameters": count, "learn": learn, "s": seconds, "gib": peak_gib}
 
 
 def system_of(encoder: str, settings: dict[str, Any] | None) -> System:
@@ -94,10 +88,6 @@ def noise() -> Batch:
     waveform = torch.randint(-8000, 8000, (CLIPS, SECONDS * 16_000), dtype=torch.int16)
     rows = torch.arange(CLIPS)
     return Batch(waveform, torch.full_like(rows, SECONDS * 16_000), rows, rows, 0 * rows, rows >= 0, 0, 0, 0)
-
-
-def _peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

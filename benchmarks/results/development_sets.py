@@ -7,6 +7,8 @@ one of the lowest loss on held-out normal clips, as its config says; no test cli
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,11 +103,10 @@ def synthetic_sets(work: Path) -> list[DevelopmentSet]:
 def plan(own: DevelopmentSet) -> list[Job]:
     """Every system with every seed. The valves of a factory are those of the factory's runs."""
     jobs = []
-    for seed, shards in own.shards.items():
-        for row in SLICES:
-            words = (*row.words, *(own.words if row.name in TRAINED else ()), *own.all_words)
-            out = shards.parent / "runs"
-            jobs += slices.plan([Slice(row.name, row.config, words)], shards, out / row.name.replace(" ", "_"), [seed])
+    for (seed, shards), row in itertools.product(own.shards.items(), SLICES):
+        words = (*row.words, *(own.words if row.name in TRAINED else ()), *own.all_words)
+        out = shards.parent / "runs" / row.name.replace(" ", "_")
+        jobs += slices.plan([dataclasses.replace(row, words=words)], shards, out, [seed])
     return jobs
 
 
@@ -117,21 +118,15 @@ def table(sets: Sequence[DevelopmentSet], jobs: Mapping[str, Sequence[Job]]) -> 
     trained_on = [own for own in sets if not own.types]
     seconds = [[row.name, *(_seconds(jobs[own.title], row.name) for own in trained_on)] for row in SLICES]
     commits = sorted({commit(job) for own in jobs.values() for job in own})
-    parts = [
-        markdown_table(["system, scorer", *(own.title for own in sets)], scores),
-        markdown_table(["one run, s", *(own.title for own in trained_on)], seconds),
-        f"Trained by commit {', '.join(commits)}, with one core a run, on a machine that other work shared.",
-    ]
-    return "\n\n".join(parts)
+    times = markdown_table(["one run, s", *(own.title for own in trained_on)], seconds)
+    told = f"Trained by commit {', '.join(commits)}, with one core a run, on a machine that other work shared."
+    return "\n\n".join([markdown_table(["system, scorer", *(own.title for own in sets)], scores), times, told])
 
 
 def _spread(own: DevelopmentSet, jobs: Sequence[Job], run: str, scorer: str) -> Spread:
-    found = []
-    for job in (job for job in jobs if job.name == run):
-        folder = evaluation_of(job, job.config.evaluate.select)
-        report = None if folder is None else read_report(folder)
-        found.append(None if report is None else own.number(report, scorer))
-    return Spread.of(found)
+    folders = (evaluation_of(job, job.config.evaluate.select) for job in jobs if job.name == run)
+    reports = (None if folder is None else read_report(folder) for folder in folders)
+    return Spread.of(None if report is None else own.number(report, scorer) for report in reports)
 
 
 def _seconds(jobs: Sequence[Job], run: str) -> str:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import time
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from asd.errors import UserError
 from asd.losses import SubClusterAdaCosConfig, build_loss
 from benchmarks.speed.measure import interleaved, ratios, spread
 from benchmarks.speed.part import Goal, Part, Table
+from benchmarks.speed.step_costs import median_s
 
 RATE, SECONDS, CLIPS, CLASSES = 16_000, 10, 8, 41
 BRANCHES = {"three STFTs": (256, 1024, 4096), "one STFT": (1024,)}
+CPU = torch.device("cpu")
 MAX_DIFFERENCE = 1e-5  # of embeddings and losses, in float32
 
 
@@ -43,8 +45,8 @@ def run(args: argparse.Namespace) -> Part | None:
         waveform = 0.1 * torch.randn(CLIPS, RATE * SECONDS, generator=torch.Generator().manual_seed(0))
         differences.append(_difference(ours, theirs, waveform))
         for what, step in (("training step", _training), ("embedding", _embedding)):
-            contenders = {"ASDKit": _timed(step, theirs, waveform), "ours": _timed(step, ours, waveform)}
-            found = interleaved(contenders, args.rounds)
+            sides = {"ASDKit": partial(_clips_per_s, step, theirs, waveform)}
+            found = interleaved({**sides, "ours": partial(_clips_per_s, step, ours, waveform)}, args.rounds)
             ratio = ratios(found["ours"], found["ASDKit"])
             rows.append([f"{name}, {what}", spread(found["ASDKit"], 1), spread(found["ours"], 1), spread(ratio, 2)])
             goals.append(Goal(f"ours / ASDKit, {name}, {what}", ratio, 1.0))
@@ -142,13 +144,5 @@ def _embedding(pair: Pair, waveform: Tensor) -> None:
     embed(waveform)
 
 
-def _timed(step: Callable[[Pair, Tensor], None], pair: Pair, waveform: Tensor) -> Callable[[], float]:
-    """Clips a second, of the second time."""
-
-    def clips_per_s() -> float:
-        step(pair, waveform)
-        begin = time.perf_counter()
-        step(pair, waveform)
-        return CLIPS / (time.perf_counter() - begin)
-
-    return clips_per_s
+def _clips_per_s(step: Callable[[Pair, Tensor], None], pair: Pair, waveform: Tensor) -> float:
+    return CLIPS / median_s(partial(step, pair, waveform), CPU, 1)
