@@ -207,6 +207,14 @@ def test_mahalanobis_equals_scikit_learns_ledoit_wolf(space):
     np.testing.assert_allclose(fitted_scores(MahalanobisConfig(space=space)), assemble(score_class), rtol=1e-6)
 
 
+@pytest.mark.parametrize("clips", [6, 40, 60])
+def test_mahalanobis_of_fewer_clips_than_dimensions_and_of_more(clips):
+    rows, query = torch.randn(clips, 40), 3 * torch.randn(5, 40)
+    found = fitted_scores(MahalanobisConfig(space="raw"), one_class(rows), one_class(query))
+    known = LedoitWolf().fit(rows.double().numpy())
+    np.testing.assert_allclose(found, np.sqrt(known.mahalanobis(query.double().numpy())), rtol=1e-9)
+
+
 def test_mahalanobis_of_domains_is_the_smaller_of_two():
     domain = torch.arange(len(TRAIN)) % 2 + 1
     train = dataclasses.replace(TRAIN, domain=domain)
