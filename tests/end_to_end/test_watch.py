@@ -116,7 +116,7 @@ def watched(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     place = tmp_path_factory.mktemp("watched")
     folder = place / "run"
     first = watcher(place / "first", folder)
-    wait_for(lambda: f"waiting for {folder}, which is not there yet" in said(place / "first"))
+    wait_for(lambda: f"waiting for {folder}, which does not exist yet" in said(place / "first"))
     assert not folder.exists()
     succeed(place / "training", train_words(small_set, folder, *BY_WATCHER))
     wait_for(lambda: list(folder.glob("evaluations/*/scoring.log")))
