@@ -110,7 +110,6 @@ def test_development_additional_and_evaluation_become_one_set(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "name"),
     [
-        ("dcase2021", "train/section_00_source_train_anomaly_0000_a.wav"),
         ("dcase2021", "train/section_00_source_train_0000.wav"),
         ("dcase2021", "source_test/section_00_source_test_normal_000.wav"),
         ("dcase2021", "source_test/section_0_source_test_normal_0000.wav"),
