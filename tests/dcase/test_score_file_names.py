@@ -11,7 +11,6 @@ import pytest
 from asd.dcase import read_submission
 from asd.dcase.file_names import FileKey, parse_name
 from asd.errors import UserError
-from tests.dcase.test_score_files import check_read
 from tests.support.official_files import (
     ALL_LAYOUTS,
     Clip,
@@ -23,6 +22,7 @@ from tests.support.official_files import (
     write_scores,
     write_truth,
 )
+from tests.support.score_files import check_read
 
 SECTION = FileKey("ToyCar", "00")
 
