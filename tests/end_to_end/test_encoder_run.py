@@ -27,6 +27,7 @@ from tests.support.hooks import no_scoring, score_at_once
 from tests.support.inline import score_inline, score_run
 from tests.support.launch import losses, succeed, train_words
 from tests.support.narrow import CONFIGS
+from tests.support.resumable import cut
 from tests.support.sets import make_set
 
 FEW = ["data.machine_types=[fan]", "evaluate.fit_clips_per_class=6", "evaluate.cache_dir=null"]
@@ -207,9 +208,7 @@ def test_a_run_that_was_broken_off_ends_as_if_it_was_not(
     """Its checkpoint leaves out the file's weights, which are read again; another file is refused."""
     score_inline(monkeypatch)
     folder = tmp_path / "run"
-    shutil.copytree(adapted, folder)
-    for step in (STEPS - 1, STEPS):
-        shutil.rmtree(checkpoint.step_path(folder / "checkpoints", step))
+    cut(adapted, folder, step=STEPS - 2)
     assert train_ddp.main(lora_words(small_set, folder, beats)) == 0
     again = saved_weights(folder)
     assert all(torch.equal(again[name], weight) for name, weight in saved_weights(adapted).items())

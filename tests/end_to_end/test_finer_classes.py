@@ -19,6 +19,7 @@ from asd.run_folder import checkpoint
 from tests.support.inline import score_inline
 from tests.support.launch import losses
 from tests.support.narrow import CONFIGS, words_of
+from tests.support.resumable import cut
 
 STEPS = 6
 MACHINES = "data.machine_types=[fan, valve]"
@@ -58,10 +59,7 @@ def test_a_resumed_run_equals_an_unbroken_one(run: Path, factory2022: Path, tmp_
     """Also the mixtures: each clip's weight, and which clips stay as they are."""
     score_inline(monkeypatch)
     folder = tmp_path / "run"
-    shutil.copytree(run, folder)
-    for step in range(3, STEPS + 1):
-        shutil.rmtree(checkpoint.step_path(folder / "checkpoints", step))
-    shutil.rmtree(folder / "evaluations")
+    cut(run, folder, step=2)
     train(factory2022, folder)
     assert losses(folder) == losses(run)
     last = [checkpoint.step_path(at / "checkpoints", STEPS) / "model.safetensors" for at in (folder, run)]

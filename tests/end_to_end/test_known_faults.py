@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from shards import verify
 from tests.support.hooks import no_scoring
 from tests.support.inline import score_inline
 from tests.support.launch import TINY, losses, succeed
+from tests.support.resumable import cut
 
 STEPS = 6
 SCORERS = "evaluate.scorers=[fault_head, knn, softmax, {name: fused, members: [{name: fault_head}, {name: knn}]}]"
@@ -63,10 +63,7 @@ def test_no_known_fault_is_scored_or_a_threshold_fitted_to(run: Path, fault_set:
 def test_a_resumed_run_equals_an_unbroken_one(run: Path, fault_set: Path, tmp_path: Path, monkeypatch) -> None:
     score_inline(monkeypatch)
     folder = tmp_path / "run"
-    shutil.copytree(run, folder)
-    for step in range(3, STEPS + 1):
-        shutil.rmtree(checkpoint.step_path(folder / "checkpoints", step))
-    shutil.rmtree(folder / "evaluations")
+    cut(run, folder, step=2)
     assert train_ddp.main(words(fault_set, folder, *EXPOSED, SCORERS)) == 0
     assert losses(folder) == losses(run)
     last = [checkpoint.step_path(at / "checkpoints", STEPS) / "model.safetensors" for at in (folder, run)]

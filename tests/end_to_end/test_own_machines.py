@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from tests.support.hooks import score_at_once
 from tests.support.inline import score_inline
 from tests.support.launch import succeed
 from tests.support.narrow import CONFIGS
+from tests.support.resumable import cut
 from tests.support.sets import make_set
 
 NARROW = ("backbone.width=8", "statistics.ranks=[1.0]", "frontend.mel.n_mels=32", "data.crop_s=0.5")
@@ -87,9 +87,8 @@ def test_two_ranks_say_what_one_says(run: Path, small_set: Path, tmp_path: Path)
 
 
 def test_a_broken_run_goes_on_as_if_it_had_not_been(run: Path, small_set: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(run, tmp_path / "run")
-    shutil.rmtree(checkpoint.step_path(folder / "checkpoints", 4))
-    shutil.rmtree(folder / "evaluations")
+    folder = tmp_path / "run"
+    cut(run, folder, step=2)
     with pytest.MonkeyPatch.context() as patch:
         score_inline(patch)
         assert train_ddp.main(trained(small_set, folder, "checkpoint.every_steps=2")) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from asd.run_folder import checkpoint
 from tests.support.inline import score_inline, score_run
 from tests.support.launch import losses, succeed, train_words
 from tests.support.narrow import CONFIGS
+from tests.support.resumable import cut
 
 STEPS = 6
 WORDS = [f"train.steps={STEPS}", "checkpoint={every_steps: 1, keep_last: 100}", "evaluate={every_epochs: 1}"]
@@ -54,14 +54,6 @@ def rows_of(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(rows))
 
 
-def cut(run: Path, folder: Path, step: int = 3) -> None:
-    """A copy of the run as it was at a step."""
-    shutil.copytree(run, folder)
-    for later in range(step + 1, STEPS + 1):
-        shutil.rmtree(at(folder, later))
-    shutil.rmtree(folder / "evaluations")
-
-
 def test_one_machine_has_classes(run: Path) -> None:
     meta = json.loads((at(run) / "meta.json").read_text(encoding="utf-8"))
     assert meta["classes"] == ["valve/04 cluster 0", "valve/04 cluster 1", "valve/04 cluster 2"]
@@ -79,7 +71,7 @@ def test_a_resumed_run_reads_them_and_equals_an_unbroken_one(
 ) -> None:
     score_inline(monkeypatch)
     folder = tmp_path / "run"
-    cut(run, folder)
+    cut(run, folder, step=3)
     train(small_set, folder, WARD, ALONE)
     assert losses(folder) == losses(run)
     for name in ("model.safetensors", "optimizer.pt"):
@@ -91,7 +83,7 @@ def test_a_lost_file_is_made_again_and_another_one_refused(
 ) -> None:
     score_inline(monkeypatch)
     folder = tmp_path / "run"
-    cut(run, folder)
+    cut(run, folder, step=3)
     before = (folder / "pseudo_labels.csv").read_text(encoding="utf-8")
     lines = before.splitlines()
     places = [lines.index(next(line for line in lines if line.endswith(f",{own}"))) for own in (1, 2)]
@@ -119,7 +111,7 @@ def test_a_lost_file_is_made_again_and_another_one_refused(
     ],
 )
 def test_a_damaged_file_is_refused(damage, said: str, run: Path, small_set: Path, tmp_path: Path) -> None:
-    cut(run, tmp_path / "run")
+    cut(run, tmp_path / "run", step=3)
     path = tmp_path / "run" / "pseudo_labels.csv"
     path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(UserError, match=said):
@@ -128,7 +120,7 @@ def test_a_damaged_file_is_refused(damage, said: str, run: Path, small_set: Path
 
 @pytest.mark.usefixtures("no_search")
 def test_other_settings_are_another_run(run: Path, small_set: Path, tmp_path: Path) -> None:
-    cut(run, tmp_path / "run")
+    cut(run, tmp_path / "run", step=3)
     with pytest.raises(UserError, match=r"another data\.pseudo_labels\.max_clusters \(3, now 2\)"):
         train(small_set, tmp_path / "run", "data.pseudo_labels={by: ward, max_clusters: 2}", ALONE)
 
