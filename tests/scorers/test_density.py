@@ -10,7 +10,6 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import LocalOutlierFactor
-from test_scorers import NUM_CLASSES, TEST, TRAIN, fitted_scores, random_clips, unit
 
 from asd.errors import UserError
 from asd.losses import ArcFaceConfig, build_loss
@@ -24,7 +23,7 @@ from asd.scorers import (
     build_scorer,
     scorer_label,
 )
-from tests.support.scored import CONFIGS, one_class, others
+from tests.support.scored import CONFIGS, NUM_CLASSES, TEST, TRAIN, fitted_scores, one_class, others, random_clips, unit
 
 ON_EMBEDDINGS = [config for config in CONFIGS if config.name != "neg_log_softmax"]
 

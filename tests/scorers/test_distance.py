@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from test_scorers import fitted_scores, unit
 
 from asd.scorers import (
     EmbeddingTable,
@@ -18,6 +17,7 @@ from asd.scorers import (
 )
 from asd.scorers.distance import Rows, distance_blocks, mean_of_finite, nearest
 from tests.support.embedded import embedded_of
+from tests.support.scored import fitted_scores, unit
 
 CONFIGS = [
     KnnConfig(),

@@ -6,13 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_scorers import fitted_scores
 
 from asd.scorers import DomainKnnConfig, EmbeddingTable, KnnConfig, LocalKnnConfig, build_scorer
 from asd.scorers.domain_knn import TARGET
 from asd.scorers.growing import mem_mixup, smote
 from asd.scorers.state import restored, state_of
 from tests.support.embedded import embedded_of
+from tests.support.scored import fitted_scores
 
 SOURCE = 1
 

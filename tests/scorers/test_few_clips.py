@@ -7,7 +7,6 @@ import numpy as np
 import pydantic
 import pytest
 import torch
-from test_scorers import TEST, TRAIN, fitted_scores
 
 from asd.errors import UserError
 from asd.scorers import (
@@ -34,7 +33,7 @@ from asd.scorers import (
 from asd.scorers.density import local_density
 from asd.scorers.distance import Rows
 from asd.scorers.members import MEMBERS
-from tests.support.scored import CONFIGS, one_class, others
+from tests.support.scored import CONFIGS, TEST, TRAIN, fitted_scores, one_class, others
 
 WIDE = [*CONFIGS, GmmConfig(components=9), GmmConfig(covariance="tied", pca=64), GmmConfig(pca=4, components=4)]
 

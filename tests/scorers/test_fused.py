@@ -9,7 +9,6 @@ import pydantic
 import pytest
 import torch
 from test_left_out import recorded
-from test_scorers import TEST, TRAIN, fitted_scores
 
 from asd.errors import UserError
 from asd.scorers import (
@@ -30,6 +29,7 @@ from asd.scorers.learnt import learnt
 from asd.scorers.members import MemberConfig
 from asd.scorers.state import restored, state_of
 from tests.support.embedded import embedded_of
+from tests.support.scored import TEST, TRAIN, fitted_scores
 
 MEMBERS = (KnnConfig(), MahalanobisConfig(space="raw"), SoftmaxConfig(), UntrainedKnnConfig())
 RULES = {"median": np.median, "mean": np.mean, "max": np.max, "min": np.min}

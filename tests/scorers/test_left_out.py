@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from test_scorers import fitted_scores
 
 from asd.scorers import (
     BandKnnConfig,
@@ -30,6 +29,7 @@ from asd.scorers import (
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
 from tests.support.embedded import embedded_of
+from tests.support.scored import fitted_scores
 
 BANKS = [
     BandKnnConfig(),

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from test_scorers import fitted_scores, random_clips
 
 from asd.errors import UserError
 from asd.scorers import (
@@ -28,6 +27,7 @@ from asd.scorers import (
     views,
 )
 from tests.support.embedded import embedded_of
+from tests.support.scored import fitted_scores, random_clips
 
 VIEWS = {"low": (0, 2, 2), "high": (2, 6, 2)}  # two values of each of two bands
 TRAIN, TEST = (dataclasses.replace(random_clips(count, seed), views=VIEWS) for count, seed in ((60, 0), (40, 1)))

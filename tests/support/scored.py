@@ -1,7 +1,11 @@
 """Scorers at many settings, and what they give for embeddings."""
 
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
 import torch
-from test_scorers import NUM_CLASSES
 
 from asd.scorers import (
     DomainKnnConfig,
@@ -11,8 +15,43 @@ from asd.scorers import (
     LofConfig,
     MahalanobisConfig,
     NegLogSoftmaxConfig,
+    ScorerConfig,
+    build_scorer,
 )
+from asd.scorers.residuals import ResidualMoments, group_of
 from tests.support.embedded import embedded_of
+
+NUM_CLASSES = 3
+
+
+def random_clips(count: int, seed: int) -> EmbeddingTable:
+    """Clips of which no two seeds have the same. The residual of a clip is one vector, its embedding."""
+    generator = torch.Generator().manual_seed(seed)
+    clips = embedded_of(
+        clip_index=10_000 * seed + torch.randperm(count, generator=generator),
+        class_index=torch.randint(NUM_CLASSES, (count,), generator=generator),
+        embedding=torch.randn(count, 6, generator=generator) + 1.0,
+        logits=3 * torch.randn(count, NUM_CLASSES, generator=generator),
+        features=20 * torch.randn(count, 8, generator=generator) - 40,
+        errors=torch.rand(count, 3, generator=generator),
+    )
+    residuals = ResidualMoments.zeros(NUM_CLASSES, 6, torch.device("cpu"))
+    residuals.add(clips.embedding[:, None], group_of(clips.class_index, clips.domain), torch.ones(count).bool())
+    return dataclasses.replace(clips, residuals=residuals, faults=torch.randn(count, NUM_CLASSES, generator=generator))
+
+
+TRAIN, TEST = random_clips(60, 0), random_clips(40, 1)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def fitted_scores(config: ScorerConfig, train: EmbeddingTable = TRAIN, test: EmbeddingTable = TEST) -> np.ndarray:
+    scorer = build_scorer(config)
+    scorer.fit(train)
+    return scorer.score(test)
+
 
 CONFIGS = [
     NegLogSoftmaxConfig(),
