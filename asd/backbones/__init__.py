@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import pydantic
 
 from asd.backbones.autoencoder import Autoencoder, AutoencoderConfig
-from asd.backbones.base import Backbone, Reconstructor
+from asd.backbones.base import Backbone, Borrowed, Reconstructor
 from asd.backbones.cp_resnet import CPResNet, CPResNetConfig
 from asd.backbones.efficientnet import EfficientNet, EfficientNetConfig
-from asd.backbones.encoders.base import Borrowed, PretrainedEncoder
 from asd.backbones.encoders.beats import Beats, BeatsConfig
 from asd.backbones.encoders.crepe import Crepe, CrepeConfig
 from asd.backbones.encoders.eat import Eat, EatConfig
@@ -71,7 +70,6 @@ def build_backbone(config: BackboneConfig, channels: int, bins: int, borrowed: B
     """
     backbone = BACKBONES[config.name](config, channels, bins)
     if borrowed is not None:
-        assert isinstance(backbone, PretrainedEncoder)
         backbone.borrow(borrowed)
     return backbone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import pydantic
 from torch import Tensor, nn
@@ -16,6 +16,13 @@ class View(NamedTuple):
     first: int
     behind: int  # the last
     bands: int
+
+
+class Borrowed(NamedTuple):
+    """Tensors that a network takes from a user's file."""
+
+    source: str
+    tensors: Mapping[str, Tensor]
 
 
 class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -32,6 +39,10 @@ class BackboneSettings(pydantic.BaseModel, extra="forbid", frozen=True, allow_in
     def fresh_parts(self) -> str | None:
         """The setting by which parts have weights that mean nothing until they have learnt; None: there are none."""
         return None
+
+    def with_weights(self) -> tuple[Self, Borrowed | None]:
+        """The settings with what their file of weights says, and its tensors; None where a network begins without."""
+        return self, None
 
     def view_names(self) -> tuple[str, ...]:
         """Parts of the embedding that scorers may look at by themselves (`view`): the keys of `Backbone.views`."""
@@ -54,6 +65,10 @@ class Backbone(nn.Module):
 
     def before_last_block(self) -> list[nn.Module]:
         """What lies before the last residual block, for model.freeze=all_but_last_block."""
+        raise NotImplementedError
+
+    def borrow(self, borrowed: Borrowed) -> None:
+        """Take the weights of a file, where the config's `with_weights` gives some."""
         raise NotImplementedError
 
     def settle(self) -> BackboneSettings | None:

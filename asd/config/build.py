@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asd.backbones.encoders.base import Borrowed, EncoderSettings, borrow
+from asd.backbones.base import Borrowed
 from asd.config.checks import check_frames, check_sample_rate
 from asd.config.identity import identity
 from asd.config.run import RunConfig
@@ -88,9 +88,9 @@ def with_weights(config: RunConfig, manifest: Manifest) -> tuple[RunConfig, Borr
     A run that goes on must have the same sha256, as it must have all other settings.
     """
     check_sample_rate(config, manifest)
-    if not isinstance(config.backbone, EncoderSettings):
+    if config.backbone is None:
         return config, None
-    backbone, borrowed = borrow(config.backbone)
+    backbone, borrowed = config.backbone.with_weights()
     return config.model_copy(update={"backbone": backbone}), borrowed
 
 

@@ -30,7 +30,7 @@ from asd.metrics.decisions import Decisions, decide_clips
 from asd.process import logs
 from asd.report import Choice, Header, Report, build_report, figures, flip_warning, save_report
 from asd.report.evidence import evidence_warnings
-from asd.scorers import EmbeddingTable, FusedConfig, Scorer, ScorerConfig, build_scorer, scorer_label
+from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, falls_back, scorer_label
 from asd.scorers.learnt import Learnt, learnt
 from asd.scorers.per_clip import score_of_clips
 from asd.tasks.encoder import NETWORK_VIEW
@@ -132,12 +132,12 @@ def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.nda
 def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, decided: Decisions) -> Header:
     clean, percent = evaluation.validation, evaluation.threshold.percent
     warnings = [flip_warning(evaluation.flip)] if evaluation.flip else []
-    falls_back = any(isinstance(scorer, FusedConfig) and scorer.trained for scorer in evaluation.scorers)
+    weighed = any(falls_back(scorer) for scorer in evaluation.scorers)
     if clean is not None and clean.accuracy is not None and clean.loss is not None:
         when = (evaluation.epoch, evaluation.step)
         spectrum = None if found is None else found.spectrum / found.clips
         doubts = [diagnose(clean.accuracy, clean.loss, len(manifest.classes), *when, spectrum)]
-        if found is not None and not falls_back:
+        if found is not None and not weighed:
             doubts.append(compare(found, *when))
         warnings = [*filter(None, doubts), *warnings]
     known = evaluation.model_dump(include=Header.model_fields.keys() - {"format"})
@@ -148,7 +148,7 @@ def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, de
         selection=Choice(rule=evaluation.select, oracle=evaluation.select == "oracle"),
         primary=scorer_label(evaluation.scorers[0]),
         baselines=[scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
-        notes=[_counted(found, evaluation.untrained)] if falls_back else [],
+        notes=[_counted(found, evaluation.untrained)] if weighed else [],
         warnings=[*warnings, *evidence_warnings(decided.by_name, percent)],
         thresholds=decided.by_name,
     )

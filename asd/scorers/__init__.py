@@ -60,6 +60,11 @@ def reads_all_of_the_embedding(config: ScorerConfig) -> bool:
     return any("embedding" in reads(member) and getattr(member, "view", None) is None for member in members_of(config))
 
 
+def falls_back(config: ScorerConfig) -> bool:
+    """Whether what a network has learnt counts only as far as held-out clips show that it beats a spectrum."""
+    return isinstance(config, FusedConfig) and bool(config.trained)
+
+
 def scorer_label(config: ScorerConfig) -> str:
     """The scorer's column in scores.csv."""
     return config.label if isinstance(config, FusedConfig) else member_label(config)
@@ -89,6 +94,7 @@ __all__ = [
     "UntrainedKnnConfig",
     "build_scorer",
     "check_classes",
+    "falls_back",
     "members_of",
     "reads",
     "reads_all_of_the_embedding",

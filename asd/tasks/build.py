@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from asd.backbones import build_backbone
-from asd.backbones.base import Backbone
-from asd.backbones.encoders.base import Borrowed
+from asd.backbones.base import Backbone, Borrowed
 from asd.backbones.norms import norm2d
 from asd.backbones.statistics import Statistics
 from asd.backbones.strides import subsample_narrow_strides

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from asd.backbones import CrepeConfig, build_backbone
-from asd.backbones.encoders.base import EncoderSettings, PretrainedEncoder, borrow
+from asd.backbones.encoders.base import EncoderSettings, PretrainedEncoder
 
 TINY_CREPE = CrepeConfig().usual_weights()
 DEPTH, WIDTH, HIDDEN, HEADS = 3, 16, 24, 2  # of both networks
@@ -34,7 +34,7 @@ EAT_CONFIG = {
 
 def borrowing(config: EncoderSettings) -> PretrainedEncoder:
     """An encoder with the weights of its file, ready to embed."""
-    known, borrowed = borrow(config)
+    known, borrowed = config.with_weights()
     found = build_backbone(known, 1, 1, borrowed)  # type: ignore[arg-type]
     assert isinstance(found, PretrainedEncoder)
     return found.eval()

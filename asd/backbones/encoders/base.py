@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from asd.backbones.base import Backbone, BackboneSettings, View
+from asd.backbones.base import Backbone, BackboneSettings, Borrowed, View
 from asd.backbones.encoders.lora import LoraConfig, add_adapters, is_adapter, merge_adapters
 from asd.backbones.encoders.pooling import AttentiveStatistics, Pool, Tokens, pooled
 from asd.errors import UserError
@@ -98,6 +98,24 @@ class EncoderSettings(BackboneSettings, frozen=True):
     def read(self, path: Path) -> Read:
         """What is in a file of weights. UserError where it is none of this encoder."""
 
+    def with_weights(self) -> tuple[Self, Borrowed]:
+        """UserError where there is no file, where it is not what it should be, or where a run began with another."""
+        path = self.usual_weights() if self.weights is None else Path(self.weights)
+        if path is None:
+            raise UserError(
+                f"backbone {self.name} begins with weights of its authors: name their file, backbone.weights=FILE "
+                "(docs/encoders.md says where it is published)"
+            )
+        read = self.read(path)
+        digest = sha256_of(read.file)
+        if self.sha256 not in (None, digest):
+            raise UserError(
+                f"{read.file} is another file than backbone.sha256 says ({str(self.sha256)[:12]}…, this one has "
+                f"{digest[:12]}…): put that one back, or choose another run.dir"
+            )
+        known = {"weights": str(path), "sha256": digest, **read.sizes}
+        return self.model_copy(update=known), Borrowed(str(read.file), read.tensors)
+
     def settled(self) -> Self:
         """Settings of the same network that has all its weights itself."""
         return self.model_copy(update={"weights": None, "tune": "none", "checkpointing": False})
@@ -109,35 +127,6 @@ class Read(NamedTuple):
     file: Path  # that holds the tensors, where the setting may be a folder
     sizes: Mapping[str, Any]  # settings that follow from it
     tensors: Mapping[str, Tensor]  # under the names that our network has for them
-
-
-class Borrowed(NamedTuple):
-    """Tensors that a network takes from a user's file."""
-
-    source: str
-    tensors: Mapping[str, Tensor]
-
-
-def borrow(config: EncoderSettings) -> tuple[EncoderSettings, Borrowed]:
-    """The settings with what their file of weights says, and its tensors.
-
-    UserError where there is none, where it is not what it should be, or where a run began with another one.
-    """
-    path = config.usual_weights() if config.weights is None else Path(config.weights)
-    if path is None:
-        raise UserError(
-            f"backbone {config.name} begins with weights of its authors: name their file, backbone.weights=FILE "
-            "(docs/encoders.md says where it is published)"
-        )
-    read = config.read(path)
-    digest = sha256_of(read.file)
-    if config.sha256 not in (None, digest):
-        raise UserError(
-            f"{read.file} is another file than backbone.sha256 says ({str(config.sha256)[:12]}…, this one has "
-            f"{digest[:12]}…): put that one back, or choose another run.dir"
-        )
-    known = {"weights": str(path), "sha256": digest, **read.sizes}
-    return config.model_copy(update=known), Borrowed(str(read.file), read.tensors)
 
 
 def sizes_of(kind: type[Sizes], description: Mapping[str, Any], known: Mapping[str, Any], source: object) -> Sizes:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from asd.backbones import CrepeConfig, build_backbone
-from asd.backbones.encoders.base import borrow
 from asd.backbones.encoders.crepe import FRAME
 from tests.support.encoders import crepe
 
@@ -49,6 +48,6 @@ def test_layers_behind_the_last_are_left_out() -> None:
 @pytest.mark.parametrize("capacity", ["tiny", "full"])
 def test_both_files_are_known_by_what_they_hold(capacity: str) -> None:
     tiny = CrepeConfig().usual_weights()
-    config, borrowed = borrow(CrepeConfig(weights=str(tiny.with_name(f"{capacity}.pth"))))
+    config, borrowed = CrepeConfig(weights=str(tiny.with_name(f"{capacity}.pth"))).with_weights()
     assert config.capacity == capacity
     assert build_backbone(config, 1, 1, borrowed).embedding_dim == {"tiny": 256, "full": 2048}[capacity]
