@@ -19,8 +19,8 @@ from asd.detector import (
 from asd.errors import UserError
 from asd.scorers import SCORERS, build_scorer
 from asd.scorers.state import restored
-from tests.scorers.test_scorers import NUM_CLASSES, TEST, TRAIN
 from tests.support.detectors import CONFIG, detector_file
+from tests.support.scored import NUM_CLASSES, TEST, TRAIN
 
 
 @pytest.mark.parametrize("name", SCORERS)

@@ -27,7 +27,7 @@ from asd.scorers import ScorerConfig, build_scorer
 from asd.scorers.state import state_of
 from asd.tasks.build import build_task
 from asd.tasks.system import System
-from tests.scorers.test_scorers import NUM_CLASSES, TRAIN
+from tests.support.scored import NUM_CLASSES, TRAIN
 
 CONFIG = pydantic.TypeAdapter(ScorerConfig)
 
