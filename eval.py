@@ -121,6 +121,13 @@ def _add_export(commands: Commands) -> None:
         default=[],
         help="scorer to keep, a column of scores.csv; repeatable (default: all)",
     )
+    export.add_argument(
+        "--normals",
+        type=int,
+        default=128,
+        metavar="N",
+        help="normal recordings to keep of each machine, for explanations and calibration (default 128; 0: none)",
+    )
     for name in EXPORT_FORMATS:
         export.add_argument(
             f"--{name}",
@@ -211,7 +218,7 @@ def _export(args: argparse.Namespace) -> None:
     from asd.commands.open_run import load_run
 
     others = {name: path for name in EXPORT_FORMATS if (path := getattr(args, name)) is not None}
-    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, others)
+    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, others, args.normals)
 
 
 def _clips(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
 from asd.detector.formats import load_format
+from asd.detector.normals import Normals, core_rows, kept_columns
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.evaluate.scoring import fitted, learnt_from, scores_by
@@ -24,7 +25,7 @@ from asd.metrics.decisions import decide_clips
 from asd.report.evidence import evidence_warnings, rule_in_words
 from asd.run_folder import checkpoint
 from asd.run_folder.provenance import provenance
-from asd.scorers import ScorerConfig, scorer_label
+from asd.scorers import EmbeddingTable, ScorerConfig, scorer_label
 from asd.scorers.state import state_of
 from asd.tasks.build import settle
 from asd.tasks.system import System
@@ -36,11 +37,16 @@ MAX_SHOWN = 10  # thresholds, one a line
 MAX_S = 3600.0  # that is heard at once, however long the clips of the set are
 
 
-def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], others: Mapping[str, Path]) -> None:
+def export_command(
+    run: Run, wanted: str, out: Path, scorers: Sequence[str], others: Mapping[str, Path], normals: int
+) -> None:
     """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file.
 
-    others: files for the network alone, by the name of their format.
+    others: files for the network alone, by the name of their format. normals: rows of normal recordings to keep of each
+    machine, at most.
     """
+    if normals < 0:
+        raise UserError(f"--normals {normals}: give a number from 0")
     step = choose_step(run, wanted)
     run = run.at(step)
     chosen = _chosen(run.config.evaluate.scorers, scorers)
@@ -54,7 +60,7 @@ def export_command(run: Run, wanted: str, out: Path, scorers: Sequence[str], oth
     ):
         with CheckpointEmbedder(run, ranks, test=False) as embedder:
             embedder.embed(step, Path(folder))
-        ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen)))
+        ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen, normals)))
     if ranks.is_main:
         _say(out)
         for name, path in others.items():
@@ -85,7 +91,9 @@ def _check_other(name: str, path: Path, out: Path) -> None:
         raise UserError(f"--{name} {path}: name a file that ends in .{name}, in a folder that exists")
 
 
-def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...]) -> DetectorFile:
+def _detector(
+    embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...], normals: int
+) -> DetectorFile:
     evaluation, manifest, fit, validation, none = read_embeddings(folder, embedder.setup.data.manifest.root)
     run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
     known, new = learnt_from(evaluation, fit, validation)
@@ -115,7 +123,21 @@ def _detector(embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tup
             )
             for scorer_config, scorer in scorers
         ),
+        normals=_normals(embedder, known, kept_columns(chosen), normals) if normals else {},
     )
+
+
+def _normals(embedder: CheckpointEmbedder, known: EmbeddingTable, kept: set[str], count: int) -> dict[int, Normals]:
+    """Of each class, at most so many of the rows that scorers were fitted to, with the sound of their clips."""
+    found = {}
+    for own, its in known.rows_by_class().items():
+        rows = known.select(its)
+        core = rows.select(core_rows(rows, count))
+        clips = core.clips()[0].numpy()
+        names = embedder.setup.data.manifest.strings("file_name", clips)
+        sounds = map(embedder.samples, clips.tolist())
+        found[own] = Normals.of(core, kept, zip(names, sounds, strict=True), embedder.setup.data.manifest.sample_rate)
+    return found
 
 
 def _lengths(manifest: Manifest, fit_clips: np.ndarray) -> tuple[int, int]:

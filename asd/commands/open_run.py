@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asd.commands.pseudo_labels import find_clusters
 from asd.config.build import embedding_cache, set_up
 from asd.config.identity import EVALUATION, RESUMING, differences, in_words
@@ -110,6 +112,14 @@ class CheckpointEmbedder:
         """
         meta = self.ranks.run_on_all(lambda: self._load(checkpoint.step_path(self.run.folder.checkpoints, step)))
         self._evaluator.embed(self.task, step, meta["epoch"], target, show_progress and self.ranks.is_main)
+
+    def samples(self, clip: int) -> np.ndarray:
+        """(T,) int16 of a clip, as far as the network hears it (evaluate.first_s)."""
+        manifest, first_s = self._loader.manifest, self.run.config.evaluate.first_s
+        length = int(manifest.frames[clip]) if first_s is None else round(first_s * manifest.sample_rate)
+        waveform = np.empty((1, length), np.int16)
+        self._loader.reader.read(np.array([clip]), np.zeros(1, np.int64), waveform)
+        return waveform[0]
 
     def _load(self, folder: Path) -> dict[str, Any]:
         weights, meta = checkpoint.load_network(folder)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
+from asd.detector.normals import Normals
 from asd.distributed.device import Precision
 from asd.errors import UserError, printable
 from asd.evaluate.embed import Average
@@ -26,9 +27,9 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
-FORMAT_VERSION = 4
-# 1: it does not say how its recordings were heard; up to 2, 3: other names of two and of three settings
-READ_VERSIONS = (1, 2, 3, 4)
+FORMAT_VERSION = 5
+# 1: it does not say how its recordings were heard; up to 2: other names of two settings; up to 4: without normals
+READ_VERSIONS = (1, 2, 3, 4, 5)
 FORMER_NAMES = {"turned": "flipped", "first_only": "fixed_length"}
 KIND = "asd detector"
 MAX_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
@@ -74,7 +75,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     """What the file holds."""
 
     kind: Literal["asd detector"] = "asd detector"
-    format: Literal[1, 2, 3] = 3
+    format: Literal[1, 2, 3, 4, 5] = 5
     provenance: Provenance
     system: System
     weights: dict[str, Tensor]
@@ -91,6 +92,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     longest_s: Seconds  # clip of the set; recordings up to this are heard whole, as in evaluation
     fixed_length: bool  # the network takes exactly clip_s: of longer clips it heard the beginning (evaluate.first_s)
     scorers: tuple[FittedScorer, ...] = pydantic.Field(min_length=1)  # the first is the primary one
+    normals: dict[int, Normals] = {}  # class → some of the normal recordings that its scorers were fitted to
 
     @pydantic.field_validator("classes")
     @classmethod
@@ -129,6 +131,15 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
         if label not in found:
             raise UserError(f"the detector has no scorer {label}: it has {', '.join(found)}")
         return found[label]
+
+    def normals_of(self, own: int, source: Path) -> Normals:
+        """The normal recordings that the file keeps of a class. UserError where it keeps none."""
+        if own not in self.normals:
+            raise UserError(
+                f"{source} keeps no normal recordings of {self.classes[own]}, as files before format 5 and of "
+                "--normals 0: export it again"
+            )
+        return self.normals[own]
 
     def class_index(self, machine_type: str | None, machine_id: str | None) -> int:
         """The class of a machine; what is not said must not be needed to tell it."""

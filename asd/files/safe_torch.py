@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asd.errors import UserError, printable
 
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8)
 
 
 def load_plain(path: Path, what: str, advice: str) -> object:

@@ -45,17 +45,25 @@ def test_other_things_that_torch_saved_are_refused(tmp_path: Path, value: Any) -
 
 
 def test_another_format_version_is_named(good: Path, tmp_path: Path) -> None:
-    for version, said in ((5, "5"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
+    for version, said in ((6, "6"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
         path = changed(good, tmp_path, lambda tree, v=version: tree.update(format=v))
-        refused(path, f"is a detector of format {said}, where formats up to 4 are read: export it again")
+        refused(path, f"is a detector of format {said}, where formats up to 5 are read: export it again")
 
 
 def test_an_older_format_is_read(good: Path, tmp_path: Path) -> None:
     def as_before(tree: dict[str, Any]) -> None:
         tree.update(format=2, turned=tree.pop("flipped"), first_only=tree.pop("fixed_length"))
+        del tree["normals"]
 
     older = read_detector(changed(good, tmp_path, as_before))
     assert (older.flipped, older.fixed_length, older.classes) == ((), False, read_detector(good).classes)
+
+
+def test_every_format_is_read_and_older_ones_keep_no_normal_recording(good: Path, tmp_path: Path) -> None:
+    for version in (1, 2, 3, 4):
+        path = changed(good, tmp_path, lambda tree, v=version: (tree.update(format=v), tree.pop("normals")))
+        with pytest.raises(UserError, match=r"d.pt keeps no normal recordings of fan/01, .*: export it again"):
+            read_detector(path).normals_of(1, path)
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.9, 0.999])
@@ -115,6 +123,12 @@ def scorer_state(tree: dict[str, Any], number: int) -> dict[int, Any]:
         (lambda tree: tree["weights"].update({"x": torch.ones(2, 2).to_sparse()}), "a tensor that is not plain"),
         (lambda tree: tree["weights"].update({"x": torch.nn.Parameter(torch.ones(2))}), "it holds a Parameter"),
         (lambda tree: tree.update(flipped={1, 2}), "it holds a set"),
+        (lambda tree: tree["normals"][0]["columns"].pop("recording"), "column recording is missing"),
+        (lambda tree: tree["normals"][0]["columns"].update(more=torch.ones(2)), "there is no column more"),
+        (lambda tree: tree["normals"][0]["columns"].update(features=torch.ones(2, 3)), "has 2 rows"),
+        (lambda tree: tree["normals"][0].update(names=["a"]), "are not those of"),
+        (lambda tree: tree["normals"][0].update(pictures=torch.ones(2)), "are not those of"),
+        (lambda tree: tree["normals"][0].update(decibels=tree["normals"][0]["decibels"].double()), "not of 8 bits"),
         (lambda tree: scorer_state(tree, 0).clear(), "has no state for fan/00"),
         (lambda tree: scorer_state(tree, 0).update({0: 5}), "the state of scorer knn does not fit it"),
         (lambda tree: scorer_state(tree, 0)[0].update(embedding=torch.ones(2)), "the state of scorer knn does not"),

@@ -155,4 +155,5 @@ def test_the_file_is_written_without_pickled_classes(good: Path) -> None:
         "torch FloatStorage",
         "torch LongStorage",
         "torch DoubleStorage",
+        "torch ByteStorage",
     }
