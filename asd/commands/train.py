@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from asd.commands.pseudo_labels import clusters_without_embedding, find_clusters, write_clusters
+from asd.commands.resident import hold, open_loader
 from asd.commands.resume import check_run, initialise, open_run, say
-from asd.config.build import Setup, embedding_cache, set_up
+from asd.config.build import Data, Setup, embedding_cache, set_up
 from asd.config.checks import check_batch
 from asd.config.load import dump_yaml
 from asd.config.run import RunConfig
 from asd.data.cache.advice import window_advice
 from asd.data.config import crop_advice
-from asd.data.loader import Loader
+from asd.data.loader import BatchSource
 from asd.data.streams import unused_faults
 from asd.distributed.device import choose_device, choose_precision
 from asd.distributed.ranks import Ranks
@@ -51,22 +52,21 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
     folder = RunFolder(Path(config.run.dir))
     try:
         clusters = find_clusters(config, folder, ranks, stop)
+        setup = ranks.run_on_all(lambda: set_up(config, clusters))
+        resumed = open_run(setup, folder, ranks)
+        initialise(setup, folder, ranks, resumed)
+        held = hold(setup, ranks, stop)
     except StoppedError:
         write_stop_marker()
         say(ranks, "stopped before the first step; run the same command to begin")
         return 0
-    setup = ranks.run_on_all(lambda: set_up(config, clusters))
-    resumed = open_run(setup, folder, ranks)
-    initialise(setup, folder, ranks, resumed)
     lock = RunLock(folder.root)
     ranks.run_on_main(lambda: _claim(setup, folder, lock))
     if ranks.is_main:
         _introduce(setup, ranks, folder)
     data, snapshot = setup.data, SnapshotOf(folder, config.evaluate, setup.evaluations)
     with lock, Loggers() as loggers, Monitor(folder.root, ranks, config.monitor.stall_s, snapshot) as monitor:
-        loader, eval_loader = (
-            Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch, stop) for _ in "12"
-        )
+        loader, eval_loader = (open_loader(setup, ranks, held, stop) for _ in "12")
         if ranks.is_main:
             _open_loggers(loggers, setup, folder, resumed, monitor)
         cache, seed = embedding_cache(setup.config, ranks.precision), config.train.seed
@@ -94,7 +94,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
 def _trainer(
     setup: Setup,
     ranks: Ranks,
-    loader: Loader,
+    loader: BatchSource,
     loggers: Loggers,
     stop: StopSignal,
     evaluate: TrainingEvaluator,
@@ -155,9 +155,16 @@ def check(config: RunConfig, world_size: int) -> list[str]:
     if not setup.total_steps:
         found += "; nothing is trained" + (f": {data.untrained}" if data.untrained else "")
         return [line for line in (found, faults) if line is not None]
-    windows = window_advice(data.manifest, data.plan, config.data.cache_gib)
+    windows = _window_advice(config, data)
     lengths = crop_advice(data.manifest, data.splits.train, config.data.crop_s)
     return [line for line in (windows, found, lengths, faults) if line is not None]
+
+
+def _window_advice(config: RunConfig, data: Data) -> str | None:
+    """Of a set that is loaded at the start, each shard is fetched once in any case."""
+    if config.data.resident != "off":
+        return None
+    return window_advice(data.manifest, data.plan, config.data.cache_gib)
 
 
 def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
@@ -169,7 +176,7 @@ def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
     pruning.remove_partial(folder.checkpoints)
 
 
-def _position(trainer: Trainer | NoTraining, loader: Loader) -> Position:
+def _position(trainer: Trainer | NoTraining, loader: BatchSource) -> Position:
     """Where this rank is, for its watchdog; loader: that of evaluations."""
     return Position(trainer.state.step, trainer.stage, loader.given, loader.asked > loader.given)
 
@@ -203,7 +210,7 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
         batch, total = config.train.global_batch, setup.total_steps
         say(ranks, f"{how}, global batch {batch}, {steps} steps an epoch, {total} steps")
         lengths = crop_advice(data.manifest, splits.train, config.data.crop_s)
-        for advice in filter(None, [lengths, window_advice(data.manifest, data.plan, config.data.cache_gib)]):
+        for advice in filter(None, [lengths, _window_advice(config, data)]):
             say(ranks, advice)
     viewers = "; watch it: ".join(["", *config.logging.viewers(folder.root)])
     say(ranks, f"run folder {folder.root}{viewers}")

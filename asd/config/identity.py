@@ -22,8 +22,8 @@ Difference = tuple[str, Any, Any]  # key, former value, value now
 EVALUATION = frozenset(
     {
         "evaluate", "checkpoint", "logging", "data.shards", "data.cache_dir", "data.cache_gib", "data.threads",
-        "data.prefetch", "backbone.weights", "distributed.precision", "model.channels_last", "model.compile",
-        "distributed.timeout_s",
+        "data.prefetch", "data.resident", "backbone.weights", "distributed.precision", "model.channels_last",
+        "model.compile", "distributed.timeout_s",
     }
 )  # fmt: skip
 # What may change when a run goes on: also its length, how a batch is spread, what is shown and what stops it.

@@ -8,6 +8,7 @@ import pydantic
 from asd.data.manifest import Manifest
 from asd.data.proxy import Classes
 from asd.data.pseudo_labels import PseudoLabelsConfig
+from asd.data.resident.place import Resident
 from asd.data.streams import StreamsConfig
 from asd.files.paths import PathText
 
@@ -35,6 +36,9 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     # of the training recordings, held out to choose a checkpoint by
     val_fraction: float = pydantic.Field(0.05, ge=0, lt=1)
     threads: pydantic.PositiveInt = 2  # that read, on each rank
+    # the clips of a training in memory, loaded at its start: once a node (host), on every GPU (device), or where they
+    # take at most half of what is free there (auto: device, else host, else off)
+    resident: Resident = "off"
     prefetch: pydantic.PositiveInt = 4  # batches read ahead
 
     @pydantic.model_validator(mode="after")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,20 +41,63 @@ class Request:
     first_row: int = 0
 
 
+class BatchSource(Protocol):
+    """Turns requests into batches on a device, in order."""
+
+    manifest: Manifest
+    asked: int
+    given: int  # batches; one more asked for than given: the consumer waits
+
+    @property
+    def bad(self) -> Mapping[int, str]:
+        """Clip index → what went wrong, of the clips of all batches so far."""
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
+        """Batches of the requests. Each is valid until the next is asked for."""
+
+    def pop_wait_s(self) -> float:
+        """Seconds that the consumer waited for data since the last call."""
+
+    def close(self) -> None:
+        """No batch is asked for any more."""
+
+
+class ClipReader(Protocol):
+    """Where a loader's samples come from. Thread-safe."""
+
+    bad: dict[int, str]  # clip index → what went wrong
+
+    def read(self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fill rows (n, T) int16; (frames before repeats (n,) int64, readable (n,) bool)."""
+
+    def close(self) -> None:
+        """No clip is read any more."""
+
+
 class Loader:
-    """Turns requests into batches on a device, in order, a few ahead."""
+    """A `BatchSource` that fills batches a few ahead, in threads; reader: of the set's tars where it is not given."""
 
     def __init__(
-        self, manifest: Manifest, device: torch.device, threads: int, prefetch: int, stop: StopSignal | None = None
+        self,
+        manifest: Manifest,
+        device: torch.device,
+        threads: int,
+        prefetch: int,
+        stop: StopSignal | None = None,
+        reader: ClipReader | None = None,
     ) -> None:
-        self.reader = Reader(manifest)
+        self.reader = Reader(manifest) if reader is None else reader
         self.manifest = manifest
         self.device = device
         self.prefetch = prefetch
         self._stop = stop
         self._wait_s = 0.0
-        self.asked = self.given = 0  # batches; one more asked for than given: the consumer waits
+        self.asked = self.given = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+
+    @property
+    def bad(self) -> Mapping[int, str]:
+        return self.reader.bad
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Batch]:
         """Batches of the requests. Each is valid until the next is asked for.
@@ -97,7 +140,8 @@ class Loader:
     def _placeholder_batch(self, request: Request) -> Batch:
         buffer, count = _Buffer(pinned=False), len(request.clips)
         waveform = buffer.rows(count, request.length).zero_()
-        batch = self._batch(request, buffer, waveform, np.full(count, request.length), np.zeros(count, dtype=bool))
+        nothing = np.full(count, request.length), np.zeros(count, dtype=bool)
+        batch = batch_of(self.manifest, request, waveform, *nothing, buffer.pin)
         return replace(batch.to(self.device), is_placeholder=True)
 
     def pop_wait_s(self) -> float:
@@ -116,26 +160,33 @@ class Loader:
         buffer = free.popleft() if self.device.type == "cuda" else free.pop()
         waveform = buffer.rows(len(request.clips), request.length)
         frames, valid = self.reader.read(request.clips, request.starts, waveform.numpy())
-        return self._batch(request, buffer, waveform, frames, valid), buffer
+        return batch_of(self.manifest, request, waveform, frames, valid, buffer.pin), buffer
 
-    def _batch(
-        self, request: Request, buffer: _Buffer, waveform: Tensor, frames: np.ndarray, valid: np.ndarray
-    ) -> Batch:
-        clips, pin, proxy = request.clips, buffer.pin, self.manifest.proxy
-        faults = self.manifest.is_known_fault if len(self.manifest.known_faults) else None
-        return Batch(
-            waveform=waveform,
-            frames=pin(frames),
-            clip_index=pin(clips),
-            class_index=pin(self.manifest.class_index[clips].astype(np.int64)),
-            domain=pin(self.manifest.domain_index[clips].astype(np.int64)),
-            valid=pin(valid),
-            epoch=request.epoch,
-            step=request.step,
-            first_row=request.first_row,
-            proxy_index=None if proxy is None else pin(proxy.of_clip[clips].astype(np.int64)),
-            is_fault=None if faults is None else pin(faults[clips]),
-        )
+
+def batch_of(
+    manifest: Manifest,
+    request: Request,
+    waveform: Tensor,
+    frames: np.ndarray,
+    valid: np.ndarray,
+    pin: Callable[[np.ndarray], Tensor],
+) -> Batch:
+    """The waveform (n, T) of a request with what the set's table says of its clips; pin: makes a column a tensor."""
+    clips, proxy = request.clips, manifest.proxy
+    faults = manifest.is_known_fault if len(manifest.known_faults) else None
+    return Batch(
+        waveform=waveform,
+        frames=pin(frames),
+        clip_index=pin(clips),
+        class_index=pin(manifest.class_index[clips].astype(np.int64)),
+        domain=pin(manifest.domain_index[clips].astype(np.int64)),
+        valid=pin(valid),
+        epoch=request.epoch,
+        step=request.step,
+        first_row=request.first_row,
+        proxy_index=None if proxy is None else pin(proxy.of_clip[clips].astype(np.int64)),
+        is_fault=None if faults is None else pin(faults[clips]),
+    )
 
 
 def _done_within(future: Future[Any], seconds: float) -> bool:

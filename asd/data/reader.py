@@ -52,7 +52,7 @@ class Reader:
         for row, problem in self._read_rows(clips, starts, frames, rows):
             rows[row], valid[row] = 0, False
             self.bad.setdefault(int(clips[row]), problem)
-        _repeat_short(rows, frames)
+        repeat_short(rows, frames)
         return frames, valid
 
     def check_members(self) -> None:
@@ -168,7 +168,7 @@ def _closed_behind(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _repeat_short(rows: np.ndarray, frames: np.ndarray) -> None:
+def repeat_short(rows: np.ndarray, frames: np.ndarray) -> None:
     for row in np.flatnonzero(frames < rows.shape[1]):
         count = int(frames[row])
         rows[row, count:] = np.resize(rows[row, :count], rows.shape[1] - count)

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from asd.data.batch import Batch
-from asd.data.loader import Loader, whole_clip_requests
+from asd.data.loader import BatchSource, whole_clip_requests
 from asd.data.manifest import Manifest
 from asd.data.plan import equal_length_batches
 from asd.data.recordings import left_out_with
@@ -69,7 +69,7 @@ class EmbeddingPass:
 
 def embed_clips(
     task: nn.Module,
-    loader: Loader,
+    loader: BatchSource,
     ranks: Ranks,
     clips: np.ndarray,
     batch_samples: int,

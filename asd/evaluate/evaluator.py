@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from asd.data.loader import Loader
+from asd.data.loader import BatchSource
 from asd.data.manifest import ORIGIN_FILE, Manifest
 from asd.data.splits import Splits, subset_per_class
 from asd.distributed.ranks import Ranks
@@ -31,7 +31,7 @@ class Evaluator:
         self,
         config: EvaluateConfig,
         splits: Splits,
-        loader: Loader,
+        loader: BatchSource,
         ranks: Ranks,
         folder: RunFolder,
         seed: int,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from asd.data.loader import Loader
+from asd.data.loader import BatchSource
 from asd.data.plan import Plan
 from asd.distributed.ranks import Ranks
 from asd.loggers.base import Loggers
@@ -35,7 +35,7 @@ class Parts:
 
     task: nn.Module  # on the ranks' device, and was when the optimiser was made
     optimizer: MaskedOptimizer
-    loader: Loader
+    loader: BatchSource
     plan: Plan
     crop: int  # samples
     max_bad_clips: int

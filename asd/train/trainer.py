@@ -94,7 +94,7 @@ class Trainer:
     def _stop_requested(self, batch: Batch) -> bool:
         """Whether any rank is asked to stop, by then maybe without clips; all ranks learn the same before each step."""
         stop = batch.is_placeholder or self.parts.stop.name is not None
-        stop, bad_clips = self.ranks.any(stop, bool(self.parts.loader.reader.bad))
+        stop, bad_clips = self.ranks.any(stop, bool(self.parts.loader.bad))
         self.bad_clips_seen |= bad_clips
         return stop
 
@@ -203,7 +203,7 @@ class Trainer:
         """Clips that any rank could not read; asked for only where the flags say that there are some."""
         if not self.bad_clips_seen:
             return {}
-        found = self.ranks.gather_objects(dict(self.parts.loader.reader.bad))
+        found = self.ranks.gather_objects(dict(self.parts.loader.bad))
         return {clip: why for rank in found for clip, why in rank.items()}
 
     def _check_bad_clips(self, bad_clips: dict[int, str]) -> None:

@@ -40,7 +40,7 @@ TRAINED = tuple(row.name for row in SLICES[3:])
 SHOWN = (  # row of the table, run, scorer
     ("*untrained nearest neighbour*", "statistics", "untrained_knn"),
     ("*the same, level removed*", "statistics", "untrained_knn_level"),
-    ("own machines: statistics, fused", "own_machines", "fused"),
+    ("own machines, fused", "own_machines", "fused"),
     ("autoencoder, reconstruction error", "autoencoder", "reconstruction"),
     ("autoencoder, selective Mahalanobis", "autoencoder", "selective_mahalanobis"),
     *(

@@ -57,7 +57,7 @@ def trainer_with(
     accelerator: Any = SimpleNamespace(prepare=lambda model: model, no_sync=torch.no_grad, scaler=scaler)
     ranks = Ranks(accelerator, 0, 1, torch.device("cpu"), "fp16" if scaler else "fp32")
     task = Linear()
-    unused: Any = SimpleNamespace(reader=SimpleNamespace(bad={}), pop_wait_s=lambda: 0.0)
+    unused: Any = SimpleNamespace(bad={}, pop_wait_s=lambda: 0.0)
     plan: Any = SimpleNamespace(steps_per_epoch=10)
     evaluate: Any = None
     parts = Parts(

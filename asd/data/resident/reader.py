@@ -1,0 +1,39 @@
+"""Batches from samples in the node's memory. Legend: n clips, T samples a row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asd.data.manifest import Manifest
+from asd.data.reader import repeat_short
+from asd.data.resident.held import Held
+
+
+class MemoryReader:
+    """Copies clips of a held set, as `asd.data.reader.Reader` reads them from tars; thread-safe."""
+
+    def __init__(self, manifest: Manifest, held: Held) -> None:
+        self.bad: dict[int, str] = {}  # clip index → what went wrong when it was loaded
+        self._frames, self._held, self._samples = manifest.frames, held, held.samples.numpy()
+
+    def read(self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fill rows (n, T) int16 from sample `starts` of each clip; shorter clips are repeated to fill their row.
+
+        Returns (frames before repeats (n,) int64, readable (n,) bool).
+        """
+        frames = np.minimum(self._frames[clips] - starts, rows.shape[1])
+        begin = self._held.first(clips) + starts
+        for row, first, count in zip(rows, begin.tolist(), frames.tolist(), strict=True):
+            row[:count] = self._samples[first : first + count]
+        repeat_short(rows, frames)
+        return frames, self._readable(clips)
+
+    def _readable(self, clips: np.ndarray) -> np.ndarray:
+        problems = self._held.problems
+        if not problems:
+            return np.ones(len(clips), dtype=bool)
+        self.bad |= {clip: problems[clip] for clip in clips.tolist() if clip in problems}
+        return ~np.isin(clips, list(problems))
+
+    def close(self) -> None:
+        """Nothing is open."""
