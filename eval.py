@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from asd.commands.arguments.budget import add_budget
 from asd.errors import run_main
 from asd.files.paths import user_path
 from asd.process import logs
@@ -128,6 +129,7 @@ def _add_export(commands: Commands) -> None:
         metavar="N",
         help="normal recordings to keep of each machine, for explanations and calibration (default 128; 0: none)",
     )
+    add_budget(export)
     for name in EXPORT_FORMATS:
         export.add_argument(
             f"--{name}",
@@ -214,11 +216,13 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from asd.commands.export import export_command
+    from asd.commands.budget import Budget
+    from asd.commands.export import Kept, export_command
     from asd.commands.open_run import load_run
 
     others = {name: path for name in EXPORT_FORMATS if (path := getattr(args, name)) is not None}
-    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, args.scorer, others, args.normals)
+    kept = Kept(args.scorer, args.normals, Budget.of(args.false_alarms, args.alarm_when, args.every))
+    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, kept, others)
 
 
 def _clips(args: argparse.Namespace) -> int:

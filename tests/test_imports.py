@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "text train",
     "config": "backbones data distributed errors evaluate files loggers losses monitor optim run_folder scorers tasks "
     "text train",
-    "detector": "audio data distributed errors evaluate files frontends scorers tasks text",
+    "detector": "audio data distributed errors evaluate files frontends metrics scorers tasks text",
     "sweep": "config dcase errors evaluate files metrics monitor process report run_folder text",
     "commands": "audio config data dcase detector distributed errors evaluate files loggers metrics monitor optim "
     "process report run_folder scorers tasks text train",

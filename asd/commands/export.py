@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from asd.commands.budget import Budget
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
@@ -37,19 +39,28 @@ MAX_SHOWN = 10  # thresholds, one a line
 MAX_S = 3600.0  # that is heard at once, however long the clips of the set are
 
 
-def export_command(
-    run: Run, wanted: str, out: Path, scorers: Sequence[str], others: Mapping[str, Path], normals: int
-) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """What the file holds beside the network. scorers: their names; none: all. normals: rows of normal recordings of
+    each machine, at most. budget: of false alarms, for the thresholds; None: as the run's config says."""
+
+    scorers: Sequence[str]
+    normals: int
+    budget: Budget | None
+
+
+def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping[str, Path]) -> None:
     """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file.
 
-    others: files for the network alone, by the name of their format. normals: rows of normal recordings to keep of each
-    machine, at most.
+    others: files for the network alone, by the name of their format.
     """
-    if normals < 0:
-        raise UserError(f"--normals {normals}: give a number from 0")
+    if kept.normals < 0:
+        raise UserError(f"--normals {kept.normals}: give a number from 0")
+    if kept.budget is not None:
+        kept.budget.rule(1.0)  # that it can be read
     step = choose_step(run, wanted)
     run = run.at(step)
-    chosen = _chosen(run.config.evaluate.scorers, scorers)
+    chosen = _chosen(run.config.evaluate.scorers, kept.scorers)
     _check_foreign(out)
     for name, path in others.items():
         _check_other(name, path, out)
@@ -60,7 +71,7 @@ def export_command(
     ):
         with CheckpointEmbedder(run, ranks, test=False) as embedder:
             embedder.embed(step, Path(folder))
-        ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen, normals)))
+        ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen, kept)))
     if ranks.is_main:
         _say(out)
         for name, path in others.items():
@@ -92,15 +103,18 @@ def _check_other(name: str, path: Path, out: Path) -> None:
 
 
 def _detector(
-    embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...], normals: int
+    embedder: CheckpointEmbedder, step: int, folder: Path, chosen: tuple[ScorerConfig, ...], kept: Kept
 ) -> DetectorFile:
     evaluation, manifest, fit, validation, none = read_embeddings(folder, embedder.setup.data.manifest.root)
     run, config, rate = embedder.run, embedder.run.config, manifest.sample_rate
+    usual, longest = _lengths(manifest, fit.clips()[0].numpy())
+    first_s, proxy = config.evaluate.first_s, embedder.setup.data.manifest.proxy
+    clip_s = min(usual / rate, MAX_S) if first_s is None else first_s
+    if kept.budget is not None:
+        evaluation = evaluation.model_copy(update={"threshold": kept.budget.rule(clip_s)})
     known, new = learnt_from(evaluation, fit, validation)
     scorers = list(fitted(chosen, known))
     _, calibration = scores_by(scorers, manifest, evaluation, known, new, none)
-    usual, longest = _lengths(manifest, fit.clips()[0].numpy())
-    first_s, proxy = config.evaluate.first_s, embedder.setup.data.manifest.proxy
     return DetectorFile(
         provenance=_provenance(run, step, evaluation, manifest),
         system=settle(embedder.task, System.model_validate(config.model_dump(include=set(System.model_fields)))),
@@ -112,7 +126,7 @@ def _detector(
         classes=manifest.classes,
         machine_of=() if proxy is None else proxy.machine,
         flipped=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
-        clip_s=min(usual / rate, MAX_S) if first_s is None else first_s,
+        clip_s=clip_s,
         longest_s=min(max(longest / rate, first_s or 0.0), MAX_S),
         fixed_length=first_s is not None,
         scorers=tuple(
@@ -123,7 +137,8 @@ def _detector(
             )
             for scorer_config, scorer in scorers
         ),
-        normals=_normals(embedder, known, kept_columns(chosen), normals) if normals else {},
+        threshold=evaluation.threshold,
+        normals=_normals(embedder, known, kept_columns(chosen), kept.normals) if kept.normals else {},
     )
 
 
@@ -148,14 +163,18 @@ def _lengths(manifest: Manifest, fit_clips: np.ndarray) -> tuple[int, int]:
 
 def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluation: Evaluation) -> dict[str, Any]:
     """Thresholds of classes with normal clips to find them by, the same as in the run's report, and doubts of them."""
-    found = decide_clips(calibration, calibration, label, evaluation.threshold).thresholds
+    decided = decide_clips(calibration, calibration, label, evaluation.threshold)
+    if decided.refused:
+        (machine, why), *others = decided.refused.items()
+        more = f" (and {len(others)} machines more)" if others else ""
+        raise UserError(f"--false-alarms: {'/'.join(machine)}{more}: {why}")
     machines = [(own.machine_type, own.machine_id) for own in manifest.classes]
-    classes = {machines.index(machine): threshold for machine, threshold in found.items()}
-    percent = evaluation.threshold.percent
-    doubts = {own: evidence_warnings({str(manifest.classes[own]): found}, percent) for own, found in classes.items()}
+    classes = {machines.index(machine): threshold for machine, threshold in decided.thresholds.items()}
+    rule = evaluation.threshold
+    doubts = {own: evidence_warnings({str(manifest.classes[own]): found}, rule) for own, found in classes.items()}
     return {
         "thresholds": {own: threshold.value for own, threshold in classes.items()},
-        "rules": {own: rule_in_words(threshold, percent) for own, threshold in classes.items()},
+        "rules": {own: rule_in_words(threshold, rule) for own, threshold in classes.items()},
         "doubts": {own: said[0].text for own, said in doubts.items() if said},
     }
 

@@ -23,6 +23,7 @@ from asd.errors import UserError, printable
 from asd.evaluate.embed import Average
 from asd.files.atomic import whole
 from asd.files.safe_torch import load_plain, short
+from asd.metrics.thresholds import ThresholdConfig
 from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks.system import System
 from asd.text.shell import command, option
@@ -92,6 +93,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     longest_s: Seconds  # clip of the set; recordings up to this are heard whole, as in evaluation
     fixed_length: bool  # the network takes exactly clip_s: of longer clips it heard the beginning (evaluate.first_s)
     scorers: tuple[FittedScorer, ...] = pydantic.Field(min_length=1)  # the first is the primary one
+    threshold: ThresholdConfig | None = None  # rule that thresholds were found by; None: of an older version
     normals: dict[int, Normals] = {}  # class → some of the normal recordings that its scorers were fitted to
 
     @pydantic.field_validator("classes")

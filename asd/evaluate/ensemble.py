@@ -19,7 +19,7 @@ from asd.evaluate.store import CALIBRATION_FILE
 from asd.metrics import ClipScores, read_scores
 from asd.metrics.clip_scores import concatenate
 from asd.metrics.decisions import Machine, decide_clips, machines_of
-from asd.metrics.thresholds import GammaConfig, PercentileConfig
+from asd.metrics.thresholds import AnyThreshold
 from asd.report import (
     SCORES_FILE,
     Choice,
@@ -31,7 +31,7 @@ from asd.report import (
     read_report,
     write_report,
 )
-from asd.report.evidence import evidence_warnings
+from asd.report.evidence import threshold_warnings
 
 Method = Literal["mean", "median", "topk"]
 NAME = "ensemble"
@@ -155,7 +155,7 @@ def write_ensemble(
     out: Path,
     method: Method,
     k: int,
-    threshold: GammaConfig | PercentileConfig,
+    threshold: AnyThreshold,
 ) -> Report:
     """Combine, decide and write the files of an evaluation and, where the layout has them, score files."""
     test, calibration, made_of = combine(members, method, k)
@@ -169,7 +169,7 @@ def write_ensemble(
         primary=NAME,
         ensemble=made_of,
         selection=Choice(rule=method, oracle=method == "topk" or any(member.oracle for member in members)),
-        warnings=[*flipped, *evidence_warnings(decided.by_name, threshold.percent)],
+        warnings=[*flipped, *threshold_warnings(decided, threshold)],
         thresholds=decided.by_name,
     )
     report = write_report(out, test, header, decided.decision)

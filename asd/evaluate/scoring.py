@@ -29,7 +29,7 @@ from asd.metrics import ClipScores, scores_csv
 from asd.metrics.decisions import Decisions, decide_clips
 from asd.process import logs
 from asd.report import Choice, Header, Report, build_report, figures, flip_warning, save_report
-from asd.report.evidence import evidence_warnings
+from asd.report.evidence import threshold_warnings
 from asd.scorers import EmbeddingTable, Scorer, ScorerConfig, build_scorer, falls_back, scorer_label
 from asd.scorers.learnt import Learnt, learnt
 from asd.scorers.per_clip import score_of_clips
@@ -96,7 +96,8 @@ def scores_by(
     test: EmbeddingTable,
 ) -> tuple[ClipScores, ClipScores]:
     """The same by scorers that are fitted already."""
-    normal = _some_of_each_class(manifest, fit, validation)
+    few = None if evaluation.threshold.name == "false_alarms" else CALIBRATION_CLIPS  # a rare share takes all there are
+    normal = _some_of_each_class(manifest, fit, validation, few)
     flipped = [index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip]
     scores: tuple[dict[str, np.ndarray], ...] = ({}, {})
     for config, scorer in scorers:
@@ -110,11 +111,13 @@ def scores_by(
     return _clip_scores(manifest, test.clips()[0].numpy(), scores[0]), replace(named, recording=recording)
 
 
-def _some_of_each_class(manifest: Manifest, fit: EmbeddingTable, validation: EmbeddingTable) -> EmbeddingTable:
+def _some_of_each_class(
+    manifest: Manifest, fit: EmbeddingTable, validation: EmbeddingTable, few: int | None
+) -> EmbeddingTable:
     clips = torch.cat([fit.clip_index, validation.clip_index]).unique()
-    chosen = torch.from_numpy(subset_per_class(manifest, clips.numpy(), 0, CALIBRATION_CLIPS))
-    few, others = (part.select(torch.isin(part.clip_index, chosen)) for part in (fit, validation))
-    return few.join(others)  # chosen first: all of them joined would be 300 MB in 2048-d
+    chosen = torch.from_numpy(subset_per_class(manifest, clips.numpy(), 0, few))
+    some, others = (part.select(torch.isin(part.clip_index, chosen)) for part in (fit, validation))
+    return some.join(others)  # chosen first: all of them joined would be 300 MB in 2048-d
 
 
 def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.ndarray]) -> ClipScores:
@@ -130,7 +133,7 @@ def _clip_scores(manifest: Manifest, clips: np.ndarray, scores: dict[str, np.nda
 
 
 def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, decided: Decisions) -> Header:
-    clean, percent = evaluation.validation, evaluation.threshold.percent
+    clean = evaluation.validation
     warnings = [flip_warning(evaluation.flip)] if evaluation.flip else []
     weighed = any(falls_back(scorer) for scorer in evaluation.scorers)
     if clean is not None and clean.accuracy is not None and clean.loss is not None:
@@ -149,7 +152,7 @@ def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, de
         primary=scorer_label(evaluation.scorers[0]),
         baselines=[scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
         notes=[_counted(found, evaluation.untrained)] if weighed else [],
-        warnings=[*warnings, *evidence_warnings(decided.by_name, percent)],
+        warnings=[*warnings, *threshold_warnings(decided, evaluation.threshold)],
         thresholds=decided.by_name,
     )
 

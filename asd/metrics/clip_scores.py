@@ -64,9 +64,9 @@ class ClipScores:
         """(N,) bool: clips with a label."""
         return np.asarray(self.label) != UNKNOWN
 
-    def recordings(self, rows: np.ndarray) -> int:
-        """How many recordings the clips of the given rows are of."""
-        return len(rows) if self.recording is None else len({self.recording[row] for row in rows})
+    def recordings(self, rows: np.ndarray) -> list[str] | None:
+        """The recording of each clip of the given rows; None: each is one of its own."""
+        return None if self.recording is None else [self.recording[row] for row in rows]
 
     @cached_property
     def groups(self) -> dict[str, dict[str, np.ndarray]]:

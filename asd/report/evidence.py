@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from asd.metrics.thresholds import Threshold, recordings_needed
+from asd.metrics.decisions import Decisions
+from asd.metrics.thresholds import AnyThreshold, FalseAlarmsConfig, Threshold
 from asd.report.model import ReportWarning
 
-ONE_RECORDING, FEW_RECORDINGS = "one_recording", "few_recordings"  # codes of warnings
+ONE_RECORDING, FEW_RECORDINGS, NO_THRESHOLD = "one_recording", "few_recordings", "no_threshold"  # codes of warnings
 
 
-def rule_in_words(threshold: Threshold, percent: float) -> str:
+def rule_in_words(threshold: Threshold, config: AnyThreshold) -> str:
     """How a threshold was found."""
     clips = f"{_counted(threshold.clips, 'normal clip')} of {_counted(threshold.recordings, 'recording')}"
+    if isinstance(config, FalseAlarmsConfig):
+        return f"by {clips}, {threshold.reason}"
+    percent = config.percent
     if threshold.rule == "gamma":
-        most = ", at most the largest of them" if threshold.recordings >= recordings_needed(percent) else ""
+        most = ", at most the largest of them" if threshold.recordings >= config.recordings_needed else ""
         return f"{percent:g} % point of a gamma distribution fitted to the scores of {clips}{most}"
     return f"{percent:g} % point of the scores of {clips}" + (threshold.reason and f": {threshold.reason}")
 
 
-def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> list[ReportWarning]:
-    """Warnings of a report on machines (`fan/00`) whose thresholds are fitted to too few recordings."""
-    needed = recordings_needed(percent)
+def threshold_warnings(decided: Decisions, config: AnyThreshold) -> list[ReportWarning]:
+    """Warnings of a report on machines whose thresholds are fitted to too few recordings, or that have none."""
+    none = [ReportWarning(code=NO_THRESHOLD, text=f"{'/'.join(own)}: {why}") for own, why in decided.refused.items()]
+    return [*evidence_warnings(decided.by_name, config), *none]
+
+
+def evidence_warnings(thresholds: Mapping[str, Threshold], config: AnyThreshold) -> list[ReportWarning]:
+    """Warnings on machines (`fan/00`) whose thresholds are fitted to too few recordings."""
+    needed = config.recordings_needed
     alone = [f"{machine} ({_counted(own.clips, 'clip')})" for machine, own in thresholds.items() if own.recordings == 1]
     few = [f"{name} ({x.recordings} recordings)" for name, x in thresholds.items() if 1 < x.recordings < needed]
     found = []
@@ -33,8 +43,8 @@ def evidence_warnings(thresholds: Mapping[str, Threshold], percent: float) -> li
         found.append(ReportWarning(code=ONE_RECORDING, text=text))
     if few:
         text = (
-            f"{', '.join(few)}: the threshold is fitted to few recordings, where {needed} or more are needed to have "
-            f"{100 - percent:g} % of normal clips above it; record the machine at more times"
+            f"{', '.join(few)}: the threshold is fitted to few recordings, where {needed} or more are needed "
+            f"{config.purpose}; record the machine at more times"
         )
         found.append(ReportWarning(code=FEW_RECORDINGS, text=text))
     return found

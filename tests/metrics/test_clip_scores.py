@@ -97,6 +97,6 @@ def test_recordings_of_clips_stand_after_the_label(tmp_path):
     assert read.recording == named.recording
     np.testing.assert_equal(read.scores, named.scores)
     assert read.select(np.array([2, 0])).recording == ["ü, 1", "mon"]
-    assert (read.recordings(np.array([0, 1])), clips().recordings(np.array([0, 1]))) == (1, 2)
+    assert (read.recordings(np.array([0, 2])), clips().recordings(np.array([0, 1]))) == (["mon", "ü, 1"], None)
     with pytest.raises(ValueError, match="cannot be called recording"):
         dataclasses.replace(clips(), scores={"recording": np.zeros(3)})

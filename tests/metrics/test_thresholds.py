@@ -36,7 +36,9 @@ def test_gamma_is_the_official_baselines(shift):
     scores = np.random.default_rng(0).gamma(3.0, 0.5, 990)
     official = stats.gamma(*stats.gamma.fit(scores)).ppf(0.9)
     found = fit_threshold(scores + shift, GammaConfig())
-    assert found == Threshold(pytest.approx(official + shift, abs=0.01 * scores.std()), "gamma")
+    assert found == Threshold(
+        pytest.approx(official + shift, abs=0.01 * scores.std()), "gamma", "", found.clips, found.clips
+    )
     truth = stats.gamma(3.0, shift, 0.5).ppf(0.9)
     assert found.value == pytest.approx(truth, abs=0.1)
 
@@ -95,7 +97,7 @@ def test_too_few_scores_for_a_fit(count):
     scores = np.arange(count) ** 2.0 - 3.0
     found = fit_threshold(scores, GammaConfig())
     reason = f"{count} scores are too few to fit a gamma distribution to"
-    assert found == Threshold(float(np.percentile(scores, 90)), "percentile", reason)
+    assert found == Threshold(float(np.percentile(scores, 90)), "percentile", reason, found.clips, found.clips)
 
 
 @pytest.mark.parametrize("percent", [50.0, 90.0, 99.0])
@@ -108,13 +110,13 @@ def test_gamma_leaves_its_percent_of_new_clips_below(percent):
 def test_percentile_is_numpys():
     scores = np.random.default_rng(2).normal(size=101)
     found = fit_threshold(scores, PercentileConfig(percent=75.0))
-    assert found == Threshold(float(np.quantile(scores, 0.75)), "percentile")
+    assert found == Threshold(float(np.quantile(scores, 0.75)), "percentile", "", found.clips, found.clips)
 
 
 @pytest.mark.parametrize("scores", [[0.25] * 7, [-1.0] * 6, [1e-300] * 9])
 def test_scores_that_do_not_differ_are_their_own_threshold(scores):
     found = fit_threshold(scores, GammaConfig())
-    assert found == Threshold(scores[0], "percentile", "the scores do not differ")
+    assert found == Threshold(scores[0], "percentile", "the scores do not differ", found.clips, found.clips)
     assert decide(scores, found.value).sum() == 0
 
 
@@ -135,10 +137,10 @@ def test_scores_next_to_their_bound_have_a_threshold_below_it(count):
 
 def test_few_recordings_leave_a_gamma_its_point_above_all_scores():
     scores = np.repeat([0.90, 0.93, 0.95, 0.97, 0.98], 4) + np.linspace(0, 0.01, 20)
-    beyond = fit_threshold(scores, GammaConfig(), recordings=5)
+    beyond = fit_threshold(scores, GammaConfig(), recording=[*range(5)] * 4)
     assert beyond.rule == "gamma"
     assert beyond.value > scores.max()
-    assert fit_threshold(scores, GammaConfig(), recordings=10).value == scores.max()
+    assert fit_threshold(scores, GammaConfig(), recording=[*range(10)] * 2).value == scores.max()
 
 
 @pytest.mark.parametrize("scores", [[], [1.0, float("nan")], [1.0, float("inf")]])

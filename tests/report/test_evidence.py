@@ -7,7 +7,7 @@ import pytest
 
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
-from asd.metrics.thresholds import GammaConfig, Threshold, recordings_needed
+from asd.metrics.thresholds import GammaConfig, PercentileConfig, Threshold
 from asd.report.evidence import evidence_warnings, rule_in_words
 
 
@@ -17,17 +17,18 @@ def resting_on(clips: int, recordings: int, reason: str = "") -> Threshold:
 
 @pytest.mark.parametrize(("percent", "needed"), [(50.0, 2), (90.0, 10), (95.0, 20), (99.0, 100), (99.9, 1000)])
 def test_one_recording_is_expected_above(percent, needed):
-    assert recordings_needed(percent) == needed
+    for rule in (GammaConfig(percent=percent), PercentileConfig(percent=percent)):
+        assert rule.recordings_needed == needed
 
 
 def test_enough_recordings_raise_no_doubt():
     thresholds = {"fan/00": resting_on(10, 10), "fan/02": resting_on(300, 12)}
-    assert evidence_warnings(thresholds, 90.0) == []
+    assert evidence_warnings(thresholds, GammaConfig()) == []
 
 
 def test_few_recordings_are_counted_and_a_single_one_is_something_else():
     thresholds = {"pump/1": resting_on(30, 1), "pump/2": resting_on(30, 10), "pump/3": resting_on(25, 5)}
-    one, few = evidence_warnings(thresholds, 90.0)
+    one, few = evidence_warnings(thresholds, GammaConfig())
     assert (one.code, few.code) == ("one_recording", "few_recordings")
     assert one.text.startswith("pump/1 (30 clips): threshold and held-out clips come from a single recording")
     assert one.text.endswith("record the machine at 10 times or more")
@@ -51,7 +52,7 @@ def test_few_recordings_are_counted_and_a_single_one_is_something_else():
     ],
 )
 def test_a_rule_says_what_it_was_and_why(threshold, said):
-    assert rule_in_words(threshold, 90.0) == said
+    assert rule_in_words(threshold, GammaConfig()) == said
 
 
 @pytest.mark.parametrize(("recording", "counted"), [(None, 12), (["a", "b", "b"] * 4, 2)])

@@ -1,4 +1,4 @@
-"""Normal recordings that export keeps: of the training clips, with their sound, and as few as asked for."""
+"""What export is asked to put into the file: normal recordings, with their sound, and thresholds of a budget."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from asd.audio.recording import Target, read_pcm16
 from asd.detector import build_network, read_detector
 from asd.detector.picture import picture_of
 from asd.errors import UserError
+from asd.metrics.false_alarms import FalseAlarmsConfig
 from asd.scorers import build_scorer
 from asd.scorers.state import state_of
 from tests.support.clips import make_run
@@ -64,3 +65,30 @@ def test_none_are_kept_where_none_are_wanted(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--normals -1: give a number from 0"):
         export(run, tmp_path / "e.pt", "--normals", "-1")
     assert not (tmp_path / "e.pt").exists()
+
+
+def test_thresholds_by_a_budget_of_false_alarms(run: Path, tmp_path: Path) -> None:
+    words = ("--false-alarms", "1/hour", "--alarm-when", "2/3", "--every", "60")
+    file = read_detector(export(run, tmp_path / "d.pt", *words))
+    assert file.threshold == FalseAlarmsConfig(at_most="1/hour", every_s=60.0, hits=2, of=3)
+    for scorer in file.scorers:
+        assert scorer.thresholds.keys() == set(range(4))
+        assert "for at most 1/hour false alarms, 2 of 3 windows, one every 60 s: " in scorer.rules[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--false-alarms", "1/day"],
+            "--false-alarms: fan/00 .and 3 machines more.: 1/day .*: 13 normal clips are there",
+        ),
+        (["--false-alarms", "1/year"], "--false-alarms 1/year .*such as --false-alarms 1/day"),
+        (["--false-alarms", "1/day", "--alarm-when", "3 of 5"], "--alarm-when 3 of 5: give hits of windows"),
+        (["--alarm-when", "3/5"], "--alarm-when: it belongs to --false-alarms"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_refused(run: Path, tmp_path: Path, words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        export(run, tmp_path / "d.pt", *words)
+    assert not (tmp_path / "d.pt").exists()

@@ -1,0 +1,1 @@
+"""The words of the commands of eval.py; light to import."""
