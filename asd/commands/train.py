@@ -13,7 +13,7 @@ from asd.commands.pseudo_labels import clusters_without_embedding, find_clusters
 from asd.commands.resident import hold, open_loader
 from asd.commands.resume import check_run, initialise, open_run, say
 from asd.config.build import Data, Setup, embedding_cache, set_up
-from asd.config.checks import check_batch
+from asd.config.checks import check_batch, check_profile
 from asd.config.load import dump_yaml
 from asd.config.run import RunConfig
 from asd.data.cache.advice import window_advice
@@ -54,6 +54,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         clusters = find_clusters(config, folder, ranks, stop)
         setup = ranks.run_on_all(lambda: set_up(config, clusters))
         resumed = open_run(setup, folder, ranks)
+        ranks.run_on_all(lambda: check_profile(config, setup.total_steps, ranks.world_size))
         initialise(setup, folder, ranks, resumed)
         held = hold(setup, ranks, stop)
     except StoppedError:
@@ -73,6 +74,8 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
         evaluator = Evaluator(config.evaluate, data.splits, eval_loader, ranks, folder, seed, cache, data.untrained)
         evaluate = TrainingEvaluator(evaluator, config.logging, loggers, setup.evaluations)
         setup.task.to(ranks.device)  # before the optimiser, whose state lies beside the weights
+        if ranks.device.type == "cuda":
+            evaluator.rehearse(setup.task)
         if resumed is not None:
             evaluate.renew(setup.task)  # the trainer then puts the weights back
         trainer = _trainer(setup, ranks, loader, loggers, stop, evaluate, resumed)
@@ -130,6 +133,7 @@ def _trainer(
         stop=stop,
         evaluate=evaluate,
         checkpoints=evaluate.folder.checkpoints,
+        profile=evaluate.folder.profile,
         meta=meta,
         config_yaml=dump_yaml(config),
     )
@@ -148,6 +152,7 @@ def check(config: RunConfig, world_size: int) -> list[str]:
     if not known:  # the network has other classes than it will have
         setup = replace(setup, identity={name: setup.identity[name] for name in ("format", "fingerprint")})
     data = setup.data
+    check_profile(config, setup.total_steps, world_size)
     check_run(folder, setup)
     classes = f"{len(setup.classes)} classes" if known else "as many classes as clusters will be found"
     found = f"ok: {classes}, {len(data.splits.train)} training clips, {device.type}, {precision}"

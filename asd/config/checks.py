@@ -26,6 +26,20 @@ def check_batch(config: RunConfig, world_size: int) -> None:
     raise UserError(problem + (ranks if fitting else ""))
 
 
+def check_profile(config: RunConfig, total_steps: int, world_size: int) -> None:
+    """Refuse to trace steps or ranks that do not come."""
+    asked = config.train.profile
+    if asked is None:
+        return
+    if asked.start + asked.steps > total_steps:
+        raise UserError(
+            f"train.profile asks for steps {asked.start + 1} to {asked.start + asked.steps} of {total_steps}: lower "
+            "train.profile.start or steps"
+        )
+    if strange := [rank for rank in asked.ranks if rank >= world_size]:
+        raise UserError(f"train.profile.ranks names rank {strange[0]}, and there are {world_size}, counted from 0")
+
+
 def _batch_problem(config: RunConfig, world_size: int) -> str | None:
     """Why so many ranks cannot share the global batch; None where they can."""
     train, parts = config.train, world_size * config.train.accumulate

@@ -29,7 +29,7 @@ EVALUATION = frozenset(
 # What may change when a run goes on: also its length, how a batch is spread, what is shown and what stops it.
 RESUMING = EVALUATION | {
     "run", "resume", "debug", "train.max_bad_fraction", "train.epochs", "train.steps", "train.accumulate",
-    "train.log_every", "train.max_nonfinite", "train.ema", "monitor.stall_s",
+    "train.log_every", "train.max_nonfinite", "train.ema", "train.profile", "monitor.stall_s",
 }  # fmt: skip
 
 

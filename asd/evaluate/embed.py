@@ -16,6 +16,7 @@ from asd.data.loader import BatchSource, whole_clip_requests
 from asd.data.manifest import Manifest
 from asd.data.plan import equal_length_batches
 from asd.data.recordings import left_out_with
+from asd.distributed.memory import enough_memory
 from asd.distributed.ranks import Ranks
 from asd.process.stop import StoppedError
 from asd.scorers import EmbeddingTable
@@ -24,6 +25,8 @@ from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
 from asd.tasks.base import Embedding
 from asd.text.terminal import open_console
+
+REMEDY = "lower evaluate.batch_audio_s"
 
 Average = Literal["scores", "embeddings"]
 
@@ -98,7 +101,10 @@ def embed_clips(
         for batch in track(stream, "embedding", len(batches), console=console, disable=not show_progress):
             if batch.is_placeholder:
                 return False
-            with ranks.autocast():
+            with (
+                ranks.autocast(),
+                enough_memory(ranks.device, f"a batch of {len(batch.clip_index)} whole clips", REMEDY),
+            ):
                 out = task.embed(batch)  # type: ignore[operator]
             residuals.add(batch, out)
             parts.append(columns_of(out, batch, average))

@@ -58,6 +58,14 @@ class Evaluator:
             lambda: self._write(found, scale, step, epoch, target, time.perf_counter() - begin)
         )
 
+    def rehearse(self, task: nn.Module) -> None:
+        """Embed a batch of the longest clips on every rank, for nothing: too little memory is seen at once."""
+        clips, frames = np.concatenate([self.fit_clips, self.test_clips]), self.loader.manifest.frames
+        longest = clips[frames[clips] == frames[clips].max()]
+        samples = int(self.config.batch_audio_s * self.loader.manifest.sample_rate)
+        many = self.ranks.world_size * max(1, samples // int(frames[longest[0]]))
+        self._pass(task, longest[:many], show_progress=False)
+
     def _cached(self, task: nn.Module, clips: np.ndarray, show_progress: bool) -> EmbeddingPass | None:
         """The pass of clips on rank 0, from the cache where it is there."""
         cache = self.cache

@@ -41,6 +41,10 @@ class RunFolder:
     def pseudo_labels(self) -> Path:
         return self.root / "pseudo_labels.csv"
 
+    @property
+    def profile(self) -> Path:
+        return self.root / "profile"
+
     def evaluation(self, step: int) -> Path:
         return self.evaluations / f"step_{step:08d}"
 

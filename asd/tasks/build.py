@@ -62,9 +62,9 @@ def prepare(task: Task, model: ModelConfig) -> Task:
     task.freeze(*frozen_parts(task, model.freeze))
     if model.channels_last:
         task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if model.compile:
-        _check_compiler()
-        task.core.compile()
+    if model.compile != "off":
+        _check_compiler(model.compile)
+        task.core.compile(mode=model.compile)
     return task
 
 
@@ -74,12 +74,12 @@ def settle(task: Task, system: System) -> System:
     return system if settled is None else system.model_copy(update={"backbone": settled})
 
 
-def _check_compiler() -> None:
+def _check_compiler(mode: str) -> None:
     """torch.compile writes C++ for CPUs; Triton, for GPUs, builds a launcher in C. The image has no compiler."""
     named = filter(None, (os.environ.get("CC"), os.environ.get("CXX")))
     if not any(shutil.which(compiler) for compiler in (*named, "gcc", "g++", "clang", "clang++")):
         raise UserError(
-            "model.compile=true needs gcc or clang, which is not on the path: install it, or leave model.compile=false"
+            f"model.compile={mode} needs gcc or clang, which is not on the path: install it, or set model.compile=off"
         )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 # all_but_centres: the whole network; all_but_last_block: what lies before its last residual block; centres: the class
 # centres. S4 tries all three when it adapts to the target domain.
 Freeze = Literal["none", "all_but_centres", "all_but_last_block", "centres"]
+# default: fused kernels; reduce-overhead: a GPU also replays whole passes as CUDA graphs. Configs of former versions
+# have true and false, and YAML reads a bare `off` as false.
+Compile = Annotated[
+    Literal["off", "default", "reduce-overhead"],
+    pydantic.BeforeValidator(lambda mode: {"true": "default", "false": "off"}.get(str(mode).lower(), mode)),
+]
 
 
 class ModelConfig(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -16,4 +22,4 @@ class ModelConfig(pydantic.BaseModel, extra="forbid", frozen=True):
 
     freeze: Freeze = "none"  # see init_from
     channels_last: bool = True  # memory layout of maps; the same results to rounding, faster
-    compile: bool = False  # by torch.compile
+    compile: Compile = "off"  # by torch.compile, in one of its modes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pydantic
 
+from asd.train.profile import ProfileConfig
+
 
 class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """How long, how much at once, and what stops it."""
@@ -21,6 +23,7 @@ class TrainConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     max_nonfinite: pydantic.PositiveInt = 20  # updates in a row that may be skipped
     # of the training clips, that cannot be read; more stops the run
     max_bad_fraction: float = pydantic.Field(default=0.01, ge=0, le=1)
+    profile: ProfileConfig | None = None  # steps to trace, into run.dir/profile
     reuse_first_batch: bool = False  # shows the speed without the loader; trains nothing useful
 
     def total_steps(self, steps_per_epoch: int) -> int:

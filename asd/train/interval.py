@@ -24,14 +24,17 @@ class Interval:
         self.clock.add(clips, wait_s)
 
     def record(self, epoch: float, lr: float) -> dict[str, float]:
-        """Means over steps and ranks; of the loss, of waits and memory the largest of any rank as well. One collective.
+        """Means over steps and ranks; of the loss, of waits and memory the largest of any rank as well, of loss and
+        gradient norm also the largest finite one of a step. One collective.
 
         A new interval begins.
         """
         names = list(self.steps[0])
-        shown = torch.stack([torch.stack([step[name] for name in names]) for step in self.steps]).double().mean(0)
+        steps = torch.stack([torch.stack([step[name] for name in names]) for step in self.steps]).double()
+        highest = steps.nan_to_num(0.0, 0.0, 0.0).amax(0)
         self.steps.clear()
-        own = {**dict(zip(names, shown.tolist(), strict=True)), **self.clock.read()}
+        both = torch.cat([steps.mean(0), highest]).tolist()
+        own = {**dict(zip([*names, *(f"{name}_highest" for name in names)], both, strict=True)), **self.clock.read()}
         ranks = gather(torch.tensor([list(own.values())], dtype=torch.float32, device=self._ranks.device)).cpu()
         mean = dict(zip(own, ranks.mean(0).tolist(), strict=True))
         most = dict(zip(own, ranks.amax(0).tolist(), strict=True))
@@ -41,6 +44,7 @@ class Interval:
             "loss_max": most["loss"],
             **{name: mean[name] for name in names if name not in ("loss", "grad_norm")},
             "grad_norm": mean["grad_norm"],
+            **{f"{name}_highest": most[f"{name}_highest"] for name in ("loss", "grad_norm")},
             "lr": lr,
             "clips_per_s": mean["clips_per_s_per_rank"] * self._ranks.world_size,
             **{name: most[name] for name in ("step_s", "data_wait_s", "data_wait_percent", "peak_mem_gib")},

@@ -44,6 +44,7 @@ class Parts:
     stop: StopSignal
     evaluate: Evaluate
     checkpoints: Path
+    profile: Path  # folder of traces
     meta: dict[str, Any]  # goes into every checkpoint's meta.json
     config_yaml: str
     first: int | None = None  # samples of each clip within which crops lie; None: anywhere

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asd.data.batch import Batch
 from asd.data.loader import training_requests
+from asd.distributed.memory import enough_memory
 from asd.errors import UserError
 from asd.files.safe_torch import short
 from asd.monitor.stages import Stage
@@ -27,7 +28,10 @@ from asd.train.ema import AveragedWeights
 from asd.train.interval import Interval
 from asd.train.nonfinite import NonfiniteSteps
 from asd.train.parts import Parts
+from asd.train.profile import StepProfile
 from asd.train.state import TrainState
+
+REMEDY = "lower train.global_batch or data.crop_s, raise train.accumulate, or start more ranks"
 
 
 class Trainer:
@@ -51,6 +55,7 @@ class Trainer:
             self._restore(resumed)
         self.nonfinite = NonfiniteSteps(self.state.nonfinite_steps, self.state.nonfinite_streak, self.ranks.device)
         self.interval = Interval(self.ranks)
+        self.profile = StepProfile(train.profile, self.ranks.rank, self.ranks.device, parts.profile)
         self.statistics = RunningStatistics(parts.task.named_buffers())
         self.bad_clips_seen = False
         self.lr = 0.0
@@ -88,7 +93,10 @@ class Trainer:
             if self._stop_requested(batch):
                 return
             self.stage = Stage.STEP
-            self._step(batch)
+            self.profile.before(self.state.step)
+            with enough_memory(self.ranks.device, f"a step with {len(batch.clip_index)} clips on this rank", REMEDY):
+                self._step(batch)
+            self.profile.after(self.state.step)
             yield self.state.step
 
     def _stop_requested(self, batch: Batch) -> bool:

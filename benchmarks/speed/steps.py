@@ -45,7 +45,7 @@ class Setting:
             f"train.global_batch={self.batch}",
             f"train.reuse_first_batch={str(self.reuse).lower()}",
             f"distributed.precision={self.precision}",
-            f"model.compile={str(self.compile).lower()}",
+            f"model.compile={'default' if self.compile else 'off'}",
             *self.words,
         ]
 
@@ -111,6 +111,7 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
         stop=StopSignal(),
         evaluate=cast(Any, None),  # never asked by `steps`
         checkpoints=Path(),
+        profile=Path(),
         meta={},
         config_yaml="",
     )

@@ -46,7 +46,7 @@ def test_compiling_without_a_compiler_is_refused(small_set, small_manifest, monk
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     build_task(config_of(small_set), small_manifest)
-    with pytest.raises(UserError, match=r"model\.compile=true needs gcc or clang, which is not on the path"):
+    with pytest.raises(UserError, match=r"model\.compile=default needs gcc or clang, which is not on the path"):
         build_task(config_of(small_set, "model.compile=true"), small_manifest)
 
 
@@ -59,3 +59,10 @@ def test_a_debug_run_goes_through_a_set_that_is_smaller_than_a_batch(small_set):
     (batch,) = plan.epoch(0)[plan.streams[0].name]
     assert len(batch) == 512
     assert set(batch) == set(open_data(config_of(small_set)).splits.train)
+
+
+@pytest.mark.parametrize(
+    ("word", "mode"), [("true", "default"), ("false", "off"), ("off", "off"), *[("reduce-overhead",) * 2]]
+)
+def test_how_a_network_is_compiled_as_now_and_formerly(small_set, word, mode):
+    assert config_of(small_set, f"model.compile={word}").model.compile == mode

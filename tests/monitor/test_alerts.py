@@ -9,7 +9,8 @@ from asd.monitor.alerts import NAMES, RULES
 from asd.monitor.alerts.base import Alerts
 from asd.monitor.snapshot import RunSnapshot
 
-CALM = {"nonfinite_steps": 0, "data_wait_percent": 1.0, "step_s": 1.0, "bad_clips": 0}
+CALM = {"nonfinite_steps": 0, "data_wait_percent": 1.0, "step_s": 1.0, "bad_clips": 0,
+        "loss_highest": 1.0, "grad_norm_highest": 2.0}  # fmt: skip
 
 
 def all_alerts() -> Alerts:
@@ -41,6 +42,27 @@ def test_skipped_updates() -> None:
 def test_updates_skipped_before_a_resume_are_old_news() -> None:
     assert told({"nonfinite_steps": 5}, nonfinite_steps=5) == []
     assert len(told({"nonfinite_steps": 6}, nonfinite_steps=5)) == 1
+
+
+def test_a_step_whose_gradient_stands_out() -> None:
+    usual = [{"grad_norm_highest": norm} for norm in (1.0, 3.0, 2.0, 2.0, 2.0)]
+    began, over = told(*usual, {"grad_norm_highest": 41.0}, {})
+    assert began == (
+        "alert spike at step 120: the gradient norm was 41 in a step, 20.5 times its median of 2: lower optim.lr, warm "
+        "up longer, or set train.clip_norm"
+    )
+    assert over == "alert spike is over at step 140 (began at step 120)"
+
+
+def test_a_step_whose_loss_stands_out() -> None:
+    (line,) = told(*[{}] * 5, {"loss_highest": 6.0})
+    assert line.startswith("alert spike at step 120: the loss was 6 in a step, 6 times its median of 1: ")
+
+
+def test_there_is_no_spike_before_something_is_usual_nor_of_a_slow_rise() -> None:
+    assert told(*[{}] * 4, {"loss_highest": 6.0}) == []
+    assert told(*({"loss_highest": 1.1**rise} for rise in range(40))) == []
+    assert told(*[{"loss_highest": 0.0}] * 6, {"loss_highest": 1.0}) == []
 
 
 def waits(*percent: float, step_s: float = 1.0) -> list[str]:
@@ -111,4 +133,4 @@ def test_alerts_do_not_end_each_other() -> None:
     assert len(seen(alerts, 30, RunSnapshot(unscored=9, max_unscored=4))) == 1
     assert told({"bad_clips": 1}, alerts=alerts) == []
     assert [alert.name for alert in alerts.active] == ["bad_clips", "unscored"]
-    assert set(NAMES) == {"stalled", "nonfinite", "no_learning", "data_wait", "bad_clips", "unscored"}
+    assert set(NAMES) == {"spike", "stalled", "nonfinite", "no_learning", "data_wait", "bad_clips", "unscored"}

@@ -31,6 +31,8 @@ from asd.monitor.status import Status, read_status
 RECORD = {
     "epoch": 1.25,
     "loss": 0.5,
+    "loss_highest": 0.6,
+    "grad_norm_highest": 3.0,
     "step_s": 0.1,
     "clips_per_s": 512.0,
     "data_wait_percent": 1.5,

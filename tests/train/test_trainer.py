@@ -63,7 +63,7 @@ def trainer_with(
     parts = Parts(
         task=task, optimizer=build_optimizer(optim, task.parameters()), loader=unused, plan=plan, crop=SAMPLES,
         max_bad_clips=0, ranks=ranks, loggers=Loggers(), stop=StopSignal(), evaluate=evaluate, checkpoints=Path(),
-        meta={}, config_yaml="",
+        profile=Path(), meta={}, config_yaml="",
     )  # fmt: skip
     train = TrainConfig(global_batch=6, epochs=epochs, clip_norm=clip_norm)
     return Trainer(train, optim, CheckpointConfig(), parts, None)
