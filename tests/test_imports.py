@@ -46,8 +46,8 @@ MAY_IMPORT = {
     "text train",
     "detector": "audio data distributed errors evaluate files frontends metrics scorers tasks text",
     "sweep": "config dcase errors evaluate files metrics monitor process report run_folder text",
-    "commands": "audio config data dcase detector distributed errors evaluate files loggers metrics monitor optim "
-    "process report run_folder scorers tasks text train",
+    "commands": "audio config data dcase detector distributed errors evaluate files frontends loggers metrics monitor "
+    "optim process report run_folder scorers tasks text train",
     "shards": "audio data dcase errors files text",
     "train_ddp": "commands config distributed errors files process",
     "eval": "commands errors files process",

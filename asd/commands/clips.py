@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from asd.audio.listing import is_recording
-from asd.audio.recording import AVERAGE, Channel, Target
+from asd.audio.recording import Target
+from asd.commands.hearing import channel_of, precision_of, progress_bar, warn
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
-from asd.detector import Detector, DetectorFile, read_detector
+from asd.detector import Detector, read_detector
 from asd.detector.judge import ClipResult, judge, make_cut
 from asd.detector.output import Format, rendered, show
 from asd.detector.recordings import is_table, of_one_machine, of_table
 from asd.detector.timeline import draw
-from asd.distributed.device import Precision
 from asd.distributed.start import start_ranks
 from asd.errors import UserError, printable
 from asd.files.atomic import write_whole
@@ -53,7 +49,10 @@ class Options:
 def clips_command(options: Options) -> int:
     """The exit code: 1 where a recording could not be judged."""
     file = read_detector(options.detector)
-    cut, target = make_cut(file, options.window_s, options.overlap), Target(file.sample_rate, _channel(options, file))
+    cut, target = (
+        make_cut(file, options.window_s, options.overlap),
+        Target(file.sample_rate, channel_of(options.channel, file, options.detector)),
+    )
     chosen, how = file.scorer(options.scorer), _format(options)
     if is_table(options.recordings):
         asked, passed = of_table(file, options.recordings[0], options.machine, options.id), ""
@@ -61,9 +60,9 @@ def clips_command(options: Options) -> int:
         asked, passed = of_one_machine(file, options.recordings, options.machine, options.id)
     if options.out is not None:
         _prepare(options.out, [options.detector, *options.recordings, *(one.path for one in asked)])
-    with start_ranks(_precision(file), timeout_s=60) as ranks:
+    with start_ranks(precision_of(file), timeout_s=60) as ranks:
         detector = Detector.open(file, options.detector, ranks, asked[0].own, chosen.label)
-        with _bar(len(asked)) as progress:
+        with progress_bar(len(asked)) as progress:
             results = judge(detector, asked, target, cut, progress)
     about = {
         "detector": str(options.detector),
@@ -77,7 +76,7 @@ def clips_command(options: Options) -> int:
     _show(options, results, about, how)
     for own in dict.fromkeys(one.own for one in asked):
         if own in chosen.doubts:
-            _warn(chosen.doubts[own])
+            warn(chosen.doubts[own])
     if passed:
         print(f"skipped: {passed}", file=sys.stderr)
     return _summary(results)
@@ -97,37 +96,6 @@ def _machine(results: Sequence[ClipResult]) -> dict[str, Any]:
     if others:
         return {"machine_type": None, "machine_id": None, "threshold": None}
     return {"machine_type": machine.machine_type, "machine_id": machine.machine_id, "threshold": threshold}
-
-
-def _precision(file: DetectorFile) -> Precision:
-    """That of the training, but for half precision on a machine that has no GPU."""
-    return "auto" if file.precision == "fp16" and not torch.cuda.is_available() else file.precision
-
-
-def _channel(options: Options, file: DetectorFile) -> Channel:
-    """As in the packing of what the detector was trained on, or as asked for, which is then said."""
-    if options.channel is None and file.heard is not None:
-        return file.heard.channel
-    chosen = _read_channel(AVERAGE if options.channel is None else options.channel)
-    if file.heard is None:
-        done = "the mean of several is taken" if options.channel is None else "check that it was the same"
-        remedy = "pack, train and export again, or name --channel"
-        _warn(f"{options.detector} does not say which channel it was trained on: {done} ({remedy})")
-    elif chosen != file.heard.channel:
-        _warn(f"--channel {options.channel}: {options.detector} was trained on {file.heard.channel_in_words()}")
-    return chosen
-
-
-def _read_channel(text: str) -> Channel:
-    if text == AVERAGE:
-        return "average"
-    if not (text.isascii() and text.isdecimal()):
-        raise UserError(f"--channel {text}: give a number from 0, or average")
-    return int(text)
-
-
-def _warn(line: str) -> None:
-    log.warning(printable(line))
 
 
 def _format(options: Options) -> Format:
@@ -180,13 +148,3 @@ def _by_labels(results: Sequence[ClipResult]) -> Iterator[str]:
         if any(called.values()):
             hits, alarms = (f"{sum(called[label])} of {len(called[label])}" for label in called)
             yield f"{machine}: {hits} anomalies found, {alarms} normal recordings called anomalies"
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr while the block runs, gone afterwards; the function moves it."""
-    columns = (TextColumn("{task.completed:.0f} of {task.total} recordings"), BarColumn(), TimeRemainingColumn())
-    console = open_console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, completed=done)

@@ -17,7 +17,7 @@ from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
 from asd.detector.formats import load_format
-from asd.detector.normals import Normals, core_rows, kept_columns
+from asd.detector.normals import Normals, Shown, core_rows, kept_columns
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.evaluate.scoring import fitted, learnt_from, scores_by
@@ -137,21 +137,21 @@ def _detector(
             )
             for scorer_config, scorer in scorers
         ),
-        threshold=evaluation.threshold,
+        threshold_rules=dict.fromkeys(range(len(manifest.classes)), evaluation.threshold),
         normals=_normals(embedder, known, kept_columns(chosen), kept.normals) if kept.normals else {},
     )
 
 
 def _normals(embedder: CheckpointEmbedder, known: EmbeddingTable, kept: set[str], count: int) -> dict[int, Normals]:
     """Of each class, at most so many of the rows that scorers were fitted to, with the sound of their clips."""
-    found = {}
+    found, manifest = {}, embedder.setup.data.manifest
     for own, its in known.rows_by_class().items():
         rows = known.select(its)
         core = rows.select(core_rows(rows, count))
         clips = core.clips()[0].numpy()
-        names = embedder.setup.data.manifest.strings("file_name", clips)
-        sounds = map(embedder.samples, clips.tolist())
-        found[own] = Normals.of(core, kept, zip(names, sounds, strict=True), embedder.setup.data.manifest.sample_rate)
+        names, rate = manifest.strings("file_name", clips), manifest.sample_rate
+        shown = (Shown.of(name, embedder.samples(clip), rate) for name, clip in zip(names, clips.tolist(), strict=True))
+        found[own] = Normals.of(core, kept, shown)
     return found
 
 

@@ -19,6 +19,7 @@ from asd.distributed.ranks import Ranks
 from asd.errors import UserError, printable
 from asd.evaluate.embed import Columns, columns_of
 from asd.files.safe_torch import short
+from asd.frontends.ignored import ignoring
 from asd.scorers import EmbeddingTable, Scorer
 from asd.scorers.embeddings import mean_by
 from asd.scorers.fused import Fused
@@ -37,7 +38,7 @@ def build_network(file: DetectorFile, source: Path) -> Task:
     """
     try:
         with torch.device("meta"), _no_more_parameters(2 * len(file.weights)):
-            task = build_task(file.system, 0, file.sample_rate, len(file.classes), machine_of=file.machine_of)
+            task = build_task(file.system, 0, file.sample_rate, file.learnt_classes, machine_of=file.machine_of)
     except Exception as error:  # what a hostile description makes a network's parts raise may be anything
         raise UserError(f"{source} is damaged: its network cannot be built ({short(error)})") from None
     wanted, given = ({n: (tuple(t.shape), t.dtype) for n, t in w.items()} for w in (task.state_dict(), file.weights))
@@ -98,6 +99,10 @@ class Detector:
         """None where a class had no normal clip to find it by."""
         return self.chosen.thresholds.get(self.own)
 
+    def for_class(self, own: int) -> Detector:
+        """The same network for what a machine sounds like; its scorer stays another machine's."""
+        return replace(self, own=own)
+
     def set_on(self, own: int) -> Detector:
         """The same network and scorer, on another machine."""
         return replace(self, own=own, scorer=_scorer_of(self.chosen, own, self.file, self.source))
@@ -112,21 +117,21 @@ class Detector:
             waveform=torch.from_numpy(windows),
             frames=torch.full((count,), samples),
             clip_index=NEW_CLIP + torch.arange(first, first + count),
-            class_index=torch.full((count,), self.own),
+            class_index=torch.full((count,), min(self.own, self.file.learnt_classes - 1)),
             domain=torch.zeros(count, dtype=torch.int64),
             valid=torch.ones(count, dtype=torch.bool),
             epoch=0,
             step=0,
             first_row=0,
         ).to(self.ranks.device)
-        with self.ranks.autocast():
+        with self.ranks.autocast(), ignoring(self.task, self.file.ignored.get(self.own, ())):
             out = self.task.embed(batch)
         return columns_of(out, batch, self.file.average)
 
     def score(self, embedded: Sequence[Columns]) -> np.ndarray:
         """(n,) float64 of all windows of these calls of `embed`, by their numbers; higher = more anomalous."""
         with self._one_refusal():
-            return score_of_clips(self.scorer, self._table(embedded), self.file.flipped)
+            return score_of_clips(self.scorer, self.table(embedded), self.file.flipped)
 
     def parts(self, embedded: Sequence[Columns]) -> dict[str, np.ndarray]:
         """Member of a `fused` scorer → what it says of each of these windows, (n,) in standard deviations above the
@@ -134,13 +139,15 @@ class Detector:
         if not isinstance(self.scorer, Fused):
             return {}
         with self._one_refusal():
-            rows = self._table(embedded)
+            rows = self.table(embedded)
             clips, position = rows.clips()
             parts = mean_by(self.scorer.parts(rows), position, len(clips))
             return dict(zip(self.scorer.labels, parts.T.numpy(), strict=True))
 
-    def _table(self, embedded: Sequence[Columns]) -> EmbeddingTable:
-        return Columns.joined(embedded).table(self.task.views)
+    def table(self, embedded: Sequence[Columns]) -> EmbeddingTable:
+        """All windows of these calls of `embed`, as this machine's, also where they were embedded for another."""
+        table = Columns.joined(embedded).table(self.task.views)
+        return replace(table, class_index=torch.full_like(table.class_index, self.own))
 
     @contextmanager
     def _one_refusal(self) -> Iterator[None]:

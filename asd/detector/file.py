@@ -36,6 +36,7 @@ KIND = "asd detector"
 MAX_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
 WHAT, ADVICE = "detector file", "make one by `python eval.py export`"
 
+Hertz = Annotated[float, pydantic.Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, pydantic.Field(gt=0, le=3600)]
 
 
@@ -72,6 +73,19 @@ class FittedScorer(pydantic.BaseModel, extra="forbid", frozen=True):
         return scorer_label(self.config)
 
 
+class Calibration(pydantic.BaseModel, extra="forbid", frozen=True):
+    """What `eval.py calibrate` did to a machine."""
+
+    machine: str
+    when: str  # UTC, such as 2026-05-04T12:00:00+00:00
+    recordings: int  # of new normal sound
+    windows: int
+    kept: bool  # the former normal recordings stayed
+    false_alarms: int  # recordings that were alarms and are normal
+    missed: int  # recordings of faults that were not found
+    by: Software
+
+
 class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_types_allowed=True):
     """What the file holds."""
 
@@ -85,6 +99,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
     heard: Heard | None = None  # recordings that it was trained on; None: of an older set or an older version
     classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)
+    added: int = pydantic.Field(default=0, ge=0)  # of the last of these the network knows nothing: calibrated
     machine_of: tuple[
         int, ...
     ] = ()  # of each finer class that the network tells apart; empty: it tells `classes` apart
@@ -93,8 +108,11 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     longest_s: Seconds  # clip of the set; recordings up to this are heard whole, as in evaluation
     fixed_length: bool  # the network takes exactly clip_s: of longer clips it heard the beginning (evaluate.first_s)
     scorers: tuple[FittedScorer, ...] = pydantic.Field(min_length=1)  # the first is the primary one
-    threshold: ThresholdConfig | None = None  # rule that thresholds were found by; None: of an older version
+    threshold_rules: dict[int, ThresholdConfig] = {}  # class → what thresholds were found by; none: an older version
     normals: dict[int, Normals] = {}  # class → some of the normal recordings that its scorers were fitted to
+    missed: dict[int, Normals] = {}  # class → recordings of faults that were missed, of which nothing is fitted
+    ignored: dict[int, tuple[tuple[Hertz, Hertz], ...]] = {}  # class → bands that are not heard
+    calibrations: tuple[Calibration, ...] = ()  # oldest first
 
     @pydantic.field_validator("classes")
     @classmethod
@@ -106,7 +124,8 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     @pydantic.field_validator("machine_of")
     @classmethod
     def _is_of_its_machines(cls, machine_of: tuple[int, ...], info: pydantic.ValidationInfo) -> tuple[int, ...]:
-        if machine_of and set(machine_of) != set(range(len(info.data.get("classes", ())))):
+        known = len(info.data.get("classes", ())) - info.data.get("added", 0)
+        if machine_of and set(machine_of) != set(range(known)):
             raise ValueError("it names other machines than there are")
         return machine_of
 
@@ -124,6 +143,18 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
         if longest_s < info.data.get("clip_s", 0):
             raise ValueError("it is below clip_s")
         return longest_s
+
+    @pydantic.field_validator("added")
+    @classmethod
+    def _leaves_one(cls, added: int, info: pydantic.ValidationInfo) -> int:
+        if added >= len(info.data.get("classes", ())):
+            raise ValueError("the network knows no class")
+        return added
+
+    @property
+    def learnt_classes(self) -> int:
+        """Machines that the network was trained with, the first of `classes`."""
+        return len(self.classes) - self.added
 
     def scorer(self, label: str | None = None) -> FittedScorer:
         """The scorer of a name as in scores.csv, or the primary one."""

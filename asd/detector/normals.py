@@ -6,7 +6,7 @@ They show what is normal where the data is not at hand, and scorers can be fitte
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pydantic
@@ -20,6 +20,20 @@ from asd.scorers.embeddings import View
 
 INDICES = ("clip_index", "domain", "recording", "held_out")
 VALUES = ("embedding", "logits", "errors", "features", "faults")
+
+
+class Shown(NamedTuple):
+    """What is kept of a clip's sound."""
+
+    name: str
+    seconds: float
+    picture: Tensor  # (M, W) uint8
+    decibels: tuple[float, float]
+
+    @classmethod
+    def of(cls, name: str, samples: np.ndarray, sample_rate: int) -> Shown:
+        """Of samples (T,) int16."""
+        return cls(name, len(samples) / sample_rate, *picture_of(samples, sample_rate))
 
 
 class Normals(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_types_allowed=True):
@@ -36,25 +50,16 @@ class Normals(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_types_a
     decibels: Tensor
 
     @classmethod
-    def of(
-        cls, rows: EmbeddingTable, kept: Collection[str], clips: Iterable[tuple[str, np.ndarray]], sample_rate: int
-    ) -> Normals:
-        """Of rows of one machine, of which these columns are kept, and name and samples (T,) int16 of each clip,
-        ascending by clip_index."""
-        names, seconds, pictures, decibels = [], [], [], []
-        for name, samples in clips:
-            picture, limits = picture_of(samples, sample_rate)
-            names.append(name)
-            seconds.append(len(samples) / sample_rate)
-            pictures.append(picture)
-            decibels.append(limits)
+    def of(cls, rows: EmbeddingTable, kept: Collection[str], clips: Iterable[Shown]) -> Normals:
+        """Of rows of one machine, of which these columns are kept, and their clips, ascending by clip_index."""
+        names, seconds, pictures, decibels = zip(*clips, strict=True)
         columns = {name: getattr(rows, name) for name in (*INDICES, *(value for value in VALUES if value in kept))}
         return cls(
             columns=columns,
-            names=tuple(names),
-            seconds=tuple(seconds),
+            names=names,
+            seconds=seconds,
             pictures=torch.stack(pictures),
-            decibels=torch.tensor(decibels),
+            decibels=torch.tensor(decibels, dtype=torch.float32),
         )
 
     @pydantic.model_validator(mode="after")
@@ -78,20 +83,48 @@ class Normals(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_types_a
         columns |= {name: self.columns[name] for name in INDICES}
         return EmbeddingTable(**columns, class_index=torch.full((count,), own, dtype=torch.int64), views=dict(views))
 
+    def select(self, rows: Tensor) -> Normals:
+        """The clips of these rows (k,), ascending."""
+        clips = torch.isin(self.columns["clip_index"].unique(), self.columns["clip_index"][rows])
+        places = clips.nonzero().flatten()
+        return Normals(
+            columns={name: column[rows] for name, column in self.columns.items()},
+            names=tuple(self.names[place] for place in places.tolist()),
+            seconds=tuple(self.seconds[place] for place in places.tolist()),
+            pictures=self.pictures[places],
+            decibels=self.decibels[places],
+        )
+
+    def join(self, other: Normals) -> Normals:
+        """Of both: columns that both hold. Clips of the other must have the larger indices."""
+        return Normals(
+            columns={
+                name: torch.cat([column, other.columns[name]])
+                for name, column in self.columns.items()
+                if name in other.columns
+            },
+            names=self.names + other.names,
+            seconds=self.seconds + other.seconds,
+            pictures=torch.cat([self.pictures, other.pictures]),
+            decibels=torch.cat([self.decibels, other.decibels]),
+        )
+
     def picture(self, clip: int) -> Tensor:
         """(M, W) float32 in decibels of the clip at a place among the names."""
         low, high = self.decibels[clip].tolist()
         return in_decibels(self.pictures[clip], low, high)
 
 
-def core_rows(rows: EmbeddingTable, count: int) -> Tensor:
+def core_rows(rows: EmbeddingTable, count: int, first: Tensor | None = None) -> Tensor:
     """Indices ascending of at most `count` rows of one class, or of one clip's, that stand for all (k-centre).
 
-    A clip is chosen with all of its windows, by the means of what is kept of it, standardised.
+    A clip is chosen with all of its windows, by the means of what is kept of it, standardised. first: clip indices that
+    are chosen in any case.
     """
     clips = rows.per_clip()
     space = torch.cat([standardised(clips.embedding), standardised(clips.features)], dim=1)
-    chosen = clips.clip_index[k_centre(space, max(1, count * len(clips) // len(rows)))]
+    wanted = None if first is None else torch.isin(clips.clip_index, first).nonzero().flatten()
+    chosen = clips.clip_index[k_centre(space, max(1, count * len(clips) // len(rows)), wanted)]
     return torch.isin(rows.clip_index, chosen).nonzero().flatten()
 
 

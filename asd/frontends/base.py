@@ -46,6 +46,11 @@ class Frontend(nn.Module):
         """M of the plain spectrogram."""
         return self.bins
 
+    def bin_ranges(self) -> Tensor | None:
+        """(M, 2) Hz: from where to where each bin hears, sidelobes of the window apart; None where not all that the
+        network is given lies on an axis of frequency."""
+        return None
+
     def plain(self, given: Tensor) -> Tensor:
         """(B, C, M, F), as `forward` gives it → (B, M, F), the plain spectrogram."""
         return given[:, self.mel_channel]

@@ -12,7 +12,7 @@ from torchaudio.functional import melscale_fbanks
 
 from asd.errors import UserError
 from asd.frontends.base import Frontend, Mixing
-from asd.frontends.spectrum import PowerSpectrum, SpectrumConfig
+from asd.frontends.spectrum import MAIN_LOBE, PowerSpectrum, SpectrumConfig
 
 
 class LogMelConfig(SpectrumConfig, frozen=True):
@@ -46,6 +46,7 @@ class LogMel(Frontend):
         self.config = config
         self.bins = config.n_mels
         self.power = PowerSpectrum(config)
+        self.bin_hz = sample_rate / config.n_fft
         self.register_buffer("bank", _mel_bands(config, sample_rate).T.contiguous(), persistent=False)
 
     def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
@@ -57,6 +58,12 @@ class LogMel(Frontend):
             power = self.bank @ self.power(waveform)
             spectrogram = (10.0 * torch.log10(power + self.config.eps)).unsqueeze(1)
         return spectrogram if mix is None else mix(spectrogram)
+
+    def bin_ranges(self) -> Tensor:
+        """(M, 2) Hz."""
+        heard = [weights.nonzero().flatten() for weights in self.bank]
+        edges = torch.tensor([(float(bins[0]), float(bins[-1])) for bins in heard], device=self.bank.device)
+        return (edges + edges.new_tensor([-MAIN_LOBE, MAIN_LOBE])) * self.bin_hz
 
 
 def _mel_bands(config: LogMelConfig, sample_rate: int) -> Tensor:

@@ -12,6 +12,7 @@ from asd.errors import UserError
 from asd.frontends.base import FrontendSettings
 
 RMS_TARGET = 0.1
+MAIN_LOBE = 2  # bins to each side of a tone that a Hann window spreads it over
 MAX_OVERLAP = 64  # frames that see one sample
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asd.frontends.base import Frontend, Mixing
-from asd.frontends.spectrum import PowerSpectrum, SpectrumConfig
+from asd.frontends.spectrum import MAIN_LOBE, PowerSpectrum, SpectrumConfig
 
 
 class STFTConfig(SpectrumConfig, frozen=True):
@@ -44,6 +44,7 @@ class STFT(Frontend):
         self.config = config
         self.bins = (config.n_fft // 2 + 1) // config.bins_together
         self.power = PowerSpectrum(config)
+        self.bin_hz = sample_rate / config.n_fft
 
     def forward(self, waveform: Tensor, mix: Mixing | None = None) -> Tensor:
         """(B, T) float32 in [-1, 1) → (B, 1, M, F); mix combines the spectrograms of clips."""
@@ -51,3 +52,9 @@ class STFT(Frontend):
         power = power.unflatten(2, (self.bins, self.config.bins_together)).mean(3)
         spectrogram = 10.0 * torch.log10(power + self.config.eps) if self.config.scale == "db" else power.sqrt()
         return spectrogram if mix is None else mix(spectrogram)
+
+    def bin_ranges(self) -> Tensor:
+        """(M, 2) Hz."""
+        first = torch.arange(self.bins, device=self.power.window.device) * self.config.bins_together
+        last = first + self.config.bins_together - 1
+        return torch.stack([first - MAIN_LOBE, last + MAIN_LOBE], 1) * self.bin_hz

@@ -65,6 +65,10 @@ class FalseAlarmsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         """So many that what differs from recording to recording has been seen at all."""
         return 10
 
+    def may_be_above(self, clips: int) -> int:
+        """Of so many independent normal clips."""
+        return math.floor(self.share() * (clips + 1) + 1e-9)
+
     @property
     def purpose(self) -> str:
         return f"for at most {self.at_most} false alarms"

@@ -33,6 +33,10 @@ class ShareConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         """So many that one recording is expected above the point that `percent` of them lie below."""
         return math.ceil(100.0 / (100.0 - self.percent) - 1e-9)
 
+    def may_be_above(self, clips: int) -> int:
+        """Of so many normal clips."""
+        return math.floor(clips * (1 - self.percent / 100) + 1e-9)
+
     @property
     def purpose(self) -> str:
         return f"to have {100 - self.percent:g} % of normal clips above it"

@@ -6,17 +6,21 @@ import torch
 from torch import Tensor
 
 
-def k_centre(rows: Tensor, count: int) -> Tensor:
+def k_centre(rows: Tensor, count: int, first: Tensor | None = None) -> Tensor:
     """Indices (n,) ascending of at most `count` rows (N, D), so that the farthest row of all is near to one of them.
 
     Greedy (Gonzalez 1985; Sener and Savarese 2018): the row nearest to the mean, then always the one farthest from all
-    that are chosen. At most twice as far as the best choice.
+    that are chosen. At most twice as far as the best choice. first: (k,) indices of rows that are chosen in any case,
+    of which the last `count` are.
     """
     if len(rows) <= count:
         return torch.arange(len(rows))
     rows = rows.double()
-    chosen = [int((rows - rows.mean(0)).square().sum(1).argmin())]
+    nearest = (rows - rows.mean(0)).square().sum(1).argmin(0, keepdim=True)
+    chosen = (nearest if first is None or not len(first) else first[-count:]).tolist()
     distance = torch.full((len(rows),), torch.inf, dtype=torch.float64)
+    for one in chosen[:-1]:
+        distance = torch.minimum(distance, (rows - rows[one]).square().sum(1))
     while len(chosen) < count:
         distance = torch.minimum(distance, (rows - rows[chosen[-1]]).square().sum(1))
         chosen.append(int(distance.argmax()))

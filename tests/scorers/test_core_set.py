@@ -29,6 +29,16 @@ def test_it_is_at_most_twice_as_far_as_the_best_choice() -> None:
         assert radius(rows, chosen) <= 2 * best
 
 
+def test_rows_that_come_first_are_among_them() -> None:
+    rows = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    first = torch.tensor([3, 17, 30])
+    chosen = k_centre(rows, 6, first)
+    assert len(chosen) == 6
+    assert {3, 17, 30} < set(chosen.tolist())
+    assert k_centre(rows, 2, first).tolist() == [17, 30]
+    assert k_centre(rows, 6, first[:0]).equal(k_centre(rows, 6))
+
+
 def test_few_rows_are_all_kept_and_equal_ones_once() -> None:
     assert k_centre(torch.randn(3, 2), 5).tolist() == [0, 1, 2]
     assert k_centre(torch.ones(9, 2), 5).tolist() == [0]

@@ -21,7 +21,7 @@ from asd.detector import (
     Software,
     read_detector,
 )
-from asd.detector.normals import Normals
+from asd.detector.normals import Normals, Shown
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.scorers import ScorerConfig, build_scorer
@@ -82,8 +82,10 @@ def normals_of(own: int) -> Normals:
     """All that the scorers were fitted to, with the sound of noise."""
     rows = TRAIN.select(TRAIN.class_index == own).per_clip()
     noise = np.random.default_rng(own).integers(-900, 900, (len(rows), 8_000)).astype(np.int16)
-    named = zip((f"{clip}.wav" for clip in rows.clip_index.tolist()), noise, strict=True)
-    return Normals.of(rows, {"embedding", "features"}, named, 16_000)
+    names = (f"{clip}.wav" for clip in rows.clip_index.tolist())
+    return Normals.of(
+        rows, {"embedding", "features"}, (Shown.of(n, x, 16_000) for n, x in zip(names, noise, strict=True))
+    )
 
 
 def score_one(path: Path, label: str | None = None) -> float:

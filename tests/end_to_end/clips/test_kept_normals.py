@@ -70,7 +70,8 @@ def test_none_are_kept_where_none_are_wanted(run: Path, tmp_path: Path) -> None:
 def test_thresholds_by_a_budget_of_false_alarms(run: Path, tmp_path: Path) -> None:
     words = ("--false-alarms", "1/hour", "--alarm-when", "2/3", "--every", "60")
     file = read_detector(export(run, tmp_path / "d.pt", *words))
-    assert file.threshold == FalseAlarmsConfig(at_most="1/hour", every_s=60.0, hits=2, of=3)
+    rule = FalseAlarmsConfig(at_most="1/hour", every_s=60.0, hits=2, of=3)
+    assert file.threshold_rules == dict.fromkeys(range(4), rule)
     for scorer in file.scorers:
         assert scorer.thresholds.keys() == set(range(4))
         assert "for at most 1/hour false alarms, 2 of 3 windows, one every 60 s: " in scorer.rules[0]

@@ -1,0 +1,60 @@
+"""What clips, calibrate and listen have in common: channel, precision, a bar."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asd.audio.recording import AVERAGE, Channel
+from asd.detector import DetectorFile
+from asd.distributed.device import Precision
+from asd.errors import UserError, printable
+from asd.text.terminal import open_console
+
+log = logging.getLogger(__name__)
+
+
+def precision_of(file: DetectorFile) -> Precision:
+    """That of the training, but for half precision on a machine that has no GPU."""
+    return "auto" if file.precision == "fp16" and not torch.cuda.is_available() else file.precision
+
+
+def channel_of(wanted: str | None, file: DetectorFile, source: Path) -> Channel:
+    """As in the packing of what the detector was trained on, or as asked for, which is then said."""
+    if wanted is None and file.heard is not None:
+        return file.heard.channel
+    chosen = _read_channel(AVERAGE if wanted is None else wanted)
+    if file.heard is None:
+        done = "the mean of several is taken" if wanted is None else "check that it was the same"
+        remedy = "pack, train and export again, or name --channel"
+        warn(f"{source} does not say which channel it was trained on: {done} ({remedy})")
+    elif chosen != file.heard.channel:
+        warn(f"--channel {wanted}: {source} was trained on {file.heard.channel_in_words()}")
+    return chosen
+
+
+def _read_channel(text: str) -> Channel:
+    if text == AVERAGE:
+        return "average"
+    if not (text.isascii() and text.isdecimal()):
+        raise UserError(f"--channel {text}: give a number from 0, or average")
+    return int(text)
+
+
+def warn(line: str) -> None:
+    log.warning(printable(line))
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr while the block runs, gone afterwards; the function moves it."""
+    columns = (TextColumn("{task.completed:.0f} of {task.total} recordings"), BarColumn(), TimeRemainingColumn())
+    console = open_console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done: progress.update(task, completed=done)
