@@ -19,10 +19,12 @@ from asd.config.run import RunConfig
 from asd.data.cache.advice import window_advice
 from asd.data.config import crop_advice
 from asd.data.loader import BatchSource
+from asd.data.manifest import Manifest
 from asd.data.streams import unused_faults
 from asd.distributed.device import choose_device, choose_precision
 from asd.distributed.ranks import Ranks
 from asd.evaluate.evaluator import Evaluator
+from asd.evaluate.faults import known_faults_in_words
 from asd.evaluate.history import show_best, steps_in_words
 from asd.evaluate.in_training import TrainingEvaluator
 from asd.evaluate.snapshot import SnapshotOf
@@ -156,7 +158,7 @@ def check(config: RunConfig, world_size: int) -> list[str]:
     check_run(folder, setup)
     classes = f"{len(setup.classes)} classes" if known else "as many classes as clusters will be found"
     found = f"ok: {classes}, {len(data.splits.train)} training clips, {device.type}, {precision}"
-    faults = unused_faults(config.data.streams, data.manifest)
+    faults = _faults_in_words(config, data.manifest)
     if not setup.total_steps:
         found += "; nothing is trained" + (f": {data.untrained}" if data.untrained else "")
         return [line for line in (found, faults) if line is not None]
@@ -170,6 +172,11 @@ def _window_advice(config: RunConfig, data: Data) -> str | None:
     if config.data.resident != "off":
         return None
     return window_advice(data.manifest, data.plan, config.data.cache_gib)
+
+
+def _faults_in_words(config: RunConfig, manifest: Manifest) -> str | None:
+    """What becomes of training clips that are labelled anomaly, unless the network alone learns from them."""
+    return known_faults_in_words(config.evaluate.scorers, manifest) or unused_faults(config.data.streams, manifest)
 
 
 def _claim(setup: Setup, folder: RunFolder, lock: RunLock) -> None:
@@ -203,7 +210,7 @@ def _introduce(setup: Setup, ranks: Ranks, folder: RunFolder) -> None:
     parameters = sum(p.numel() for p in setup.task.parameters())
     say(ranks, f"{len(setup.classes)} classes: {' '.join(setup.classes)}")
     say(ranks, f"{len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test clips")
-    if faults := unused_faults(config.data.streams, data.manifest):
+    if faults := _faults_in_words(config, data.manifest):
         say(ranks, faults)
     parts = [config.task, config.frontend, config.backbone, getattr(config.task, "network", None), config.loss]
     say(ranks, f"{', '.join(part.name for part in parts if part is not None)}: {parameters:,} parameters")

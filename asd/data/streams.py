@@ -90,8 +90,8 @@ def unused_faults(config: StreamsConfig, manifest: Manifest) -> str | None:
     if config.fault_rows or not len(manifest.known_faults):
         return None
     return (
-        f"{len(manifest.known_faults)} training clips are labelled anomaly and left out: task.name=outlier_exposure "
-        "with data.streams.fault_rows learns from them (configs/known_faults.yaml)"
+        f"{len(manifest.known_faults)} training clips are labelled anomaly and left out: scorer matched_filter "
+        "(configs/statistics.yaml) or task.name=outlier_exposure (configs/known_faults.yaml) learns from them"
     )
 
 

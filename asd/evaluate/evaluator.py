@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from asd.evaluate.store import Evaluation, write_embeddings
 from asd.report import Validation
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
+from asd.scorers import learns_from_faults
 from asd.scorers.embeddings import all_finite
 
 
@@ -43,15 +45,18 @@ class Evaluator:
         self.cache, self.untrained = cache, untrained
         self.config, self.loader, self.ranks, self.folder = config, loader, ranks, folder
         self.fit_clips = subset_per_class(loader.manifest, splits.train, seed, config.fit_clips_per_class)
+        faults = loader.manifest.known_faults
+        self.known_faults = faults if any(map(learns_from_faults, config.scorers)) else faults[:0]
         few = config.test_clips_per_class
         self.held_out, self.test_clips = (
             subset_per_class(loader.manifest, clips, seed, few) for clips in (splits.validation, splits.test)
         )
 
     def embed(self, task: nn.Module, step: int, epoch: float, target: Path, show_progress: bool = False) -> Evaluation:
-        """Embed fit, validation and test clips with all ranks and write them to target (rank 0)."""
+        """Embed fit, validation and test clips with all ranks and write them to target (rank 0); known faults as well,
+        where a scorer learns from them."""
         begin = time.perf_counter()
-        clips = np.unique(np.concatenate([self.fit_clips, self.held_out, self.test_clips]))
+        clips = np.unique(np.concatenate([self.fit_clips, self.held_out, self.test_clips, self.known_faults]))
         found = self._cached(task, clips, show_progress)
         scale = getattr(task, "logit_scale", None)
         return self.ranks.run_on_main(
@@ -133,8 +138,9 @@ class Evaluator:
             logit_scale=logit_scale,
             embed_s=seconds,
         )
-        parts = (found.of(clips)[0] for clips in (self.fit_clips, self.held_out, self.test_clips))
-        write_embeddings(target, evaluation, *parts)
+        parts = [self.fit_clips, self.held_out, self.test_clips, self.known_faults]
+        fit, *others, faults = (found.of(clips)[0] for clips in parts)
+        write_embeddings(target, evaluation, replace(fit, known_faults=faults if len(faults) else None), *others)
         return evaluation
 
 

@@ -20,6 +20,7 @@ from asd.data.manifest import Manifest
 from asd.data.splits import subset_per_class
 from asd.errors import run_main
 from asd.evaluate.diagnosis import compare, diagnose
+from asd.evaluate.faults import known_faults_in_words
 from asd.evaluate.publish import save_scores, show
 from asd.evaluate.store import CALIBRATION_FILE, EMBEDDINGS_FILE, Evaluation, read_embeddings
 from asd.files.atomic import write_whole
@@ -143,6 +144,8 @@ def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, de
         if found is not None and not weighed:
             doubts.append(compare(found, *when))
         warnings = [*filter(None, doubts), *warnings]
+    notes = [_counted(found, evaluation.untrained) if weighed else None]
+    notes.append(known_faults_in_words(evaluation.scorers, manifest))
     known = evaluation.model_dump(include=Header.model_fields.keys() - {"format"})
     return Header(
         **known,
@@ -151,7 +154,7 @@ def _header(evaluation: Evaluation, manifest: Manifest, found: Learnt | None, de
         selection=Choice(rule=evaluation.select, oracle=evaluation.select == "oracle"),
         primary=scorer_label(evaluation.scorers[0]),
         baselines=[scorer_label(s) for s in evaluation.scorers if s.name == "untrained_knn"],
-        notes=[_counted(found, evaluation.untrained)] if weighed else [],
+        notes=[*filter(None, notes)],
         warnings=[*warnings, *threshold_warnings(decided, evaluation.threshold)],
         thresholds=decided.by_name,
     )

@@ -30,6 +30,7 @@ from asd.scorers.residuals import ResidualMoments
 EMBEDDINGS_FILE = "embeddings.safetensors"
 CALIBRATION_FILE = "calibration.csv"
 EVALUATION_FILE = "evaluation.json"
+FAULTS = "known_faults"  # begins the names of their tensors
 
 
 class Evaluation(pydantic.BaseModel, extra="forbid", frozen=True):
@@ -67,6 +68,7 @@ def write_embeddings(
     for stale in (REPORT_FILE, EVALUATION_FILE):
         (folder / stale).unlink(missing_ok=True)
     parts = {"fit": fit, "validation": validation, "test": test}
+    parts |= {} if fit.known_faults is None else {FAULTS: fit.known_faults}
     tensors = {name: tensor for part, clips in parts.items() for name, tensor in clips.to_tensors(part).items()}
     tensors |= fit.residuals.to_tensors() if fit.residuals is not None else {}
     save_tensors(tensors, folder / EMBEDDINGS_FILE)
@@ -105,7 +107,11 @@ def read_embeddings(
     fit, validation, test = (
         EmbeddingTable.from_tensors(tensors, name, evaluation.views) for name in ("fit", "validation", "test")
     )
-    fit, validation = in_recordings(manifest, replace(fit, residuals=ResidualMoments.from_tensors(tensors)), validation)
+    faults = (
+        EmbeddingTable.from_tensors(tensors, FAULTS, evaluation.views) if f"{FAULTS}.clip_index" in tensors else None
+    )
+    fit = replace(fit, residuals=ResidualMoments.from_tensors(tensors), known_faults=faults)
+    fit, validation = in_recordings(manifest, fit, validation)
     return evaluation, manifest, fit, replace(validation, held_out=torch.ones_like(validation.clip_index)), test
 
 

@@ -20,6 +20,7 @@ from asd.scorers.local_knn import LocalKnnConfig
 from asd.scorers.lof import LofConfig
 from asd.scorers.log_odds import LogOddsConfig
 from asd.scorers.mahalanobis import MahalanobisConfig
+from asd.scorers.matched_filter import MatchedFilterConfig
 from asd.scorers.members import MEMBERS, AnyMember, member_label
 from asd.scorers.neg_log_softmax import NegLogSoftmaxConfig
 from asd.scorers.pca_residual import PcaResidualConfig
@@ -60,6 +61,11 @@ def reads_all_of_the_embedding(config: ScorerConfig) -> bool:
     return any("embedding" in reads(member) and getattr(member, "view", None) is None for member in members_of(config))
 
 
+def learns_from_faults(config: ScorerConfig) -> bool:
+    """Whether a scorer, or one that it combines, is fitted to known faults as well."""
+    return any(MEMBERS[member.name](member).learns_from_faults for member in members_of(config))
+
+
 def falls_back(config: ScorerConfig) -> bool:
     """Whether what a network has learnt counts only as far as held-out clips show that it beats a spectrum."""
     return isinstance(config, FusedConfig) and bool(config.trained)
@@ -84,6 +90,7 @@ __all__ = [
     "LofConfig",
     "LogOddsConfig",
     "MahalanobisConfig",
+    "MatchedFilterConfig",
     "NegLogSoftmaxConfig",
     "PcaResidualConfig",
     "ReconstructionConfig",
@@ -95,6 +102,7 @@ __all__ = [
     "build_scorer",
     "check_classes",
     "falls_back",
+    "learns_from_faults",
     "members_of",
     "reads",
     "reads_all_of_the_embedding",

@@ -57,6 +57,7 @@ class PerClassScorer(ABC, Generic[Model]):
     wants: ClassVar[Reads | None] = None  # what else a task must give
     by_clip: ClassVar[bool] = False  # what it reads is the same for all windows of a clip
     needs_folds: ClassVar[bool] = True  # its model is of all clips; else it leaves a row's own recording out by itself
+    learns_from_faults: ClassVar[bool] = False  # training clips that are labelled anomaly: EmbeddingTable.known_faults
     in_turn: ClassVar[int] = 0  # recordings of a class up to which that is not enough: each is left out by a fit
 
     def __init__(self, config: pydantic.BaseModel | None = None) -> None:

@@ -56,6 +56,7 @@ class EmbeddingTable:
     held_out: Tensor = None  # type: ignore[assignment]  # (N,) int64, 1: the network did not learn from it
     views: Mapping[str, View] = field(default_factory=dict)  # parts of the embedding that the network names
     faults: Tensor = None  # type: ignore[assignment]  # none, as a rule
+    known_faults: EmbeddingTable | None = None  # training clips labelled anomaly, where scorers learn from them
 
     def __post_init__(self) -> None:
         if self.recording is None:
@@ -87,7 +88,8 @@ class EmbeddingTable:
         return replace(self, **columns)
 
     def only(self, name: str, view: str | None = None) -> EmbeddingTable:
-        """The same rows with one of embedding, logits, errors, features and faults; the others have no columns.
+        """The same rows with one of embedding, logits, errors, features and faults; the others have no columns. So have
+        known faults.
 
         view: of the embedding, these columns alone, which are then all that the table knows of.
         """
@@ -99,6 +101,8 @@ class EmbeddingTable:
                 raise UserError(f"the embeddings have no view {view} (they have {known}): embed the checkpoint again")
             first, last, bands = self.views[view]
             columns |= {"embedding": self.embedding[:, first:last], "views": {view: (0, last - first, bands)}}
+        if self.known_faults is not None:
+            columns["known_faults"] = self.known_faults.only(name, view)
         return replace(self, **columns)
 
     def seen_through(self, view: str) -> EmbeddingTable:

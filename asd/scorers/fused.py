@@ -5,7 +5,7 @@ Legend: K members, N rows, n training rows of a class.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.knn import KnnConfig
 from asd.scorers.learnt import learnt
 from asd.scorers.mahalanobis import MahalanobisConfig
+from asd.scorers.matched_filter import MatchedFilterConfig
 from asd.scorers.members import MEMBERS, AnyMember, MemberConfig, member_label
 from asd.scorers.scale import Scale, scale_of
 
@@ -28,7 +29,8 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     mean of the class's training clips, scored by one another. trained: scorers of what a network has learnt; their mean
     joins the others' middle, counting as much as it or less: by the share of those held-out normal clips that the
     nearest mean spectrum takes for another machine's, and the network surely does not (0 without held-out clips, which
-    evaluate.fit_held_out gives). called: behind `fused` in the name, to tell two apart.
+    evaluate.fit_held_out gives). faults: scorers of known faults, one for each view; in a class that has some, their
+    middle counts as much as the others'. called: behind `fused` in the name, to tell two apart.
     """
 
     name: Literal["fused"] = "fused"
@@ -36,6 +38,7 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     views: tuple[str, ...] = ()
     by: Literal["median", "mean", "max", "min"] = "median"
     trained: tuple[MemberConfig, ...] = ()
+    faults: tuple[MatchedFilterConfig, ...] = ()
     called: str = pydantic.Field(default="", pattern=r"^[A-Za-z0-9_.-]*$")
 
     @pydantic.model_validator(mode="after")
@@ -52,13 +55,21 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         return "_".join(filter(None, ["fused", "" if self.by == "median" else self.by, self.called]))
 
     def expanded(self) -> tuple[AnyMember, ...]:
-        """The members, one for each view where they read one, then the trained ones."""
+        """The members and those of known faults, one for each view where they read one, then the trained ones."""
+        return (*self._by_view(self.members), *self._by_view(self.faults), *self.trained)
+
+    def of_faults(self) -> range:
+        """Places of those of known faults among these: behind the members, before the trained ones."""
+        first = len(self._by_view(self.members))
+        return range(first, first + len(self._by_view(self.faults)))
+
+    def _by_view(self, members: Sequence[AnyMember]) -> list[AnyMember]:
         found: list[AnyMember] = []
-        for member in self.members:
+        for member in members:
             takes_view = isinstance(member, EmbeddingScorerConfig) and member.view is None and self.views
             own = [member.model_copy(update={"view": view}) for view in self.views] if takes_view else [member]
             found += own
-        return (*found, *self.trained)
+        return found
 
 
 Model = tuple[Any, ...]  # of a class: what each member knows, the scale of their scores, and what trained members count
@@ -76,7 +87,8 @@ class Fused:
         self.members: list[PerClassScorer[Any]] = [MEMBERS[member.name](member) for member in config.expanded()]
         self.scales: dict[int, Scale] = {}
         self.share = 0.0  # how many times as much the trained members count as the others
-        self._untrained = len(self.members) - len(config.trained)  # those that come first
+        places = config.of_faults()
+        self._plain, self._untrained = places.start, places.stop  # members that come first, without and with faults'
         self._clips = torch.empty(0, dtype=torch.int64)  # (n,) that it was fitted to
         self._left_out = torch.empty(len(self.members), 0, dtype=torch.float64)  # (K, n) of these, each left out
         self._farther = torch.ones(len(self.members), 1, dtype=torch.float64)  # held-out clips than those learnt from
@@ -84,7 +96,8 @@ class Fused:
     @property
     def labels(self) -> list[str]:
         """Names of the members that count, in the order of `parts`."""
-        return [member_label(member) for member in self.config.expanded()][: self._counted]
+        members = self.config.expanded()
+        return [member_label(members[place]) for place in self._counting]
 
     @property
     def models(self) -> dict[int, Model]:
@@ -113,15 +126,23 @@ class Fused:
 
     def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row against its own class. UserError where a class has no training clip."""
-        return self._combined(self._scaled_scores(test))
+        return self._combined(self._scaled_scores(test), test.class_index)
 
     def parts(self, test: EmbeddingTable) -> Tensor:
         """(N, members that count) float64: what each says, in standard deviations above the class's training clips."""
-        return self._scaled_scores(test)[:, : self._counted]
+        return self._scaled_scores(test)[:, self._counting]
 
     @property
-    def _counted(self) -> int:
-        return len(self.members) if self.share > 0 else self._untrained
+    def _counting(self) -> list[int]:
+        faults = range(self._plain, self._untrained) if self._with_faults else ()
+        trained = range(self._untrained, len(self.members)) if self.share > 0 else ()
+        return [*range(self._plain), *faults, *trained]
+
+    @property
+    def _with_faults(self) -> list[int]:
+        """Classes that have known faults."""
+        known = [member.models for member in self.members[self._plain : self._untrained]][:1]
+        return [own for models in known for own, model in models.items() if model is not None]
 
     def _scaled_scores(self, test: EmbeddingTable) -> Tensor:
         found = self._by_member(lambda member: member.score(test))
@@ -143,7 +164,7 @@ class Fused:
                 left_out = self._left_out[:, known[own][others]]
                 scale = self.scales[own] if others.all() else scale_of(left_out, _count(recordings))
                 found[:, its] = scaled(found[:, its], scale)
-        return self._combined(found.T)
+        return self._combined(found.T, normal.class_index)
 
     def _by_member(self, scores: Callable[[PerClassScorer[Any]], np.ndarray]) -> Tensor:
         return torch.stack([torch.from_numpy(scores(member)) for member in self.members])
@@ -152,12 +173,17 @@ class Fused:
         """Scores (K, N) of clips that the network learnt from as large as those of others are."""
         return torch.where(clips.held_out == 1, scores, scores * self._farther)
 
-    def _combined(self, parts: Tensor) -> np.ndarray:
-        untrained = self._middle(parts[:, : self._untrained])
-        if self.share == 0:
-            return untrained.numpy()
-        trained = parts[:, self._untrained :].mean(dim=1)
-        return ((untrained + self.share * trained) / (1 + self.share)).numpy()
+    def _combined(self, parts: Tensor, class_index: Tensor) -> np.ndarray:
+        """(N,) of what members say (N, K) of rows of these classes (N,)."""
+        found, weight = self._middle(parts[:, : self._plain]), torch.ones(len(parts), dtype=torch.float64)
+        if own := self._with_faults:
+            counts = torch.isin(class_index, torch.tensor(own))
+            found = torch.where(counts, found + self._middle(parts[:, self._plain : self._untrained]), found)
+            weight += counts
+        if self.share > 0:
+            found = found + self.share * parts[:, self._untrained :].mean(dim=1)
+            weight += self.share
+        return (found / weight).numpy()
 
     def _middle(self, parts: Tensor) -> Tensor:
         ascending, rule = parts.sort(dim=1).values, self.config.by

@@ -18,6 +18,7 @@ from asd.scorers.local_knn import LocalKnn, LocalKnnConfig
 from asd.scorers.lof import Lof, LofConfig
 from asd.scorers.log_odds import LogOdds, LogOddsConfig
 from asd.scorers.mahalanobis import Mahalanobis, MahalanobisConfig
+from asd.scorers.matched_filter import MatchedFilter, MatchedFilterConfig
 from asd.scorers.neg_log_softmax import NegLogSoftmax, NegLogSoftmaxConfig
 from asd.scorers.pca_residual import PcaResidual, PcaResidualConfig
 from asd.scorers.reconstruction import Reconstruction, ReconstructionConfig
@@ -42,6 +43,7 @@ AnyMember = (
     | SelectiveMahalanobisConfig
     | UntrainedKnnConfig
     | FaultHeadConfig
+    | MatchedFilterConfig
 )
 MemberConfig = Annotated[AnyMember, pydantic.Field(discriminator="name")]
 
@@ -62,6 +64,7 @@ MEMBERS: dict[str, Callable[[Any], PerClassScorer[Any]]] = {
     "selective_mahalanobis": SelectiveMahalanobis,
     "untrained_knn": UntrainedKnn,
     "fault_head": FaultHead,
+    "matched_filter": MatchedFilter,
 }
 
 

@@ -19,6 +19,7 @@ from shards import verify
 from tests.support.hooks import no_scoring
 from tests.support.inline import score_inline
 from tests.support.launch import TINY, losses, succeed
+from tests.support.narrow import CONFIGS
 from tests.support.resumable import cut
 
 STEPS = 6
@@ -101,9 +102,35 @@ def test_a_detector_judges_by_the_head(run: Path, fault_set: Path, tmp_path: Pat
 def test_a_run_that_leaves_them_out_says_so(fault_set: Path, tmp_path: Path, capsys) -> None:
     assert train_ddp.main([*words(fault_set, tmp_path / "run"), "--check"]) == 0
     said = capsys.readouterr().out
-    assert "8 training clips are labelled anomaly and left out: task.name=outlier_exposure with" in said
+    assert "8 training clips are labelled anomaly and left out: scorer matched_filter" in said
     assert train_ddp.main([*words(fault_set, tmp_path / "run"), *EXPOSED, "--check"]) == 0
     assert "left out" not in capsys.readouterr().out
+
+
+def test_statistics_learn_from_them_without_training(fault_set: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """By the config as it is; its detector, which embeds them once more, gives the scores of its evaluation."""
+    score_inline(monkeypatch)
+    told = "8 training clips are labelled anomaly: known faults of 4 of 4 machines, from which fused learns"
+    command = ["--config", str(CONFIGS["statistics"]), f"data.shards={fault_set}", f"run.dir={tmp_path / 'run'}"]
+    assert train_ddp.main([*command, "--check"]) == 0 and told in capsys.readouterr().out
+    assert train_ddp.main(command) == 0
+    folder = tmp_path / "run/evaluations/step_00000000"
+    assert told in json.loads((folder / "report.json").read_text(encoding="utf-8"))["notes"]
+    known = set(load_manifest(fault_set).strings("key", load_manifest(fault_set).known_faults))
+    assert not known & (keys(folder / "scores.csv") | keys(folder / "calibration.csv"))
+
+    out, table = tmp_path / "detector.pt", tmp_path / "found.json"
+    assert evaluation.main(["export", "--run", str(tmp_path / "run"), "--out", str(out), "--scorer", "fused"]) == 0
+    recordings = fault_set.parent / "recordings" / "pump" / "test"
+    words = ["--machine", "pump", "--out", str(table), str(recordings)]
+    assert evaluation.main(["clips", "--detector", str(out), *words]) == 0
+    with (folder / "scores.csv").open(newline="") as rows:
+        expected = {row["file"]: float(row["fused"]) for row in csv.DictReader(rows) if row["machine_type"] == "pump"}
+    found = json.loads(table.read_text(encoding="utf-8"))["clips"]
+    assert len(found) == len(expected) == 6
+    for row in found:
+        assert row["score"] == pytest.approx(expected[Path(row["file"]).name], rel=1e-3, abs=1e-3)
+        assert {name for name in row["members"] if name.startswith("matched_filter")} >= {"matched_filter_mean_level"}
 
 
 @pytest.mark.parametrize(

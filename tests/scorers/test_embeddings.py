@@ -26,7 +26,8 @@ def embedded(clips: int = 5) -> EmbeddingTable:
     )
 
 
-COLUMNS = [field.name for field in dataclasses.fields(EmbeddingTable) if field.name not in ("residuals", "views")]
+BESIDE = ("residuals", "views", "known_faults")  # the rows
+COLUMNS = [field.name for field in dataclasses.fields(EmbeddingTable) if field.name not in BESIDE]
 
 
 def moments() -> ResidualMoments:

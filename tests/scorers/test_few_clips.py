@@ -20,6 +20,7 @@ from asd.scorers import (
     LofConfig,
     LogOddsConfig,
     MahalanobisConfig,
+    MatchedFilterConfig,
     NegLogSoftmaxConfig,
     PcaResidualConfig,
     ReconstructionConfig,
@@ -114,6 +115,7 @@ CHANGES = {
     PcaResidualConfig: {"variance": 0.5, "space": "unit"},
     ReconstructionConfig: {"summary": "std"},
     SelectiveMahalanobisConfig: {},
+    MatchedFilterConfig: {},
     MahalanobisConfig: {"shrinkage": 0.1, "space": "raw", "per": "domain"},
     GmmConfig: {
         "components": 7, "covariance": "full", "pca": 5, "regularisation": 0.1, "space": "raw", "seed": 3,

@@ -235,6 +235,7 @@ def test_configs_are_told_apart_by_name():
         "SoftmaxConfig", "NegLogSoftmaxConfig", "CentroidConfig", "KnnConfig", "LocalKnnConfig", "MahalanobisConfig",
         "GmmConfig", "LofConfig", "LogOddsConfig", "ReconstructionConfig", "SelectiveMahalanobisConfig",
         "UntrainedKnnConfig", "BandKnnConfig", "PcaResidualConfig", "DomainKnnConfig", "FusedConfig", "FaultHeadConfig",
+        "MatchedFilterConfig",
     }  # fmt: skip
     for wrong in (
         {"name": "knn", "k": 0},
