@@ -55,8 +55,8 @@ def open_loader(setup: Setup, ranks: Ranks, held: Held | None, stop: StopSignal)
 
 
 def _used(data: Data) -> np.ndarray:
-    """The clips that a training and its evaluations read."""
-    of_splits = (data.splits.train, data.splits.validation, data.splits.test)
+    """The clips that a training and its evaluations read; known faults too, which scorers may learn from."""
+    of_splits = (data.splits.train, data.splits.validation, data.splits.test, data.manifest.known_faults)
     return np.concatenate([*of_splits, *(stream.clips for stream in data.plan.streams)])
 
 

@@ -63,7 +63,7 @@ def reads_all_of_the_embedding(config: ScorerConfig) -> bool:
 
 def learns_from_faults(config: ScorerConfig) -> bool:
     """Whether a scorer, or one that it combines, is fitted to known faults as well."""
-    return any(MEMBERS[member.name](member).learns_from_faults for member in members_of(config))
+    return any(MEMBERS[member.name].learns_from_faults for member in members_of(config))
 
 
 def falls_back(config: ScorerConfig) -> bool:

@@ -18,7 +18,6 @@ from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.knn import KnnConfig
 from asd.scorers.learnt import learnt
 from asd.scorers.mahalanobis import MahalanobisConfig
-from asd.scorers.matched_filter import MatchedFilterConfig
 from asd.scorers.members import MEMBERS, AnyMember, MemberConfig, member_label
 from asd.scorers.scale import Scale, scale_of
 
@@ -38,7 +37,7 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     views: tuple[str, ...] = ()
     by: Literal["median", "mean", "max", "min"] = "median"
     trained: tuple[MemberConfig, ...] = ()
-    faults: tuple[MatchedFilterConfig, ...] = ()
+    faults: tuple[MemberConfig, ...] = ()
     called: str = pydantic.Field(default="", pattern=r"^[A-Za-z0-9_.-]*$")
 
     @pydantic.model_validator(mode="after")
@@ -48,6 +47,8 @@ class FusedConfig(pydantic.BaseModel, extra="forbid", frozen=True):
             raise ValueError("fused has no members: name some, such as [{name: knn}, {name: mahalanobis}]")
         if twice := next((label for label in labels if labels.count(label) > 1), None):
             raise ValueError(f"fused has two members with the name {twice}")
+        if deaf := next((own.name for own in self.faults if not MEMBERS[own.name].learns_from_faults), None):
+            raise ValueError(f"{deaf} does not learn from known faults: name it in members, matched_filter in faults")
         return self
 
     @property

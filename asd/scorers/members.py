@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import pydantic
@@ -47,7 +46,7 @@ AnyMember = (
 )
 MemberConfig = Annotated[AnyMember, pydantic.Field(discriminator="name")]
 
-MEMBERS: dict[str, Callable[[Any], PerClassScorer[Any]]] = {
+MEMBERS: dict[str, type[PerClassScorer[Any]]] = {
     "softmax": Softmax,
     "neg_log_softmax": NegLogSoftmax,
     "centroid": Centroid,

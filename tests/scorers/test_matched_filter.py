@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pydantic
 import pytest
 import torch
 from sklearn.covariance import LedoitWolf
@@ -146,6 +147,11 @@ def test_it_counts_once_for_each_view_and_behind_the_members() -> None:
     assert scorer.parts(test).shape == (len(test), 6)
     assert [scorer_label(member) for member in config.expanded()][-1] == "knn_k3"
     assert (restored(config, state_of(config, scorer)).score(test) == scorer.score(test)).all()
+
+
+def test_a_scorer_that_does_not_learn_from_faults_is_no_part_of_these() -> None:
+    with pytest.raises(pydantic.ValidationError, match="knn does not learn from known faults"):
+        FusedConfig(faults=(KnnConfig(k=3),))
 
 
 def test_who_learns_from_faults() -> None:
