@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from asd.frontends.ignored import ignoring
 from asd.metrics.thresholds import AnyThreshold, GammaConfig, fit_threshold
 from asd.report.evidence import evidence_warnings, rule_in_words
 from asd.run_folder.provenance import provenance
+from asd.scorers import learns_from_faults
+from asd.scorers.fused import Fused
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
 
@@ -77,6 +79,14 @@ def calibrate_command(options: Options) -> None:
     heard = _heard(file, own, options, places)
     views = network.views
     core, rows = (part.table(own, views) for part in (heard.core, heard.rows))
+    if heard.missed is not None:
+        core = replace(core, known_faults=heard.missed.table(own, views))
+    elif forgotten := [scorer.label for scorer in file.scorers if _knows_faults(scorer, own)]:
+        log.warning(
+            "%s: %s had learnt from known faults, which a detector does not keep: name them by --missed, or normal "
+            "recordings alone count from here on",
+            file.classes[own], ", ".join(forgotten),
+        )  # fmt: skip
     names = rows.per_clip().recording.tolist()
     scorers = []
     for scorer in file.scorers:
@@ -185,6 +195,13 @@ def _heard(file: DetectorFile, own: int, options: Options, places: dict[str, lis
     clips, recording = new.columns["clip_index"], new.columns["recording"]
     alarms = clips[recording >= first + len(places["recordings"])] if places["alarms"] else clips[:0]
     return Heard(*join(former, new, options.normals, alarms), missed)
+
+
+def _knows_faults(scorer: FittedScorer, own: int) -> bool:
+    if own not in scorer.state or not learns_from_faults(scorer.config):
+        return False
+    known = restored(scorer.config, {own: scorer.state[own]})
+    return bool(known.with_faults) if isinstance(known, Fused) else known.models[own] is not None
 
 
 def _missed_scores(

@@ -135,12 +135,12 @@ class Fused:
 
     @property
     def _counting(self) -> list[int]:
-        faults = range(self._plain, self._untrained) if self._with_faults else ()
+        faults = range(self._plain, self._untrained) if self.with_faults else ()
         trained = range(self._untrained, len(self.members)) if self.share > 0 else ()
         return [*range(self._plain), *faults, *trained]
 
     @property
-    def _with_faults(self) -> list[int]:
+    def with_faults(self) -> list[int]:
         """Classes that have known faults."""
         known = [member.models for member in self.members[self._plain : self._untrained]][:1]
         return [own for models in known for own, model in models.items() if model is not None]
@@ -177,7 +177,7 @@ class Fused:
     def _combined(self, parts: Tensor, class_index: Tensor) -> np.ndarray:
         """(N,) of what members say (N, K) of rows of these classes (N,)."""
         found, weight = self._middle(parts[:, : self._plain]), torch.ones(len(parts), dtype=torch.float64)
-        if own := self._with_faults:
+        if own := self.with_faults:
             counts = torch.isin(class_index, torch.tensor(own))
             found = torch.where(counts, found + self._middle(parts[:, self._plain : self._untrained]), found)
             weight += counts

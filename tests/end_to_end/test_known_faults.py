@@ -15,6 +15,7 @@ from asd.data.manifest import load_manifest
 from asd.detector import read_detector
 from asd.errors import UserError
 from asd.run_folder import checkpoint
+from asd.scorers.state import restored
 from shards import verify
 from tests.support.hooks import no_scoring
 from tests.support.inline import score_inline
@@ -103,27 +104,38 @@ def test_a_run_that_leaves_them_out_says_so(fault_set: Path, tmp_path: Path, cap
     assert train_ddp.main([*words(fault_set, tmp_path / "run"), "--check"]) == 0
     said = capsys.readouterr().out
     assert "8 training clips are labelled anomaly and left out: scorer matched_filter" in said
+    statistics = ["--config", str(CONFIGS["statistics"]), f"data.shards={fault_set}", f"run.dir={tmp_path / 'run'}"]
+    assert train_ddp.main([*statistics, "--check"]) == 0 and TOLD in capsys.readouterr().out
     assert train_ddp.main([*words(fault_set, tmp_path / "run"), *EXPOSED, "--check"]) == 0
     assert "left out" not in capsys.readouterr().out
 
 
-def test_statistics_learn_from_them_without_training(fault_set: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """By the config as it is; its detector, which embeds them once more, gives the scores of its evaluation."""
-    score_inline(monkeypatch)
-    told = "8 training clips are labelled anomaly: known faults of 4 of 4 machines, from which fused learns"
-    command = ["--config", str(CONFIGS["statistics"]), f"data.shards={fault_set}", f"run.dir={tmp_path / 'run'}"]
-    assert train_ddp.main([*command, "--check"]) == 0 and told in capsys.readouterr().out
-    assert train_ddp.main([*command, "data.resident=host"]) == 0
-    folder = tmp_path / "run/evaluations/step_00000000"
-    assert told in json.loads((folder / "report.json").read_text(encoding="utf-8"))["notes"]
-    known = set(load_manifest(fault_set).strings("key", load_manifest(fault_set).known_faults))
-    assert not known & (keys(folder / "scores.csv") | keys(folder / "calibration.csv"))
+TOLD = "8 training clips are labelled anomaly: known faults of 4 of 4 machines, from which fused learns"
 
-    out, table = tmp_path / "detector.pt", tmp_path / "found.json"
-    assert evaluation.main(["export", "--run", str(tmp_path / "run"), "--out", str(out), "--scorer", "fused"]) == 0
+
+@pytest.fixture(scope="module")
+def statistics(fault_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of configs/statistics.yaml as it is, and its detector; not to be written to."""
+    folder = tmp_path_factory.mktemp("statistics")
+    where = [f"data.shards={fault_set}", f"run.dir={folder / 'run'}", "data.resident=host"]
+    with pytest.MonkeyPatch.context() as patch:
+        score_inline(patch)
+        assert train_ddp.main(["--config", str(CONFIGS["statistics"]), *where]) == 0
+    export = ["export", "--run", str(folder / "run"), "--out", str(folder / "detector.pt"), "--scorer", "fused"]
+    assert evaluation.main(export) == 0
+    return folder
+
+
+def test_statistics_learn_from_them_without_training(statistics: Path, fault_set: Path, tmp_path: Path) -> None:
+    """The detector, which embeds them once more, gives the scores of the evaluation."""
+    folder, table = statistics / "run/evaluations/step_00000000", tmp_path / "found.json"
+    assert TOLD in json.loads((folder / "report.json").read_text(encoding="utf-8"))["notes"]
+    manifest = load_manifest(fault_set)
+    known = set(manifest.strings("key", manifest.known_faults))
+    assert not known & (keys(folder / "scores.csv") | keys(folder / "calibration.csv"))
     recordings = fault_set.parent / "recordings" / "pump" / "test"
     words = ["--machine", "pump", "--out", str(table), str(recordings)]
-    assert evaluation.main(["clips", "--detector", str(out), *words]) == 0
+    assert evaluation.main(["clips", "--detector", str(statistics / "detector.pt"), *words]) == 0
     with (folder / "scores.csv").open(newline="") as rows:
         expected = {row["file"]: float(row["fused"]) for row in csv.DictReader(rows) if row["machine_type"] == "pump"}
     found = json.loads(table.read_text(encoding="utf-8"))["clips"]
@@ -131,6 +143,24 @@ def test_statistics_learn_from_them_without_training(fault_set: Path, tmp_path: 
     for row in found:
         assert row["score"] == pytest.approx(expected[Path(row["file"]).name], rel=1e-3, abs=1e-3)
         assert {name for name in row["members"] if name.startswith("matched_filter")} >= {"matched_filter_mean_level"}
+
+
+def test_a_detector_that_is_calibrated_learns_from_missed_faults(
+    statistics: Path, fault_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without any it says that it knows of no fault any more."""
+    trained = fault_set.parent / "recordings" / "pump" / "train"
+    normal, faults = (sorted(trained.glob(f"{label}_*.wav")) for label in ("normal", "anomaly"))
+    words = ["--detector", str(statistics / "detector.pt"), "--machine", "pump", "--id", "00"]
+    for name, missed in (("told", ["--missed", *faults]), ("untold", [])):
+        out = tmp_path / f"{name}.pt"
+        command = ["calibrate", *map(str, normal), *words, "--out", str(out), *map(str, missed)]
+        assert evaluation.main(command) == 0
+        file = read_detector(out)
+        own = [str(machine) for machine in file.classes].index("pump/00")
+        known = restored(file.scorers[0].config, {own: file.scorers[0].state[own]}).with_faults
+        assert known == ([own] if missed else [])
+        assert any("had learnt from known faults" in line for line in caplog.messages) == (not missed)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def add_calibrate(commands: Commands) -> None:
     )  # fmt: skip
     calibrate.add_argument(
         "--missed", type=user_path, nargs="+", default=[], metavar="RECORDING",
-        help="faults that were called normal: the threshold is lowered for them as far as its rule allows",
+        help="faults that were called normal: matched_filter learns from them, also in fused, and the threshold is "
+        "lowered for them as far as its rule allows",
     )  # fmt: skip
     calibrate.add_argument(
         "--ignore-bands", metavar="HZ", help="bands not to hear from now on, such as 50,1000-1100; none: hear all"
