@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "config": "backbones data distributed errors evaluate files loggers losses monitor optim run_folder scorers tasks "
     "text train",
     "detector": "audio data distributed errors evaluate files frontends metrics scorers tasks text",
-    "sweep": "config dcase errors evaluate files metrics monitor process report run_folder text",
+    "sweep": "config dcase errors evaluate files loggers metrics monitor process report run_folder text",
     "commands": "audio config data dcase detector distributed errors evaluate files frontends loggers metrics monitor "
     "optim process report run_folder scorers tasks text train",
     "shards": "audio data dcase errors files text",
@@ -65,6 +65,7 @@ ONLY = {
     "prometheus_client": "asd.monitor",
     "webdataset": "shards",
     "transformers": "asd.backbones",
+    "optuna": "asd.sweep",
     "tests": "",
     "benchmarks": "",
 }

@@ -3,6 +3,7 @@
 python -m asd.sweep --config configs/tastgram_arcface.yaml configs/tastgram_arcmix.yaml --seeds 0 1 2 --out runs/s2
 python -m asd.sweep --config configs/dcase2020_individual.yaml --by-type --slots 6 --out runs/individual
 python -m asd.sweep --config configs/cpjku_ccsa.yaml --by-type --from runs/cpjku --out runs/cpjku_ccsa
+python -m asd.sweep --config configs/demo.yaml --search space.yaml --trials 30 --slots 2 --out runs/search
 
 Gaps under one point are noise in this field: the table gives mean ± standard deviation over seeds. A run that is
 already done with the very same config is not done again.
@@ -12,14 +13,14 @@ from __future__ import annotations
 
 import argparse
 import glob
-import hashlib
+import importlib.util
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from asd.config.build import open_shards
-from asd.config.load import dump_yaml, load_config
+from asd.config.load import load_config
 from asd.config.run import RunConfig
 from asd.errors import UserError
 from asd.evaluate.ensemble import open_member, write_ensemble
@@ -27,15 +28,12 @@ from asd.files.atomic import write_whole
 from asd.files.paths import check_over, check_within, user_path
 from asd.process import logs
 from asd.report import Report
-from asd.sweep.jobs import DONE_FILE, Job, run_jobs
+from asd.sweep.jobs import DONE_FILE, Former, Job, job_of, run_jobs
 from asd.sweep.numbers import as_tree, evaluation_of, of_reports, summarise
 from asd.sweep.table import console_table, markdown
-from asd.text.shell import write_word
 from asd.text.terminal import open_console
 
 log = logging.getLogger(__name__)
-
-Former = Callable[[str, int, str | None], str]  # (config, seed, machine type) → the run to start from
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -62,6 +60,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--ensembles", type=int, nargs="+", default=[], metavar="K",
         help="also the mean scores of the K best runs of each machine type, for each K: OUT/submission_1, …",
     )  # fmt: skip
+    parser.add_argument(
+        "--search", type=user_path, metavar="FILE",
+        help="a yaml file of settings and what they may be (optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}, "
+        "backbone.width: [8, 16]): try values, by optuna",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, default=20, help="runs of a search (default 20)")
+    parser.add_argument(
+        "--objective", choices=("loss", "accuracy"), default="loss",
+        help="what a search goes by, of held-out normal clips (default loss)",
+    )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values of every run")
     args = parser.parse_intermixed_args(argv)
     if args.former is not None:
@@ -75,6 +83,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     logs.set_up(args.log_format)
+    if args.search is not None:
+        _search(args)
+        return 0
     jobs = plan_jobs(args)
     if args.then:
         plan_then(args, jobs)  # refused now, not after the first phase
@@ -85,6 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.ensembles:
         submit_all(jobs, args.out, args.ensembles)
     return 0
+
+
+def _search(args: argparse.Namespace) -> None:
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("--search needs optuna: pip install -r requirements-search.txt")
+    from asd.sweep.search import search
+
+    search(args)
 
 
 def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
@@ -102,7 +121,7 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     """Every run that the command asks for; all configs are validated before any starts."""
     former = None if args.former is None else runs_of(args.former)
     return [
-        _job(path, seed, part, args.overrides, args.out, former)
+        job_of(path, seed, part, args.overrides, args.out, former)
         for path in args.config
         for seed in args.seeds
         for part in (_parts(load_config(path, args.overrides)) if args.by_type else [None])
@@ -116,20 +135,7 @@ def plan_then(args: argparse.Namespace, jobs: Sequence[Job]) -> list[Job]:
     has_length = any(word.startswith(length) for word in args.then)
     first = [word for word in args.overrides if not (has_length and word.startswith(length))]
     words, out = [*first, *args.then], args.out / "then"
-    return [_job(job.path, job.seed, job.part, words, out, lambda *key: runs[key]) for job in jobs]
-
-
-def _job(path: Path, seed: int, part: str | None, overrides: Sequence[str], out: Path, former: Former | None) -> Job:
-    words = [*overrides, f"train.seed={seed}", *([write_word("data.machine_types", [part])] if part else [])]
-    words += [] if former is None else [f"init_from={former(path.stem, seed, part)}"]
-    # A digest of the config, so that a changed one never goes on from another one's checkpoints.
-    digest = hashlib.sha256(dump_yaml(load_config(path, words)).encode()).hexdigest()
-    name = f"seed_{seed}_{part or 'all'}_{digest[:8]}"
-    words.append(f"run.dir={out / path.stem / name}")
-    config = load_config(path, words)
-    if config.evaluate.by_watcher:
-        raise UserError(f"{path}: a sweep waits for the scores of its runs: leave evaluate.by_watcher=true out")
-    return Job(path.stem, seed, path, config, tuple(words), part)
+    return [job_of(job.path, job.seed, job.part, words, out, lambda *key: runs[key]) for job in jobs]
 
 
 def _parts(config: RunConfig) -> list[str]:

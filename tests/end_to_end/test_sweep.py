@@ -277,3 +277,16 @@ def test_the_second_phase_may_have_a_length_of_another_kind(small_set: Path, tmp
     assert [(job.config.train.epochs, job.config.train.steps) for job in jobs] == [(3, None)]
     (second,) = sweep.plan_then(args, jobs)
     assert (second.config.train.epochs, second.config.train.steps) == (None, 7)
+
+
+def test_a_search_trains_and_ranks_real_runs(small_set: Path, tmp_path: Path) -> None:
+    space, out = tmp_path / "space.yaml", tmp_path / "search"
+    space.write_text("optim.lr: {low: 1.0e-4, high: 1.0e-2, log: true}\n")
+    words = ["--config", str(TINY), "--search", str(space), "--trials", "2", "--slots", "2", "--out", str(out)]
+    assert sweep.main([*words, f"data.shards={small_set}", "data.val_fraction=0.2"]) == 0
+    found = json.loads((out / "search.json").read_text())
+    assert [trial["state"] for trial in found] == ["complete"] * 2
+    assert found[0]["value"] < found[1]["value"]
+    runs = sorted((out / TINY.stem).glob("seed_0_all_*"))
+    assert len(runs) == 2 and all((run / "DONE").exists() for run in runs)
+    assert {load_config(run / "config.yaml").optim.lr for run in runs} == {trial["optim.lr"] for trial in found}

@@ -84,14 +84,14 @@ def test_a_failure_leaves_what_is_queued_undone(
     """Run 1 fails while run 0 is under way, which ends well."""
     failed, started = threading.Event(), set()
 
-    def run(_: Trainings, command: list[str], *__: object) -> int:
+    def run(_: Trainings, command: list[str], *__: object) -> tuple[int, bool]:
         (folder,) = (word.removeprefix("run.dir=") for word in command if word.startswith("run.dir="))
         started.add(int(Path(folder).name))
         if folder.endswith("1"):
-            return 3
+            return 3, False
         assert folder.endswith("2") or failed.wait(600)
         end(folder, "finished")
-        return 0
+        return 0, False
 
     monkeypatch.setattr(Trainings, "run", run)
     fail = Trainings.fail
@@ -104,10 +104,10 @@ def test_a_failure_leaves_what_is_queued_undone(
 def test_a_run_that_somebody_stopped_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends with 0, as it has saved."""
 
-    def run(_: Trainings, command: list[str], *__: object) -> int:
+    def run(_: Trainings, command: list[str], *__: object) -> tuple[int, bool]:
         (folder,) = (word.removeprefix("run.dir=") for word in command if word.startswith("run.dir="))
         end(folder, "stopped")
-        return 0
+        return 0, False
 
     monkeypatch.setattr(Trainings, "run", run)
     (job, *_) = jobs(tmp_path)
@@ -120,12 +120,12 @@ def test_a_run_without_scores_is_not_done(tmp_path: Path, monkeypatch: pytest.Mo
     """Its scoring was killed, say; started again it makes up for that."""
     (job, *_) = jobs(tmp_path)
 
-    def run(*_: object) -> int:
+    def run(*_: object) -> tuple[int, bool]:
         if not Path(job.config.run.dir).exists():
             end(job.config.run.dir, "finished", scored=False)
         else:
             (Path(job.config.run.dir) / "evaluations" / "step_00000003" / "report.json").touch()
-        return 0
+        return 0, False
 
     monkeypatch.setattr(Trainings, "run", run)
     with pytest.raises(UserError, match=f"{tmp_path / '0'} has no scores of its best checkpoint: see above"):

@@ -45,10 +45,10 @@ def sweep_inline(patch: pytest.MonkeyPatch) -> list[list[str]]:
     score_inline(patch)
     started: list[list[str]] = []
 
-    def run(_: jobs.Trainings, command: list[str], *__: object) -> int:
+    def run(_: jobs.Trainings, command: list[str], *__: object) -> tuple[int, bool]:
         words = command[2:]  # after python train_ddp.py
         started.append(words)
-        return train_ddp.main(words)
+        return train_ddp.main(words), False
 
     patch.setattr(jobs.Trainings, "run", run)
     patch.setattr(jobs, "ThreadPoolExecutor", Inline)  # signals are the main thread's
