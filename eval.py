@@ -7,6 +7,7 @@ python eval.py angles --runs runs/a runs/b --out angles.png
 python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
 python eval.py export --run runs/demo --out detector.pt
 python eval.py calibrate --detector detector.pt recordings/normal --machine fan --id 00 --out moved.pt
+arecord -f S16_LE -r 16000 -t raw | python eval.py listen --detector detector.pt --source - --machine fan --id 00
 python eval.py clips --detector detector.pt recordings/today --machine fan --id 00       (or recordings/today.csv)
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from asd.commands.arguments.budget import add_budget
 from asd.commands.arguments.calibrate import add_calibrate
+from asd.commands.arguments.listen import add_listen
 from asd.errors import run_main
 from asd.files.paths import user_path
 from asd.process import logs
@@ -34,7 +36,7 @@ EXPORT_FORMATS = ("onnx",)  # files of asd/detector/formats
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(
-        required=True, metavar="{score,watch,ensemble,angles,report,export,calibrate,clips}"
+        required=True, metavar="{score,watch,ensemble,angles,report,export,calibrate,listen,clips}"
     )
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
@@ -89,6 +91,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     report.set_defaults(command=_report)
     _add_export(commands)
     add_calibrate(commands)
+    add_listen(commands)
     _add_clips(commands)
     words = without_local_rank(argv)
     if words and words[0] in commands.choices:  # an intermixed command line is a subcommand's, argparse says

@@ -75,3 +75,16 @@ def cancel(samples: np.ndarray) -> bool:
     some = samples[::STEP].astype(np.float32)
     power = some.var(axis=0).mean()
     return len(some) >= FEWEST and bool(some.mean(axis=1).var() < CANCELLED * power / samples.shape[1])
+
+
+def repeats(samples: np.ndarray) -> bool:
+    """Whether (N,) int16 samples are one block again and again, to the bit, as of a driver that hangs: no microphone
+    hears the same noise twice. A constant is another fault."""
+    if len(samples) < 2 * FEWEST or int(samples.min()) == int(samples.max()):
+        return False
+    raw = np.ascontiguousarray(samples).tobytes()
+    begin = raw[: 2 * FEWEST]
+    at = raw.find(begin, 2)
+    while at != -1 and at % 2:
+        at = raw.find(begin, at + 1)
+    return 0 < at <= len(raw) - 2 * FEWEST and raw[at:] == raw[: len(raw) - at]

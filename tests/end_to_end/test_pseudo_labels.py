@@ -11,9 +11,11 @@ import pytest
 import eval as evaluation
 import train_ddp
 from asd.commands import pseudo_labels
+from asd.commands.ensemble import evaluation_of
 from asd.config.load import load_config
 from asd.detector import read_detector
 from asd.errors import UserError
+from asd.metrics import read_scores
 from asd.run_folder import checkpoint
 from tests.support.inline import score_inline, score_run
 from tests.support.launch import losses, succeed, train_words
@@ -63,6 +65,27 @@ def test_one_machine_has_classes(run: Path) -> None:
     assert {row["cluster"] for row in rows} == {"0", "1", "2"}
     report = json.loads(next((run / "evaluations").glob("*/report.json")).read_text(encoding="utf-8"))
     assert report["classes"] == 1
+
+
+def test_runs_with_other_clusters_of_a_machine_are_one_ensemble(
+    run: Path, small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores are of machines: what their clips were divided into does not matter to the mean."""
+    score_inline(monkeypatch)
+    train(small_set, tmp_path / "two", "data.pseudo_labels={by: ward, max_clusters: 2}", ALONE, "train.seed=1")
+    runs = [run, tmp_path / "two"]
+    assert [len({row["cluster"] for row in rows_of(own)}) for own in runs] == [3, 2]
+    words = ["--scorer", "knn", "--out", str(tmp_path / "both")]
+    assert evaluation.main(["ensemble", "--runs", *map(str, runs), *words]) == 0
+    expected = []
+    for own in runs:
+        folder = evaluation_of(own)
+        test, normal = (read_scores(folder / name) for name in ("scores.csv", "calibration.csv"))
+        scores, known = (clips.scores["knn"] for clips in (test, normal))
+        expected.append(dict(zip(test.key, (scores - known.mean()) / known.std(), strict=True)))
+    both = read_scores(tmp_path / "both/scores.csv")
+    found = dict(zip(both.key, both.scores["ensemble"], strict=True))
+    assert found == pytest.approx({key: (expected[0][key] + expected[1][key]) / 2 for key in expected[1]}, rel=1e-5)
 
 
 @pytest.mark.usefixtures("no_search")

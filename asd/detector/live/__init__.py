@@ -1,0 +1,1 @@
+"""A detector beside a running machine: sound comes in without end, alarms go out."""

@@ -1,0 +1,60 @@
+"""Whether what comes in is sound: a dead, clipped, stuck or missing input is said aloud, never taken for a fault."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from asd.audio.levels import level_faults, repeats
+
+OK, MISSING, WRONG_RATE, REPEATING = "ok", "missing", "wrong_rate", "repeating"
+DEAF = ("silent", "constant", "clipped", "stuck", REPEATING)  # in which no score means anything, the worst first
+IN_WORDS = {
+    OK: "sound comes in",
+    MISSING: "nothing comes in: is the recorder running?",
+    WRONG_RATE: "samples come at another rate than --rate says: check it, and the load of this computer",
+    "silent": "every sample is 0: is the microphone connected?",
+    "constant": "every sample is the same: is the microphone connected?",
+    "clipped": "samples are clipped: turn the gain down",
+    "stuck": "most samples repeat the one before: check the converter",
+    REPEATING: "the same block of samples comes again and again: the driver or the recorder hangs",
+}
+OFF, CLOCK_S = 0.05, 20.0  # part by which a rate may differ, and seconds until it is judged
+
+
+def state_of(samples: np.ndarray) -> str:
+    """The state of a window (T,) int16."""
+    found = (*level_faults(samples), *([REPEATING] if repeats(samples) else []))
+    return next((fault for fault in DEAF if fault in found), OK)
+
+
+@dataclass
+class Clock:
+    """Counts samples against the time in which they come."""
+
+    rate: int
+    now: Callable[[], float] = time.monotonic
+    _begin_s: float | None = None
+    _samples: int = field(default=0)
+
+    def add(self, samples: int) -> float | None:
+        """Samples a second since the last time that this was known; None: it is too early."""
+        if self._begin_s is None:  # the first piece may have waited
+            self._begin_s = self.now()
+            return None
+        self._samples += samples
+        passed = self.now() - self._begin_s
+        if passed < CLOCK_S:
+            return None
+        found, self._begin_s, self._samples = self._samples / passed, self.now(), 0
+        return found
+
+    def is_wrong(self, found: float) -> bool:
+        return abs(found / self.rate - 1) > OFF
+
+    def restart(self) -> None:
+        """After a gap."""
+        self._begin_s, self._samples = None, 0

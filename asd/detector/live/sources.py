@@ -1,0 +1,201 @@
+"""Where live sound comes from: raw 16-bit samples of a pipe, a growing file or a device, which may die and come back.
+
+A source yields bytes as they come, and b"" where for POLL_S nothing came.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import select
+import stat
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from asd.errors import UserError
+
+POLL_S = 0.25
+PIECE = 1 << 16  # bytes read at once
+WAITING = 64  # pieces of a device that may wait: when the detector is slower, the oldest are lost
+
+
+class Source(Protocol):
+    """What `listen` reads."""
+
+    is_live: bool  # sound comes as fast as it is heard, so that a clock can tell its rate
+
+    def pieces(self) -> Iterator[bytes]:
+        """16-bit little-endian samples, channels in turn; b"" where nothing came. It ends where there is no more."""
+
+
+def open_source(place: str, sample_rate: int, channels: int) -> Source:
+    """Standard input (`-`), a pipe or file of that name, or else a device. UserError where there is none such."""
+    if place == "-":
+        return Pipe(None)
+    path = Path(place).expanduser()
+    if not path.exists():
+        return Device(place, sample_rate, channels)
+    if path.is_dir():
+        raise UserError(f"--source {place} is a folder: name a pipe, a file or a device")
+    return GrowingFile(path, sample_rate, channels) if path.is_file() else Pipe(path)
+
+
+class Pipe:
+    """Standard input, which ends, or a named pipe, which waits for its next writer, also where it is made anew."""
+
+    is_live = True
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def pieces(self) -> Iterator[bytes]:
+        while True:
+            try:
+                descriptor = sys.stdin.fileno() if self._path is None else _open_pipe(self._path)
+            except OSError:  # between two pipes of that name
+                yield _nothing()
+                continue
+            try:
+                yield from self._of(descriptor)
+            finally:
+                if self._path is not None:
+                    os.close(descriptor)
+            if self._path is None:
+                return
+
+    def _of(self, descriptor: int) -> Iterator[bytes]:
+        """Until standard input ends, or the name is another pipe's."""
+        while True:
+            ready, _, _ = select.select([descriptor], [], [], POLL_S)
+            piece = os.read(descriptor, PIECE) if ready else None
+            if piece:
+                yield piece
+            elif self._path is None:
+                if piece == b"":
+                    return
+                yield b""
+            elif not _is_same(descriptor, self._path):
+                return
+            else:
+                yield b"" if piece is None else _nothing()  # no writer: select does not wait
+
+
+class GrowingFile:
+    """Raw samples, or a WAV, that something else is writing; followed where it is begun anew or another takes its name.
+
+    UserError where it is a WAV of another form.
+    """
+
+    is_live = False
+
+    def __init__(self, path: Path, sample_rate: int, channels: int) -> None:
+        self._path, self._form = path, (sample_rate, channels, 2)
+        with path.open("rb") as file:
+            self._skip_header(file)
+
+    def pieces(self) -> Iterator[bytes]:
+        while True:
+            try:
+                file = self._path.open("rb", buffering=0)
+            except OSError:
+                yield _nothing()
+                continue
+            with file:
+                self._skip_header(file)
+                yield from self._of(file)
+
+    def _of(self, file: Any) -> Iterator[bytes]:
+        while True:
+            if piece := file.read(PIECE):
+                yield piece
+            elif not _is_same(file.fileno(), self._path) or os.fstat(file.fileno()).st_size < file.tell():
+                return
+            else:
+                yield _nothing()
+
+    def _skip_header(self, file: Any) -> None:
+        """Of a WAV, up to its samples; what its writer has not filled in yet does not matter."""
+        if file.read(4) != b"RIFF":
+            file.seek(0)
+            return
+        file.seek(0)
+        try:
+            header = wave.open(file)  # noqa: SIM115  # it would close the file
+            form = (header.getframerate(), header.getnchannels(), header.getsampwidth())
+        except (wave.Error, EOFError) as error:
+            raise UserError(f"--source {self._path}: it is no WAV of whole numbers ({error})") from None
+        if form != self._form:
+            rate, channels, size = form
+            raise UserError(
+                f"--source {self._path} has {rate} Hz, {channels} channels, {8 * size} bits, where {self._form[0]} Hz, "
+                f"{self._form[1]} channels, 16 bits are expected: name --rate and --channels, or convert it"
+            )
+
+
+class Device:
+    """A microphone by its name or number, through PortAudio; opened again where it was unplugged."""
+
+    is_live = True
+
+    def __init__(self, name: str, sample_rate: int, channels: int) -> None:
+        try:
+            self._sound: Any = importlib.import_module("sounddevice")
+        except (ImportError, OSError) as error:
+            raise UserError(
+                f"--source {name}: there is no such file, and devices need sounddevice and PortAudio ({error}): "
+                "pip install -r requirements-live.txt"
+            ) from None
+        self._name = int(name) if name.isdecimal() else name
+        self._form = {"samplerate": sample_rate, "channels": channels, "dtype": "int16"}
+        try:
+            self._sound.check_input_settings(device=self._name, **self._form)
+        except (ValueError, self._sound.PortAudioError) as error:
+            raise UserError(f"--source {name}: no file of that name, and as a device: {error}") from None
+
+    def pieces(self) -> Iterator[bytes]:
+        while True:
+            heard: queue.Queue[bytes] = queue.Queue(WAITING)
+
+            def take(data: Any, frames: int, moment: Any, status: Any, heard: queue.Queue[bytes] = heard) -> None:
+                if heard.full():
+                    with suppress(queue.Empty):
+                        heard.get_nowait()
+                heard.put_nowait(bytes(data))
+
+            opened = self._sound.RawInputStream
+            with (
+                suppress(self._sound.PortAudioError),
+                opened(device=self._name, callback=take, **self._form) as stream,
+            ):
+                while stream.active:
+                    try:
+                        yield heard.get(timeout=POLL_S)
+                    except queue.Empty:
+                        yield b""
+            yield _nothing()
+
+
+def _open_pipe(path: Path) -> int:
+    """Without waiting for a writer. OSError where it is gone."""
+    if not stat.S_ISFIFO(path.stat().st_mode) and not stat.S_ISCHR(path.stat().st_mode):
+        raise OSError(f"{path} is no pipe any more")
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    """Whether the name is that of the open file, or of nothing."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return True
+
+
+def _nothing() -> bytes:
+    time.sleep(POLL_S)
+    return b""

@@ -1,0 +1,61 @@
+"""Events reach a broker that another client listens to; windows do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import pytest
+from amqtt.broker import Broker
+from amqtt.client import MQTTClient
+
+from asd.detector.live.mqtt import Mqtt
+from asd.errors import UserError
+
+EVENTS = [{"event": "alarm", "at_s": 3.0}, {"event": "window", "at_s": 4.0}, {"event": "alarm_end", "at_s": 5.0}]
+
+
+async def heard(port: int) -> list[tuple[str, Any]]:
+    """What a subscriber hears of the events."""
+    address = f"127.0.0.1:{port}"
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    broker = Broker({"listeners": {"default": {"type": "tcp", "bind": address}}, "plugins": plugins})
+    await broker.start()
+    listener = MQTTClient()
+    await listener.connect(f"mqtt://{address}/")
+    await listener.subscribe([("hall/press/#", 1)])
+    sender = Mqtt(f"mqtt://{address}/hall/press")
+    for event in EVENTS:
+        sender.publish(event)
+    found = []
+    for _ in range(2):
+        message = await listener.deliver_message(timeout_duration=60)
+        assert message is not None
+        found.append((message.topic, json.loads(message.data or b"")))
+    await asyncio.to_thread(sender.close)
+    await listener.disconnect()
+    await broker.shutdown()
+    return found
+
+
+def test_events_reach_a_broker() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert asyncio.run(heard(port)) == [("hall/press/alarm", EVENTS[0]), ("hall/press/alarm_end", EVENTS[2])]
+
+
+@pytest.mark.parametrize("url", ["mqtt://host", "http://host/x", "mqtt:///x", "mqtt://host/a/#"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="--mqtt: give mqtt://host:1883/topic"):
+        Mqtt(url)
+
+
+def test_a_broker_that_is_away_holds_nothing_up() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        sender = Mqtt(f"mqtt://127.0.0.1:{free.getsockname()[1]}/x")
+        sender.publish(EVENTS[0])
+        sender.close()

@@ -1,0 +1,107 @@
+"""Sources die and come back: pipes without a writer, files that are begun anew."""
+
+from __future__ import annotations
+
+import os
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from asd.detector.live import sources
+from asd.detector.live.sources import GrowingFile, Pipe, open_source
+from asd.errors import UserError
+
+STEPS = 400  # pieces, most of them empty, after which a test has waited long enough
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "POLL_S", 0.01)
+
+
+def until(pieces: Iterator[bytes], wanted: bytes, when_empty: Callable[[], None] = lambda: None) -> None:
+    """Read until these bytes have come; when_empty: done once, at the first moment without any."""
+    found = b""
+    for piece in islice(pieces, STEPS):
+        found += piece
+        if found == wanted:
+            return
+        assert wanted.startswith(found), found
+        if not piece:
+            when_empty()
+    raise AssertionError(found)
+
+
+def write(path: Path, content: bytes) -> threading.Thread:
+    """A writer of a pipe that comes, writes and goes."""
+    thread = threading.Thread(target=path.write_bytes, args=(content,))
+    thread.start()
+    return thread
+
+
+def test_a_pipe_waits_for_its_next_writer_and_for_another_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    os.mkfifo(path)
+    pieces = open_source(str(path), 16_000, 1).pieces()
+    assert next(pieces) == b""
+    for content in (b"first", b"second"):
+        writer = write(path, content)
+        until(pieces, content)
+        writer.join()
+    path.unlink()
+    assert next(pieces) == b""
+    os.mkfifo(path)
+    writer = write(path, b"third")
+    until(pieces, b"third")
+    writer.join()
+    pieces.close()  # type: ignore[attr-defined]
+
+
+def test_standard_input_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").write_bytes(b"abcdef")
+    with (tmp_path / "in").open("rb") as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert b"".join(open_source("-", 16_000, 1).pieces()) == b"abcdef"
+
+
+def test_a_file_is_followed_also_where_it_is_begun_anew_or_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "sound.raw"
+    path.write_bytes(b"12")
+    source = open_source(str(path), 16_000, 1)
+    assert isinstance(source, GrowingFile)
+    pieces = source.pieces()
+    until(pieces, b"12")
+    with path.open("ab") as file:
+        file.write(b"34")
+    until(pieces, b"34")
+    path.write_bytes(b"5")  # shorter
+    until(pieces, b"5")
+    path.rename(tmp_path / "sound.1")
+    assert next(pieces) == b""
+    path.write_bytes(b"rotated")
+    until(pieces, b"rotated")
+
+
+def test_of_a_wav_the_samples_alone_are_heard(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"12345678")
+    until(open_source(str(path), 8000, 2).pieces(), b"12345678")
+    with pytest.raises(UserError, match=r"has 8000 Hz, 2 channels, 16 bits, where 16000 Hz, 1 channels"):
+        open_source(str(path), 16_000, 1)
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder"):
+        open_source(str(tmp_path), 16_000, 1)
+    with pytest.raises(UserError, match=r"--source .*nowhere"):
+        open_source(str(tmp_path / "nowhere"), 16_000, 1)
+    (tmp_path / "bad").write_bytes(b"RIFF1234WAVE")
+    with pytest.raises(UserError, match="it is no WAV"):
+        open_source(str(tmp_path / "bad"), 16_000, 1)
+    assert Pipe(None).is_live
