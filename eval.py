@@ -161,7 +161,9 @@ def _add_clips(commands: Commands) -> None:
         metavar="RECORDING",
         help="files, and folders of them; or a csv with the columns path, machine_type, machine_id [, label]",
     )
-    clips.add_argument("--machine", metavar="TYPE", help="machine type (optional if the detector has only one)")
+    clips.add_argument(
+        "--machine", metavar="TYPE", help="machine type (optional if there is only one); auto: the nearest one"
+    )
     clips.add_argument("--id", metavar="ID", help="machine ID (optional if the type has only one)")
     clips.add_argument("--scorer", help="scorer of the detector (default: the primary one)")
     clips.add_argument(

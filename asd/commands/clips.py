@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asd.audio.listing import is_recording
 from asd.audio.recording import Target
 from asd.commands.hearing import channel_of, precision_of, progress_bar, warn
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
-from asd.detector import Detector, read_detector
+from asd.detector import Detector, DetectorFile, read_detector
+from asd.detector.drift import Room
 from asd.detector.judge import ClipResult, judge, make_cut
+from asd.detector.nearest import of_nearest_machines
 from asd.detector.output import Format, rendered, show
 from asd.detector.recordings import is_table, of_one_machine, of_table
 from asd.detector.timeline import draw
@@ -26,7 +30,7 @@ from asd.text.terminal import open_console
 
 log = logging.getLogger(__name__)
 
-SOME_UNREADABLE = 1
+SOME_UNREADABLE, AUTO = 1, "auto"
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,13 @@ def clips_command(options: Options) -> int:
     if is_table(options.recordings):
         asked, passed = of_table(file, options.recordings[0], options.machine, options.id), ""
     else:
-        asked, passed = of_one_machine(file, options.recordings, options.machine, options.id)
+        asked, passed = of_one_machine(file, options.recordings, *_machine_words(options, file))
     if options.out is not None:
         _prepare(options.out, [options.detector, *options.recordings, *(one.path for one in asked)])
     with start_ranks(precision_of(file), timeout_s=60) as ranks:
         detector = Detector.open(file, options.detector, ranks, asked[0].own, chosen.label)
+        if options.machine == AUTO:
+            asked = list(of_nearest_machines(detector, asked, target, cut))
         with progress_bar(len(asked)) as progress:
             results = judge(detector, asked, target, cut, progress)
     about = {
@@ -77,9 +83,27 @@ def clips_command(options: Options) -> int:
     for own in dict.fromkeys(one.own for one in asked):
         if own in chosen.doubts:
             warn(chosen.doubts[own])
+        _warn_of_drift(file, own, [result for result in results if result.asked.own == own])
     if passed:
         print(f"skipped: {passed}", file=sys.stderr)
     return _summary(results)
+
+
+def _machine_words(options: Options, file: DetectorFile) -> tuple[str | None, str | None]:
+    """Those of the command; with `auto`, of any machine until it is found out."""
+    if options.machine != AUTO:
+        return options.machine, options.id
+    if options.id is not None:
+        raise UserError(f"--machine {AUTO}: leave out --id, which is found out as well")
+    return file.classes[0].machine_type, file.classes[0].machine_id
+
+
+def _warn_of_drift(file: DetectorFile, own: int, results: Sequence[ClipResult]) -> None:
+    """Say so where the room has changed, rather than the machine."""
+    spectra = [spectrum for result in results for spectrum in result.spectra]
+    drift = Room(file.normals[own]).drift(np.array(spectra)) if own in file.normals and spectra else None
+    if drift is not None and drift.has_changed:
+        warn(f"{file.classes[own]}: {drift.in_words()}")
 
 
 def _prepare(out: Path, inputs: Sequence[Path]) -> None:

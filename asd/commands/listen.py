@@ -16,9 +16,9 @@ from asd.audio.recording import AVERAGE
 from asd.commands.hearing import channel_of, precision_of
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.detector.drift import Room
+from asd.detector.input import Clock
 from asd.detector.judge import make_cut
 from asd.detector.live.alarm import Alarm
-from asd.detector.live.input import Clock
 from asd.detector.live.kept import OddWindows
 from asd.detector.live.listener import Event, Listener, follow
 from asd.detector.live.mqtt import Mqtt

@@ -15,6 +15,7 @@ from asd.audio.windows import Cut, Window, open_recording
 from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
 from asd.detector import Detector, DetectorFile
+from asd.detector.input import IN_WORDS, OK, sound_of
 from asd.detector.recordings import Asked
 from asd.errors import UserError
 from asd.evaluate.embed import Columns
@@ -36,6 +37,7 @@ class ClipResult:
     begins_s: list[float] = field(default_factory=list)  # of the windows that it was heard in
     scores: list[float] = field(default_factory=list)  # of these windows
     parts: list[dict[str, float]] = field(default_factory=list)  # member of a fused scorer → what it says of a window
+    spectra: list[np.ndarray] = field(default_factory=list)  # of these windows, (M,) each, time-mean log-mel in dB
 
     @property
     def path(self) -> Path:
@@ -103,9 +105,14 @@ def judge(
         hearing = _WindowBatcher(detector.set_on(own))
         for result in (result for result in results if result.asked.own == own):
             try:
+                state = OK
                 for done, window in _windows(result, target, cut, detector.file.heard):
-                    hearing.add(result, window)
+                    state = sound_of(window.samples)
+                    if state == OK:
+                        hearing.add(result, window)
                     progress(heard + done)
+                if not hearing.holds(result):
+                    result.error = f"no sound: {IN_WORDS[state]}"
             except BadFileError as error:
                 result.error = _explained(error, target, detector.file.heard)
             heard += 1
@@ -126,7 +133,7 @@ def _windows(result: ClipResult, target: Target, cut: Cut, heard: Heard | None) 
     result.seconds, header = recording.seconds, recording.header
     unlike = heard.unlike(header.rate, header.channels, recording.seconds) if heard is not None else []
     for window in recording.windows(cut):
-        result.remarks = [*recording.remarks(), *unlike]
+        result.remarks = [*filter(None, [result.asked.note]), *recording.remarks(), *unlike]
         yield min(window.begin_s / recording.seconds, 1.0), window
 
 
@@ -146,6 +153,11 @@ class _WindowBatcher:
         if self._batch and (length != len(self._batch[0][1].samples) or (len(self._batch) + 1) * length > self._room):
             self._embed()
         self._batch.append((result, window))
+
+    def holds(self, result: ClipResult) -> bool:
+        """Whether a window of the recording was taken."""
+        waiting = (*self._batch, *self._waiting)
+        return bool(result.scores) or result.error is not None or any(own is result for own, _ in waiting)
 
     def finish(self) -> None:
         """Score all that is left."""
@@ -171,9 +183,11 @@ class _WindowBatcher:
         if not self._waiting:
             return
         scores, parts = self._detector.score(self._embedded), self._detector.parts(self._embedded)
+        spectra = self._detector.table(self._embedded).per_clip().features.numpy()
         for place, ((result, begin_s), score) in enumerate(zip(self._waiting, scores, strict=True)):
             result.begins_s.append(begin_s)
             result.scores.append(float(score))
+            result.spectra.append(spectra[place])
             result.parts.append({name: float(column[place]) for name, column in parts.items()})
             if not math.isfinite(score):
                 result.error = "its score is not a finite number"

@@ -5,18 +5,25 @@ Legend: n normal clips of a machine, w windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from asd.audio.header import BadFileError
+from asd.audio.recording import Target
+from asd.audio.windows import Cut, open_recording
 from asd.detector.detector import Detector
+from asd.detector.recordings import Asked
 from asd.errors import UserError
 from asd.evaluate.embed import Columns
 from asd.scorers import build_scorer
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.scale import scale_of
+
+LISTENED_S = 60.0  # of a recording, from its beginning
 
 
 @dataclass(frozen=True)
@@ -65,3 +72,22 @@ class Machines:
         )
         first, second = np.argsort(apart, kind="stable")[:2].tolist()
         return Nearest(first, float(apart[first]), second, float(apart[second] - apart[first]))
+
+
+def of_nearest_machines(detector: Detector, asked: Sequence[Asked], target: Target, cut: Cut) -> Iterator[Asked]:
+    """The same recordings, each with the machine that it is nearest to, and a note of by how much. What cannot be read
+    stays as it is, for whoever judges it to say so."""
+    machines, classes = Machines(detector), detector.file.classes
+    for one in asked:
+        embedded: list[Columns] = []
+        with suppress(BadFileError, UserError):
+            for number, window in enumerate(open_recording(one.path, target).windows(cut)):
+                if embedded and window.begin_s >= LISTENED_S:
+                    break
+                embedded.append(detector.embed(np.stack([window.samples]), number))
+        if not embedded:
+            yield one
+            continue
+        found = machines.nearest(embedded)
+        note = f"nearest machine, {found.margin:.1f} standard deviations nearer than {classes[found.second]}"
+        yield replace(one, own=found.own, note=note)

@@ -23,6 +23,7 @@ class Asked:
     own: int  # class of its machine in the detector
     label: int | None = None  # LABEL_…; None where nobody gave one
     row: str = ""  # of a table, where it stands there
+    note: str = ""  # on its machine, where that had to be found out
 
 
 def is_table(recordings: Sequence[Path]) -> bool:

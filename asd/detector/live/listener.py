@@ -15,8 +15,8 @@ import numpy as np
 from asd.audio.windows import Window
 from asd.detector.detector import Detector
 from asd.detector.drift import Room
+from asd.detector.input import IN_WORDS, MISSING, OK, WRONG_RATE, Clock, state_of
 from asd.detector.live.alarm import Alarm
-from asd.detector.live.input import IN_WORDS, MISSING, OK, WRONG_RATE, Clock, state_of
 from asd.detector.live.ring import Ring
 from asd.detector.live.sources import Source
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asd.audio.levels import repeats
-from asd.detector.live.input import DEAF, IN_WORDS, Clock, state_of
+from asd.detector.input import DEAF, IN_WORDS, Clock, state_of
 
 NOISE = np.random.default_rng(0).integers(-3000, 3000, 16_000).astype(np.int16)
 

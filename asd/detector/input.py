@@ -22,6 +22,7 @@ IN_WORDS = {
     "stuck": "most samples repeat the one before: check the converter",
     REPEATING: "the same block of samples comes again and again: the driver or the recorder hangs",
 }
+NOTHING = ("silent", "constant", REPEATING)  # in which there is nothing that any machine could be heard by
 OFF, CLOCK_S = 0.05, 20.0  # part by which a rate may differ, and seconds until it is judged
 
 
@@ -29,6 +30,12 @@ def state_of(samples: np.ndarray) -> str:
     """The state of a window (T,) int16."""
     found = (*level_faults(samples), *([REPEATING] if repeats(samples) else []))
     return next((fault for fault in DEAF if fault in found), OK)
+
+
+def sound_of(samples: np.ndarray) -> str:
+    """The state of a window of a recording, in which a machine may be as clipped as in its normal recordings."""
+    state = state_of(samples)
+    return state if state in NOTHING else OK
 
 
 @dataclass

@@ -1,0 +1,66 @@
+"""eval.py clips where little is known: which machine it is, whether the room changed, whether it is sound at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import eval as evaluation
+from asd.errors import UserError
+from tests.end_to_end.at_the_machine.conftest import Workshop
+from tests.support.clips import judged
+from tests.support.sets import SAMPLE_RATE
+
+FAN = ("--machine", "fan", "--id", "00")
+
+
+def test_each_recording_is_of_the_nearest_machine(statistics: Path, small_set: Path, tmp_path: Path) -> None:
+    recordings = small_set.parent / "recordings"
+    for machine_type, machine_id in (("fan", "00"), ("fan", "02"), ("pump", "00"), ("valve", "04")):
+        normal = sorted((recordings / machine_type / "test").glob(f"normal_id_{machine_id}_*.wav"))
+        found = judged(tmp_path / "out.json", "--detector", statistics, *normal, "--machine", "auto")["clips"]
+        assert len(found) == len(normal) > 0
+        for clip in found:
+            assert (clip["machine_type"], clip["machine_id"]) == (machine_type, machine_id)
+            assert clip["remarks"][0].startswith("nearest machine, ")
+            assert "standard deviations nearer than" in clip["remarks"][0]
+    with pytest.raises(UserError, match="--machine auto: leave out --id"):
+        evaluation.main(["clips", "--detector", str(statistics), str(normal[0]), "--machine", "auto", "--id", "00"])
+
+
+def test_a_changed_room_is_told_from_faults(
+    statistics: Path, workshop: Workshop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    normal, fault = workshop.record("normal", 0.0), workshop.record("fault", 0.0, faulty=True)
+    louder = workshop.folder / "louder"
+    louder.mkdir()
+    for path in normal.glob("*.wav"):
+        soundfile.write(louder / path.name, 0.4 * soundfile.read(path)[0], SAMPLE_RATE, subtype="PCM_16")
+    for folder, changed in ((normal, False), (fault, False), (louder, True)):
+        caplog.clear()
+        judged(tmp_path / "out.json", "--detector", statistics, folder, *FAN)
+        said = [line for line in caplog.messages if "shifted alike" in line]
+        assert len(said) == changed, (folder, said)
+        assert all(line.startswith("fan/00: 100% of the windows") for line in said)
+        assert all("eval.py calibrate" in line for line in said)
+
+
+def test_what_is_no_sound_is_neither_normal_nor_an_anomaly(
+    statistics: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    place = workshop.record("normal", 0.0, count=1)
+    noise = np.random.default_rng(0).integers(-3000, 3000, SAMPLE_RATE // 10).astype(np.int16)
+    soundfile.write(place / "dead.wav", np.zeros(SAMPLE_RATE, np.int16), SAMPLE_RATE)
+    soundfile.write(place / "stuck.wav", np.tile(noise, 10), SAMPLE_RATE)
+    normal = soundfile.read(place / "00.wav", dtype="int16")[0]
+    soundfile.write(place / "half.wav", np.concatenate([normal, np.zeros_like(normal), normal]), SAMPLE_RATE)
+    found = judged(tmp_path / "out.json", "--detector", statistics, place, *FAN, code=1)["clips"]
+    sound, dead, half, stuck = found
+    assert (sound["error"], dead["decision"], stuck["decision"]) == (None, None, None)
+    assert dead["error"] == "no sound: every sample is 0: is the microphone connected?"
+    assert stuck["error"].startswith("no sound: the same block of samples comes again and again")
+    assert (half["windows"], half["error"]) == (2, None)
+    assert half["remarks"] == ["windows that are silent: every sample is 0"]
