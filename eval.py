@@ -30,7 +30,7 @@ from asd.process.stop import AskedToStop, StopSignal, without_local_rank
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-EXPORT_FORMATS = ("onnx",)  # files of asd/detector/formats
+EXPORT_FORMATS = ("onnx", "onnx-int8")  # files of asd/detector/formats
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -143,7 +143,7 @@ def _add_export(commands: Commands) -> None:
             f"--{name}",
             type=user_path,
             metavar="FILE",
-            help=f"also write the network as {name.upper()} and compare its output",
+            help=f"also write all of it as {name}, and check it against the detector",
         )
     export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
     export.set_defaults(command=_export)
@@ -183,7 +183,12 @@ def _add_clips(commands: Commands) -> None:
         "--format", choices=("table", "csv", "json"), help="(default: by the extension of --out, else table)"
     )
     clips.add_argument("--out", type=user_path, metavar="FILE", help="write to this file instead of the terminal")
-    clips.add_argument("--plot", type=user_path, metavar="FOLDER", help="folder for plots of the score over time")
+    clips.add_argument(
+        "--plot", type=user_path, metavar="FOLDER", help="folder for plots of the score over time, and of --explain"
+    )
+    clips.add_argument(
+        "--explain", action="store_true", help="say which bands and moments make the score of each anomaly"
+    )
     clips.set_defaults(command=_clips)
 
 
@@ -230,7 +235,7 @@ def _export(args: argparse.Namespace) -> None:
     from asd.commands.export import Kept, export_command
     from asd.commands.open_run import load_run
 
-    others = {name: path for name in EXPORT_FORMATS if (path := getattr(args, name)) is not None}
+    others = {name: path for name in EXPORT_FORMATS if (path := getattr(args, name.replace("-", "_"))) is not None}
     kept = Kept(args.scorer, args.normals, Budget.of(args.false_alarms, args.alarm_when, args.every))
     export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, kept, others)
 

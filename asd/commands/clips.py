@@ -22,6 +22,7 @@ from asd.detector.nearest import of_nearest_machines
 from asd.detector.output import Format, rendered, show
 from asd.detector.recordings import is_table, of_one_machine, of_table
 from asd.detector.timeline import draw
+from asd.detector.why import explain_results
 from asd.distributed.start import start_ranks
 from asd.errors import UserError, printable
 from asd.files.atomic import write_whole
@@ -48,6 +49,7 @@ class Options:
     format: Format | None
     out: Path | None
     plot: Path | None
+    explain: bool
 
 
 def clips_command(options: Options) -> int:
@@ -62,6 +64,9 @@ def clips_command(options: Options) -> int:
         asked, passed = of_table(file, options.recordings[0], options.machine, options.id), ""
     else:
         asked, passed = of_one_machine(file, options.recordings, *_machine_words(options, file))
+    if options.explain:
+        for own in dict.fromkeys(one.own for one in asked):
+            file.normals_of(own, options.detector)  # or it is said before any work
     if options.out is not None:
         _prepare(options.out, [options.detector, *options.recordings, *(one.path for one in asked)])
     with start_ranks(precision_of(file), timeout_s=60) as ranks:
@@ -70,6 +75,8 @@ def clips_command(options: Options) -> int:
             asked = list(of_nearest_machines(detector, asked, target, cut))
         with progress_bar(len(asked)) as progress:
             results = judge(detector, asked, target, cut, progress)
+            if options.explain:
+                explain_results(detector, results, target, cut)
     about = {
         "detector": str(options.detector),
         **_machine(results),

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 
 from asd.commands.budget import Budget
+from asd.commands.clips_of_run import clips_of, learnt_clips, tested_scores
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
+from asd.detector.card import card, card_path
 from asd.detector.formats import load_format
 from asd.detector.normals import Normals, Shown, core_rows, kept_columns
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.evaluate.scoring import fitted, learnt_from, scores_by
 from asd.evaluate.store import Evaluation, read_embeddings
+from asd.files.atomic import write_whole
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
 from asd.report.evidence import evidence_warnings, rule_in_words
@@ -52,7 +55,7 @@ class Kept:
 def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping[str, Path]) -> None:
     """Embed the training clips once more, fit scorers and thresholds to them, and write all of it as one file.
 
-    others: files for the network alone, by the name of their format.
+    others: further files of the detector, by the name of their format.
     """
     if kept.normals < 0:
         raise UserError(f"--normals {kept.normals}: give a number from 0")
@@ -62,20 +65,24 @@ def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping
     run = run.at(step)
     chosen = _chosen(run.config.evaluate.scorers, kept.scorers)
     _check_foreign(out)
+    card_at = card_path(out)
     for name, path in others.items():
         _check_other(name, path, out)
-        load_format(name).require()
+        load_format(name).require(chosen)
     with (
         start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
+        CheckpointEmbedder(run, ranks, test=False) as embedder,
     ):
-        with CheckpointEmbedder(run, ranks, test=False) as embedder:
-            embedder.embed(step, Path(folder))
+        embedder.embed(step, Path(folder))
         ranks.run_on_main(lambda: write_detector(out, _detector(embedder, step, Path(folder), chosen, kept)))
-    if ranks.is_main:
-        _say(out)
-        for name, path in others.items():
-            print(load_format(name).write(read_detector(out), out, path))
+        if ranks.is_main:
+            _say(out)
+            file = read_detector(out)
+            clips = clips_of(embedder, file)
+            lines = [load_format(name).write(file, out, path, clips) for name, path in others.items()]
+            write_whole(card_at, card(file, out, learnt_clips(embedder), tested_scores(run, step, file), lines))
+            print("\n".join([*lines, f"{card_at}: what it was made from, its scores, thresholds and limits"]))
 
 
 def _chosen(configured: Sequence[ScorerConfig], wanted: Sequence[str]) -> tuple[ScorerConfig, ...]:
@@ -98,8 +105,9 @@ def _check_foreign(out: Path) -> None:
 
 
 def _check_other(name: str, path: Path, out: Path) -> None:
-    if path.suffix != f".{name}" or path.resolve() == out.resolve() or path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--{name} {path}: name a file that ends in .{name}, in a folder that exists")
+    suffix = load_format(name).suffix
+    if path.suffix != suffix or path.resolve() == out.resolve() or path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--{name} {path}: name a file that ends in {suffix}, in a folder that exists")
 
 
 def _detector(

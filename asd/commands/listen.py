@@ -24,6 +24,7 @@ from asd.detector.live.listener import Event, Listener, follow
 from asd.detector.live.mqtt import Mqtt
 from asd.detector.live.ring import Ring
 from asd.detector.live.sources import open_source
+from asd.detector.why import explainer
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.metrics.false_alarms import FalseAlarmsConfig
@@ -77,7 +78,7 @@ def listen_command(options: Options) -> None:
         detector = Detector.open(file, options.detector, ranks, own, chosen.label)
         keeper = None
         if options.keep_odd is not None:
-            keeper = OddWindows(options.keep_odd, options.keep_at_most, file.sample_rate, lambda samples: None)
+            keeper = OddWindows(options.keep_odd, options.keep_at_most, file.sample_rate, explainer(detector))
         room = Room(file.normals[own]) if own in file.normals else None
         listener = Listener(detector, threshold, alarm, room, emit, keeper)
         clock = Clock(file.sample_rate) if source.is_live and not options.replay else None

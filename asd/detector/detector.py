@@ -75,6 +75,22 @@ def _scorer_of(chosen: FittedScorer, own: int, file: DetectorFile, source: Path)
         raise UserError(f"{source} is damaged: the state of scorer {chosen.label} does not fit it") from None
 
 
+def batch_of(windows: np.ndarray, own: int, first: int) -> Batch:
+    """Windows (B, T) int16 of a machine, numbered from first, as a network takes them."""
+    count, samples = windows.shape
+    return Batch(
+        waveform=torch.from_numpy(windows),
+        frames=torch.full((count,), samples),
+        clip_index=NEW_CLIP + torch.arange(first, first + count),
+        class_index=torch.full((count,), own),
+        domain=torch.zeros(count, dtype=torch.int64),
+        valid=torch.ones(count, dtype=torch.bool),
+        epoch=0,
+        step=0,
+        first_row=0,
+    )
+
+
 @dataclass(frozen=True)
 class Detector:
     """A detector set on one machine and one scorer."""
@@ -112,18 +128,7 @@ class Detector:
 
         UserError where T is too short for the network.
         """
-        count, samples = windows.shape
-        batch = Batch(
-            waveform=torch.from_numpy(windows),
-            frames=torch.full((count,), samples),
-            clip_index=NEW_CLIP + torch.arange(first, first + count),
-            class_index=torch.full((count,), min(self.own, self.file.learnt_classes - 1)),
-            domain=torch.zeros(count, dtype=torch.int64),
-            valid=torch.ones(count, dtype=torch.bool),
-            epoch=0,
-            step=0,
-            first_row=0,
-        ).to(self.ranks.device)
+        batch = batch_of(windows, min(self.own, self.file.learnt_classes - 1), first).to(self.ranks.device)
         with self.ranks.autocast(), ignoring(self.task, self.file.ignored.get(self.own, ())):
             out = self.task.embed(batch)
         return columns_of(out, batch, self.file.average)

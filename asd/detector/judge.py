@@ -15,6 +15,7 @@ from asd.audio.windows import Cut, Window, open_recording
 from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
 from asd.detector import Detector, DetectorFile
+from asd.detector.explain import Explanation
 from asd.detector.input import IN_WORDS, OK, sound_of
 from asd.detector.recordings import Asked
 from asd.errors import UserError
@@ -38,6 +39,7 @@ class ClipResult:
     scores: list[float] = field(default_factory=list)  # of these windows
     parts: list[dict[str, float]] = field(default_factory=list)  # member of a fused scorer → what it says of a window
     spectra: list[np.ndarray] = field(default_factory=list)  # of these windows, (M,) each, time-mean log-mel in dB
+    why: Explanation | None = None  # where it was asked for: asd.detector.why
 
     @property
     def path(self) -> Path:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector.judge import ClipResult
+from asd.detector.why import as_numbers, in_words
 from asd.errors import printable
 from asd.files.paths import path_text
 from asd.text.terminal import open_console
@@ -37,10 +38,7 @@ def rendered(results: Sequence[ClipResult], about: dict[str, Any], how: Format) 
         return _csv(results)
     if how == "json":
         body = about | {
-            "clips": [
-                _row(v) | {"remarks": v.remarks} | ({"members": v.members} if v.members else {}) | _timeline(v)
-                for v in results
-            ]
+            "clips": [_row(v) | {"remarks": v.remarks} | _members(v) | _timeline(v) | _why(v) for v in results]
         }
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
@@ -49,8 +47,13 @@ def rendered(results: Sequence[ClipResult], about: dict[str, Any], how: Format) 
 
 
 def show(console: Console, results: Sequence[ClipResult], about: dict[str, Any]) -> None:
-    """Print the table: as wide as the console, or wider where numbers and words would be cut."""
+    """Print the table, as wide as the console, or wider where numbers and words would be cut; and why, a line each."""
     console.print(_table(results, about), crop=False)
+    folder = _common_folder(results)
+    for result in results:
+        if result.why is not None:
+            name = os.path.relpath(result.path, folder) if folder else str(result.path)
+            console.print(Text(f"{printable(name)}: {printable(in_words(result.why))}"), soft_wrap=True)
 
 
 def _table(results: Sequence[ClipResult], about: dict[str, Any]) -> Table:
@@ -167,6 +170,14 @@ def _timeline(result: ClipResult) -> dict[str, Any]:
         return {}
     pairs = zip(result.begins_s, result.scores, strict=True)
     return {"timeline": [{"begin_s": begin, "score": score} for begin, score in pairs]}
+
+
+def _members(result: ClipResult) -> dict[str, Any]:
+    return {"members": result.members} if result.members else {}
+
+
+def _why(result: ClipResult) -> dict[str, Any]:
+    return {} if result.why is None else {"why": as_numbers(result.why)}
 
 
 def _csv(results: Sequence[ClipResult]) -> str:

@@ -1,4 +1,4 @@
-"""Score over time of a long recording, and over all recordings, as pictures."""
+"""Score over time of a long recording, over all recordings, and what is odd in one, as pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asd.detector.judge import ClipResult
+from asd.detector.why_figure import why_figure
 from asd.files.atomic import whole
 
 NORMAL, ANOMALY = "#4477aa", "#cc3311"
@@ -18,15 +19,19 @@ MAX_NAMES = 40  # of recordings that can be told apart below an axis
 
 
 def draw(folder: Path, results: Sequence[ClipResult], what: str, window_s: float) -> list[Path]:
-    """overview.png of all recordings in order, and a picture of each that was heard in windows. what: of the scores."""
+    """overview.png of all recordings in order, a picture of each that was heard in windows, and one of each that is
+    explained. what: of the scores."""
     folder.mkdir(parents=True, exist_ok=True)
     heard = [result for result in results if result.scores and result.error is None]
     taken, drawn = {OVERVIEW}, []
     if heard:
         drawn.append(_saved(overview_figure(heard, what), folder / f"{OVERVIEW}.png"))
     for result in heard:
+        name = _free(result, taken)
         if len(result.scores) > 1:
-            drawn.append(_saved(timeline_figure(result, what, window_s), folder / f"{_free(result, taken)}.png"))
+            drawn.append(_saved(timeline_figure(result, what, window_s), folder / f"{name}.png"))
+        if result.why is not None:
+            drawn.append(_saved(why_figure(result.why, _shown(result.path.name)), folder / f"{name}_why.png"))
     return drawn
 
 

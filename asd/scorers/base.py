@@ -59,6 +59,7 @@ class PerClassScorer(ABC, Generic[Model]):
     needs_folds: ClassVar[bool] = True  # its model is of all clips; else it leaves a row's own recording out by itself
     learns_from_faults: ClassVar[bool] = False  # training clips that are labelled anomaly: EmbeddingTable.known_faults
     in_turn: ClassVar[int] = 0  # recordings of a class up to which that is not enough: each is left out by a fit
+    why_untraceable: ClassVar[str] = ""  # why `score_class` cannot be traced with `traceable` models; empty: it can
 
     def __init__(self, config: pydantic.BaseModel | None = None) -> None:
         self.models: dict[int, Model] = {}
@@ -119,6 +120,11 @@ class PerClassScorer(ABC, Generic[Model]):
     @abstractmethod
     def score_class(self, model: Model, test: EmbeddingTable) -> Tensor:
         """Scores (n,) float64 of test clips that all belong to the model's class."""
+
+    def traceable(self, models: Sequence[Model]) -> Sequence[Any]:
+        """Models of all classes in a form that `score_class` takes, too, with operations of ONNX alone (see
+        asd.scorers.traced); as they are, where it does so anyway."""
+        return models
 
 
 def check_classes(trained: Collection[int], test: EmbeddingTable, names: Sequence[str] = ()) -> None:

@@ -127,7 +127,7 @@ class Fused:
 
     def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row against its own class. UserError where a class has no training clip."""
-        return self._combined(self._scaled_scores(test), test.class_index)
+        return self.combined(self._scaled_scores(test), test.class_index).numpy()
 
     def parts(self, test: EmbeddingTable) -> Tensor:
         """(N, members that count) float64: what each says, in standard deviations above the class's training clips."""
@@ -165,7 +165,7 @@ class Fused:
                 left_out = self._left_out[:, known[own][others]]
                 scale = self.scales[own] if others.all() else scale_of(left_out, _count(recordings))
                 found[:, its] = scaled(found[:, its], scale)
-        return self._combined(found.T, normal.class_index)
+        return self.combined(found.T, normal.class_index).numpy()
 
     def _by_member(self, scores: Callable[[PerClassScorer[Any]], np.ndarray]) -> Tensor:
         return torch.stack([torch.from_numpy(scores(member)) for member in self.members])
@@ -174,8 +174,8 @@ class Fused:
         """Scores (K, N) of clips that the network learnt from as large as those of others are."""
         return torch.where(clips.held_out == 1, scores, scores * self._farther)
 
-    def _combined(self, parts: Tensor, class_index: Tensor) -> np.ndarray:
-        """(N,) of what members say (N, K) of rows of these classes (N,)."""
+    def combined(self, parts: Tensor, class_index: Tensor) -> Tensor:
+        """(N,) of what members say (N, K), on the class's scale, of rows of these classes (N,)."""
         found, weight = self._middle(parts[:, : self._plain]), torch.ones(len(parts), dtype=torch.float64)
         if own := self.with_faults:
             counts = torch.isin(class_index, torch.tensor(own))
@@ -184,7 +184,7 @@ class Fused:
         if self.share > 0:
             found = found + self.share * parts[:, self._untrained :].mean(dim=1)
             weight += self.share
-        return (found / weight).numpy()
+        return found / weight
 
     def _middle(self, parts: Tensor) -> Tensor:
         ascending, rule = parts.sort(dim=1).values, self.config.by

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pydantic
 import torch
+import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -65,11 +67,13 @@ class Mixture:
 
     def log_joint(self, rows: Tensor) -> Tensor:
         """log(weight · density) of rows (N, P) in each component, (N, K)."""
-        diagonal = self.factor.dim() == 2
-        square = self._diagonal_square(rows) if diagonal else self._square(rows)
-        scales = self.factor if diagonal else self.factor.diagonal(dim1=1, dim2=2)
-        normaliser = scales.log().sum(dim=1) + 0.5 * rows.shape[1] * math.log(2.0 * math.pi)
-        return self.log_weight - normaliser - 0.5 * square
+        square = self._diagonal_square(rows) if self.factor.dim() == 2 else self._square(rows)
+        return self.log_weight - self.normaliser() - 0.5 * square
+
+    def normaliser(self) -> Tensor:
+        """(K or 1,) log of what a component's density is divided by."""
+        scales = self.factor if self.factor.dim() == 2 else self.factor.diagonal(dim1=1, dim2=2)
+        return scales.log().sum(dim=1) + 0.5 * self.mean.shape[1] * math.log(2.0 * math.pi)
 
     def _diagonal_square(self, rows: Tensor) -> Tensor:
         """Squared Mahalanobis distances (N, K), multiplied out: no (N, K, P) of differences."""
@@ -84,6 +88,30 @@ class Mixture:
             for mean, factor in zip(self.mean, factors, strict=True)
         ]
         return torch.stack([u.square().sum(dim=0) for u in units], dim=1)
+
+
+@dataclass(frozen=True)
+class Whitened(Mixture):
+    """The same with log heights (K,) for weights and inverse factors (K, P) or (K, P, P): nothing is to be solved."""
+
+    @classmethod
+    def of(cls, mixture: Mixture, components: int, kept: int) -> Whitened:
+        """Filled up to so many components, which have no weight, and dimensions, in which nothing lies."""
+        diagonal = mixture.factor.dim() == 2
+        inverse = mixture.factor.reciprocal() if diagonal else torch.linalg.inv(mixture.factor)
+        more, wider = components - len(mixture.mean), kept - mixture.mean.shape[1]
+        dimensions = (0, wider) if diagonal else (0, wider, 0, wider)
+        return cls(
+            F.pad(mixture.log_weight - mixture.normaliser(), (0, more), value=-torch.inf),
+            F.pad(mixture.mean, (0, wider, 0, more)),
+            F.pad(inverse.expand(len(mixture.mean), *inverse.shape[1:]), (*dimensions, 0, more)),
+        )
+
+    def log_joint(self, rows: Tensor) -> Tensor:
+        centred = rows[:, None] - self.mean
+        diagonal = self.factor.dim() == 2
+        units = centred * self.factor if diagonal else (self.factor @ centred.unsqueeze(3)).squeeze(3)
+        return self.log_weight - 0.5 * units.square().sum(2)
 
 
 @dataclass(frozen=True)
@@ -118,6 +146,11 @@ class Gmm(PerClassScorer[Gaussians]):
     def score_class(self, model: Gaussians, test: EmbeddingTable) -> Tensor:
         rows = model.to_units(in_space(test.embedding, self.config.space))
         return -model.mixture.log_joint(rows).logsumexp(dim=1)
+
+    def traceable(self, models: Sequence[Gaussians]) -> Sequence[Gaussians]:
+        """With inverse factors, as ONNX solves no equations, and all of one size."""
+        components, kept = (max(model.mixture.mean.shape[axis] for model in models) for axis in (0, 1))
+        return [replace(model, mixture=Whitened.of(model.mixture, components, kept)) for model in models]
 
 
 def fit_mixture(rows: Tensor, config: GmmConfig, tolerance: float = EM_TOLERANCE) -> Mixture:

@@ -57,6 +57,7 @@ class Lof(PerClassScorer[Neighbourhood]):
 
     needs_folds = False
     in_turn = IN_TURN
+    why_untraceable = "how many neighbours count depends on the class"
 
     def __init__(self, config: LofConfig) -> None:
         super().__init__(config)

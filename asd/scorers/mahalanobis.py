@@ -5,7 +5,8 @@ Legend: N test clips, n training clips of a class, D embedding.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import pydantic
 import torch
@@ -38,6 +39,23 @@ class MahalanobisConfig(EmbeddingScorerConfig, frozen=True):
         return "mahalanobis" + per + ("" if self.space == "unit" else f"_{self.space}") + shrinkage
 
 
+class Ellipsoid(NamedTuple):
+    """A mean (D,), the axes (D, P) float32 along which training clips spread, 1 / variance (P,) along each of them and
+    beside all of them."""
+
+    mean: Tensor
+    axes: Tensor
+    along: Tensor
+    beside: float
+
+    def distance(self, query: Tensor) -> Tensor:
+        """(N,) of query (N, D): |Aᵀx|² and |x - A Aᵀx|², each by its variances."""
+        centred, axes = query - self.mean, self.axes.double()
+        inside = centred @ axes
+        outside = centred - inside @ axes.T
+        return (inside.square() @ self.along + outside.square().sum(dim=1) * self.beside).sqrt()
+
+
 class Mahalanobis(PerClassScorer[list[Tensor]]):
     """sqrt((x - m)ᵀ Σ⁻¹ (x - m)), from 0. One training clip, or equal ones, give the Euclidean distance."""
 
@@ -50,14 +68,39 @@ class Mahalanobis(PerClassScorer[list[Tensor]]):
             return [train.embedding]
         return [train.embedding[train.domain == domain] for domain in train.domain.unique()]
 
-    def score_class(self, model: list[Tensor], test: EmbeddingTable) -> Tensor:
-        return torch.stack([self._distance(train, test.embedding) for train in model]).amin(0)
+    def score_class(self, model: list[Tensor] | list[Ellipsoid], test: EmbeddingTable) -> Tensor:
+        distances = [
+            one.distance(in_space(test.embedding, self.config.space))
+            if isinstance(one, Ellipsoid)
+            else self._distance(one, test.embedding)
+            for one in model
+        ]
+        return torch.stack(distances).amin(0)
+
+    def traceable(self, models: Sequence[list[Tensor]]) -> Sequence[list[Ellipsoid]]:
+        """ONNX factorises no matrix: of training clips it gets the principal axes."""
+        return [[self._ellipsoid(train) for train in model] for model in models]
+
+    def _ellipsoid(self, train: Tensor) -> Ellipsoid:
+        """The same distance as `_distance` to training rows (n, D)."""
+        train = in_space(train, self.config.space)
+        mean = train.mean(dim=0)
+        _, strength, axes = torch.linalg.svd(train - mean, full_matrices=False)
+        if _equal(train, mean):
+            return Ellipsoid(mean, axes[:0].T.float(), strength[:0], 1.0)
+        covariance = Covariance.of(train - mean, self.config.shrinkage)
+        along = 1.0 / (covariance.weight * strength.square() + covariance.ridge)
+        return Ellipsoid(mean, axes.T.float(), along, 1.0 / covariance.ridge)
 
     def _distance(self, train: Tensor, query: Tensor) -> Tensor:
         """(N,) of query (N, D) to the mean of train (n, D)."""
         train, query = (in_space(x, self.config.space) for x in (train, query))
         mean = train.mean(dim=0)
         centred, query = train - mean, query - mean
-        if centred.square().sum(dim=1).mean().sqrt() <= relative_zero(train):
+        if _equal(train, mean):
             return query.norm(dim=1)
         return Covariance.of(centred, self.config.shrinkage).distance(query)
+
+
+def _equal(train: Tensor, mean: Tensor) -> bool:
+    return bool((train - mean).square().sum(dim=1).mean().sqrt() <= relative_zero(train))

@@ -8,6 +8,7 @@ Legend: N test clips, n training clips of a class, D embedding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -61,6 +62,12 @@ class MatchedFilter(PerClassScorer[Filter | None]):
         weights = signal if spread <= relative_zero(normal) else Covariance.of(centred).solve(signal)
         energy = (weights @ signal).clamp_min(torch.finfo(torch.float64).tiny)  # 0: a fault that is the mean itself
         return Filter(mean, weights / energy.sqrt())
+
+    def traceable(self, models: Sequence[Filter | None]) -> Sequence[Filter | None]:
+        """Classes without known faults have a filter that lets nothing through, where others have one."""
+        known = next((model for model in models if model is not None), None)
+        nothing = None if known is None else Filter(known.mean, torch.zeros_like(known.weights))
+        return [nothing if model is None else model for model in models]
 
     def score_class(self, model: Filter | None, test: EmbeddingTable) -> Tensor:
         if model is None:

@@ -60,7 +60,7 @@ class NegLogSoftmax(PerClassScorer[None]):
 def with_arcface_margin(own: Tensor, scale: float, margin: float) -> Tensor:
     """s·cos(θ + m) of own logits s·cos θ (N,), the line s·(c - m·sin(π - m)) beyond θ = π - m: `asd.losses.arcface`."""
     cosine = own / scale
-    if (cosine.abs() > 1.001).any():
+    if not torch.compiler.is_exporting() and (cosine.abs() > 1.001).any():
         raise UserError(
             f"neg_log_softmax: a logit of {own[cosine.abs().argmax()]:.1f} is no cosine at scale {scale:g}: "
             "give the scale of the loss, or no margin where the loss has no cosines"

@@ -151,10 +151,12 @@ MINE = Metric("mine", "Mine", r_precision)
 """
 FORMAT = """
 class Mine:
-    def require(self):
+    suffix = ".mine"
+
+    def require(self, scorers):
         pass
 
-    def write(self, file, source, out):
+    def write(self, file, source, out, clips):
         out.write_text(f"{len(file.weights)} tensors")
         return f"{out}: mine"
 

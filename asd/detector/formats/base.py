@@ -1,21 +1,45 @@
-"""The interface of an export format."""
+"""The interface of an export format. Legend: B windows of a clip, T samples of a window."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from asd.detector.file import DetectorFile
+from asd.scorers import ScorerConfig
+
+
+class Clip(NamedTuple):
+    """A clip of the set that a detector was trained on, cut into windows of the detector's length."""
+
+    own: int  # class of its machine
+    is_anomaly: bool
+    windows: np.ndarray  # (B, T) int16; B = 0 of a clip that is shorter
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What a written file is held against the detector by. Each call reads them from the set."""
+
+    words: str  # what they are, such as `test clips`
+    checked: Callable[[], Iterator[Clip]]
+    normal: Callable[[], Iterator[Clip]]  # some normal training clips of each machine
 
 
 class Format(Protocol):
-    """Writes the network of a detector for another program."""
+    """Writes a detector for another program."""
 
-    def require(self) -> None:
-        """UserError where a package is missing that writes or checks it; asked before any work."""
+    suffix: str  # of its files
 
-    def write(self, file: DetectorFile, source: Path, out: Path) -> str:
-        """Write the network of a detector, read from `source`, to `out`, whole or not at all; a line that tells of it.
+    def require(self, scorers: Sequence[ScorerConfig]) -> None:
+        """UserError where a package is missing, or a scorer cannot be written; asked before any work."""
 
-        UserError where it cannot be written, or gives other numbers than torch does.
+    def write(self, file: DetectorFile, source: Path, out: Path, clips: Clips) -> str:
+        """Write a detector, read from `source`, to `out`, whole or not at all; lines that tell of it.
+
+        UserError where it cannot be written, or gives other scores or decisions than the detector.
         """

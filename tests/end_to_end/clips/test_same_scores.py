@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +82,7 @@ def test_an_export_again_holds_what_is_asked_for(detector: Path, tmp_path: Path)
     assert (file.clip_s, file.longest_s, file.sample_rate) == (1.0, 1.0, SAMPLE_RATE)
     assert file.provenance.fingerprint == whole.provenance.fingerprint
     assert file.provenance.trained.versions["torch"]
-    assert list(tmp_path.iterdir()) == [out]  # nothing of the work is left
+    assert {path.name for path in tmp_path.iterdir()} == {"small.pt", "small.md"}  # nothing of the work is left
     for words, said in (
         (["--scorer", "gmn"], "--scorer gmn: the run has softmax"),
         (["--checkpoint", "7"], "kept steps: 2"),
@@ -92,22 +91,3 @@ def test_an_export_again_holds_what_is_asked_for(detector: Path, tmp_path: Path)
     ):
         with pytest.raises(UserError, match=re.escape(said)):
             evaluation.main(["export", "--run", str(run), "--out", str(out), *words])
-
-
-def test_a_long_word_for_onnx_is_one_line(detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    words = ["export", "--run", str(detector.parent / "run"), "--out", str(tmp_path / "d.pt")]
-    with pytest.raises(UserError, match="pip install onnx onnxscript onnxruntime"):
-        evaluation.main([*words, "--onnx", str(tmp_path / "d.onnx")])
-    assert not list(tmp_path.iterdir())
-
-
-def test_onnx_gives_the_same_embedding(detector: Path, tmp_path: Path) -> None:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason=f"{package} is optional and not installed")
-    from asd.detector.formats.onnx import Onnx
-
-    line = Onnx().write(read_detector(detector), detector, tmp_path / "d.onnx")
-    difference, largest = re.search(r"by (\S+) of (\S+)$", line).groups()  # type: ignore[union-attr]
-    assert float(difference) < 1e-4 * float(largest)

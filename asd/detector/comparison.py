@@ -1,0 +1,109 @@
+"""An exported file against the detector that it was made from, on clips: the same scores, the same decisions.
+
+Legend: N windows, S scorers, T samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from asd.detector.detector import batch_of
+from asd.detector.file import DetectorFile
+from asd.detector.formats.base import Clip
+from asd.errors import UserError
+from asd.evaluate.embed import Columns, columns_of
+from asd.metrics.auc import auc
+from asd.scorers.per_clip import score_of_clips
+from asd.scorers.state import restored
+from asd.tasks.base import Task
+
+Scores = tuple[np.ndarray, np.ndarray]  # of a window: (S,) float64, and (S,) bool, whether it is an anomaly
+
+
+class Comparison(NamedTuple):
+    """What both say of the same windows, each of machine `own` (N,)."""
+
+    labels: list[str]  # of the scorers
+    own: np.ndarray
+    clip: np.ndarray  # (N,) which clip a window is of
+    is_anomaly: np.ndarray
+    scores: np.ndarray  # (N, S) of the detector
+    decisions: np.ndarray
+    exported_scores: np.ndarray
+    exported_decisions: np.ndarray
+    shorter: int  # clips that have no window
+
+    @property
+    def clips(self) -> int:
+        return len(np.unique(self.clip))
+
+    def worst(self) -> tuple[float, str]:
+        """The largest difference of two scores, in standard deviations of the scorer's scores of that machine's windows
+        (of equal ones, relative to the score), and the scorer."""
+        found = np.zeros(len(self.labels))
+        for own in np.unique(self.own):
+            rows = self.own == own
+            spread = self.scores[rows].std(0)
+            spread = np.where(spread > 0, spread, np.abs(self.scores[rows]).max(0) + 1e-30)
+            difference = np.abs(self.exported_scores[rows] - self.scores[rows]).max(0)
+            found = np.maximum(found, np.nan_to_num(difference / spread, nan=np.inf))
+        return float(found.max()), self.labels[int(found.argmax())]
+
+    def other_decisions(self) -> int:
+        """Windows that one calls an anomaly by a scorer, and the other normal."""
+        return int((self.decisions != self.exported_decisions).any(1).sum())
+
+    def mean_aucs(self) -> tuple[float, float] | None:
+        """By the first scorer, of detector and exported file: the mean over machines with clips of both kinds."""
+        found = []
+        for own in np.unique(self.own):
+            rows = self.own == own
+            clips = [rows & (self.clip == clip) for clip in np.unique(self.clip[rows])]
+            truth = [self.is_anomaly[clip][0] for clip in clips]
+            if len(set(truth)) == 2:
+                both = (self.scores, self.exported_scores)
+                found.append([auc(truth, [scores[clip, 0].mean() for clip in clips]) for scores in both])
+        if not found:
+            return None
+        mean = np.mean(found, axis=0)
+        return float(mean[0]), float(mean[1])
+
+
+def compare(
+    file: DetectorFile, task: Task, clips: Iterable[Clip], exported: Callable[[np.ndarray, int], Scores]
+) -> Comparison:
+    """exported: of a window (T,) int16 and the class of its machine. The detector runs in float32 on the CPU."""
+    columns: list[Columns] = []
+    rows: list[tuple[int, int, bool]] = []
+    found: list[Scores] = []
+    shorter = 0
+    for place, clip in enumerate(clips):
+        shorter += not len(clip.windows)
+        for window in clip.windows:
+            batch = batch_of(window[None], clip.own, len(rows))
+            columns.append(columns_of(task.embed(batch), batch, file.average))
+            rows.append((clip.own, place, clip.is_anomaly))
+            found.append(exported(window, clip.own))
+    if not rows:
+        raise UserError(
+            f"no clip of the set is as long as a window of {file.clip_s:g} s: nothing to check an export on"
+        )
+    own, clip_of, is_anomaly = (np.array(column) for column in zip(*rows, strict=True))
+    table = Columns.joined(columns).table(task.views)
+    scores = np.stack([score_of_clips(restored(s.config, s.state), table, file.flipped) for s in file.scorers], axis=1)
+    thresholds = np.array([[s.thresholds.get(machine, np.nan) for s in file.scorers] for machine in own])
+    exported_scores, exported_decisions = (np.stack(column) for column in zip(*found, strict=True))
+    return Comparison(
+        [scorer.label for scorer in file.scorers],
+        own,
+        clip_of,
+        is_anomaly,
+        scores,
+        scores > thresholds,
+        exported_scores,
+        exported_decisions,
+        shorter,
+    )

@@ -1,0 +1,62 @@
+"""Score wav files with an exported detector by onnxruntime and numpy alone: no torch, nothing of this project.
+
+    pip install numpy onnxruntime
+    python onnx_detector.py detector.onnx pump/1 recordings/*.wav
+
+The files must be 16-bit PCM at the detector's rate; of several channels the first counts. A recording is heard in
+windows of the detector's length, side by side; its score is their mean, as in `eval.py clips`.
+"""
+
+import json
+import sys
+import wave
+
+import numpy as np
+import onnxruntime
+
+
+def read_wav(path: str, rate: int) -> np.ndarray:
+    """(samples,) int16 of the first channel."""
+    with wave.open(path, "rb") as file:
+        if file.getsampwidth() != 2 or file.getframerate() != rate:
+            raise ValueError(f"it has {8 * file.getsampwidth()} bits at {file.getframerate()} Hz, not 16 at {rate} Hz")
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return samples.reshape(-1, file.getnchannels())[:, 0]
+
+
+def windows_of(samples: np.ndarray, length: int) -> list[np.ndarray]:
+    """Windows of this length; the last one ends with the recording."""
+    last = len(samples) - length
+    if last < 0:
+        raise ValueError(f"it has {len(samples)} samples, a window {length}")
+    return [samples[begin : begin + length] for begin in [*range(0, last, length), last]]
+
+
+def main(model: str, machine: str, *paths: str) -> int:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    machines = ["/".join(names) for names in json.loads(about["classes"])]
+    if machine not in machines:
+        sys.exit(f"{model} knows no machine {machine}: it has {', '.join(machines)}")
+    own, scorer = np.array([machines.index(machine)]), json.loads(about["scorers"])[0]  # the first is the primary one
+    failed = False
+    for path in paths:
+        try:
+            windows = windows_of(read_wav(path, int(about["sample_rate"])), int(about["window_samples"]))
+        except (OSError, EOFError, wave.Error, ValueError) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        outputs = [session.run(["scores", "thresholds"], {"waveform": w[None], "machine": own}) for w in windows]
+        score, threshold = np.mean([scores[0] for scores, _ in outputs]), outputs[0][1][0]
+        decision = "no threshold" if np.isnan(threshold) else "anomaly" if score > threshold else "normal"
+        print(f"{path}: {scorer} {score:.5g}, {decision} (threshold {threshold:.5g})")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
