@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pydantic
@@ -146,3 +147,10 @@ def test_a_threshold_says_its_rule_and_what_it_is_of() -> None:
     assert (found.rule, found.clips, found.recordings) == ("false_alarms", 60, 4)
     assert clips_needed(rule(hits=3, of=5)) == 36
     assert found.reason.startswith("for at most 1/day false alarms, 3 of 5 windows, one every 10 s: ")
+
+
+def test_the_page_says_how_many_clips_it_takes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "at-the-machine.md").read_text(encoding="utf-8")
+    for hits, of, name in ((1, 1, "each window"), (3, 5, "3 of 5 windows")):
+        needed = [clips_needed(rule(f"1/{unit}", hits=hits, of=of)) for unit in ("hour", "day", "week")]
+        assert f"| {name} | {' | '.join(map(str, needed))} |" in page
