@@ -12,8 +12,10 @@ from asd.backbones.base import Backbone, Borrowed, Reconstructor
 from asd.backbones.cp_resnet import CPResNet, CPResNetConfig
 from asd.backbones.efficientnet import EfficientNet, EfficientNetConfig
 from asd.backbones.encoders.beats import Beats, BeatsConfig
+from asd.backbones.encoders.clap import Clap, ClapConfig
 from asd.backbones.encoders.crepe import Crepe, CrepeConfig
 from asd.backbones.encoders.eat import Eat, EatConfig
+from asd.backbones.encoders.efficientat import EfficientAt, EfficientAtConfig
 from asd.backbones.encoders.hub import Hub, HubConfig
 from asd.backbones.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from asd.backbones.mobilenet_v2 import MobileNetV2, MobileNetV2Config
@@ -35,6 +37,8 @@ BACKBONES: dict[str, Callable[[Any, int, int], Backbone]] = {
     "crepe": Crepe,
     "beats": Beats,
     "eat": Eat,
+    "efficientat": EfficientAt,
+    "clap": Clap,
     "transformers": Hub,
 }
 RECONSTRUCTORS: dict[str, Callable[[Any, int, int], Reconstructor]] = {
@@ -55,6 +59,8 @@ BackboneConfig = Annotated[
     | CrepeConfig
     | BeatsConfig
     | EatConfig
+    | EfficientAtConfig
+    | ClapConfig
     | HubConfig,
     pydantic.Field(discriminator="name"),
 ]

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from asd.backbones import CrepeConfig, build_backbone
+from asd.backbones.blocks import scaled
 from asd.backbones.encoders.base import EncoderSettings, PretrainedEncoder
+from asd.backbones.encoders.efficientat import LAST, ROWS, STEM
 
 TINY_CREPE = CrepeConfig().usual_weights()
 DEPTH, WIDTH, HIDDEN, HEADS = 3, 16, 24, 2  # of both networks
@@ -131,6 +133,51 @@ def eat_folder(folder: Path, tensors: dict[str, Tensor] | None = None, **config:
     path.mkdir(parents=True, exist_ok=True)
     save_file(tensors or eat_tensors(), path / "model.safetensors")
     (path / "config.json").write_text(json.dumps(EAT_CONFIG | config), encoding="utf-8")
+    return path
+
+
+def efficientat_tensors(width: float = 0.1) -> dict[str, Tensor]:
+    """A state dict of EfficientAT's MobileNetV3 with the classifier mlp, by the names that it has there."""
+    inner, hidden = scaled(STEM, width), scaled(1280, width)
+    stages = _convolution("features.0", 1, inner, 3)
+    for number, row in enumerate(ROWS, 1):
+        block, place = f"features.{number}.block", 0
+        expanded, outer = scaled(row.expanded, width), scaled(row.out, width)
+        if expanded != inner:
+            stages |= _convolution(f"{block}.0", inner, expanded)
+            place = 1
+        stages |= _convolution(f"{block}.{place}", 1, expanded, row.kernel)
+        if row.squeezes:
+            place += 1
+            squeezed, names = scaled(expanded // 4, 1.0), [f"{block}.{place}.conc_se_layers.0.fc{n}" for n in (1, 2)]
+            stages |= _linear(names[0], expanded, squeezed) | _linear(names[1], squeezed, expanded)
+        stages |= _convolution(f"{block}.{place + 1}", expanded, outer)
+        inner = outer
+    stages |= _convolution("features.16", inner, LAST * inner)
+    stages |= _linear("classifier.2", LAST * inner, hidden) | _linear("classifier.5", hidden, 527)
+    tensors = {name: tensor * 1.5 / fan_in(tensor) ** 0.5 for name, tensor in drawn(stages).items()}
+    for name in [name for name in tensors if name.endswith(".1.weight")]:  # normalisations
+        norm = name.removesuffix(".weight")
+        tensors[name] = 1.0 + 0.2 * tensors[name]
+        tensors[f"{norm}.running_var"] = 0.5 + tensors.pop(f"{norm}.running_var").abs()
+        tensors[f"{norm}.num_batches_tracked"] = torch.tensor(7)
+    return tensors
+
+
+def fan_in(tensor: Tensor) -> int:
+    """Values that each output of a layer of this weight sums over."""
+    return tensor[0].numel() if tensor.dim() > 1 else 1
+
+
+def _convolution(name: str, inner: int, outer: int, kernel: int = 1) -> dict[str, tuple[int, ...]]:
+    """And its normalisation."""
+    statistics: dict[str, tuple[int, ...]] = {f"{name}.1.running_{kind}": (outer,) for kind in ("mean", "var")}
+    return {f"{name}.0.weight": (outer, inner, kernel, kernel), **_norm(f"{name}.1", outer), **statistics}
+
+
+def efficientat_file(folder: Path, tensors: dict[str, Tensor] | None = None) -> Path:
+    path = folder / "mn01_as.pt"
+    torch.save(tensors or efficientat_tensors(), path)
     return path
 
 

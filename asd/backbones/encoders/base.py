@@ -152,19 +152,20 @@ class PretrainedEncoder(Backbone):
     no part of `state_dict`, unless they learn: a checkpoint holds what a run made, and its settings name the file.
     """
 
-    def __init__(self, config: EncoderSettings, network: nn.Module, values: Sequence[int], bands: int) -> None:
-        """values: V of each of the chosen layers."""
+    def __init__(self, config: EncoderSettings, network: nn.Module, grids: Sequence[tuple[int, int]]) -> None:
+        """grids: (S, V) of each of the chosen layers."""
         super().__init__()
         self.config, self.network = config, network
         for parameter in network.parameters():
             parameter.requires_grad_(config.tune == "all")
         if config.tune == "lora":
             add_adapters(network, config.adapts, config.lora)
-        bands = bands if config.pool == "bands" else 1
-        widths = [bands * size for size in values]
+        bands = [bands if config.pool == "bands" else 1 for bands, _ in grids]
+        widths = [kept * size for kept, (_, size) in zip(bands, grids, strict=True)]
         ends = pairwise(accumulate(widths, initial=0))
-        self.views = {name: View(*end, bands) for name, end in zip(config.view_names(), ends, strict=False)}
-        self.attention = AttentiveStatistics(values[0]) if config.pool == "attentive" else None
+        views = zip(config.view_names(), ends, bands, strict=False)
+        self.views = {name: View(*end, kept) for name, end, kept in views}
+        self.attention = AttentiveStatistics(grids[0][1]) if config.pool == "attentive" else None
         total = sum(widths) * (1 if self.attention is None else 2)
         self.projection = None if config.project is None else nn.Linear(total, config.project)
         self.embedding_dim = config.project or total

@@ -76,7 +76,7 @@ class Beats(PretrainedEncoder):
         if config.sizes is None:
             raise ValueError("sizes are missing")
         network = BeatsNetwork(config.sizes, config.layers[-1], config.checkpointing)
-        super().__init__(config, network, [config.sizes.encoder_embed_dim] * len(config.layers), BANDS // 16)
+        super().__init__(config, network, [(BANDS // 16, config.sizes.encoder_embed_dim)] * len(config.layers))
 
 
 class BeatsNetwork(nn.Module):

@@ -82,8 +82,7 @@ class Crepe(PretrainedEncoder):
 
     def __init__(self, config: CrepeConfig, channels: int, bins: int) -> None:
         network = CrepeNetwork(config)
-        values = [network.channels[n - 1] * (FIRST >> n) for n in config.layers]
-        super().__init__(config, network, values, 1)
+        super().__init__(config, network, [(1, network.channels[n - 1] * (FIRST >> n)) for n in config.layers])
 
 
 class CrepeNetwork(nn.Module):

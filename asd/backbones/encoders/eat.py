@@ -78,7 +78,7 @@ class Eat(PretrainedEncoder):
         if config.sizes is None:
             raise ValueError("sizes are missing")
         network = EatNetwork(config, config.sizes)
-        super().__init__(config, network, [config.sizes.embed_dim] * len(config.layers), BANDS // PATCH)
+        super().__init__(config, network, [(BANDS // PATCH, config.sizes.embed_dim)] * len(config.layers))
 
 
 class EatNetwork(nn.Module):

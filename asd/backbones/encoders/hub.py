@@ -85,7 +85,7 @@ class Hub(PretrainedEncoder):
             raise ValueError("description is missing")
         described = json.loads(config.description)
         network = (SpectrogramNetwork if described["model"]["model_type"] == AST else WaveformNetwork)(described)
-        super().__init__(config, network, [described["model"]["hidden_size"]] * len(config.layers), network.bands)
+        super().__init__(config, network, [(network.bands, described["model"]["hidden_size"])] * len(config.layers))
 
 
 class HubNetwork(nn.Module):
@@ -95,7 +95,7 @@ class HubNetwork(nn.Module):
 
     def __init__(self, described: dict[str, dict[str, Any]]) -> None:
         super().__init__()
-        transformers = _package()
+        transformers = transformers_package()
         self.model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**described["model"]))
         if isinstance(getattr(self.model, UNUSED, None), nn.Parameter):
             setattr(self.model, UNUSED, None)
@@ -145,9 +145,10 @@ class WaveformNetwork(HubNetwork):
         return [Tokens(x.unsqueeze(2)) for x in self.sequences(waveform, layers)]
 
 
-def _package() -> Any:
+def transformers_package(backbone: str = "transformers") -> Any:
+    """The package, which says nothing. UserError where it is not installed."""
     if importlib.util.find_spec("transformers") is None:
-        raise UserError("backbone transformers needs a package: pip install -r requirements-encoders.txt")
+        raise UserError(f"backbone {backbone} needs a package: pip install -r requirements-encoders.txt")
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -158,7 +159,7 @@ def _package() -> Any:
 def _loaded(path: Path) -> dict[str, Tensor]:
     """The encoder's tensors, as transformers names them today. UserError where some are missing, or left over."""
     try:
-        model, said = _package().AutoModel.from_pretrained(
+        model, said = transformers_package().AutoModel.from_pretrained(
             path, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
         )
     except Exception as error:  # what a damaged folder makes the package raise may be anything

@@ -153,6 +153,25 @@ def test_an_eat_folder_without_its_description_is_refused(tmp_path: Path) -> Non
         borrowing(EatConfig(weights=str(folder)))
 
 
+def test_an_eat_as_it_is_on_the_hub_is_read(tmp_path: Path) -> None:
+    """All keys of its config.json and all tensors, as `EATModel.save_pretrained` of the authors' code writes them."""
+    described = {
+        "architectures": ["EATModel"], "auto_map": {"AutoConfig": "configuration_eat.EATConfig"}, "model_type": "eat",
+        "torch_dtype": "float32", "transformers_version": "4.51.3", "patch_size": 16, "stride": 16, "in_chans": 1,
+        "mel_bins": 128, "num_classes": 527, "qkv_bias": True, "drop_rate": 0.0, "attn_drop_rate": 0.0,
+        "activation_dropout": 0.0, "post_mlp_drop": 0.0, "start_drop_path_rate": 0.0, "end_drop_path_rate": 0.0,
+        "layer_norm_first": False, "norm_affine": True, "fixed_positions": True, "img_size": [1024, 128],
+    }  # fmt: skip
+    positions = {"model.fixed_positional_encoder.positions": grid_positions(768, 8, WIDTH).flatten(0, 1)[None]}
+    head = {"model.fc_norm.weight": torch.ones(WIDTH), "model.fc_norm.bias": torch.zeros(WIDTH)}
+    head |= {"model.head.weight": torch.zeros(527, WIDTH), "model.head.bias": torch.zeros(527)}
+    plain = borrowing(eat(tmp_path))(sound(20_000)[:, None, None])
+    for variant, more in (("pretrain", {}), ("finetune", head)):
+        cfg = {**described, "model_variant": variant, "max_length": 768}
+        found = borrowing(eat(tmp_path, eat_tensors() | positions | more, cfg))
+        assert torch.equal(found(sound(20_000)[:, None, None]), plain)
+
+
 def test_positions_of_an_eat_are_checked(tmp_path: Path) -> None:
     """They are computed; a file may have them, and not others."""
     name, usual = "model.fixed_positional_encoder.positions", grid_positions(80, 8, WIDTH).flatten(0, 1)[None]
