@@ -32,6 +32,13 @@ class OptimConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan
     groups: tuple[GroupConfig, ...] = ()  # parts with learning rates of their own; the rest has lr
     schedule: ScheduleConfig = ConstantConfig()
 
+    def in_epochs(self, steps_per_epoch: int) -> OptimConfig:
+        """The same with all lengths of the schedule in epochs."""
+        return self.model_copy(update={"schedule": self.schedule.in_epochs(steps_per_epoch)})
+
     def lr_at(self, epoch: float, total_epochs: float) -> float:
-        """The learning rate at a moment of training, in fractional epochs (step / steps per epoch)."""
+        """The learning rate at a moment of training, in fractional epochs (step / steps per epoch).
+
+        Of a schedule with a length in steps, see `in_epochs`.
+        """
         return self.lr * self.schedule.factor(epoch, total_epochs)

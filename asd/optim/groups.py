@@ -21,9 +21,11 @@ class Part(NamedTuple):
 def parts_of(config: OptimConfig, module: nn.Module) -> list[Part]:
     """The parts that `optim.groups` names, each parameter in the first that it fits.
 
-    UserError where nothing that learns is left for one.
+    UserError where nothing that learns is left for one, or nothing learns at all.
     """
     waiting = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if not waiting:
+        raise UserError("nothing of the network learns: change model.freeze, backbone.tune or loss.trained")
     parts, starts = [], sorted({".".join(name.split(".")[:3]) for name in waiting})
     for group in config.groups:
         own = [name for name in waiting if f"{name}.".startswith(f"{group.part}.")]

@@ -40,10 +40,11 @@ class Trainer:
     def __init__(
         self, train: TrainConfig, optim: OptimConfig, saving: CheckpointConfig, parts: Parts, resumed: Payload | None
     ) -> None:
-        self.train, self.optim, self.saving, self.parts, self.ranks = train, optim, saving, parts, parts.ranks
+        self.train, self.saving, self.parts, self.ranks = train, saving, parts, parts.ranks
         self.stage = Stage.START  # what this rank is doing: the watchdog looks
         self.steps_per_epoch = parts.plan.steps_per_epoch
         self.total_steps = train.total_steps(self.steps_per_epoch)
+        self.optim = optim.in_epochs(self.steps_per_epoch)
         self.log_at = Every(train.log_every, self.total_steps)
         self.save_at = Every(saving.every_steps or self.steps_per_epoch, self.total_steps)
         self.state = TrainState()

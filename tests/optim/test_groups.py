@@ -55,3 +55,8 @@ def test_without_groups_the_optimizer_is_as_it_was() -> None:
     net = Net()
     plain, same = build_optimizer(OptimConfig(), net.parameters()), apart(OptimConfig(), net)
     assert same.state_dict() == plain.state_dict()
+
+
+def test_a_network_of_which_nothing_learns_is_refused() -> None:
+    with pytest.raises(UserError, match=r"nothing of the network learns: change model\.freeze, backbone\.tune or loss"):
+        parts_of(OptimConfig(), Net().requires_grad_(False))

@@ -91,6 +91,16 @@ def test_constant(epoch, expected):
     assert factor(ConstantConfig(warmup_epochs=4), epoch) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("kind", [ConstantConfig, CosineConfig])
+def test_a_warm_up_may_be_counted_in_steps(kind) -> None:
+    config = OptimConfig(lr=0.2, schedule=kind(warmup_steps=50))
+    assert config.in_epochs(20) == OptimConfig(lr=0.2, schedule=kind(warmup_epochs=2.5))
+    for schedule in (kind(warmup_epochs=3), HoldLinearConfig()):
+        assert OptimConfig(schedule=schedule).in_epochs(20) == OptimConfig(schedule=schedule)
+    with pytest.raises(pydantic.ValidationError, match="give warmup_epochs or warmup_steps, one of the two"):
+        kind(warmup_steps=50, warmup_epochs=1)
+
+
 def test_no_warm_up_starts_at_the_top():
     for schedule in (ConstantConfig(), CosineConfig(), WarmRestartsConfig(t_up=0)):
         assert factor(schedule, 0) == 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from asd.backbones import (
+    BeatsConfig,
     CPResNetConfig,
     EfficientNetConfig,
     MobileFaceNetConfig,
@@ -18,9 +20,13 @@ from asd.backbones import (
     build_backbone,
 )
 from asd.errors import UserError
+from asd.frontends import WaveformConfig
 from asd.losses import ArcFaceConfig, SubClusterAdaCosConfig
 from asd.tasks.base import Task
+from asd.tasks.build import build_task
 from asd.tasks.freezing import frozen_parts
+from asd.tasks.system import System
+from tests.support.encoders import beats_file
 from tests.support.parts import batch_of, task_of
 
 # Each with the names below which its last block and all that follows lie.
@@ -159,3 +165,18 @@ def test_fixed_centres_alone_have_nothing_to_learn() -> None:
     with pytest.raises(UserError, match=r"leaves nothing to train with loss\.trained=false"):
         frozen_parts(task, "all_but_centres")
     assert frozen_parts(task, "centres") == (task.loss,)
+
+
+@pytest.mark.parametrize("tune", ["none", "lora", "all"])
+def test_of_a_pre_trained_encoder_the_centres_alone_can_learn(tune: str, tmp_path: Path) -> None:
+    """Which of its blocks learn is for backbone.tune to say."""
+    config = BeatsConfig(weights=str(beats_file(tmp_path)), layers=(3,), tune=tune, pool="attentive", project=8)
+    known, borrowed = config.with_weights()
+    system = System(frontend=WaveformConfig(), backbone=known, loss=SubClusterAdaCosConfig())
+    task = build_task(system, 0, 16_000, 3, borrowed=borrowed)
+    with pytest.raises(
+        UserError, match=r"all_but_last_block is not for backbone beats: backbone\.tune says what learns"
+    ):
+        frozen_parts(task, "all_but_last_block")
+    task.freeze(*frozen_parts(task, "all_but_centres"))
+    assert [name for name, p in task.named_parameters() if p.requires_grad] == ["loss.centres"]

@@ -157,6 +157,15 @@ def test_every_step_learns_something(schedule: ScheduleConfig) -> None:
         assert mean == pytest.approx(at, rel=0.01) or epoch in cusps, (epoch, at, mean)
 
 
+def test_a_warm_up_in_steps_ends_with_them() -> None:
+    trainer = trainer_with(None, OptimConfig(lr=0.2, schedule=ConstantConfig(warmup_steps=25)), epochs=8)
+    rates = []
+    for trainer.state.step in (0, 12, 24, 25, 79):
+        trainer._set_learning_rate()
+        rates.append(trainer.lr)
+    assert rates == pytest.approx([0.2 * 0.5 / 25, 0.2 * 12.5 / 25, 0.2 * 24.5 / 25, 0.2, 0.2])
+
+
 @pytest.mark.parametrize("clip_norm", [None, 0.25, 1e6])
 def test_gradients_are_as_long_as_they_are_unless_the_config_clips_them(clip_norm: float | None) -> None:
     trainer = trainer_with(None, OptimConfig(name="sgd", lr=0.125, momentum=0.0), clip_norm)

@@ -7,14 +7,13 @@ from typing import Literal
 
 import pydantic
 
-from asd.optim.schedules.base import ScheduleSettings, rise
+from asd.optim.schedules.base import WithWarmUp, rise
 
 
-class CosineConfig(ScheduleSettings, frozen=True):
+class CosineConfig(WithWarmUp, frozen=True):
     """Linear warm-up, then half a cosine down to lr·floor at the last step."""
 
     name: Literal["cosine"] = "cosine"
-    warmup_epochs: pydantic.NonNegativeFloat = 0.0  # over which the rate rises to its peak
     floor: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak learning rate
 
     def factor(self, epoch: float, total_epochs: float) -> float:
