@@ -78,9 +78,9 @@ def listen_command(options: Options) -> None:
         detector = Detector.open(file, options.detector, ranks, own, chosen.label)
         keeper = None
         if options.keep_odd is not None:
-            keeper = OddWindows(options.keep_odd, options.keep_at_most, file.sample_rate, explainer(detector))
+            keeper = OddWindows(options.keep_odd, options.keep_at_most, file.sample_rate)
         room = Room(file.normals[own]) if own in file.normals else None
-        listener = Listener(detector, threshold, alarm, room, emit, keeper)
+        listener = Listener(detector, threshold, alarm, room, emit, keeper, explainer(detector))
         clock = Clock(file.sample_rate) if source.is_live and not options.replay else None
         _say(options, file, own, length, hop, alarm)
         follow(source, ring, listener, clock, options.end_after, file.sample_rate)

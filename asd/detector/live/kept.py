@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 
 from asd.audio.windows import Window
@@ -20,19 +18,18 @@ PREFIX = "odd_"
 
 @dataclass
 class OddWindows:
-    """At most so many windows, of which the oldest go first. explain: of samples (T,), why; what it gives is written
-    beside them."""
+    """At most so many windows, of which the oldest go first."""
 
     folder: Path
     at_most: int
     sample_rate: int
-    explain: Callable[[np.ndarray], dict[str, Any] | None]
 
-    def keep(self, window: Window, score: float) -> str | None:
-        """The name of the WAV, or None where the disk does not take it: listening goes on."""
+    def keep(self, window: Window, score: float, why: dict[str, Any] | None) -> str | None:
+        """The name of the WAV, or None where the disk does not take it: listening goes on. why: an explanation
+        that is written beside it."""
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S_%f")
         path = self.folder / f"{PREFIX}{moment}.wav"
-        about = {"at_s": window.begin_s, "score": score, "why": self.explain(window.samples)}
+        about = {"at_s": window.begin_s, "score": score, "why": why}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole(path) as file:

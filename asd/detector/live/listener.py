@@ -28,12 +28,12 @@ ROOM_WINDOWS = 30  # by which the room is judged
 class Keeper(Protocol):
     """Keeps odd windows; gives the name of one, None where it is not kept."""
 
-    def keep(self, window: Window, score: float) -> str | None: ...
+    def keep(self, window: Window, score: float, why: Event | None) -> str | None: ...
 
 
 @dataclass
 class Listener:
-    """What is known from window to window; emit: takes every event."""
+    """What is known from window to window; emit: takes every event; explain: why samples (T,) begin an alarm."""
 
     detector: Detector
     threshold: float
@@ -41,6 +41,7 @@ class Listener:
     room: Room | None
     emit: Callable[[Event], None]
     keeper: Keeper | None = None
+    explain: Callable[[np.ndarray], Event | None] = lambda samples: None
 
     def __post_init__(self) -> None:
         self.state = OK
@@ -62,12 +63,14 @@ class Listener:
         change = self.alarm.add(is_above, end_s)
         about: Event = {"score": score if math.isfinite(score) else None, "threshold": self.threshold}
         about |= {"above": is_above, "hits": self.alarm.count, "of": self.alarm.of, "room_changed": self._has_changed}
+        why = self.explain(window.samples) if change == "alarm" else None
         if is_above and self.keeper is not None:
-            about["kept"] = self.keeper.keep(window, score)
+            about["kept"] = self.keeper.keep(window, score, why)
         self._event("window", end_s, **about)
         self._judge_room(end_s)
         if change is not None:
-            self._event(change, end_s, **about | {"room_changed": self._has_changed})
+            told = {} if why is None else {"why": why["sentence"]}
+            self._event(change, end_s, **about | {"room_changed": self._has_changed} | told)
 
     def set_state(self, state: str, at_s: float) -> None:
         """Say what has become of the input, once; windows before a gap do not count for an alarm any more."""

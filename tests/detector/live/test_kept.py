@@ -15,17 +15,17 @@ from asd.detector.live.kept import OddWindows
 
 
 def test_the_newest_are_kept_with_their_numbers(tmp_path: Path) -> None:
-    odd = OddWindows(tmp_path / "odd", 3, 16_000, lambda samples: {"first": int(samples[0])})
+    odd = OddWindows(tmp_path / "odd", 3, 16_000)
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "mine.wav").write_bytes(b"x")
-    names = [odd.keep(Window(float(n), np.full(100, n, np.int16)), 0.5 + n) for n in range(5)]
+    names = [odd.keep(Window(float(n), np.full(100, n, np.int16)), 0.5 + n, {"n": n}) for n in range(5)]
     there = sorted(path.name for path in (tmp_path / "odd").glob("odd_*.wav"))
     assert there == names[2:]
     assert len([*(tmp_path / "odd").glob("odd_*.json")]) == 3
     samples, rate = soundfile.read(tmp_path / "odd" / str(names[4]), dtype="int16")
     assert (rate, samples.tolist()) == (16_000, [4] * 100)
     about = json.loads((tmp_path / "odd" / str(names[4])).with_suffix(".json").read_text())
-    assert about == {"at_s": 4.0, "score": 4.5, "why": {"first": 4}}
+    assert about == {"at_s": 4.0, "score": 4.5, "why": {"n": 4}}
     assert (tmp_path / "odd" / "mine.wav").exists()
 
 
@@ -34,5 +34,5 @@ def test_a_full_disk_keeps_nothing_and_raises_nothing(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(kept, "whole", full)
-    assert OddWindows(tmp_path, 3, 16_000, lambda samples: None).keep(Window(0.0, np.ones(9, np.int16)), 1.0) is None
+    assert OddWindows(tmp_path, 3, 16_000).keep(Window(0.0, np.ones(9, np.int16)), 1.0, None) is None
     assert [*tmp_path.iterdir()] == []

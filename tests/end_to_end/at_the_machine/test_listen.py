@@ -59,6 +59,8 @@ def test_the_scenario_through_a_pipe(statistics: Path, workshop: Workshop, tmp_p
     events = listen(statistics, pipe, *WORDS, "--keep-odd", odd, "--keep-at-most", "3")
     player.join()
     alarms = [(event["event"], event["at_s"]) for event in named(events, "alarm", "alarm_end")]
+    whys = [event["why"] for event in named(events, "alarm")]
+    assert all("the closest normal recording" in why for why in whys), whys
     begun = [at for name, at in alarms if name == "alarm"]
     assert any(16 < at <= 20 for at in begun), alarms
     states = [(event["input"], event["at_s"]) for event in named(events, "input")]
@@ -67,6 +69,8 @@ def test_the_scenario_through_a_pipe(statistics: Path, workshop: Workshop, tmp_p
     assert [event["at_s"] for event in windows] == [float(at) for at in range(1, 59)]
     assert all((event["score"] is None) == (event["input"] != "ok") for event in windows)
     kept = sorted(path.name for path in odd.glob("*.wav"))
+    explained = [json.loads(path.read_text())["why"] for path in odd.glob("*.json")]
+    assert len(explained) == 3
     assert kept == [event["kept"] for event in windows if event.get("kept")][-3:]
 
 
