@@ -1,10 +1,11 @@
 """Whether explanations name the band and the moment of faults that are known: docs/explain.md.
 
-Into normal clips of a synthetic factory, which the detector has not heard, faults are put for a quarter to a half of
-the clip. `placed`: hiss of half an octave, a tone, a rattle that rings in a third of an octave, 6 to 18 dB above what
-the machine has in that band. `machine`: the factory's own damage; its bands are those in which the damaged machine
-differs from the same machine, undamaged, with all other draws the same, by half as much as in the band that differs
-most. Counted are those of which the detector calls the clip an anomaly, and the same clip without the fault normal.
+Normal clips of a synthetic factory, which the detector has not heard, are given a fault. `placed`: hiss of half an
+octave, a tone, a rattle that rings in a third of an octave, 6 to 18 dB above what the machine has in that band, for a
+quarter to a half of the clip. `machine`: the factory's own damage, all the time; its bands are those in which the
+damaged machine differs from the same machine, undamaged, with all other draws the same, by half as much as in the band
+that differs most. Counted are those of which the detector calls the clip an anomaly, and the clip without the fault
+normal.
 
     python -m benchmarks.explain --detector detector.pt --seed 0 --faults placed
 """
@@ -76,18 +77,15 @@ def placed(clip: Clip, healthy: np.ndarray, random: np.random.Generator) -> tupl
 
 
 def machine_fault(clip: Clip, healthy: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, Fault]:
-    """(T,) int16 of a machine that is damaged for a while, and where it then differs from itself."""
+    """(T,) int16 of a damaged machine, and where it differs from itself; all the time."""
     faults = FAULTS[clip.machine_type]
     damage = faults[int(random.integers(len(faults)))]
     duration_s = len(healthy) / SAMPLE_RATE
     damaged = _int16(32767 * render_with(clip, (damage, float(random.uniform())), duration_s, DEFAULT_SNR_DB))
-    begin_s, end_s = span_of(random, duration_s)
-    time_s = np.arange(len(healthy)) / SAMPLE_RATE
-    span = (time_s >= begin_s) & (time_s < end_s)
-    levels = [in_decibels(*_flat(picture_of(x[span], SAMPLE_RATE))).mean(1).numpy() for x in (damaged, healthy)]
+    levels = [in_decibels(*_flat(picture_of(x, SAMPLE_RATE))).mean(1).numpy() for x in (damaged, healthy)]
     difference = np.abs(levels[0] - levels[1])
     bands = difference >= 0.5 * difference.max()
-    return np.where(span, damaged, healthy), Fault(damage.__name__, bands, begin_s, end_s)
+    return damaged, Fault(damage.__name__, bands, 0.0, duration_s)
 
 
 def borders() -> np.ndarray:
