@@ -177,7 +177,8 @@ def _add_clips(commands: Commands) -> None:
     )
     clips.add_argument(
         "--channel",
-        help="channel of multi-channel recordings: a number from 0, or average (default: as in the packed set)",
+        help="channel of multi-channel recordings: a number from 0, average, or 0,1: near and reference microphone "
+        "(default: as in the packed set)",
     )
     clips.add_argument(
         "--format", choices=("table", "csv", "json"), help="(default: by the extension of --out, else table)"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from asd.audio.recording import AVERAGE, Channel, Conversion, Target
+from asd.audio.recording import Channel, Conversion, Target, read_channel
 from asd.data.clips_schema import CLIPS_SCHEMA
 from asd.data.heard import MAX_VALUES, Heard
 from asd.data.manifest import CODECS, SOUNDLESS, ManifestFile, class_table
@@ -75,7 +75,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--resample", action="store_true", help="resample recordings at other rates")
     parser.add_argument("--codec", choices=CODECS, default="pcm16", help="flac: 0.4-0.8 of the bytes, 20 times the CPU")
     parser.add_argument(
-        "--channel", type=_channel, help="channel of multi-channel recordings: a number from 0, or average"
+        "--channel",
+        type=_channel,
+        help="channel of multi-channel recordings: a number from 0, or average; 0,1: near and reference microphone",
     )
     parser.add_argument("--shard-mib", type=positive, default=256, help="largest tar, MiB (default 256)")
     parser.add_argument(
@@ -95,12 +97,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _channel(text: str) -> Channel:
-    if text == AVERAGE:
-        return "average"
     try:
-        return count(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, nor {AVERAGE!r}") from None
+        return read_channel(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def find_corpus(options: argparse.Namespace) -> Corpus:
@@ -162,7 +162,7 @@ def _write_manifest(
         target.sample_rate,
         classes,
         [shard.shard for shard in shards],
-        _clips_table(shards, indices, target.codec),
+        _clips_table(shards, indices, target),
         _notes(found, shards, options.seed),
         _heard([item for shard in shards for item in shard.clips], target),
     )
@@ -179,7 +179,7 @@ def _heard(packed: Sequence[PackedClip], target: Target) -> Heard:
     )
 
 
-def _clips_table(shards: Sequence[PackedShard], classes: dict[tuple[str, str], int], codec: str) -> pa.Table:
+def _clips_table(shards: Sequence[PackedShard], classes: dict[tuple[str, str], int], target: Target) -> pa.Table:
     packed = [item for shard in shards for item in shard.clips]
     clips = [item.scanned.clip for item in packed]
     columns = {
@@ -188,9 +188,9 @@ def _clips_table(shards: Sequence[PackedShard], classes: dict[tuple[str, str], i
         "offset": [item.offset for item in packed],
         "size": [item.size for item in packed],
         "payload_offset": [item.payload_offset for item in packed],
-        "codec": [codec] * len(packed),
+        "codec": [target.codec] * len(packed),
         "frames": [item.frames for item in packed],
-        "channels": [1] * len(packed),
+        "channels": [target.channels] * len(packed),
         "class_index": [classes[clip.machine_class] for clip in clips],
         "machine_type": [clip.machine_type for clip in clips],
         "machine_id": [clip.machine_id for clip in clips],

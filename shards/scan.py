@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asd.audio.header import BadFileError, Header, read_header
-from asd.audio.recording import Target, check_channels, check_rate
+from asd.audio.recording import Target, channel_words, check_channels, check_rate
 from asd.data.manifest import LABEL_NORMAL, LABEL_UNKNOWN
 from asd.errors import UserError
 from shards.layouts.clip import Corpus, SourceClip
@@ -135,9 +135,11 @@ def _check_bad(bad: Sequence[BadClip], total: int, target: Target) -> None:
     elif kind == "foreign":
         what, advice = "are of a format that cannot be read here", "convert all of them"
     elif kind == "channels" and target.channel is None:
-        what, advice = "have other channels than one", "choose --channel N or --channel average"
+        what = "have other channels than one"
+        advice = "choose --channel N, --channel average, or of two microphones --channel NEAR,REFERENCE"
     elif kind == "channels":
-        what, advice = f"have no channel {target.channel}", "choose another --channel, or --channel average"
+        what = f"have no channel {channel_words(target.channel)}"
+        advice = "choose another --channel, or --channel average"
     raise UserError(
         f"{len(same)} of {total} recordings {what}, first: {_reason(same[0])}; {advice}, "
         "or leave them out by --skip-bad"

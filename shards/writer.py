@@ -99,7 +99,7 @@ def _cut(clips: Sequence[ScannedClip], target: Target, max_bytes: int) -> Iterat
 def tar_bytes(item: ScannedClip, target: Target) -> int:
     """Bytes a clip takes in a tar, uncompressed: two headers and two members, each filled up to whole blocks."""
     frames = target.frames(item.header)
-    members = (HEADER_BYTES + 2 * frames, len(clip_json(item, frames, target.sample_rate)))
+    members = (HEADER_BYTES + 2 * target.channels * frames, len(clip_json(item, frames, target.sample_rate)))
     return sum(TAR_BLOCK + _blocks(member) for member in members)
 
 
@@ -183,15 +183,15 @@ def _encode(item: ScannedClip, target: Target, done: Conversion) -> tuple[bytes,
         return whole, item.header.frames, faults
     samples, conversion = read_pcm16(item.clip.path, item.header, target)
     done.add(conversion)
-    faults, raw = tuple(conversion.faults), samples.tobytes()
+    faults, rate = tuple(conversion.faults), target.sample_rate
     if target.codec == "flac":
-        return _flac(raw, target.sample_rate), len(raw) // 2, faults
-    return canonical_header(len(raw), target.sample_rate) + raw, len(raw) // 2, faults
+        return _flac(samples, rate), len(samples), faults
+    return canonical_header(samples.nbytes, rate, target.channels) + samples.tobytes(), len(samples), faults
 
 
-def _flac(raw: bytes, sample_rate: int) -> bytes:
+def _flac(samples: np.ndarray, sample_rate: int) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.frombuffer(raw, dtype="<i2"), sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, samples, sample_rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ from shards import pack
 from shards.synth import __main__ as synth
 from tests.awake import sitecustomize
 from tests.support import leftovers
-from tests.support.sets import make_domain_set, make_set
+from tests.support.sets import make_domain_set, make_set, make_stereo_set
 
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(sitecustomize.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -60,6 +60,12 @@ def flac_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Classes of 0.5, 0.7, 1 and 1.3 s, PCM."""
     return make_set(tmp_path_factory.mktemp("uneven"), seconds=(0.5, 0.7, 1.0, 1.3), train=13, test=3)
+
+
+@pytest.fixture(scope="session")
+def stereo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two microphones: 3 classes of 0.5, 0.7 and 1 s, 12 training and 6 test clips each, PCM; see make_stereo_set."""
+    return make_stereo_set(tmp_path_factory.mktemp("stereo"))
 
 
 @pytest.fixture(scope="session")

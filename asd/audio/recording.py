@@ -1,4 +1,4 @@
-"""The samples of a recording, or of a part of it, as mono PCM16 at the rate of the set.
+"""The samples of a recording, or of a part of it, as PCM16 at the rate of the set: of one channel, or of two.
 
 Plain PCM16 WAV, which nearly all corpora are, is read without a decoder; everything else goes through soundfile.
 Legend: N samples per channel, K channels.
@@ -28,7 +28,8 @@ MAX_RATIO = 400_000  # of the whole numbers whose ratio two rates have: the filt
 MAX_FACTOR = 1000  # by which resampling may multiply samples
 AVERAGE = "average"
 
-Channel = int | Literal["average"] | None
+Pair = tuple[int, int]  # the microphone near the machine, and the reference far from it
+Channel = int | Literal["average"] | Pair | None
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Conversion:
     resampled: int = 0
     clipped_samples: int = 0
     channel_chosen: int = 0
+    two_channels_chosen: int = 0
     channels_averaged: int = 0
     faults: Counter[str] = field(default_factory=Counter)  # of levels: asd.audio.levels.FAULTS
 
@@ -55,6 +57,10 @@ class Target:
     channel: Channel = None
     codec: str = "pcm16"
 
+    @property
+    def channels(self) -> int:
+        return 2 if isinstance(self.channel, tuple) else 1
+
     def frames(self, header: Header) -> int:
         """Samples of a recording once it has the set's rate (rounded up)."""
         return -(-header.frames * self.sample_rate // header.rate)
@@ -68,11 +74,30 @@ class Part:
     frames: int
 
 
+def read_channel(text: str) -> Channel:
+    """`0`, `average`, or `0,1` for near and reference microphone. ValueError says what is wrong with others."""
+    if text == AVERAGE:
+        return "average"
+    numbers = text.split(",")
+    if len(numbers) > 2 or not all(number.isascii() and number.isdecimal() for number in numbers):
+        raise ValueError(f"{text!r} is no number from 0, no two of them (near,reference), nor {AVERAGE!r}")
+    first, *second = map(int, numbers)
+    if second == [first]:
+        raise ValueError(f"{text!r}: near and reference microphone are two channels")
+    return (first, second[0]) if second else first
+
+
+def channel_words(channel: Channel) -> str:
+    """As `read_channel` reads it."""
+    return ",".join(map(str, channel)) if isinstance(channel, tuple) else str(channel)
+
+
 def check_channels(header: Header, target: Target) -> None:
-    """Raises BadFileError where a recording has several channels without a choice, or not the one that was chosen."""
+    """Raises BadFileError where a recording has several channels without a choice, or not those that were chosen."""
     if target.channel is None and header.channels > 1:
         raise BadFileError("channels", f"it has {header.channels} channels")
-    if isinstance(target.channel, int) and target.channel >= header.channels:
+    chosen = (target.channel,) if isinstance(target.channel, int) else target.channel
+    if isinstance(chosen, tuple) and max(chosen) >= header.channels:
         raise BadFileError(
             "channels", f"it has {header.channels} channel{'s' * (header.channels > 1)}, numbered from 0"
         )
@@ -88,7 +113,9 @@ def check_rate(header: Header, target: Target) -> None:
 
 def read_canonical(path: Path, header: Header, target: Target) -> bytes | None:
     """The whole WAV of a recording that already is what packing writes, in one read; None where it is not."""
-    if header.data_offset != HEADER_BYTES or header.channels != 1 or header.rate != target.sample_rate:
+    if target.channels > 1 or header.channels > 1:  # its channels are to be looked at, or chosen from
+        return None
+    if header.data_offset != HEADER_BYTES or header.rate != target.sample_rate:
         return None
     payload = 2 * header.frames
     whole = _read_bytes(path, 0, HEADER_BYTES + payload)
@@ -96,7 +123,9 @@ def read_canonical(path: Path, header: Header, target: Target) -> bytes | None:
 
 
 def read_pcm16(path: Path, header: Header, target: Target, part: Part | None = None) -> tuple[np.ndarray, Conversion]:
-    """A recording's samples, or those of a part of it, mono int16 at the target's rate (N,), and what was done to them.
+    """A recording's samples, or those of a part of it, int16 at the target's rate, and what was done to them.
+
+    (N,), or where the target has two channels (N, 2).
 
     Raises BadFileError where the samples cannot be decoded or are fewer than the header says.
     """
@@ -107,11 +136,11 @@ def read_pcm16(path: Path, header: Header, target: Target, part: Part | None = N
         samples = np.frombuffer(raw, dtype="<i2").reshape(-1, header.channels)
     else:
         samples = _decode(path, header, part, done)
-    mono = _one_channel(samples, target.channel, done)
-    done.faults.update(level_faults(mono))
+    chosen = _chosen(samples, target.channel, done)
+    done.faults.update(level_faults(chosen if chosen.ndim == 1 else chosen[:, 0]))
     if header.rate != target.sample_rate:
-        mono = _resample(mono, header.rate, target.sample_rate, done)
-    return np.ascontiguousarray(mono, dtype="<i2"), done
+        chosen = _resample(chosen, header.rate, target.sample_rate, done)
+    return np.ascontiguousarray(chosen, dtype="<i2"), done
 
 
 def _read_bytes(path: Path, offset: int, size: int) -> bytes:
@@ -150,8 +179,8 @@ def _decode(path: Path, header: Header, part: Part, done: Conversion) -> np.ndar
         return _round(samples * FULL_SCALE, done)
 
 
-def _one_channel(samples: np.ndarray, channel: Channel, done: Conversion) -> np.ndarray:
-    """(N, K) → (N,)"""
+def _chosen(samples: np.ndarray, channel: Channel, done: Conversion) -> np.ndarray:
+    """(N, K) → (N,), or (N, 2) of two channels."""
     if samples.shape[1] == 1:
         return samples[:, 0]
     if has_dead_channel(samples):
@@ -161,13 +190,16 @@ def _one_channel(samples: np.ndarray, channel: Channel, done: Conversion) -> np.
         if cancel(samples):
             done.faults["cancelled"] += 1
         return np.rint(samples.mean(axis=1)).astype(np.int16)
+    if isinstance(channel, tuple):
+        done.two_channels_chosen += 1
+        return samples[:, list(channel)]
     assert isinstance(channel, int), "scan refuses several channels without a choice"
     done.channel_chosen += 1
     return samples[:, channel]
 
 
 def _resample(samples: np.ndarray, rate: int, new_rate: int, done: Conversion) -> np.ndarray:
-    """Band-limited resampling by the exact ratio, int16 (N,) → int16 (N',)."""
+    """Band-limited resampling by the exact ratio along the first axis, int16 (N, …) → int16 (N', …)."""
     from scipy.signal import resample_poly  # here: a set at one rate does not need it
 
     done.resampled += 1

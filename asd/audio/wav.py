@@ -55,8 +55,9 @@ def _form(chunk: bytes, order: Order) -> Form:
     return Form(SUBTYPES.get((code, bits), "") if fits else "", order.upper(), rate, channels, frame_bytes)
 
 
-def canonical_header(payload_bytes: int, rate: int) -> bytes:
-    """The 44 bytes before mono PCM16 samples."""
-    format_chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, PCM, 1, rate, 2 * rate, 2, 16)
+def canonical_header(payload_bytes: int, rate: int, channels: int = 1) -> bytes:
+    """The 44 bytes before PCM16 samples."""
+    frame_bytes = 2 * channels
+    format_chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, PCM, channels, rate, frame_bytes * rate, frame_bytes, 16)
     riff = struct.pack("<4sI4s", b"RIFF", payload_bytes + HEADER_BYTES - 8, b"WAVE")
     return riff + format_chunk + struct.pack("<4sI", b"data", payload_bytes)

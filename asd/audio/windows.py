@@ -39,10 +39,15 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A piece of a recording: (T,) int16 at the wanted rate, and where it begins, in seconds."""
+    """A piece of a recording, (T,) or of two channels (T, 2) int16 at the wanted rate; where it begins, in seconds."""
 
     begin_s: float
     samples: np.ndarray
+
+    @property
+    def near(self) -> np.ndarray:
+        """(T,), of two channels the near microphone's."""
+        return self.samples if self.samples.ndim == 1 else self.samples[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Recording:
         begins = cut.begins(self.samples)
         if begins is None:
             samples = self._read(Part(0, self.header.frames))
-            yield Window(0.0, np.resize(samples[: cut.length], cut.length) if cut.only else samples)
+            repeated = (cut.length, *samples.shape[1:])
+            yield Window(0.0, np.resize(samples[: cut.length], repeated) if cut.only else samples)
             return
         for begin in begins:
             yield Window(begin / self.target.sample_rate, self._read(self._part(begin, cut.length))[: cut.length])

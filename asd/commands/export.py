@@ -15,6 +15,7 @@ import numpy as np
 from asd.commands.budget import Budget
 from asd.commands.clips_of_run import clips_of, learnt_clips, tested_scores
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
+from asd.data.heard import Heard
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
 from asd.detector.card import card, card_path
@@ -123,6 +124,7 @@ def _detector(
     known, new = learnt_from(evaluation, fit, validation)
     scorers = list(fitted(chosen, known))
     _, calibration = scores_by(scorers, manifest, evaluation, known, new, none)
+    weight = (config.evaluate.reference_weight or None) if manifest.channels > 1 else None
     return DetectorFile(
         provenance=_provenance(run, step, evaluation, manifest),
         system=settle(embedder.task, System.model_validate(config.model_dump(include=set(System.model_fields)))),
@@ -130,7 +132,8 @@ def _detector(
         precision=config.distributed.precision,
         average=config.evaluate.average,
         sample_rate=rate,
-        heard=manifest.file.heard,
+        reference_weight=weight,
+        heard=heard_of(manifest, weight),
         classes=manifest.classes,
         machine_of=() if proxy is None else proxy.machine,
         flipped=tuple(index for index, own in enumerate(manifest.classes) if str(own) in evaluation.flip),
@@ -161,6 +164,14 @@ def _normals(embedder: CheckpointEmbedder, known: EmbeddingTable, kept: set[str]
         shown = (Shown.of(name, embedder.samples(clip), rate) for name, clip in zip(names, clips.tolist(), strict=True))
         found[own] = Normals.of(core, kept, shown)
     return found
+
+
+def heard_of(manifest: Manifest, reference_weight: float | None) -> Heard | None:
+    """How a set's recordings were heard; where its reference microphone counts nothing, the near one alone."""
+    heard = manifest.file.heard
+    if heard is None or reference_weight is not None or not isinstance(heard.channel, tuple):
+        return heard
+    return heard.model_copy(update={"channel": heard.channel[0]})
 
 
 def _lengths(manifest: Manifest, fit_clips: np.ndarray) -> tuple[int, int]:

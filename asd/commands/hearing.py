@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asd.audio.recording import AVERAGE, Channel
+from asd.audio.recording import AVERAGE, Channel, channel_words, read_channel
 from asd.detector import DetectorFile
 from asd.distributed.device import Precision
 from asd.errors import UserError, printable
@@ -25,10 +25,17 @@ def precision_of(file: DetectorFile) -> Precision:
 
 
 def channel_of(wanted: str | None, file: DetectorFile, source: Path) -> Channel:
-    """As in the packing of what the detector was trained on, or as asked for, which is then said."""
+    """As in the packing of what the detector was trained on, or as asked for, which is then said.
+
+    UserError where a detector of two microphones would hear one, or another one two.
+    """
     if wanted is None and file.heard is not None:
         return file.heard.channel
     chosen = _read_channel(AVERAGE if wanted is None else wanted)
+    if isinstance(chosen, tuple) != (file.reference_weight is not None):
+        two = "a near and a reference microphone: name both, --channel NEAR,REFERENCE, such as 0,1"
+        heard = "one channel: name one, --channel N" if file.reference_weight is None else two
+        raise UserError(f"--channel {channel_words(chosen)}: {source} hears {heard}")
     if file.heard is None:
         done = "the mean of several is taken" if wanted is None else "check that it was the same"
         remedy = "pack, train and export again, or name --channel"
@@ -39,11 +46,10 @@ def channel_of(wanted: str | None, file: DetectorFile, source: Path) -> Channel:
 
 
 def _read_channel(text: str) -> Channel:
-    if text == AVERAGE:
-        return "average"
-    if not (text.isascii() and text.isdecimal()):
-        raise UserError(f"--channel {text}: give a number from 0, or average")
-    return int(text)
+    try:
+        return read_channel(text)
+    except ValueError as error:
+        raise UserError(f"--channel {error}") from None
 
 
 def warn(line: str) -> None:

@@ -114,7 +114,7 @@ class CheckpointEmbedder:
         self._evaluator.embed(self.task, step, meta["epoch"], target, show_progress and self.ranks.is_main)
 
     def samples(self, clip: int) -> np.ndarray:
-        """(T,) int16 of a clip, as far as the network hears it (evaluate.first_s)."""
+        """(T,) int16 of a clip's (near) microphone, as far as the network hears it (evaluate.first_s)."""
         manifest, first_s = self._loader.manifest, self.run.config.evaluate.first_s
         length = int(manifest.frames[clip]) if first_s is None else round(first_s * manifest.sample_rate)
         waveform = np.empty((1, length), np.int16)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from asd.backbones.base import Borrowed
-from asd.config.checks import check_frames, check_sample_rate
+from asd.config.checks import check_frames, check_reference, check_sample_rate
 from asd.config.identity import identity
 from asd.config.run import RunConfig
 from asd.data.config import DataConfig
@@ -101,7 +101,7 @@ def embedding_cache(config: RunConfig, precision: str) -> EmbeddingCache | None:
     system = config.model_dump(mode="json", include=set(System.model_fields))
     if system["backbone"] is not None:
         system["backbone"].pop("weights", None)  # where the file lies changes nothing; its sha256 is there
-    evaluated = config.evaluate.model_dump(mode="json", include={"first_s", "average"})
+    evaluated = config.evaluate.model_dump(mode="json", include={"first_s", "average", "reference_weight"})
     version = provenance()
     described = {**system, **evaluated, "classes": config.data.classes, "precision": precision, **version}
     return EmbeddingCache(Path(config.evaluate.cache_dir), described)
@@ -111,6 +111,7 @@ def open_data(config: RunConfig, clusters: np.ndarray | None = None) -> Data:
     """The set of a config, its splits and its plan; UserError where it cannot be trained on."""
     manifest = open_shards(config.data, clusters)
     check_soundless(manifest)
+    check_reference(config, manifest)
     if config.task.is_classifier and not config.task.may_rest:
         build.check_classes(len(manifest.taught))  # before the plan, which may find too few clips for the same reason
     splits = make_splits(manifest, config.train.seed, config.data.val_fraction)

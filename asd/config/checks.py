@@ -12,6 +12,7 @@ from asd.config.run import RunConfig
 from asd.config.words import alternatives
 from asd.data.manifest import Manifest
 from asd.errors import UserError
+from asd.evaluate.config import REFERENCE_WEIGHT
 
 NORM_KINDS = frozenset(get_args(NormKind))
 
@@ -97,6 +98,16 @@ def check_sample_rate(config: RunConfig, manifest: Manifest) -> None:
         raise UserError(
             f"backbone {config.backbone.name} hears {wanted} Hz, and {manifest.root} holds {found} Hz: pack the "
             f"recordings again with --sample-rate {wanted} --resample"
+        )
+
+
+def check_reference(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse a weight for a second microphone that the set does not have."""
+    weight = config.evaluate.reference_weight
+    if manifest.channels == 1 and weight not in (0, REFERENCE_WEIGHT):
+        raise UserError(
+            f"evaluate.reference_weight={weight} is for sets with a reference microphone, and {manifest.root} holds "
+            "one channel: leave it out, or pack the recordings again with --channel NEAR,REFERENCE"
         )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 class Batch:
     """Clips of one rank for one step. The waveform lies in a reused buffer: valid until the next batch is asked for."""
 
-    waveform: Tensor  # (B, T) int16; clips shorter than T are repeated to fill it
+    waveform: Tensor  # (B, T) int16, of the (near) microphone; clips shorter than T are repeated to fill it
     frames: Tensor  # (B,) int64, samples read before any repeat
     clip_index: Tensor  # (B,) int64, rows of the clips table
     class_index: Tensor  # (B,) int64
@@ -23,6 +23,7 @@ class Batch:
     first_row: int  # this rank's first row in the global batch
     proxy_index: Tensor | None = None  # (B,) int64, where finer classes than class_index are told apart; -1: none
     is_fault: Tensor | None = None  # (B,) bool, known faults of class_index; None: the set has none
+    reference: Tensor | None = None  # (B, T) int16, of the reference microphone; None: not asked for, or there is none
     is_placeholder: bool = False  # silence where no batch came before the run was to stop: not to be learnt
 
     @property

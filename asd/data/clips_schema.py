@@ -27,4 +27,4 @@ CLIPS_SCHEMA = pa.schema(
     ]
 )
 _FORMAT_2 = pa.schema([field for field in CLIPS_SCHEMA if field.name != "recording"])
-SCHEMAS = {2: _FORMAT_2, 3: CLIPS_SCHEMA, 4: CLIPS_SCHEMA}  # by format
+SCHEMAS = {2: _FORMAT_2, 3: CLIPS_SCHEMA, 4: CLIPS_SCHEMA, 5: CLIPS_SCHEMA}  # by format

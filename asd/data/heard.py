@@ -10,6 +10,7 @@ MAX_VALUES = 64  # of rates and numbers of channels that are remembered
 SHORTER = 0.99  # of the shortest: a sample or two are no difference
 
 Rate = Annotated[int, pydantic.Field(gt=0, le=1_000_000)]
+Index = Annotated[int, pydantic.Field(ge=0)]
 Count = Annotated[int, pydantic.Field(gt=0, le=1 << 16)]
 Seconds = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
@@ -17,17 +18,20 @@ Seconds = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 class Heard(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Of all clips of a set."""
 
-    channel: Annotated[int, pydantic.Field(ge=0)] | Literal["average"] | None  # taken of several; None: all had one
+    # taken of several, two where there is a reference microphone; None: all had one
+    channel: Index | tuple[Index, Index] | Literal["average"] | None
     channels: Annotated[tuple[Count, ...], pydantic.Field(min_length=1, max_length=MAX_VALUES)]  # ascending
     rates: Annotated[tuple[Rate, ...], pydantic.Field(min_length=1, max_length=MAX_VALUES)]  # Hz, ascending
     clips_s: tuple[Seconds, Seconds]  # length of the shortest clip, and of the longest
     cut: bool  # clips are pieces of longer recordings
 
     def channel_in_words(self) -> str:
-        """`channel 0 of 2`, `mean of 8 channels`, `one channel`."""
+        """`channel 0 of 2`, `channels 0 (near) and 1 (reference) of 2`, `mean of 8 channels`, `one channel`."""
         if self.channels == (1,):
             return "one channel"
         of = _listed(self.channels)
+        if isinstance(self.channel, tuple):
+            return f"channels {self.channel[0]} (near) and {self.channel[1]} (reference) of {of}"
         return f"mean of {of} channels" if self.channel == "average" else f"channel {self.channel} of {of}"
 
     def unlike(self, rate: int, channels: int, seconds: float) -> list[str]:

@@ -5,6 +5,7 @@ Legend: n clips of one rank's batch, T samples.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,7 @@ class Request:
     epoch: int = 0
     step: int = 0
     first_row: int = 0
+    reference: bool = False  # whether the reference microphone is wanted beside the near one
 
 
 class BatchSource(Protocol):
@@ -67,8 +69,11 @@ class ClipReader(Protocol):
 
     bad: dict[int, str]  # clip index → what went wrong
 
-    def read(self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Fill rows (n, T) int16; (frames before repeats (n,) int64, readable (n,) bool)."""
+    def read(
+        self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray, reference: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fill rows (n, T) int16, and where it is wanted reference (n, T) int16 with the second channel; (frames before
+        repeats (n,) int64, readable (n,) bool)."""
 
     def close(self) -> None:
         """No clip is read any more."""
@@ -139,9 +144,9 @@ class Loader:
 
     def _placeholder_batch(self, request: Request) -> Batch:
         buffer, count = _Buffer(pinned=False), len(request.clips)
-        waveform = buffer.rows(count, request.length).zero_()
+        waveforms = buffer.rows(request).zero_()
         nothing = np.full(count, request.length), np.zeros(count, dtype=bool)
-        batch = batch_of(self.manifest, request, waveform, *nothing, buffer.pin)
+        batch = batch_of(self.manifest, request, waveforms, *nothing, buffer.pin)
         return replace(batch.to(self.device), is_placeholder=True)
 
     def pop_wait_s(self) -> float:
@@ -158,24 +163,28 @@ class Loader:
     def _fill(self, request: Request, free: deque[_Buffer]) -> tuple[Batch, _Buffer]:
         # The buffer used last still lies in the processor's cache; of pinned ones the oldest, whose copy is long done.
         buffer = free.popleft() if self.device.type == "cuda" else free.pop()
-        waveform = buffer.rows(len(request.clips), request.length)
-        frames, valid = self.reader.read(request.clips, request.starts, waveform.numpy())
-        return batch_of(self.manifest, request, waveform, frames, valid, buffer.pin), buffer
+        waveforms = buffer.rows(request)
+        frames, valid = self.reader.read(request.clips, request.starts, *waveforms.numpy())
+        return batch_of(self.manifest, request, waveforms, frames, valid, buffer.pin), buffer
 
 
 def batch_of(
     manifest: Manifest,
     request: Request,
-    waveform: Tensor,
+    waveforms: Tensor,
     frames: np.ndarray,
     valid: np.ndarray,
     pin: Callable[[np.ndarray], Tensor],
 ) -> Batch:
-    """The waveform (n, T) of a request with what the set's table says of its clips; pin: makes a column a tensor."""
+    """The waveforms of a request, (1, n, T) or with the reference (2, n, T), with what the table says of its clips.
+
+    pin: makes a column a tensor.
+    """
     clips, proxy = request.clips, manifest.proxy
     faults = manifest.is_known_fault if len(manifest.known_faults) else None
     return Batch(
-        waveform=waveform,
+        waveform=waveforms[0],
+        reference=waveforms[1] if request.reference else None,
         frames=pin(frames),
         clip_index=pin(clips),
         class_index=pin(manifest.class_index[clips].astype(np.int64)),
@@ -205,12 +214,14 @@ class _Buffer:
         self._samples = torch.empty(0, dtype=torch.int16)
         self._copied: torch.cuda.Event | None = None
 
-    def rows(self, clips: int, length: int) -> Tensor:
+    def rows(self, request: Request) -> Tensor:
+        """(1, n, T), or (2, n, T) where the reference microphone is wanted."""
         if self._copied is not None:
             self._copied.synchronize()
-        if self._samples.numel() < clips * length:
-            self._samples = torch.empty(clips * length, dtype=torch.int16, pin_memory=self._pinned)
-        return self._samples[: clips * length].view(clips, length)
+        shape = (2 if request.reference else 1, len(request.clips), request.length)
+        if self._samples.numel() < math.prod(shape):
+            self._samples = torch.empty(math.prod(shape), dtype=torch.int16, pin_memory=self._pinned)
+        return self._samples[: math.prod(shape)].view(shape)
 
     def pin(self, column: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(column))
@@ -255,11 +266,15 @@ def training_requests(
 
 
 def whole_clip_requests(
-    manifest: Manifest, batches: Iterable[np.ndarray], first: int | None = None
+    manifest: Manifest, batches: Iterable[np.ndarray], first: int | None = None, reference: bool = False
 ) -> Iterator[Request]:
-    """Requests for whole clips; each batch holds clip indices of one length. Or for the `first` samples of all."""
+    """Requests for whole clips; each batch holds clip indices of one length. Or for the `first` samples of all.
+
+    reference: with the reference microphone's, of a set that has one.
+    """
     batches = list(batches)
     if manifest.tars is not None and batches:
         manifest.tars.expect(np.concatenate(batches))
     for clips in batches:
-        yield Request(clips, np.zeros(len(clips), dtype=np.int64), first or int(manifest.frames[clips[0]]))
+        starts = np.zeros(len(clips), dtype=np.int64)
+        yield Request(clips, starts, first or int(manifest.frames[clips[0]]), reference=reference)

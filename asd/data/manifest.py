@@ -28,10 +28,11 @@ from asd.files.safe_parquet import read_table
 
 FORMAT_VERSION = 3
 WITH_FAULTS = 4  # the same of a set with known faults, which older programs would take for normal clips
+WITH_REFERENCE = 5  # the same of a set with two channels, with known faults or without
 MANIFEST_FILE = "manifest.json"
 CLIPS_FILE = "clips.parquet"
 ORIGIN_FILE = "origin"  # in a cached set (asd.data.cache.cached_set) only, whose tars come when they are needed
-READ = "format 2 to 4"
+READ = "format 2 to 5"
 SOUNDLESS = "soundless "  # and a machine: the note of how many training clips it has, none of which holds sound
 UNHASHED = ("heard", "notes")  # of manifest.json: how the set came to be, not what it is
 CODECS = ("pcm16", "flac")
@@ -80,7 +81,7 @@ class Shard(pydantic.BaseModel, frozen=True, extra="forbid"):
 class ManifestFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The content of manifest.json."""
 
-    format: Literal[2, 3, 4]  # 2: without recordings, each clip is one of its own; 4: with known faults
+    format: Literal[2, 3, 4, 5]  # 2: without recordings, each clip is one of its own; 4: with known faults; 5: stereo
     name: str
     layout: str = pydantic.Field(min_length=1)  # of the recordings: dcase2020 …, mimii, table
     sample_rate: int = pydantic.Field(gt=0, le=MAX_RATE)
@@ -123,6 +124,11 @@ class Manifest:
     @property
     def sample_rate(self) -> int:
         return self.file.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Of every clip: 1, or 2 where there is a reference microphone beside the near one."""
+        return 2 if self.file.format == WITH_REFERENCE else 1
 
     @property
     def fingerprint(self) -> str:
@@ -272,10 +278,10 @@ def _check_bounds(manifest: Manifest) -> None:
     shard, offset, size, payload, channels = (manifest.column(name) for name in columns)
     shard_bytes = np.array([s.bytes for s in manifest.file.shards], dtype=np.int64)
     good = (shard >= 0) & (shard < len(shard_bytes)) & (offset >= 0) & (size >= 0) & (payload >= 0)
-    good &= (channels > 0) & (manifest.frames > 0)
+    good &= (channels == manifest.channels) & (manifest.frames > 0)
     good &= (manifest.class_index >= 0) & (manifest.class_index < len(manifest.classes))
     good[good] &= offset[good] <= (shard_bytes[shard[good]] - size[good])  # sums of damaged numbers could overflow
-    room = np.maximum(size - payload, 0) // (2 * np.maximum(channels, 1).astype(np.int64))
+    room = np.maximum(size - payload, 0) // (2 * manifest.channels)
     good &= manifest.is_flac | (manifest.frames <= room)
     if not good.all():
         key = manifest.strings("key", np.flatnonzero(~good)[:1])[0]

@@ -16,6 +16,7 @@ from asd.data.manifest import (
     LABEL_ANOMALY,
     MANIFEST_FILE,
     WITH_FAULTS,
+    WITH_REFERENCE,
     MachineClass,
     ManifestFile,
     Shard,
@@ -40,7 +41,7 @@ def write_manifest(
     pq.write_table(clips.cast(CLIPS_SCHEMA), root / CLIPS_FILE, compression="zstd")
     clips_sha256 = sha256_of(root / CLIPS_FILE)
     body = {
-        "format": WITH_FAULTS if has_known_faults(clips) else FORMAT_VERSION,
+        "format": format_of(clips),
         "name": name,
         "layout": layout,
         "sample_rate": sample_rate,
@@ -51,6 +52,13 @@ def write_manifest(
     file = ManifestFile.model_validate(body | {"fingerprint": fingerprint_of(body), "heard": heard, "notes": notes})
     write_whole(root / MANIFEST_FILE, file.model_dump_json(indent=1))
     return file
+
+
+def format_of(clips: pa.Table) -> int:
+    """The oldest format that says all of a table."""
+    if max(clips.column("channels").to_pylist(), default=1) > 1:
+        return WITH_REFERENCE
+    return WITH_FAULTS if has_known_faults(clips) else FORMAT_VERSION
 
 
 def has_known_faults(clips: pa.Table) -> bool:

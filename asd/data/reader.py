@@ -37,21 +37,31 @@ class Reader:
         self._size = manifest.column("size")
         self._frames = manifest.frames
         self._is_flac = manifest.is_flac
+        self._channels = manifest.channels
         self._files: dict[int, int] = {}
         self._lock = threading.Lock()
         self._scratch = memoryview(bytearray(MAX_GAP_BYTES))
         _allow_open_files(len(manifest.file.shards))
 
-    def read(self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray, reference: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Fill rows (n, T) int16 from sample `starts` of each clip; shorter clips are repeated to fill their row.
 
-        Returns (frames read before repeats (n,) int64, readable (n,) bool).
+        reference (n, T) int16: to be filled with the second channel, of sets that have two. Returns (frames read before
+        repeats (n,) int64, readable (n,) bool).
         """
         frames = np.minimum(self._frames[clips] - starts, rows.shape[1])
         valid = np.ones(len(clips), dtype=bool)
-        for row, problem in self._read_rows(clips, starts, frames, rows):
-            rows[row], valid[row] = 0, False
+        samples = rows if self._channels == 1 else np.empty((*rows.shape, self._channels), dtype=np.int16)
+        for row, problem in self._read_rows(clips, starts, frames, samples):
+            samples[row], valid[row] = 0, False
             self.bad.setdefault(int(clips[row]), problem)
+        if samples is not rows:  # a tar has the channels of a sample side by side
+            rows[:] = samples[..., 0]
+        if reference is not None:
+            reference[:] = samples[..., 1]
+            repeat_short(reference, frames)
         repeat_short(rows, frames)
         return frames, valid
 
@@ -90,14 +100,15 @@ class Reader:
     def _read_rows(
         self, clips: np.ndarray, starts: np.ndarray, frames: np.ndarray, rows: np.ndarray
     ) -> Iterator[tuple[int, str]]:
-        """Rows that could not be read, and why. rows must be contiguous."""
+        """Rows that could not be read, and why. rows (n, T), or with channels (n, T, K), must be contiguous."""
         flac = self._is_flac[clips]
         for row in np.flatnonzero(flac).tolist():
             problem = self._read_flac(int(clips[row]), int(starts[row]), rows[row, : frames[row]])
             if problem:
                 yield row, problem
         pcm = np.flatnonzero(~flac)
-        columns = (self._shard[clips], self._begin[clips] + 2 * starts, 2 * frames)
+        frame_bytes = 2 * self._channels
+        columns = (self._shard[clips], self._begin[clips] + frame_bytes * starts, frame_bytes * frames)
         pieces = sorted(zip(*(column[pcm].tolist() for column in columns), pcm.tolist(), strict=True))
         if pieces:
             memory = memoryview(rows).cast("B")  # type: ignore[arg-type]  # numpy stubs before 3.12

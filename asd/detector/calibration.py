@@ -68,7 +68,7 @@ def hear(
         embedded.append(detector.embed(np.stack([window.samples for _, window in batch]), len(shown)))
         for place, window in batch:
             name = paths[place].name + (f" from {window.begin_s:g} s" if window.begin_s else "")
-            shown.append(Shown.of(printable(name), window.samples, detector.file.sample_rate))
+            shown.append(Shown.of(printable(name), window.near, detector.file.sample_rate))
             recording.append(place)
     rows = detector.table(embedded)
     clips, position = rows.clips()

@@ -27,6 +27,7 @@ from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
 from asd.tasks.base import Task
 from asd.tasks.build import build_task
+from asd.tasks.reference import embed
 
 NEW_CLIP = -(1 << 40)  # recordings are clips that no scorer has seen: their indices are none of a training clip
 
@@ -76,10 +77,12 @@ def _scorer_of(chosen: FittedScorer, own: int, file: DetectorFile, source: Path)
 
 
 def batch_of(windows: np.ndarray, own: int, first: int) -> Batch:
-    """Windows (B, T) int16 of a machine, numbered from first, as a network takes them."""
-    count, samples = windows.shape
+    """Windows (B, T) int16 of a machine, or (B, T, 2) of two microphones, numbered from first, for a network."""
+    count, samples = windows.shape[:2]
+    waveform, *reference = torch.from_numpy(windows.reshape(count, samples, -1)).unbind(2)
     return Batch(
-        waveform=torch.from_numpy(windows),
+        waveform=waveform,
+        reference=reference[0] if reference else None,
         frames=torch.full((count,), samples),
         clip_index=NEW_CLIP + torch.arange(first, first + count),
         class_index=torch.full((count,), own),
@@ -124,13 +127,15 @@ class Detector:
         return replace(self, own=own, scorer=_scorer_of(self.chosen, own, self.file, self.source))
 
     def embed(self, windows: np.ndarray, first: int) -> Columns:
-        """What the network makes of windows (B, T) int16, numbered from first.
+        """What the network makes of windows (B, T) int16, or of two microphones (B, T, 2), numbered from first.
 
-        UserError where T is too short for the network.
+        UserError where T is too short for the network, or a microphone is missing.
         """
+        if self.file.reference_weight is not None and windows.ndim == 2:
+            raise UserError(f"{self.source} hears a near and a reference microphone, and here is one channel alone")
         batch = batch_of(windows, min(self.own, self.file.learnt_classes - 1), first).to(self.ranks.device)
         with self.ranks.autocast(), ignoring(self.task, self.file.ignored.get(self.own, ())):
-            out = self.task.embed(batch)
+            out = embed(self.task, batch, self.file.reference_weight or 0.0)
         return columns_of(out, batch, self.file.average)
 
     def score(self, embedded: Sequence[Columns]) -> np.ndarray:

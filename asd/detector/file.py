@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 import torch
@@ -28,8 +28,9 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
-FORMAT_VERSION = 5
-# 1: it does not say how its recordings were heard; up to 2: other names of two settings; up to 4: without normals
+FORMAT_VERSION: Final = 5
+# 1: it does not say how its recordings were heard; up to 2, 3: other names of two and of three settings; up to 4:
+# without normals, and of one microphone
 READ_VERSIONS = (1, 2, 3, 4, 5)
 FORMER_NAMES = {"turned": "flipped", "first_only": "fixed_length"}
 KIND = "asd detector"
@@ -90,12 +91,13 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     """What the file holds."""
 
     kind: Literal["asd detector"] = "asd detector"
-    format: Literal[1, 2, 3, 4, 5] = 5
+    format: Literal[1, 2, 3, 4, 5] = FORMAT_VERSION
     provenance: Provenance
     system: System
     weights: dict[str, Tensor]
     precision: Precision
     average: Average
+    reference_weight: float | None = pydantic.Field(None, gt=0, le=10)  # of a second microphone; None: it hears one
     sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
     heard: Heard | None = None  # recordings that it was trained on; None: of an older set or an older version
     classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)

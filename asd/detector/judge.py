@@ -109,7 +109,7 @@ def judge(
             try:
                 state = OK
                 for done, window in _windows(result, target, cut, detector.file.heard):
-                    state = sound_of(window.samples)
+                    state = sound_of(window.near)
                     if state == OK:
                         hearing.add(result, window)
                     progress(heard + done)

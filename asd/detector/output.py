@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asd.audio.recording import Channel
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector.judge import ClipResult
 from asd.detector.why import as_numbers, in_words
@@ -74,9 +75,11 @@ def _table(results: Sequence[ClipResult], about: dict[str, Any]) -> Table:
     return found
 
 
-def _channel_words(channel: int | str | None) -> str:
+def _channel_words(channel: Channel) -> str:
     if channel is None:
         return ""
+    if isinstance(channel, tuple):
+        return f", channel {channel[0]} against {channel[1]}"
     return ", mean of channels" if channel == "average" else f", channel {channel}"
 
 

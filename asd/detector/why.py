@@ -28,7 +28,7 @@ def explain_results(detector: Detector, results: Sequence[ClipResult], target: T
         windows = open_recording(result.path, target).windows(cut)
         window = next(window for window in windows if window.begin_s == begin_s)
         score, rate = scoring(detector.set_on(result.asked.own)), detector.file.sample_rate
-        result.why = explain(window.samples, rate, score, normals, window.begin_s)
+        result.why = explain(window.near, rate, score, normals, window.begin_s)
 
 
 def explainer(detector: Detector) -> Callable[[np.ndarray], dict[str, Any] | None]:

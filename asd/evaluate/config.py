@@ -20,6 +20,7 @@ DEFAULT_SCORERS: tuple[ScorerConfig, ...] = (
     UntrainedKnnConfig(),
     UntrainedKnnConfig(level="normalised"),
 )
+REFERENCE_WEIGHT = 0.5  # of UTurtle/residual_view, chosen there on the development set of 2026
 
 
 class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
@@ -35,6 +36,9 @@ class EvaluateConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_
     fit_held_out: bool = False  # scorers are fitted on held-out clips, too
     test_clips_per_class: pydantic.PositiveInt | None = None  # (and held-out ones) by domain, for a look; None: all
     average: Average = "scores"  # of a clip's windows: their scores, or already their embeddings
+    # of a set packed with two microphones, what the reference's embedding counts: near − reference_weight·reference; 0:
+    # the near one alone is heard
+    reference_weight: float = pydantic.Field(default=REFERENCE_WEIGHT, ge=0, le=10)
     flip: tuple[str, ...] = ()  # classes (fan/00) whose scores are inverted, as in one submission of S5
     threshold: ThresholdConfig = GammaConfig()  # of normal clips' scores, above which a clip is called an anomaly
     first_s: float | None = pydantic.Field(default=None, ge=0.05, le=600)  # score the start of clips; None: all of them

@@ -24,6 +24,7 @@ from asd.scorers.embeddings import View, mean_by
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
 from asd.tasks.base import Embedding
+from asd.tasks.reference import embed
 from asd.text.terminal import open_console
 
 REMEDY = "lower evaluate.batch_audio_s"
@@ -80,11 +81,13 @@ def embed_clips(
     average: Average = "scores",
     fit_clips: np.ndarray | None = None,
     show_progress: bool = False,
+    reference_weight: float = 0.0,
 ) -> EmbeddingPass | None:
     """Embed clips with all ranks; the result on rank 0, None elsewhere.
 
     average: of a clip's windows, the scores (each window is a row) or already the embeddings and logits. fit_clips:
-    those whose reconstruction residuals count.
+    those whose reconstruction residuals count. reference_weight: of the second microphone, of sets that have one; 0: it
+    is not heard.
 
     Batches hold clips of one exact length and do not depend on the number of ranks, so neither do the embeddings.
     Raises StoppedError on all ranks where a loader that may stop could not have a batch.
@@ -93,7 +96,8 @@ def embed_clips(
     batches = [clips[b] for b in equal_length_batches(frames, batch_samples)][ranks.rank :: ranks.world_size]
     task.eval()
     parts: list[Columns] = []
-    stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples))
+    with_reference = loader.manifest.channels > 1 and reference_weight > 0
+    stream = loader.stream(whole_clip_requests(loader.manifest, batches, first_samples, with_reference))
     console = open_console(stderr=True)
     residuals = Residuals(ranks, loader.manifest, fit_clips)
 
@@ -105,7 +109,7 @@ def embed_clips(
                 ranks.autocast(),
                 enough_memory(ranks.device, f"a batch of {len(batch.clip_index)} whole clips", REMEDY),
             ):
-                out = task.embed(batch)  # type: ignore[operator]
+                out = embed(task, batch, reference_weight)
             residuals.add(batch, out)
             parts.append(columns_of(out, batch, average))
         return True

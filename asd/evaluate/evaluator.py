@@ -95,9 +95,18 @@ class Evaluator:
         """All ranks embed clips."""
         rate = self.loader.manifest.sample_rate
         first = None if self.config.first_s is None else round(self.config.first_s * rate)
-        samples = int(self.config.batch_audio_s * rate)
-        average = self.config.average
-        return embed_clips(task, self.loader, self.ranks, clips, samples, first, average, self.fit_clips, show_progress)
+        return embed_clips(
+            task,
+            self.loader,
+            self.ranks,
+            clips,
+            int(self.config.batch_audio_s * rate),
+            first,
+            self.config.average,
+            self.fit_clips,
+            show_progress,
+            self.config.reference_weight,
+        )
 
     def _write(
         self,

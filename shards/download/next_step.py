@@ -8,8 +8,8 @@ from pathlib import Path
 from asd.text.shell import command
 from shards.download.corpora import GROUND_TRUTH, RECORDINGS, RECORDS
 
-# 2026 is stereo: the near microphone is the left channel.
-MORE = {"dcase2026": ["--channel", "0"]}
+# 2026 is stereo: left the near microphone, right the reference.
+MORE = {"dcase2026": ["--channel", "0,1"]}
 
 
 def next_lines(corpus: str, out: Path) -> list[str]:

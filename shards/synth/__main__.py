@@ -1,4 +1,4 @@
-"""Make a factory in the layout of DCASE 2020, 2021 or 2022 Task 2, from a physical model of its machines.
+"""Make a factory in the layout of DCASE 2020, 2021, 2022 or 2026 Task 2, from a physical model of its machines.
 
 python -m shards.synth --out data/factory
 python -m shards.synth --layout dcase2022 --out data/factory_2022
@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with clean_up_on_signals():
         count = write_factory(config, args.out, args.workers)
     print(f"{args.out}: {count} clips of {args.clip_s:g} s, {_units(config)}")
-    places = ("--source", args.out, "--out", f"{args.out}_packed")
+    channels = ("--channel", "0,1") if config.layout.microphones == 2 else ()
+    places = ("--source", args.out, *channels, "--out", f"{args.out}_packed")
     print(f"next: {command('python', '-m', 'shards.pack', '--layout', args.layout, *places)}")
     return 0
 

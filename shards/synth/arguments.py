@@ -14,7 +14,6 @@ from shards.synth.factory import FactoryConfig
 from shards.synth.layouts import LAYOUTS
 
 MAX_CLIPS = 10_000  # what the four digits of a file name can number
-DEFAULT_SECTIONS = 3
 
 
 def parse_args(argv: Sequence[str] | None, description: str | None) -> argparse.Namespace:
@@ -36,7 +35,7 @@ def parse_args(argv: Sequence[str] | None, description: str | None) -> argparse.
         "--test-clips", type=int, default=20, help="normal and as many anomalous, per ID or domain (default 20)"
     )
     parser.add_argument(
-        "--sections", type=int, help=f"sections of every machine type, 1 to {NUM_SECTIONS} (default {DEFAULT_SECTIONS})"
+        "--sections", type=int, help=f"sections of every machine type, 1 to {NUM_SECTIONS} (default 3; dcase2026: 1)"
     )
     parser.add_argument(
         "--snr-db", type=float, default=DEFAULT_SNR_DB, help=f"machine to factory noise (default {DEFAULT_SNR_DB:g})"
@@ -70,7 +69,7 @@ def factory_of(args: argparse.Namespace) -> FactoryConfig:
         train_clips=args.train_clips,
         target_clips=target_clips,
         test_clips=args.test_clips,
-        num_sections=DEFAULT_SECTIONS if args.sections is None else args.sections,
+        num_sections=layout.num_sections if args.sections is None else args.sections,
         snr_db=args.snr_db,
         contaminate=args.contaminate,
         known_faults=args.known_faults,
@@ -95,7 +94,9 @@ def _check_any(args: argparse.Namespace) -> None:
 def _check_without_domains(args: argparse.Namespace) -> None:
     for option, value in (("--sections", args.sections), ("--target-clips", args.target_clips)):
         if value is not None:
-            raise UserError(f"{option}: {args.layout} has no sections and domains, use --layout dcase2021 or dcase2022")
+            raise UserError(
+                f"{option}: {args.layout} has no sections and domains, use --layout dcase2021, dcase2022 or dcase2026"
+            )
 
 
 def _check_with_domains(args: argparse.Namespace, target_clips: int) -> None:

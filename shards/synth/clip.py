@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,7 +17,7 @@ from shards.synth.faults import FAULTS, Fault
 from shards.synth.hall import factory_noise, noise_height, recorded, room_response
 from shards.synth.machine import Machine
 from shards.synth.nominal import NOMINAL, TYPES
-from shards.synth.signals import SAMPLE_RATE, Signal, to_time
+from shards.synth.signals import SAMPLE_RATE, Signal, amplitude, to_time
 from shards.synth.sound import Streams, render_machine
 from shards.synth.tolerance import running, unit_of
 
@@ -23,9 +25,10 @@ from shards.synth.tolerance import running, unit_of
 # log-mel spectra has a mean AUC of 0.68, 0.66, 0.66, 0.66 (seeds 0 to 3); a 41-way classifier of 0.2 M weights trained
 # for 18 epochs has 0.81 to 0.85. Seed 0, 12 epochs, 16 + 16 clips: 0.57 and 0.80 at -6 dB, 0.75 and 0.84 at 6 dB.
 DEFAULT_SNR_DB = 0.0
+FAR_DB = -12.0  # of the machine at the reference microphone, against the near one
 ROLES = ("train", "normal", "anomaly")  # train clips, normal test clips, anomalous test clips
 _SOURCES = ("shaft", "tones", "flow", "hiss", "bearing", "rattle", "rub", "cycle", "clicks", "travel")
-_STREAMS = ("operation", "fault", *_SOURCES, "room", "hall", "level", "gain", "damage")
+_STREAMS = ("operation", "fault", *_SOURCES, "room", "hall", "level", "gain", "damage", "far room", "far hall")
 _KINDS = tuple(KINDS)
 
 
@@ -82,13 +85,18 @@ def drawn_fault(clip: Clip) -> tuple[Fault, float]:
     return faults[int(random.integers(len(faults)))], float(random.uniform(0, 1))
 
 
-def render(clip: Clip, duration_s: float, snr_db: float) -> Signal:
-    """(T,) the clip as its role demands."""
-    return render_with(clip, drawn_fault(clip) if clip.role == "anomaly" else None, duration_s, snr_db)
+def render(clip: Clip, duration_s: float, snr_db: float, microphones: int = 1) -> Signal:
+    """(T,) the clip as its role demands; of two microphones (T, 2), near and reference."""
+    return render_with(clip, drawn_fault(clip) if clip.role == "anomaly" else None, duration_s, snr_db, microphones)
 
 
-def render_with(clip: Clip, fault: tuple[Fault, float] | None, duration_s: float, snr_db: float) -> Signal:
-    """(T,) the clip with this fault and severity, or healthy; all other draws are those of the clip."""
+def render_with(
+    clip: Clip, fault: tuple[Fault, float] | None, duration_s: float, snr_db: float, microphones: int = 1
+) -> Signal:
+    """(T,) or (T, 2) the clip with this fault and severity, or healthy; all other draws are those of the clip.
+
+    The near microphone of two hears what a single one does.
+    """
     healthy = unit(clip.seed, clip.machine_type, clip.machine_id)
     machine = running(operated(healthy, clip.settings, clip.place), clip.stream("operation"))
     if fault is not None:
@@ -96,12 +104,19 @@ def render_with(clip: Clip, fault: tuple[Fault, float] | None, duration_s: float
         machine = damage(machine, severity, clip.stream("damage"))
     samples = round(duration_s * SAMPLE_RATE)
     around = surroundings(clip.settings, clip.place)
-    pressure = _pressure(machine, around, clip.stream, fft.next_fast_len(samples, real=True), snr_db)
-    return recorded(pressure[:samples], clip.stream("gain"))
+    pressures = _pressures(machine, around, clip.stream, fft.next_fast_len(samples, real=True), snr_db)
+    heard = [recorded(pressure[:samples], clip.stream("gain")) for pressure in islice(pressures, microphones)]
+    return heard[0] if microphones == 1 else np.stack(heard, 1)
 
 
-def _pressure(machine: Machine, around: Surroundings, streams: Streams, samples: int, snr_db: float) -> Signal:
-    """(T,) sound pressure at the microphone; the machine alone has an RMS of about 1."""
-    sound = render_machine(machine, streams, samples) * room_response(streams("room"), samples)
+def _pressures(
+    machine: Machine, around: Surroundings, streams: Streams, samples: int, snr_db: float
+) -> Iterator[Signal]:
+    """(T,) sound pressure at the near microphone, where the machine alone has an RMS of about 1; then at the reference,
+    which the same sounds reach through the room in other ways, the machine's from far off."""
+    sound, path = render_machine(machine, streams, samples), around.path(samples)
     noise = factory_noise(streams("hall"), samples) * noise_height(streams("level"), snr_db + around.snr_db)
-    return to_time(sound * around.path(samples) + noise * around.noise(samples), samples)
+    noise = noise * around.noise(samples)
+    yield to_time(sound * room_response(streams("room"), samples) * path + noise, samples)
+    far = np.float32(amplitude(FAR_DB)) * sound * room_response(streams("far room"), samples) * path
+    yield to_time(far + noise * room_response(streams("far hall"), samples), samples)

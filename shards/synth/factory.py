@@ -124,6 +124,7 @@ def check_unless_free(out: Path) -> None:
 def write_clips(job: ClipsJob, tick: Tick) -> None:
     """Render and write some clips as PCM16; what one worker does."""
     for clip in job.clips:
-        waveform = render(clip, job.config.clip_s, job.config.snr_db)
-        write_wav(job.root / job.config.layout.path(clip), waveform, SAMPLE_RATE, "PCM_16")
+        layout = job.config.layout
+        waveform = render(clip, job.config.clip_s, job.config.snr_db, layout.microphones)
+        write_wav(job.root / layout.path(clip), waveform, SAMPLE_RATE, "PCM_16")
         tick()

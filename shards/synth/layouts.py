@@ -1,4 +1,4 @@
-"""The layouts of DCASE 2020, 2021 and 2022 Task 2: which machines there are, in which folders, under which names."""
+"""The layouts of DCASE 2020, 2021, 2022 and 2026 Task 2: which machines there are, in which folders, by which names."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MACHINE_IDS_2020: dict[str, tuple[int, ...]] = {
 }
 TYPES_2021 = ("ToyCar", "ToyTrain", "fan", "gearbox", "pump", "slider", "valve")
 TYPES_2022 = ("ToyCar", "ToyTrain", "bearing", "fan", "gearbox", "slider", "valve")
+TYPES_2026 = ("ToyCar", "bearing", "fan", "gearbox", "slider", "valve")
 MIN_TARGET_CLIPS = 3
 
 
@@ -26,6 +27,8 @@ class Layout:
     path: Callable[[Clip], str]  # of a clip, below the root of the set
     target_share: float | None  # of the training clips; None: the year knows no domains
     has_attributes: bool  # whether attributes_SS.csv lie beside the clips
+    num_sections: int = 3  # of every machine type, where nothing else is said
+    microphones: int = 1
 
     def machine_ids(self, num_sections: int) -> dict[str, tuple[int, ...]]:
         """The IDs or sections of every machine type."""
@@ -66,4 +69,7 @@ LAYOUTS = {
     "dcase2020": Layout(tuple(MACHINE_IDS_2020), path_2020, target_share=None, has_attributes=False),
     "dcase2021": Layout(TYPES_2021, path_2021, target_share=3 / 1003, has_attributes=False),
     "dcase2022": Layout(TYPES_2022, path_2022, target_share=10 / 1000, has_attributes=True),
+    "dcase2026": Layout(
+        TYPES_2026, path_2022, target_share=10 / 1000, has_attributes=True, num_sections=1, microphones=2
+    ),
 }

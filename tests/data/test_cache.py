@@ -90,7 +90,7 @@ def test_a_page_instead_of_a_manifest(site, opened):
     site.files["manifest.json"].content = b"<html>please log in</html>"
     with pytest.raises(
         UserError,
-        match=r"manifest.json is not a manifest of format 2 to 4: .*\(downloaded twice\): upload or pack it again$",
+        match=r"manifest.json is not a manifest of format 2 to 5: .*\(downloaded twice\): upload or pack it again$",
     ):
         opened()
     assert site.times("manifest.json") == 2

@@ -165,21 +165,21 @@ def test_refuses_a_folder_without_manifest(tmp_path):
 )
 def test_refuses_a_manifest_of_another_format(broken, changes, where):
     edit_manifest(broken, **changes)
-    assert f"is not a manifest of format 2 to 4: {where}:" in refusal(broken)
+    assert f"is not a manifest of format 2 to 5: {where}:" in refusal(broken)
 
 
-@pytest.mark.parametrize("version", [1, 5, "2", None])
+@pytest.mark.parametrize("version", [1, 6, "2", None])
 def test_refuses_another_version_and_says_what_to_do(broken, version):
     edit_manifest(broken, format=version)
     path = broken / "manifest.json"
-    assert refusal(broken) == f"{path} is of format {version!r}, where format 2 to 4 is read: pack the set again"
+    assert refusal(broken) == f"{path} is of format {version!r}, where format 2 to 5 is read: pack the set again"
 
 
 def test_a_set_of_format_1_is_refused_for_its_format_first(broken):
     told = json.loads((broken / "manifest.json").read_text()) | {"format": 1}
     del told["layout"]
     (broken / "manifest.json").write_text(json.dumps(told))
-    assert "is of format 1, where format 2 to 4 is read: pack the set again" in refusal(broken)
+    assert "is of format 1, where format 2 to 5 is read: pack the set again" in refusal(broken)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_notes_may_be_changed(broken):
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00\xff"])
 def test_refuses_what_is_not_json(broken, text):
     (broken / "manifest.json").write_text(text)
-    assert "is not a manifest of format 2 to 4" in refusal(broken)
+    assert "is not a manifest of format 2 to 5" in refusal(broken)
 
 
 def test_refuses_a_missing_table(broken):

@@ -1,4 +1,4 @@
-"""The factory with domains: layouts of DCASE 2021 and 2022, imbalance, conditions, and a shift that hurts."""
+"""The factory with domains: layouts of DCASE 2021, 2022 and 2026, imbalance, conditions, and a shift that hurts."""
 
 import csv
 import re
@@ -195,6 +195,22 @@ def test_the_command_names_its_layout(layout, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "42 clips of 0.5 s, 7 sections of 7 machine types" in printed
     assert f"python -m shards.pack --layout {layout} --source {tmp_path / 'factory'} --out" in printed
+
+
+def test_two_microphones_hear_a_clip_of_2026(tmp_path, capsys):
+    """The near one what a single one would; the other the machine quieter, with the same gain and noise."""
+    counts = ["--clip-s", "0.5", "--train-clips", "2", "--target-clips", "1", "--test-clips", "1", "--workers", "1"]
+    main(["--layout", "dcase2026", "--out", str(tmp_path / "factory"), *counts])
+    printed = capsys.readouterr().out
+    assert "36 clips of 0.5 s, 6 sections of 6 machine types" in printed
+    assert f"--layout dcase2026 --source {tmp_path / 'factory'} --channel 0,1 --out" in printed
+    clip = Clip(0, "gearbox", 0, "train", 0, "source")
+    found, rate = soundfile.read(tmp_path / "factory" / LAYOUTS["dcase2026"].path(clip))
+    assert (found.shape, rate) == ((8_000, 2), 16_000)
+    assert found[:, 0] == pytest.approx(render(clip, 0.5, DEFAULT_SNR_DB), abs=1e-4)
+    for snr_db, expected_db in ((60.0, -12.0), (-60.0, 0.0)):
+        near, far = (np.sqrt(np.mean(channel**2)) for channel in render(clip, 2.0, snr_db, 2).T)
+        assert 20 * np.log10(far / near) == pytest.approx(expected_db, abs=4.0)
 
 
 def test_the_nearest_neighbour_loses_in_the_target_but_anomalies_can_be_found():

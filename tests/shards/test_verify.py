@@ -115,7 +115,7 @@ def test_an_edited_manifest(packed):
         with pytest.raises(UserError, match="was changed after packing"):
             verify.main([str(packed)])
     path.write_text(json.dumps(body | {"format": 1}))
-    with pytest.raises(UserError, match="is of format 1, where format 2 to 4 is read"):
+    with pytest.raises(UserError, match="is of format 1, where format 2 to 5 is read"):
         verify.main([str(packed)])
     path.write_text(json.dumps(body | {"notes": {"my_own": 1}}))
     assert verify.main([str(packed)]) == 0

@@ -1,4 +1,7 @@
-"""The samples of a set in memory, one clip behind the other. Legend: M clips of the set, n of one call, T samples."""
+"""The samples of a set in memory, one clip behind the other, and behind all of these those of a second channel.
+
+Legend: M clips of the set, n of one call, T samples.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ class Layout:
 
     order: np.ndarray  # the clips that are held, as they lie
     first: np.ndarray  # (M,) int64, the first sample of each clip; -1: it is not held
-    samples: int  # of all of them together
+    samples: int  # of all of them together, of one channel
+    channels: int = 1
 
     @classmethod
     def of(cls, manifest: Manifest, clips: np.ndarray) -> Layout:
@@ -30,20 +34,28 @@ class Layout:
         ends = np.cumsum(frames[order])
         first = np.full(len(manifest), -1, dtype=np.int64)
         first[order] = ends - frames[order]
-        return cls(order, first, int(ends[-1]) if len(ends) else 0)
+        return cls(order, first, int(ends[-1]) if len(ends) else 0, manifest.channels)
 
     @property
     def bytes(self) -> int:
-        return SAMPLE_BYTES * self.samples
+        return SAMPLE_BYTES * self.channels * self.samples
 
 
 @dataclass(frozen=True)
 class Held:
-    """A layout with its samples (samples,) int16. problems: clip index → why it could not be read; it is silence."""
+    """A layout with its samples (channels · samples,) int16.
+
+    problems: clip index → why it could not be read; it is silence.
+    """
 
     layout: Layout
     samples: Tensor
     problems: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def of_channels(self) -> Tensor:
+        """(channels, samples)."""
+        return self.samples.view(self.layout.channels, -1)
 
     def first(self, clips: np.ndarray) -> np.ndarray:
         """(n,) int64, where these clips begin. ValueError where one is not held."""

@@ -17,7 +17,7 @@ from asd.errors import UserError
 def load(
     manifest: Manifest, layout: Layout, memory: np.ndarray, threads: int, part: int = 0, parts: int = 1
 ) -> Iterator[tuple[int, dict[int, str]]]:
-    """Read every `parts`-th shard, from `part` on, into its place in memory (samples,) int16; a few at a time.
+    """Read every `parts`-th shard, from `part` on, into its place in memory, that of a `Held`; a few at a time.
 
     Yields after each of them its bytes of samples, and clip → why it could not be read; it is silence then. Raises
     UserError where a tar is not the one that was packed.
@@ -33,7 +33,7 @@ def load(
             for done in as_completed(found):
                 clips = done.result()
                 problems = {int(clip): reader.bad[clip] for clip in clips if clip in reader.bad}
-                yield SAMPLE_BYTES * int(manifest.frames[clips].sum()), problems
+                yield SAMPLE_BYTES * layout.channels * int(manifest.frames[clips].sum()), problems
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             reader.close()
@@ -45,8 +45,8 @@ def _load_shard(reader: Reader, layout: Layout, clips: np.ndarray, memory: np.nd
     frames = reader.manifest.frames[clips]
     for same in np.split(clips, np.flatnonzero(np.diff(frames)) + 1):
         length, begin = int(reader.manifest.frames[same[0]]), layout.first[same[0]]
-        rows = memory[begin : begin + len(same) * length].reshape(len(same), length)
-        reader.read(same, np.zeros(len(same), dtype=np.int64), rows)
+        rows = memory.reshape(layout.channels, -1)[:, begin : begin + len(same) * length]
+        reader.read(same, np.zeros(len(same), dtype=np.int64), *(own.reshape(len(same), length) for own in rows))
     return clips
 
 

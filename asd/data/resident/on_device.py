@@ -46,8 +46,8 @@ class DeviceLoader:
         at = torch.arange(length, device=device)
         if (frames < length).any():
             at = at % _to(frames, device)[:, None]
-        waveform = self._held.samples[first + at]
-        return batch_of(self.manifest, request, waveform, frames, valid, lambda column: _to(column, device))
+        heard = self._held.of_channels[: 2 if request.reference else 1]
+        return batch_of(self.manifest, request, heard[:, first + at], frames, valid, lambda column: _to(column, device))
 
 
 def _to(column: np.ndarray, device: torch.device) -> Tensor:

@@ -14,18 +14,22 @@ class MemoryReader:
 
     def __init__(self, manifest: Manifest, held: Held) -> None:
         self.bad: dict[int, str] = {}  # clip index → what went wrong when it was loaded
-        self._frames, self._held, self._samples = manifest.frames, held, held.samples.numpy()
+        self._frames, self._held, self._samples = manifest.frames, held, held.of_channels.numpy()
 
-    def read(self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray, reference: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Fill rows (n, T) int16 from sample `starts` of each clip; shorter clips are repeated to fill their row.
 
-        Returns (frames before repeats (n,) int64, readable (n,) bool).
+        reference (n, T) int16: to be filled with the second channel. Returns (frames before repeats (n,) int64,
+        readable (n,) bool).
         """
         frames = np.minimum(self._frames[clips] - starts, rows.shape[1])
         begin = self._held.first(clips) + starts
-        for row, first, count in zip(rows, begin.tolist(), frames.tolist(), strict=True):
-            row[:count] = self._samples[first : first + count]
-        repeat_short(rows, frames)
+        for samples, wanted in zip(self._samples, [rows] if reference is None else [rows, reference], strict=False):
+            for row, first, count in zip(wanted, begin.tolist(), frames.tolist(), strict=True):
+                row[:count] = samples[first : first + count]
+            repeat_short(wanted, frames)
         return frames, self._readable(clips)
 
     def _readable(self, clips: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def test_next_lines(tmp_path):
     (out / "additional" / "fan").mkdir(parents=True)
     (line,) = next_lines("dcase2026", out)
     sources = ["--source", f"{out}/additional", "--source", f"{out}/eval"]
-    words = [*sources, "--channel", "0", "--out", f"{out}_packed"]
+    words = [*sources, "--channel", "0,1", "--out", f"{out}_packed"]
     assert shlex.split(line) == ["next:", "python", "-m", "shards.pack", "--layout", "dcase2026", *words]
     labels, line = next_lines("dcase2020", out)
     assert "--part ground-truth" in labels
