@@ -13,7 +13,7 @@ import numpy as np
 
 from asd.audio.listing import is_recording
 from asd.audio.recording import Target
-from asd.commands.hearing import channel_of, precision_of, progress_bar, warn
+from asd.commands.hearing import AUTO, channel_of, machine_words, precision_of, progress_bar, warn
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.detector.drift import Room
@@ -31,7 +31,7 @@ from asd.text.terminal import open_console
 
 log = logging.getLogger(__name__)
 
-SOME_UNREADABLE, AUTO = 1, "auto"
+SOME_UNREADABLE = 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def clips_command(options: Options) -> int:
     if is_table(options.recordings):
         asked, passed = of_table(file, options.recordings[0], options.machine, options.id), ""
     else:
-        asked, passed = of_one_machine(file, options.recordings, *_machine_words(options, file))
+        asked, passed = of_one_machine(file, options.recordings, *machine_words(options.machine, options.id, file))
     if options.explain:
         for own in dict.fromkeys(one.own for one in asked):
             file.normals_of(own, options.detector)  # or it is said before any work
@@ -94,15 +94,6 @@ def clips_command(options: Options) -> int:
     if passed:
         print(f"skipped: {passed}", file=sys.stderr)
     return _summary(results)
-
-
-def _machine_words(options: Options, file: DetectorFile) -> tuple[str | None, str | None]:
-    """Those of the command; with `auto`, of any machine until it is found out."""
-    if options.machine != AUTO:
-        return options.machine, options.id
-    if options.id is not None:
-        raise UserError(f"--machine {AUTO}: leave out --id, which is found out as well")
-    return file.classes[0].machine_type, file.classes[0].machine_id
 
 
 def _warn_of_drift(file: DetectorFile, own: int, results: Sequence[ClipResult]) -> None:

@@ -18,6 +18,17 @@ from asd.text.terminal import open_console
 
 log = logging.getLogger(__name__)
 
+AUTO = "auto"  # in the place of a machine type: the nearest machine
+
+
+def machine_words(machine: str | None, id_: str | None, file: DetectorFile) -> tuple[str | None, str | None]:
+    """Type and ID as the command has them; with `auto`, of any machine until it is found out."""
+    if machine != AUTO:
+        return machine, id_
+    if id_ is not None:
+        raise UserError(f"--machine {AUTO}: leave out --id, which is found out as well")
+    return file.classes[0].machine_type, file.classes[0].machine_id
+
 
 def precision_of(file: DetectorFile) -> Precision:
     """That of the training, but for half precision on a machine that has no GPU."""

@@ -6,24 +6,28 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asd.audio.recording import AVERAGE
-from asd.commands.hearing import channel_of, precision_of
+from asd.audio.windows import Window
+from asd.commands.hearing import AUTO, channel_of, machine_words, precision_of
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.detector.drift import Room
 from asd.detector.input import Clock
 from asd.detector.judge import make_cut
 from asd.detector.live.alarm import Alarm
 from asd.detector.live.kept import OddWindows
-from asd.detector.live.listener import Event, Listener, follow
+from asd.detector.live.listener import Event, Listener, Unknown, follow
 from asd.detector.live.mqtt import Mqtt
 from asd.detector.live.ring import Ring
 from asd.detector.live.sources import open_source
+from asd.detector.nearest import Machines
 from asd.detector.why import explainer
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
@@ -59,10 +63,11 @@ class Options:
 def listen_command(options: Options) -> None:
     """Listen until the source ends, or the command is stopped."""
     file = read_detector(options.detector)
-    own, chosen = file.class_index(options.machine, options.id), file.scorer(options.scorer)
-    threshold = chosen.thresholds.get(own)
-    if threshold is None:
-        raise UserError(f"{file.classes[own]} has no threshold by {chosen.label}: calibrate it with normal recordings")
+    chosen = file.scorer(options.scorer)
+    own = file.class_index(*machine_words(options.machine, options.id, file))
+    for known in range(len(file.classes)) if options.machine == AUTO else [own]:
+        if known not in chosen.thresholds:
+            raise UserError(f"{file.classes[known]} has no threshold by {chosen.label}: calibrate it")
     if options.rate not in (None, file.sample_rate):
         raise UserError(
             f"--rate {options.rate}: the detector hears {file.sample_rate} Hz: have the recorder give that, as by "
@@ -79,11 +84,33 @@ def listen_command(options: Options) -> None:
         keeper = None
         if options.keep_odd is not None:
             keeper = OddWindows(options.keep_odd, options.keep_at_most, file.sample_rate)
-        room = Room(file.normals[own]) if own in file.normals else None
-        listener = Listener(detector, threshold, alarm, room, emit, keeper, explainer(detector))
+
+        def listener_of(detector: Detector) -> Listener:
+            own = detector.own
+            room = Room(file.normals[own]) if own in file.normals else None
+            alarm, threshold = _alarm(options, file, own), chosen.thresholds[own]
+            return Listener(detector, threshold, alarm, room, emit, keeper, explainer(detector))
+
+        listener: Listener | Unknown
+        if options.machine == AUTO:
+            machines = Machines(detector)
+            listener = Unknown(lambda windows: _chosen(machines, detector, windows, listener_of))
+        else:
+            listener = listener_of(detector)
         clock = Clock(file.sample_rate) if source.is_live and not options.replay else None
         _say(options, file, own, length, hop, alarm)
         follow(source, ring, listener, clock, options.end_after, file.sample_rate)
+
+
+def _chosen(
+    machines: Machines, detector: Detector, windows: Sequence[Window], listener_of: Callable[[Detector], Listener]
+) -> Listener:
+    """The listener of the machine that windows are nearest to, which it says."""
+    embedded = [detector.embed(np.stack([window.samples for window in windows]), 0)]
+    found = machines.nearest(embedded)
+    listener = listener_of(detector.set_on(found.own))
+    listener.say_machine(windows[0].begin_s, found.in_words(detector.file.classes))
+    return listener
 
 
 def _cut(options: Options, file: DetectorFile, own: int) -> tuple[int, int]:

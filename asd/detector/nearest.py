@@ -15,6 +15,7 @@ import torch
 from asd.audio.header import BadFileError
 from asd.audio.recording import Target
 from asd.audio.windows import Cut, open_recording
+from asd.data.manifest import MachineClass
 from asd.detector.detector import Detector
 from asd.detector.recordings import Asked
 from asd.errors import UserError
@@ -35,6 +36,9 @@ class Nearest:
     apart: float
     second: int
     margin: float
+
+    def in_words(self, classes: Sequence[MachineClass]) -> str:
+        return f"nearest machine, {self.margin:.1f} standard deviations nearer than {classes[self.second]}"
 
 
 class Machines:
@@ -89,5 +93,4 @@ def of_nearest_machines(detector: Detector, asked: Sequence[Asked], target: Targ
             yield one
             continue
         found = machines.nearest(embedded)
-        note = f"nearest machine, {found.margin:.1f} standard deviations nearer than {classes[found.second]}"
-        yield replace(one, own=found.own, note=note)
+        yield replace(one, own=found.own, note=found.in_words(classes))

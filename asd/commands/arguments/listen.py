@@ -18,7 +18,7 @@ def add_listen(commands: Commands) -> None:
         "--source", required=True, metavar="-|FILE|DEVICE",
         help="raw 16-bit little-endian samples of standard input or a named pipe; a growing file, also WAV; a device",
     )  # fmt: skip
-    listen.add_argument("--machine", metavar="TYPE", help="machine type (optional if the detector has only one)")
+    listen.add_argument("--machine", metavar="TYPE", help="machine type (optional if there is one); auto: the nearest")
     listen.add_argument("--id", metavar="ID", help="machine ID (optional if the type has only one)")
     listen.add_argument("--scorer", help="scorer of the detector (default: the primary one)")
     listen.add_argument("--rate", type=int, metavar="HZ", help="sample rate of the source (must be the detector's)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from asd.detector.live.sources import Source
 
 Event = dict[str, Any]
 MISSING_S = 3.0  # without a sample
+CHOOSING = 3  # windows with sound by which an unknown machine is found out
 ROOM_WINDOWS = 30  # by which the room is judged
 
 
@@ -88,14 +89,48 @@ class Listener:
             words = drift.in_words() if drift is not None and has_changed else "the room is as it was"
             self._event("room", at_s, changed=has_changed, words=words)
 
+    def say_machine(self, at_s: float, words: str) -> None:
+        """Which machine it was found to be."""
+        self._event("machine", at_s, words=words)
+
     def _event(self, name: str, at_s: float, **more: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         machine = str(self.detector.file.classes[self.detector.own])
         self.emit({"event": name, "time": now, "at_s": round(at_s, 3), "machine": machine, "input": self.state} | more)
 
 
+@dataclass
+class Unknown:
+    """In the place of a listener until the machine is known, by the first windows that hold sound. choose: by these."""
+
+    choose: Callable[[Sequence[Window]], Listener]
+    windows: list[Window] = field(default_factory=list)
+    known: Listener | None = None
+    _state: str = OK
+
+    @property
+    def state(self) -> str:
+        return self._state if self.known is None else self.known.state
+
+    def set_state(self, state: str, at_s: float) -> None:
+        self._state = state
+        if self.known is not None:
+            self.known.set_state(state, at_s)
+
+    def hear(self, window: Window) -> None:
+        if self.known is not None:
+            self.known.hear(window)
+        elif state_of(window.samples) == OK:
+            self.windows.append(window)
+            if len(self.windows) == CHOOSING:
+                self.known = self.choose(self.windows)
+                for waiting in self.windows:
+                    self.known.hear(waiting)
+                self.windows.clear()
+
+
 def follow(
-    source: Source, ring: Ring, listener: Listener, clock: Clock | None, end_after_s: float | None, rate: int
+    source: Source, ring: Ring, listener: Listener | Unknown, clock: Clock | None, end_after_s: float | None, rate: int
 ) -> None:
     """Until the source ends, or nothing has come for end_after_s. clock: None: sound comes faster than it was heard."""
     last_s = time.monotonic()

@@ -86,6 +86,19 @@ def test_another_gain_is_a_room_that_changed(statistics: Path, workshop: Worksho
     assert not any(event["at_s"] <= 12 for event in named(events, "room"))
 
 
+def test_an_unknown_machine_is_found_out_by_windows(statistics: Path, small_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "valve"
+    folder.mkdir()
+    for path in sorted((small_set.parent / "recordings" / "valve" / "test").glob("normal_*.wav"))[:4]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    words = ("--machine", "auto", "--replay", "--end-after", "4")
+    events = listen(statistics, "-", *words, stdin=bytes(2 * SAMPLE_RATE) + raw(folder))
+    assert {event["machine"] for event in events} == {"valve/04"}
+    assert events[0]["event"] == "machine"
+    assert events[0]["words"].startswith("nearest machine, ")
+    assert [event["at_s"] for event in named(events, "window")] == [2.0, 3.0, 4.0, 5.0]
+
+
 def test_what_cannot_be_listened_to_is_refused(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:
     path = workshop.record("normal", 0.0, count=1) / "00.wav"
     cases = [
