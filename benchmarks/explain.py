@@ -17,7 +17,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from asd.detector.explain import Explanation, explain
 from asd.detector.picture import BANDS, band_edges, in_decibels, picture_of
 from asd.detector.why import as_numbers, scoring
 from asd.distributed.start import start_ranks
+from asd.files.paths import user_path
 from shards.synth.clip import DEFAULT_SNR_DB, Clip, render, render_with
 from shards.synth.faults import FAULTS
 from shards.synth.signals import SAMPLE_RATE
@@ -153,7 +153,7 @@ def _int16(samples: np.ndarray) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", type=Path, required=True, help="trained on clips of the factory")
+    parser.add_argument("--detector", type=user_path, required=True, help="trained on clips of the factory")
     parser.add_argument("--seed", type=int, required=True, help="of the factory")
     parser.add_argument("--faults", choices=("placed", "machine"), default="placed")
     parser.add_argument("--each", type=int, default=4, help="faults of each machine (default 4)")

@@ -43,11 +43,17 @@ class Window:
 
     begin_s: float
     samples: np.ndarray
+    repeated_from: int | None = None  # the sample from which a recording that is shorter than the window comes again
 
     @property
     def near(self) -> np.ndarray:
         """(T,), of two channels the near microphone's."""
         return self.samples if self.samples.ndim == 1 else self.samples[:, 0]
+
+    @property
+    def once(self) -> np.ndarray:
+        """Of these what the microphone heard, without repetition."""
+        return self.near[: self.repeated_from]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,11 @@ class Recording:
         begins = cut.begins(self.samples)
         if begins is None:
             samples = self._read(Part(0, self.header.frames))
-            repeated = (cut.length, *samples.shape[1:])
-            yield Window(0.0, np.resize(samples[: cut.length], repeated) if cut.only else samples)
+            if not cut.only:
+                yield Window(0.0, samples)
+                return
+            length = min(len(samples), cut.length)
+            yield Window(0.0, np.resize(samples[:length], (cut.length, *samples.shape[1:])), repeated_from=length)
             return
         for begin in begins:
             yield Window(begin / self.target.sample_rate, self._read(self._part(begin, cut.length))[: cut.length])

@@ -109,7 +109,7 @@ def judge(
             try:
                 state = OK
                 for done, window in _windows(result, target, cut, detector.file.heard):
-                    state = sound_of(window.near)
+                    state = sound_of(window.once)
                     if state == OK:
                         hearing.add(result, window)
                     progress(heard + done)

@@ -76,7 +76,10 @@ def test_a_set_that_appears_while_packing_is_kept(corpus, tmp_path, monkeypatch,
         ("--workers=0", "argument --workers: '0' is not a whole number above 0"),
         ("--shard-mib=1.5", "argument --shard-mib: '1.5' is not a whole number above 0"),
         ("--test-normals=-1", "argument --test-normals: '-1' is not a whole number from 0"),
-        ("--channel=left", "argument --channel: 'left' is not a whole number from 0, nor 'average'"),
+        (
+            "--channel=left",
+            "argument --channel: 'left' is no number from 0, no two of them (near,reference), nor 'average'",
+        ),
     ],
 )
 def test_numbers_that_are_none(tmp_path, option, said, capsys):

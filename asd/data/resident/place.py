@@ -40,7 +40,7 @@ def free_host_bytes() -> int:
     """What this process may still take: of the machine, or of its container where that has a limit."""
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # no limit reads "max"
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (int((CGROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
         free = min(free, limit - used)
     return max(0, free)
 

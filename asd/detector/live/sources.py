@@ -126,7 +126,7 @@ class GrowingFile:
             return
         file.seek(0)
         try:
-            header = wave.open(file)  # noqa: SIM115  # it would close the file
+            header = wave.Wave_read(file)
             form = (header.getframerate(), header.getnchannels(), header.getsampwidth())
         except (wave.Error, EOFError) as error:
             raise UserError(f"--source {self._path}: it is no WAV of whole numbers ({error})") from None

@@ -149,7 +149,7 @@ def test_csv_json_and_pictures(detector: Path, tmp_path: Path, capfd: Any) -> No
         (["--machine", "pump", "--scorer", "gmn"], "has no scorer gmn: it has softmax"),
         (["--machine", "pump", "--overlap", "1"], "--overlap 1"),
         (["--machine", "pump", "--window", "0"], "--window 0"),
-        (["--machine", "pump", "--channel", "left"], "--channel left"),
+        (["--machine", "pump", "--channel", "left"], "--channel 'left' is no number from 0"),
         (["--machine", "pump", "nowhere.wav"], "there is no file or folder nowhere.wav"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import soundfile
 import eval as evaluation
 import train_ddp
 from asd.detector import read_detector
+from asd.errors import UserError
 from shards import cut, pack
 from tests.support.clips import sound
 from tests.support.sets import machine_sound
@@ -22,7 +25,16 @@ from tests.support.sets import machine_sound
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "own-machines.md"
 
 
+def run_alone(words: list[str]) -> int:
+    """The example, as a program of its own, on recordings at the detector's rate."""
+    paths = [path for word in words for path in (sorted(map(str, Path().glob(word))) or [word])]
+    for path in filter(lambda path: path.endswith(".wav"), paths):
+        soundfile.write(path, sound(25.0, 16_000), 16_000, subtype="PCM_16")
+    return subprocess.run([sys.executable, DOCUMENT.parents[1] / "examples" / "onnx_detector.py", *paths]).returncode
+
+
 MAINS = {
+    "examples/onnx_detector.py": run_alone,
     "shards.cut": cut.main,
     "shards.pack": pack.main,
     "train_ddp.py": train_ddp.main,
@@ -61,6 +73,10 @@ def test_the_walk_through_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for command, program in zip(commands, programs, strict=True):
         words = command[3:] if command[1] == "-m" else command[2:]
         words += ["train.epochs=1", "train.global_batch=8"] if "configs/known_faults.yaml" in words else []
+        if "--false-alarms" in words:  # of half a minute of sound nothing can be said about a day
+            with pytest.raises(UserError, match=r"1/day false alarms, 3 of 5 windows, .* needs 36 normal clips: "):
+                MAINS[program](words)
+            continue
         assert MAINS[program](words) == 0, command
     told = capfd.readouterr()
     assert "anomaly above" in told.out
