@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -67,7 +68,7 @@ class PerClassScorer(ABC, Generic[Model]):
 
     def fit(self, train: EmbeddingTable) -> None:
         """Fit one model to the clips of each class found."""
-        train = train.only(self.reads, self.view)
+        train = self._read(train)
         train = train.per_clip() if self.by_clip else train
         check_finite(getattr(train, self.reads), train, f"training {self.reads}")
         self.models = {own: self.fit_class(train.select(rows)) for own, rows in train.rows_by_class().items()}
@@ -88,7 +89,7 @@ class PerClassScorer(ABC, Generic[Model]):
         """(N,) float64, each row by what other recordings say; nan where its class has none."""
         if not self.needs_folds and not self.in_turn:
             return self.score(normal)
-        normal, train = (clips.only(self.reads, self.view) for clips in (normal, train))
+        normal, train = self._read(normal), self._read(train)
         check_classes(self.models.keys(), normal)
         check_finite(getattr(normal, self.reads), normal, f"training {self.reads}")
         scores = torch.full((len(normal),), torch.nan, dtype=torch.float64)
@@ -96,6 +97,11 @@ class PerClassScorer(ABC, Generic[Model]):
         for own, rows in normal.rows_by_class().items():
             scores[rows] = self._score_folds(own, normal.select(rows), train.select(rows_of_class[own]))
         return scores.numpy()
+
+    def _read(self, clips: EmbeddingTable) -> EmbeddingTable:
+        """The one column that the scorer sees, and known faults where it learns from them: a bank would keep them."""
+        read = clips.only(self.reads, self.view)
+        return read if self.learns_from_faults else replace(read, known_faults=None)
 
     def _score_folds(self, own: int, normal: EmbeddingTable, train: EmbeddingTable) -> Tensor:
         """(n,) of one class: recordings that were trained on by models of the other folds', the rest by the model."""

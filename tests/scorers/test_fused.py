@@ -8,7 +8,6 @@ import numpy as np
 import pydantic
 import pytest
 import torch
-from test_left_out import recorded
 
 from asd.errors import UserError
 from asd.scorers import (
@@ -29,7 +28,7 @@ from asd.scorers.learnt import learnt
 from asd.scorers.members import MemberConfig
 from asd.scorers.state import restored, state_of
 from tests.support.embedded import embedded_of
-from tests.support.scored import TEST, TRAIN, fitted_scores
+from tests.support.scored import TEST, TRAIN, fitted_scores, recorded
 
 MEMBERS = (KnnConfig(), MahalanobisConfig(space="raw"), SoftmaxConfig(), UntrainedKnnConfig())
 RULES = {"median": np.median, "mean": np.mean, "max": np.max, "min": np.min}

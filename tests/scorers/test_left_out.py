@@ -28,8 +28,7 @@ from asd.scorers import (
 )
 from asd.scorers.folds import FOLDS, fold_of
 from asd.scorers.residuals import ResidualMoments, group_of
-from tests.support.embedded import embedded_of
-from tests.support.scored import fitted_scores
+from tests.support.scored import fitted_scores, recorded
 
 BANKS = [
     BandKnnConfig(),
@@ -50,23 +49,6 @@ FITTED = [
     DomainKnnConfig(mem_mixup=3, density="sum", target_density_k=2, cluster_exit=80),
 ]
 ON_SCALE = [DomainKnnConfig(density="mean", nearer="z_score")]  # of scores against other recordings
-
-
-def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> EmbeddingTable:
-    """Clips of two classes with two windows each; those of a recording lie close together."""
-    random = torch.Generator().manual_seed(seed)
-    clip = torch.arange(2 * recordings * clips_each).repeat_interleave(windows)
-    recording = clip // clips_each * clips_each
-    place = 3.0 * torch.randn(2 * recordings, 5, generator=random)
-    embedding = place[clip // clips_each] + 0.1 * torch.randn(len(clip), 5, generator=random)
-    made = embedded_of(
-        embedding,
-        class_index=clip // (recordings * clips_each),
-        clip_index=first + clip,
-        domain=torch.randint(3, (len(clip),), generator=random),
-        features=10 * embedding[clip * windows],
-    )
-    return dataclasses.replace(made, recording=first + recording)
 
 
 def normal_scores(config: ScorerConfig, train: EmbeddingTable, normal: EmbeddingTable) -> np.ndarray:

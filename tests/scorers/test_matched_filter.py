@@ -10,7 +10,6 @@ import pydantic
 import pytest
 import torch
 from sklearn.covariance import LedoitWolf
-from test_left_out import recorded
 
 from asd.scorers import (
     EmbeddingTable,
@@ -23,7 +22,7 @@ from asd.scorers import (
     scorer_label,
 )
 from asd.scorers.state import restored, state_of
-from tests.support.scored import TEST, TRAIN, fitted_scores, one_class, others, random_clips
+from tests.support.scored import TEST, TRAIN, fitted_scores, one_class, others, random_clips, recorded
 
 FILTER = MatchedFilterConfig()
 FAULTS = random_clips(20, 7).select(torch.arange(20))
@@ -157,3 +156,13 @@ def test_a_scorer_that_does_not_learn_from_faults_is_no_part_of_these() -> None:
 def test_who_learns_from_faults() -> None:
     assert learns_from_faults(FILTER) and learns_from_faults(FusedConfig(faults=(FILTER,)))
     assert not learns_from_faults(FusedConfig()) and not learns_from_faults(KnnConfig())
+
+
+@pytest.mark.parametrize("config", [KnnConfig(), FILTER], ids=scorer_label)
+def test_no_bank_keeps_the_known_faults(config: KnnConfig | MatchedFilterConfig) -> None:
+    """A detector's file would carry them for every class and scorer."""
+    scorer = build_scorer(config)
+    scorer.fit(TOLD)
+    kept = [model.known_faults for model in scorer.models.values() if isinstance(model, EmbeddingTable)]
+    assert kept == [None] * (3 if config.name == "knn" else 0)
+    assert not np.array_equal(fitted_scores(FILTER, TOLD, TEST), np.zeros(len(TEST)))

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import eval as evaluation
 import train_ddp
+from tests.support.inline import score_inline
 from tests.support.launch import train_words
 from tests.support.sets import SAMPLE_RATE, machine_sound
 
@@ -83,6 +85,15 @@ def make_run(shards: Path, folder: Path, system: str) -> Path:
     words = [f"evaluate.scorers=[{', '.join(f'{{name: {name}}}' for name in scorers)}]", *words]
     assert train_ddp.main(train_words(shards, folder, "train.epochs=null", *words)) == 0
     return folder
+
+
+def exported(shards: Path, folder: Path, system: str) -> Path:
+    """The detector of a run of a system, made in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        score_inline(patch)
+        run = make_run(shards, folder / "run", system)
+        assert evaluation.main(["export", "--run", str(run), "--out", str(folder / "detector.pt")]) == 0
+    return folder / "detector.pt"
 
 
 def clips(*words: object) -> int:

@@ -187,3 +187,18 @@ def sound(samples: int, rows: int = 2) -> Tensor:
     tone = np.sin(2 * np.pi * (300 + 2500 * np.arange(rows)[:, None]) * time * (1 + time))
     noise = rng.normal(0, 0.05, (rows, samples)) * (1 + np.sin(9 * time))
     return torch.from_numpy((0.2 * tone + noise).astype(np.float32))
+
+
+def check_adapters(network: PretrainedEncoder, clips: Tensor, adapted: int) -> None:
+    """Of an encoder with LoRA in so many layers all that learns, and nothing else, has gradients and is saved; settled,
+    it gives the same embeddings by that alone."""
+    network.train()(clips).square().sum().backward()
+    learning = [name for name, p in network.named_parameters() if p.requires_grad]
+    assert len([name for name in learning if name.endswith("lora_b")]) == adapted
+    assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
+    assert set(network.state_dict()) == set(learning)
+    wanted, settled = network.eval()(clips), network.settle()
+    with torch.device("meta"):
+        alone = build_backbone(settled, 1, 1)  # type: ignore[arg-type]
+    alone.load_state_dict(network.state_dict(), assign=True)
+    assert torch.allclose(alone.eval()(clips), wanted, atol=1e-5)

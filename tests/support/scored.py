@@ -47,6 +47,23 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
+def recorded(recordings: int, clips_each: int, seed: int, first: int = 0, windows: int = 2) -> EmbeddingTable:
+    """Clips of two classes with two windows each; those of a recording lie close together."""
+    random = torch.Generator().manual_seed(seed)
+    clip = torch.arange(2 * recordings * clips_each).repeat_interleave(windows)
+    recording = clip // clips_each * clips_each
+    place = 3.0 * torch.randn(2 * recordings, 5, generator=random)
+    embedding = place[clip // clips_each] + 0.1 * torch.randn(len(clip), 5, generator=random)
+    made = embedded_of(
+        embedding,
+        class_index=clip // (recordings * clips_each),
+        clip_index=first + clip,
+        domain=torch.randint(3, (len(clip),), generator=random),
+        features=10 * embedding[clip * windows],
+    )
+    return dataclasses.replace(made, recording=first + recording)
+
+
 def fitted_scores(config: ScorerConfig, train: EmbeddingTable = TRAIN, test: EmbeddingTable = TEST) -> np.ndarray:
     scorer = build_scorer(config)
     scorer.fit(train)

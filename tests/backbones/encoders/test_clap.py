@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from asd.backbones import ClapConfig, build_backbone
+from asd.backbones import ClapConfig
 from asd.backbones.encoders.lora import LoraConfig
 from asd.errors import UserError
-from tests.support.encoders import borrowing, sound
+from tests.support.encoders import borrowing, check_adapters, sound
 
 RATE = 48_000
 TOWER = {
@@ -94,16 +94,7 @@ def test_stages_of_several_heights_are_views_of_their_own(folders: dict[str, Pat
 def test_adapters_learn_and_a_settled_network_needs_no_folder(folders: dict[str, Path]) -> None:
     lora = {"tune": "lora", "lora": LoraConfig(rank=2), "layers": (3,), "pool": "attentive", "project": 8}
     network, clips = borrowing(config(folders["unfused"], **lora)), sound(16_000)[:, None, None]
-    network.train()(clips).square().sum().backward()
-    learning = [name for name, p in network.named_parameters() if p.requires_grad]
-    assert len([name for name in learning if name.endswith("lora_b")]) == 8
-    assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
-    assert set(network.state_dict()) == set(learning)
-    wanted, settled = network.eval()(clips), network.settle()
-    with torch.device("meta"):
-        alone = build_backbone(settled, 1, 1)  # type: ignore[arg-type]
-    alone.load_state_dict(network.state_dict(), assign=True)
-    assert torch.allclose(alone.eval()(clips), wanted, atol=1e-5)
+    check_adapters(network, clips, adapted=8)
 
 
 def copied(folder: Path, out: Path, tensors: dict[str, torch.Tensor] | None = None, **files: dict[str, Any]) -> Path:

@@ -8,21 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
-import eval as evaluation
-from tests.support.clips import make_run
-from tests.support.inline import score_inline
+from tests.support.clips import exported
 from tests.support.sets import SAMPLE_RATE, machine_sound
 
 
 @pytest.fixture(scope="session")
 def statistics(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of four machines, clips of 1 s at 16 kHz; the primary scorer is fused, of statistics."""
-    folder = tmp_path_factory.mktemp("statistics")
-    with pytest.MonkeyPatch.context() as patch:
-        score_inline(patch)
-        run = make_run(small_set, folder / "run", "measures")
-        assert evaluation.main(["export", "--run", str(run), "--out", str(folder / "detector.pt")]) == 0
-    return folder / "detector.pt"
+    return exported(small_set, tmp_path_factory.mktemp("statistics"), "measures")
 
 
 class Workshop:

@@ -14,19 +14,13 @@ from asd.detector import Detector, read_detector
 from asd.detector.why import explainer
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
-from tests.support.clips import make_run
-from tests.support.inline import score_inline
+from tests.support.clips import exported
 
 
 @pytest.fixture(scope="module")
 def measures(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector by statistics of clips of 1 s."""
-    folder = tmp_path_factory.mktemp("measures")
-    with pytest.MonkeyPatch.context() as patch:
-        score_inline(patch)
-        run = make_run(small_set, folder / "run", "measures")
-    assert evaluation.main(["export", "--run", str(run), "--out", str(folder / "d.pt")]) == 0
-    return folder / "d.pt"
+    return exported(small_set, tmp_path_factory.mktemp("measures"), "measures")
 
 
 @pytest.fixture
