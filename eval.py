@@ -38,6 +38,22 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(
         required=True, metavar="{score,watch,ensemble,angles,report,export,calibrate,listen,clips}"
     )
+    _add_score(commands)
+    _add_watch(commands)
+    _add_ensemble(commands)
+    _add_angles(commands)
+    _add_report(commands)
+    _add_export(commands)
+    add_calibrate(commands)
+    add_listen(commands)
+    _add_clips(commands)
+    words = without_local_rank(argv)
+    if words and words[0] in commands.choices:  # an intermixed command line is a subcommand's, argparse says
+        return commands.choices[words[0]].parse_intermixed_args(words[1:])
+    return parser.parse_args(words)
+
+
+def _add_score(commands: Commands) -> None:
     score = commands.add_parser(
         "score", help="embed and score one checkpoint; writes scores.csv, report.json, report.md"
     )
@@ -46,7 +62,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     score.add_argument("--out", type=user_path, help="output folder (default: RUN/scores/step_…)")
     score.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as evaluate.select=oracle")
     score.set_defaults(command=_score)
-    _add_watch(commands)
+
+
+def _add_watch(commands: Commands) -> None:
+    watch = commands.add_parser("watch", help="score the checkpoints of a run as they appear, until it is finished")
+    watch.add_argument(
+        "--run", type=user_path, required=True, help="run folder, such as runs/demo; it need not exist yet"
+    )
+    end = watch.add_mutually_exclusive_group()
+    end.add_argument("--once", action="store_true", help="score the existing checkpoints and exit")
+    end.add_argument("--forever", action="store_true", help="keep watching when the run is finished")
+    watch.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: one object per line")
+    watch.add_argument("--poll", type=_seconds, default=10.0, metavar="S", help="seconds between checks (default 10)")
+    watch.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
+    watch.set_defaults(command=_watch)
+
+
+def _add_ensemble(commands: Commands) -> None:
     ensemble = commands.add_parser(
         "ensemble",
         help="combine the scores of several runs, or of the last evaluations of one, z-normalised by training clips",
@@ -67,6 +99,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=user_path, required=True, help="new folder, or the folder of an earlier ensemble"
     )
     ensemble.set_defaults(command=_ensemble)
+
+
+def _add_angles(commands: Commands) -> None:
     angles = commands.add_parser("angles", help="angles of test clips to their class centres, a panel for each run")
     angles.add_argument("--runs", type=user_path, nargs="+", required=True, help="run folders, a panel for each")
     angles.add_argument(
@@ -74,6 +109,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     angles.add_argument("--out", type=user_path, required=True, metavar="FILE", help="output image, such as angles.png")
     angles.set_defaults(command=_angles)
+
+
+def _add_report(commands: Commands) -> None:
     report = commands.add_parser("report", help="evaluate score files of any system by the official rule of a year")
     report.add_argument(
         "--layout", required=True, metavar="LAYOUT", help="dcase2020 to dcase2026; table, mimii: of a scores.csv"
@@ -89,28 +127,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     report.add_argument("--json", type=user_path, metavar="FILE", help="also write the metrics to this file")
     report.set_defaults(command=_report)
-    _add_export(commands)
-    add_calibrate(commands)
-    add_listen(commands)
-    _add_clips(commands)
-    words = without_local_rank(argv)
-    if words and words[0] in commands.choices:  # an intermixed command line is a subcommand's, argparse says
-        return commands.choices[words[0]].parse_intermixed_args(words[1:])
-    return parser.parse_args(words)
-
-
-def _add_watch(commands: Commands) -> None:
-    watch = commands.add_parser("watch", help="score the checkpoints of a run as they appear, until it is finished")
-    watch.add_argument(
-        "--run", type=user_path, required=True, help="run folder, such as runs/demo; it need not exist yet"
-    )
-    end = watch.add_mutually_exclusive_group()
-    end.add_argument("--once", action="store_true", help="score the existing checkpoints and exit")
-    end.add_argument("--forever", action="store_true", help="keep watching when the run is finished")
-    watch.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: one object per line")
-    watch.add_argument("--poll", type=_seconds, default=10.0, metavar="S", help="seconds between checks (default 10)")
-    watch.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
-    watch.set_defaults(command=_watch)
 
 
 def _seconds(text: str) -> float:
