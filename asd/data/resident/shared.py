@@ -26,7 +26,7 @@ def mapped(path: str, size: int) -> np.ndarray:
         descriptor = os.open(path, os.O_RDWR)
     except OSError as error:
         raise UserError(
-            f"data.resident: rank of another process cannot see the shared memory {path} ({error.strerror}): run all "
+            f"data.resident: this rank cannot see the shared memory {path} of another ({error.strerror}): run all "
             "ranks of a node in one container and by one user, or set data.resident=off"
         ) from None
     try:
