@@ -46,7 +46,7 @@ def rates(motors: tuple[EmbeddingTable, np.ndarray], own: int, by_recording: boo
     train, test = map(clips.select, parts)
     scorer = build_scorer(UntrainedKnnConfig())
     scorer.fit(train)
-    threshold = fit_threshold(scorer.score_normal(train, train), GammaConfig(), len(train.recording.unique()))
+    threshold = fit_threshold(scorer.score_normal(train, train), GammaConfig(), train.recording.tolist())
     found = decide(scorer.score(test), threshold.value)
     known = label[(label >= 0) & (clips.class_index == own).numpy()]
     return float(found[known == 1].mean()), float(found[known == 0].mean())
