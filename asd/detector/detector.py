@@ -71,9 +71,20 @@ def _scorer_of(chosen: FittedScorer, own: int, file: DetectorFile, source: Path)
     if own not in chosen.state:
         raise UserError(f"{source} is damaged: scorer {chosen.label} has no state for {file.classes[own]}")
     try:
-        return restored(chosen.config, {own: chosen.state[own]})
+        scorer = restored(chosen.config, {own: chosen.state[own]})
     except pydantic.ValidationError:
         raise UserError(f"{source} is damaged: the state of scorer {chosen.label} does not fit it") from None
+    with _one_refusal(source):
+        scorer.prepare()
+    return scorer
+
+
+@contextmanager
+def _one_refusal(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:  # both sides of it are of the file
+        raise UserError(f"{source} is damaged: its scorer does not fit its network ({short(error)})") from None
 
 
 def batch_of(windows: np.ndarray, own: int, first: int) -> Batch:
@@ -140,7 +151,7 @@ class Detector:
 
     def score(self, embedded: Sequence[Columns]) -> np.ndarray:
         """(n,) float64 of all windows of these calls of `embed`, by their numbers; higher = more anomalous."""
-        with self._one_refusal():
+        with _one_refusal(self.source):
             return score_of_clips(self.scorer, self.table(embedded), self.file.flipped)
 
     def parts(self, embedded: Sequence[Columns]) -> dict[str, np.ndarray]:
@@ -148,7 +159,7 @@ class Detector:
         machine's training clips; nothing of a scorer that stands alone."""
         if not isinstance(self.scorer, Fused):
             return {}
-        with self._one_refusal():
+        with _one_refusal(self.source):
             rows = self.table(embedded)
             clips, position = rows.clips()
             parts = mean_by(self.scorer.parts(rows), position, len(clips))
@@ -158,10 +169,3 @@ class Detector:
         """All windows of these calls of `embed`, as this machine's, also where they were embedded for another."""
         table = Columns.joined(embedded).table(self.task.views)
         return replace(table, class_index=torch.full_like(table.class_index, self.own))
-
-    @contextmanager
-    def _one_refusal(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, IndexError, ValueError, TypeError) as error:  # both sides of it are of the file
-            raise UserError(f"{self.source} is damaged: its scorer does not fit its network ({short(error)})") from None

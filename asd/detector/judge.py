@@ -22,7 +22,7 @@ from asd.errors import UserError
 from asd.evaluate.embed import Columns
 
 BATCH_AUDIO_S = 60.0  # embedded at once: bounds memory, and on a CPU more is no faster
-WAITING = 512  # windows that are scored at once: some scorers factorise a matrix at each call
+WAITING = 512  # windows that are scored at once: one of them alone takes nearly as long
 
 
 @dataclass

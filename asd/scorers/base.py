@@ -41,6 +41,9 @@ class Scorer(Protocol):
         train: what the scorer was fitted to. nan where that holds no other recording of the class.
         """
 
+    def prepare(self) -> None:
+        """Do once what every call of `score` would do with the models, for whoever calls it often; takes memory."""
+
 
 class EmbeddingScorerConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """Base of the configs of scorers that read the embedding."""
@@ -64,6 +67,7 @@ class PerClassScorer(ABC, Generic[Model]):
 
     def __init__(self, config: pydantic.BaseModel | None = None) -> None:
         self.models: dict[int, Model] = {}
+        self._prepared: dict[int, Any] = {}
         self.view = config.view if isinstance(config, EmbeddingScorerConfig) else None
 
     def fit(self, train: EmbeddingTable) -> None:
@@ -72,6 +76,10 @@ class PerClassScorer(ABC, Generic[Model]):
         train = train.per_clip() if self.by_clip else train
         check_finite(getattr(train, self.reads), train, f"training {self.reads}")
         self.models = {own: self.fit_class(train.select(rows)) for own, rows in train.rows_by_class().items()}
+        self._prepared = {}
+
+    def prepare(self) -> None:
+        self._prepared = {own: self.prepared(model) for own, model in self.models.items()}
 
     def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row by the model of its own class. UserError where that class has none."""
@@ -80,9 +88,10 @@ class PerClassScorer(ABC, Generic[Model]):
             return self.score(clips)[test.clips()[1].numpy()]
         check_classes(self.models.keys(), test)
         check_finite(getattr(test, self.reads), test, f"test {self.reads}")
-        scores = torch.empty(len(test), dtype=torch.float64)
-        for own, rows in test.rows_by_class().items():
-            scores[rows] = self.score_class(self.models[own], test.select(rows))
+        scores, rows_of_class = torch.empty(len(test), dtype=torch.float64), test.rows_by_class()
+        for own, rows in rows_of_class.items():
+            model = self._prepared.get(own, self.models[own])
+            scores[rows] = self.score_class(model, test if len(rows_of_class) == 1 else test.select(rows))
         return scores.numpy()
 
     def score_normal(self, normal: EmbeddingTable, train: EmbeddingTable) -> np.ndarray:
@@ -126,6 +135,10 @@ class PerClassScorer(ABC, Generic[Model]):
     @abstractmethod
     def score_class(self, model: Model, test: EmbeddingTable) -> Tensor:
         """Scores (n,) float64 of test clips that all belong to the model's class."""
+
+    def prepared(self, model: Model) -> Any:
+        """A model in a form that `score_class` takes, too, and has less to do with; as it is, where that is nothing."""
+        return model
 
     def traceable(self, models: Sequence[Model]) -> Sequence[Any]:
         """Models of all classes in a form that `score_class` takes, too, with operations of ONNX alone (see

@@ -125,6 +125,11 @@ class Fused:
         self._clips, self._left_out = train.clip_index, self._as_if_new(found, train)
         self.scales = {own: scale_of(self._left_out[:, its], _count(train.recording[its])) for own, its in rows.items()}
 
+    def prepare(self) -> None:
+        """See asd.scorers.base."""
+        for member in self.members:
+            member.prepare()
+
     def score(self, test: EmbeddingTable) -> np.ndarray:
         """(N,) float64, each row against its own class. UserError where a class has no training clip."""
         return self.combined(self._scaled_scores(test), test.class_index).numpy()

@@ -39,6 +39,18 @@ class MahalanobisConfig(EmbeddingScorerConfig, frozen=True):
         return "mahalanobis" + per + ("" if self.space == "unit" else f"_{self.space}") + shrinkage
 
 
+class Cloud(NamedTuple):
+    """Mean (D,) and covariance of training clips, float64. covariance: None of one clip, or of equal ones."""
+
+    mean: Tensor
+    covariance: Covariance | None
+
+    def distance(self, query: Tensor) -> Tensor:
+        """(N,) of query (N, D)."""
+        centred = query - self.mean
+        return centred.norm(dim=1) if self.covariance is None else self.covariance.distance(centred)
+
+
 class Ellipsoid(NamedTuple):
     """A mean (D,), the axes (D, P) float32 along which training clips spread, 1 / variance (P,) along each of them and
     beside all of them."""
@@ -47,6 +59,16 @@ class Ellipsoid(NamedTuple):
     axes: Tensor
     along: Tensor
     beside: float
+
+    @classmethod
+    def of(cls, cloud: Cloud) -> Ellipsoid:
+        """The one of the same distances."""
+        mean, covariance = cloud
+        if covariance is None:
+            return cls(mean, mean.new_empty(len(mean), 0).float(), mean[:0], 1.0)
+        _, strength, axes = torch.linalg.svd(covariance.centred, full_matrices=False)
+        along = 1.0 / (covariance.weight * strength.square() + covariance.ridge)
+        return cls(mean, axes.T.float(), along, 1.0 / covariance.ridge)
 
     def distance(self, query: Tensor) -> Tensor:
         """(N,) of query (N, D): |Aᵀx|² and |x - A Aᵀx|², each by its variances."""
@@ -57,7 +79,10 @@ class Ellipsoid(NamedTuple):
 
 
 class Mahalanobis(PerClassScorer[list[Tensor]]):
-    """sqrt((x - m)ᵀ Σ⁻¹ (x - m)), from 0. One training clip, or equal ones, give the Euclidean distance."""
+    """sqrt((x - m)ᵀ Σ⁻¹ (x - m)), from 0. One training clip, or equal ones, give the Euclidean distance.
+
+    Its models are training rows (n, D), which take less memory than covariances.
+    """
 
     def __init__(self, config: MahalanobisConfig) -> None:
         super().__init__(config)
@@ -68,39 +93,22 @@ class Mahalanobis(PerClassScorer[list[Tensor]]):
             return [train.embedding]
         return [train.embedding[train.domain == domain] for domain in train.domain.unique()]
 
-    def score_class(self, model: list[Tensor] | list[Ellipsoid], test: EmbeddingTable) -> Tensor:
-        distances = [
-            one.distance(in_space(test.embedding, self.config.space))
-            if isinstance(one, Ellipsoid)
-            else self._distance(one, test.embedding)
-            for one in model
-        ]
-        return torch.stack(distances).amin(0)
+    def score_class(self, model: list[Tensor] | list[Cloud] | list[Ellipsoid], test: EmbeddingTable) -> Tensor:
+        query = in_space(test.embedding, self.config.space)
+        clouds = (self._cloud(one) if isinstance(one, Tensor) else one for one in model)
+        return torch.stack([cloud.distance(query) for cloud in clouds]).amin(0)
+
+    def prepared(self, model: list[Tensor]) -> list[Cloud]:
+        """With covariances factorised."""
+        return [self._cloud(train) for train in model]
 
     def traceable(self, models: Sequence[list[Tensor]]) -> Sequence[list[Ellipsoid]]:
         """ONNX factorises no matrix: of training clips it gets the principal axes."""
-        return [[self._ellipsoid(train) for train in model] for model in models]
+        return [[Ellipsoid.of(self._cloud(train)) for train in model] for model in models]
 
-    def _ellipsoid(self, train: Tensor) -> Ellipsoid:
-        """The same distance as `_distance` to training rows (n, D)."""
+    def _cloud(self, train: Tensor) -> Cloud:
         train = in_space(train, self.config.space)
         mean = train.mean(dim=0)
-        _, strength, axes = torch.linalg.svd(train - mean, full_matrices=False)
-        if _equal(train, mean):
-            return Ellipsoid(mean, axes[:0].T.float(), strength[:0], 1.0)
-        covariance = Covariance.of(train - mean, self.config.shrinkage)
-        along = 1.0 / (covariance.weight * strength.square() + covariance.ridge)
-        return Ellipsoid(mean, axes.T.float(), along, 1.0 / covariance.ridge)
-
-    def _distance(self, train: Tensor, query: Tensor) -> Tensor:
-        """(N,) of query (N, D) to the mean of train (n, D)."""
-        train, query = (in_space(x, self.config.space) for x in (train, query))
-        mean = train.mean(dim=0)
-        centred, query = train - mean, query - mean
-        if _equal(train, mean):
-            return query.norm(dim=1)
-        return Covariance.of(centred, self.config.shrinkage).distance(query)
-
-
-def _equal(train: Tensor, mean: Tensor) -> bool:
-    return bool((train - mean).square().sum(dim=1).mean().sqrt() <= relative_zero(train))
+        centred = train - mean
+        are_equal = bool(centred.square().sum(dim=1).mean().sqrt() <= relative_zero(train))
+        return Cloud(mean, None if are_equal else Covariance.of(centred, self.config.shrinkage))
