@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from asd.audio.windows import Window
 from asd.commands.hearing import AUTO, channel_of, machine_words, precision_of
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.detector.drift import Room
-from asd.detector.input import Clock
+from asd.detector.input import ENDED, Clock
 from asd.detector.judge import make_cut
 from asd.detector.live.alarm import Alarm
 from asd.detector.live.kept import OddWindows
+from asd.detector.live.lines import Lines
 from asd.detector.live.listener import Event, Listener, Unknown, follow
 from asd.detector.live.mqtt import Mqtt
 from asd.detector.live.ring import Ring
@@ -32,6 +33,7 @@ from asd.detector.why import explainer
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.metrics.false_alarms import FalseAlarmsConfig
+from asd.process.stop import AskedToStop
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +96,27 @@ def listen_command(options: Options) -> None:
         listener: Listener | Unknown
         if options.machine == AUTO:
             machines = Machines(detector)
-            listener = Unknown(lambda windows: _chosen(machines, detector, windows, listener_of))
+            choose = partial(_chosen, machines, detector, listener_of)
+            listener = Unknown(choose, emit, file.sample_rate)
         else:
             listener = listener_of(detector)
         clock = Clock(file.sample_rate) if source.is_live and not options.replay else None
         _say(options, file, own, length, hop, alarm)
-        follow(source, ring, listener, clock, options.end_after, file.sample_rate)
+        try:
+            follow(source, ring, listener, clock, options.end_after, file.sample_rate)
+        except AskedToStop:
+            listener.set_state(ENDED, ring.heard / file.sample_rate)
+            raise
+        listener.set_state(ENDED, ring.heard / file.sample_rate)
+        if ring.heard < length:
+            raise UserError(
+                f"--source {options.source} gave {ring.heard / file.sample_rate:g} s of sound, less than a window of "
+                f"{length / file.sample_rate:g} s: does the recorder run?"
+            )
 
 
 def _chosen(
-    machines: Machines, detector: Detector, windows: Sequence[Window], listener_of: Callable[[Detector], Listener]
+    machines: Machines, detector: Detector, listener_of: Callable[[Detector], Listener], windows: Sequence[Window]
 ) -> Listener:
     """The listener of the machine that windows are nearest to, which it says."""
     embedded = [detector.embed(np.stack([window.samples for window in windows]), 0)]
@@ -155,16 +168,16 @@ def _channel(options: Options, file: DetectorFile) -> Any:
 
 
 @contextmanager
-def _sinks(options: Options) -> Iterator[Any]:
+def _sinks(options: Options) -> Iterator[Callable[[Event], None]]:
     """Where events go: lines of JSON on standard output, and a broker."""
     broker = None if options.mqtt is None else Mqtt(options.mqtt)
+    lines = Lines(is_only=broker is None)
 
     def emit(event: Event) -> None:
-        if event["event"] != "window" or not options.alarms_only:
-            sys.stdout.write(json.dumps(event) + "\n")
-            sys.stdout.flush()
         if broker is not None:
             broker.publish(event)
+        if event["event"] != "window" or not options.alarms_only:
+            lines.write(event)
 
     try:
         yield emit

@@ -10,11 +10,12 @@ import numpy as np
 
 from asd.audio.levels import level_faults, repeats
 
-OK, MISSING, WRONG_RATE, REPEATING = "ok", "missing", "wrong_rate", "repeating"
+OK, MISSING, ENDED, WRONG_RATE, REPEATING = "ok", "missing", "ended", "wrong_rate", "repeating"
 DEAF = ("silent", "constant", "clipped", "stuck", REPEATING)  # in which no score means anything, the worst first
 IN_WORDS = {
     OK: "sound comes in",
     MISSING: "nothing comes in: is the recorder running?",
+    ENDED: "nothing is heard from here on: the source has ended, or listening was stopped",
     WRONG_RATE: "samples come at another rate than --rate says: check it, and the load of this computer",
     "silent": "every sample is 0: is the microphone connected?",
     "constant": "every sample is the same: is the microphone connected?",

@@ -177,18 +177,37 @@ def _interval(count: float, worth: float) -> tuple[float, float]:
 
 
 def _expected(config: FalseAlarmsConfig, share: float, interval: tuple[float, float], where: str) -> str:
-    rate, low, high = (config.rate(p) for p in (share, *interval))
+    rate, low, high = (_two_digits(config.rate(p)) for p in (share, *interval))
     return (
-        f"for at most {config.at_most} false alarms, {config.in_words}: {rate:.2g} a {config.unit} expected, "
-        f"{low:.2g} to {high:.2g} by how few normal clips there are ({CONFIDENCE:.0%}), if windows are "
-        f"independent{where}"
+        f"for at most {config.at_most} false alarms, {config.in_words}: {rate} per {config.unit} expected, "
+        f"{low} to {high} by how few normal clips there are ({CONFIDENCE:.0%}), if windows are independent{where}"
     )
+
+
+def _two_digits(rate: float) -> str:
+    return f"{rate:.2g}" if rate < 99.5 else f"{float(f'{rate:.2g}'):.0f}"
 
 
 def _refusal(config: FalseAlarmsConfig, worth: float, clips: int) -> str:
     there = f"{clips} normal clips are there"
-    there += f", worth {worth:.0f} independent ones" if worth < clips - 0.5 else ""
+    there += f", worth {math.floor(worth)} independent ones" if worth < clips - 0.5 else ""
     others = [config.model_copy(update={"hits": hits, "of": of}) for hits, of in RULES if of > config.of]
     able = next((own for own in others if clips_needed(own) <= worth), None)
     needed = f"{config.at_most} false alarms, {config.in_words}, needs {clips_needed(config)} normal clips: {there}"
-    return needed + (f"; {able.hits} of {able.of} windows need {clips_needed(able)}" if able else "")
+    supported = _supported(config, worth)
+    return (
+        needed
+        + (f", enough for {supported}" if supported else "")
+        + (f"; {able.hits} of {able.of} windows need {clips_needed(able)}" if able else "")
+    )
+
+
+def _supported(config: FalseAlarmsConfig, worth: float) -> str | None:
+    """The smallest budget, in two digits, that so many independent clips support by the same rule."""
+    rarest = 1 / (worth + 1) / (BEYOND if worth >= MIN_TAIL_CLIPS else 1.0)
+    if rarest >= most_common(config.hits, config.of):
+        return None
+    rate = config.rate(rarest)
+    digits = min(max(1 - math.floor(math.log10(rate)), 0), 6)  # behind the point: no budget has more
+    unit = 10.0 ** max(math.floor(math.log10(rate)) - 1, -digits)
+    return f"{math.ceil(rate / unit) * unit:.{digits}f}/{config.unit}"

@@ -14,6 +14,8 @@ from asd.errors import UserError
 
 PACKAGES = ("torch", "torchaudio", "accelerate", "webdataset", "numpy", "scikit-learn", "soundfile")
 
+WORDS = {"fingerprint": "fingerprint of its packed set"}
+
 
 def check_identity(path: Path, identity: dict[str, Any]) -> None:
     """Compare a run's run.json (or a checkpoint's meta.json) with what is about to continue it."""
@@ -24,7 +26,7 @@ def check_identity(path: Path, identity: dict[str, Any]) -> None:
     for name, value in identity.items():
         if former.get(name) != value:
             raise UserError(
-                f"{path.parent} belongs to a run with another {name} "
+                f"{path.parent} belongs to a run with another {WORDS.get(name, name)} "
                 f"({_short(former.get(name))}, now {_short(value)}): "
                 "choose another run.dir"
             )

@@ -29,7 +29,7 @@ def rule(at_most: str = "1/day", every_s: float = 10.0, hits: int = 1, of: int =
 
 def expected(words: str) -> tuple[float, float, float]:
     """Alarms per unit and their interval, as the words say."""
-    found = re.search(r": ([\d.e+-]+) a \w+ expected, ([\d.e+-]+) to ([\d.e+-]+) by", words)
+    found = re.search(r": ([\d.e+-]+) per \w+ expected, ([\d.e+-]+) to ([\d.e+-]+) by", words)
     assert found is not None, words
     rate, low, high = map(float, found.groups())
     return rate, low, high
@@ -94,15 +94,17 @@ def test_too_few_clips_are_refused_with_the_count_and_what_they_do_for() -> None
     with pytest.raises(TooFewNormalsError) as caught:
         budget_threshold(scores, rule())
     assert str(caught.value) == (
-        "1/day false alarms, each window, one every 10 s, needs 863 normal clips: 50 normal clips are there; "
-        "3 of 5 windows need 36"
+        "1/day false alarms, each window, one every 10 s, needs 863 normal clips: 50 normal clips are there, enough "
+        "for 170/day; 3 of 5 windows need 36"
     )
     enough = np.random.default_rng(1).normal(size=863)
     budget_threshold(enough, rule())
     with pytest.raises(TooFewNormalsError):
         budget_threshold(enough[:-1], rule())
     budget_threshold(scores[:36], rule(hits=3, of=5))
-    with pytest.raises(TooFewNormalsError, match=r"35 normal clips are there; 4 of 7 windows need \d+$"):
+    with pytest.raises(
+        TooFewNormalsError, match=r"35 normal clips are there, enough for 1\.1/day; 4 of 7 windows need \d+$"
+    ):
         budget_threshold(scores[:35], rule(hits=3, of=5))
 
 
@@ -116,6 +118,25 @@ def test_clips_of_one_recording_count_for_less() -> None:
     assert design_effect(np.ones(200), recording.tolist()) == 1.0
     with pytest.raises(TooFewNormalsError, match=r"200 normal clips are there, worth 2\d independent ones"):
         budget_threshold(alike, rule(hits=3, of=5), recording.tolist())
+
+
+@pytest.mark.parametrize("config", [rule(), rule("1/week", 2.0, 3, 5), rule("0.000002/hour", 60.0, 1, 1)])
+@pytest.mark.parametrize("clips", [5, 20, 99])
+def test_the_budget_that_a_refusal_names_is_supported_and_a_smaller_one_is_not(
+    config: FalseAlarmsConfig, clips: int
+) -> None:
+    scores = np.random.default_rng(0).normal(size=clips)
+    with pytest.raises(TooFewNormalsError) as caught:
+        budget_threshold(scores, config)
+    (named,) = re.findall(r"enough for ([\d.]+)/", str(caught.value))
+    for share, able in ((1.0, True), (0.9, False)):
+        asked = config.model_copy(update={"at_most": f"{share * float(named):.6f}/{config.unit}"})
+        assert (clips_needed(asked) <= clips) == able, asked
+
+
+def test_too_few_for_any_budget_are_told_no_budget() -> None:
+    with pytest.raises(TooFewNormalsError, match=r"needs 36 normal clips: 1 normal clips are there$"):
+        budget_threshold(np.zeros(1), rule(hits=3, of=5))
 
 
 @pytest.mark.parametrize(

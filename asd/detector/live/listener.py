@@ -26,6 +26,12 @@ CHOOSING = 3  # windows with sound by which an unknown machine is found out
 ROOM_WINDOWS = 30  # by which the room is judged
 
 
+def event_of(name: str, at_s: float, machine: str | None, state: str) -> Event:
+    """What every event says; machine: None until it is known."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"event": name, "time": now, "at_s": round(at_s, 3), "machine": machine, "input": state}
+
+
 class Keeper(Protocol):
     """Keeps odd windows; gives the name of one, None where it is not kept."""
 
@@ -94,9 +100,8 @@ class Listener:
         self._event("machine", at_s, words=words)
 
     def _event(self, name: str, at_s: float, **more: Any) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         machine = str(self.detector.file.classes[self.detector.own])
-        self.emit({"event": name, "time": now, "at_s": round(at_s, 3), "machine": machine, "input": self.state} | more)
+        self.emit(event_of(name, at_s, machine, self.state) | more)
 
 
 @dataclass
@@ -104,6 +109,8 @@ class Unknown:
     """In the place of a listener until the machine is known, by the first windows that hold sound. choose: by these."""
 
     choose: Callable[[Sequence[Window]], Listener]
+    emit: Callable[[Event], None]
+    rate: int
     windows: list[Window] = field(default_factory=list)
     known: Listener | None = None
     _state: str = OK
@@ -113,20 +120,27 @@ class Unknown:
         return self._state if self.known is None else self.known.state
 
     def set_state(self, state: str, at_s: float) -> None:
-        self._state = state
+        """Say what has become of the input, once."""
         if self.known is not None:
             self.known.set_state(state, at_s)
+        elif state != self._state:
+            self._state = state
+            self.emit(event_of("input", at_s, None, state) | {"words": IN_WORDS[state]})
 
     def hear(self, window: Window) -> None:
+        """Windows that are no sound are no window of any machine."""
         if self.known is not None:
             self.known.hear(window)
-        elif state_of(window.samples) == OK:
+            return
+        if self._state != WRONG_RATE:
+            self.set_state(state_of(window.samples), window.begin_s + len(window.samples) / self.rate)
+        if self._state == OK:
             self.windows.append(window)
-            if len(self.windows) == CHOOSING:
-                self.known = self.choose(self.windows)
-                for waiting in self.windows:
-                    self.known.hear(waiting)
-                self.windows.clear()
+        if len(self.windows) == CHOOSING:
+            self.known = self.choose(self.windows)
+            for waiting in self.windows:
+                self.known.hear(waiting)
+            self.windows.clear()
 
 
 def follow(

@@ -37,9 +37,13 @@ class Source(Protocol):
 def open_source(place: str, sample_rate: int, channels: int) -> Source:
     """Standard input (`-`), a pipe or file of that name, or else a device. UserError where there is none such."""
     if place == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UserError("--source -: nothing is piped into the command: arecord -t raw … | python eval.py listen …")
         return Pipe(None)
     path = Path(place).expanduser()
     if not path.exists():
+        if os.sep in place:
+            raise UserError(f"--source {place}: there is no such file or pipe (mkfifo makes a pipe)")
         return Device(place, sample_rate, channels)
     if path.is_dir():
         raise UserError(f"--source {place} is a folder: name a pipe, a file or a device")
@@ -55,6 +59,7 @@ class Pipe:
         self._path = path
 
     def pieces(self) -> Iterator[bytes]:
+        """UserError where a WAV comes."""
         while True:
             try:
                 descriptor = sys.stdin.fileno() if self._path is None else _open_pipe(self._path)
@@ -75,6 +80,11 @@ class Pipe:
             ready, _, _ = select.select([descriptor], [], [], POLL_S)
             piece = os.read(descriptor, PIECE) if ready else None
             if piece:
+                if piece[:4] == b"RIFF" and piece[8:12] == b"WAVE":  # what recorders write unless told otherwise
+                    raise UserError(
+                        f"--source {self._path or '-'}: a WAV comes, where raw samples are expected: arecord -t raw, "
+                        "ffmpeg -f s16le, sox -t raw"
+                    )
                 yield piece
             elif self._path is None:
                 if piece == b"":
@@ -147,10 +157,10 @@ class Device:
         try:
             self._sound: Any = importlib.import_module("sounddevice")
         except (ImportError, OSError) as error:
-            raise UserError(
-                f"--source {name}: there is no such file, and devices need sounddevice and PortAudio ({error}): "
-                "pip install -r requirements-live.txt"
-            ) from None
+            missing = "sounddevice (pip install -r requirements-live.txt)"
+            if isinstance(error, OSError):
+                missing = "PortAudio (on Debian and Ubuntu: apt install libportaudio2)"
+            raise UserError(f"--source {name}: there is no such file, and a device needs {missing}") from None
         self._name = int(name) if name.isdecimal() else name
         self._form = {"samplerate": sample_rate, "channels": channels, "dtype": "int16"}
         try:

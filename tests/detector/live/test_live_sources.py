@@ -96,11 +96,27 @@ def test_of_a_wav_the_samples_alone_are_heard(tmp_path: Path) -> None:
         open_source(str(path), 16_000, 1)
 
 
-def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+def test_a_wav_in_a_pipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    os.mkfifo(path)
+    pieces = open_source(str(path), 16_000, 1).pieces()
+    assert next(pieces) == b""
+    writer = write(path, b"RIFF1234WAVEfmt 5678")
+    with pytest.raises(UserError, match="a WAV comes, where raw samples are expected: arecord -t raw"):
+        until(pieces, b"none")
+    writer.join()
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="is a folder"):
         open_source(str(tmp_path), 16_000, 1)
     with pytest.raises(UserError, match=r"--source .*nowhere"):
         open_source(str(tmp_path / "nowhere"), 16_000, 1)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="nothing is piped into the command"):
+        patch.setattr("sys.stdin", None)
+        open_source("-", 16_000, 1)
+    with pytest.raises(UserError, match=r"hw9: (there is no such file, and a device needs|no file of that name)"):
+        open_source("hw9", 16_000, 1)
     (tmp_path / "bad").write_bytes(b"RIFF1234WAVE")
     with pytest.raises(UserError, match="it is no WAV"):
         open_source(str(tmp_path / "bad"), 16_000, 1)

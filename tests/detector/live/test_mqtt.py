@@ -11,8 +11,10 @@ import pytest
 from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 
+from asd.detector.live import mqtt
 from asd.detector.live.mqtt import Mqtt
 from asd.errors import UserError
+from tests.support.patience import wait_for
 
 EVENTS = [{"event": "alarm", "at_s": 3.0}, {"event": "window", "at_s": 4.0}, {"event": "alarm_end", "at_s": 5.0}]
 
@@ -53,9 +55,19 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         Mqtt(url)
 
 
-def test_a_broker_that_is_away_holds_nothing_up() -> None:
+def test_a_broker_that_is_away_holds_nothing_up_and_what_it_misses_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mqtt, "MAX_WAITING", 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        sender = Mqtt(f"mqtt://127.0.0.1:{free.getsockname()[1]}/x")
-        sender.publish(EVENTS[0])
+        broker = f"mqtt://127.0.0.1:{free.getsockname()[1]}"
+        sender = Mqtt(f"{broker}/x")
+        wait_for(lambda: caplog.messages == [f"{broker}: no broker answers; up to 2 events wait until it is there"])
+        for _ in range(3):
+            sender.publish(EVENTS[0])
         sender.close()
+    assert caplog.messages[1:] == [
+        f"{broker}: 2 events wait for the broker: this one is lost: {EVENTS[0]}",
+        f"{broker}: 2 events have not reached it and are lost",
+    ]

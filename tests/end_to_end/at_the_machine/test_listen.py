@@ -64,7 +64,7 @@ def test_the_scenario_through_a_pipe(statistics: Path, workshop: Workshop, tmp_p
     begun = [at for name, at in alarms if name == "alarm"]
     assert any(16 < at <= 20 for at in begun), alarms
     states = [(event["input"], event["at_s"]) for event in named(events, "input")]
-    assert states == [("silent", 37.0), ("ok", 43.0), ("missing", 58.0)]
+    assert states == [("silent", 37.0), ("ok", 43.0), ("missing", 58.0), ("ended", 58.0)]
     windows = named(events, "window")
     assert [event["at_s"] for event in windows] == [float(at) for at in range(1, 59)]
     assert all((event["score"] is None) == (event["input"] != "ok") for event in windows)
@@ -93,9 +93,11 @@ def test_an_unknown_machine_is_found_out_by_windows(statistics: Path, small_set:
         (folder / path.name).write_bytes(path.read_bytes())
     words = ("--machine", "auto", "--replay", "--end-after", "4")
     events = listen(statistics, "-", *words, stdin=bytes(2 * SAMPLE_RATE) + raw(folder))
-    assert {event["machine"] for event in events} == {"valve/04"}
-    assert events[0]["event"] == "machine"
-    assert events[0]["words"].startswith("nearest machine, ")
+    states = [(event["input"], event["machine"]) for event in named(events, "input")]
+    assert states == [("silent", None), ("ok", None), ("ended", "valve/04")]
+    assert {event["machine"] for event in events[2:]} == {"valve/04"}
+    assert events[2]["event"] == "machine"
+    assert events[2]["words"].startswith("nearest machine, ")
     assert [event["at_s"] for event in named(events, "window")] == [2.0, 3.0, 4.0, 5.0]
 
 
