@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -17,6 +17,7 @@ from asd.distributed.cpu import use_vector_prelu
 from asd.errors import UserError, describe_os_error
 
 T = TypeVar("T")
+PIECE_BYTES = 1 << 26  # of one message
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Ranks:
         return attempt.result
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """The value of every rank, in rank order, on every rank."""
+        """The value of every rank, in rank order, on every rank: pickled, so for a few words, not for large tensors."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -68,18 +69,30 @@ class Ranks:
         return values
 
     def gather_rows(self, rows: Tensor) -> Tensor | None:
-        """Rows (n, …) of all ranks, n differing, as one CPU tensor on rank 0; None elsewhere."""
-        rows = rows.cpu()
+        """Rows (n, …) of all ranks, n differing, as one CPU tensor on rank 0; None elsewhere.
+
+        Rank 0 receives each row where it belongs, so that it holds them once.
+        """
+        rows = rows.cpu().contiguous()
         counts = self.gather_objects(len(rows))
         if self.world_size == 1:
             return rows
-        padded = torch.zeros(max(counts), *rows.shape[1:], dtype=rows.dtype)
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in counts] if self.is_main else None
-        dist.gather(padded, parts)
-        if parts is None:
+        if not self.is_main:
+            for piece in _pieces(rows):
+                dist.send(piece, 0)
             return None
-        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+        whole = rows.new_empty(sum(counts), *rows.shape[1:])
+        whole[: len(rows)] = rows
+        for rank, part in enumerate(whole.split(counts)):
+            for piece in _pieces(part) if rank else ():
+                dist.recv(piece, rank)
+        return whole
+
+    def sum(self, values: Tensor) -> Tensor | None:
+        """Element-wise sum over ranks on rank 0, None elsewhere; the CPU tensor itself is overwritten."""
+        if self.world_size > 1:
+            dist.reduce(values, 0)
+        return values if self.is_main else None
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag whether any rank raises it: a collective of a few bytes between hosts, no wait for a GPU."""
@@ -94,6 +107,12 @@ class Ranks:
         if self.world_size > 1:
             dist.all_reduce(values)
         return values / self.world_size
+
+
+def _pieces(rows: Tensor) -> Iterator[Tensor]:
+    """The rows in order, in messages of a moderate size; none of nothing."""
+    if rows.numel():
+        yield from rows.split(max(1, PIECE_BYTES // (rows[0].numel() * rows.element_size())))
 
 
 @dataclass(frozen=True)

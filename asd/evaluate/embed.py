@@ -145,14 +145,15 @@ class Residuals:
         self._moments.add(out.residuals, group, batch.valid & (fold >= 0))
 
     def gathered(self) -> ResidualMoments | None:
-        """The sums of all ranks on rank 0; None where no rank has any."""
+        """The sums of all ranks on rank 0; None elsewhere, and where no rank has any."""
         own = self._moments
-        sums = None if own is None else [x.cpu() for x in (own.count, own.total, own.square)]
-        found = [sums for sums in self._ranks.gather_objects(sums) if sums is not None]
-        if not found:
+        bins = self._ranks.gather_objects(0 if own is None else own.total.shape[1])
+        if not any(bins):
             return None
-        summed = ResidualMoments(*(torch.stack(x).sum(0) for x in zip(*found, strict=True)))
-        return replace(summed, recording=self._recording, fold=self._fold)
+        own = own or ResidualMoments.zeros(self._classes, max(bins), self._ranks.device)
+        sums = [self._ranks.sum(x.cpu()) for x in (own.count, own.total, own.square)]
+        found = [x for x in sums if x is not None]
+        return replace(ResidualMoments(*found), recording=self._recording, fold=self._fold) if found else None
 
 
 def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:
@@ -172,18 +173,20 @@ def columns_of(out: Embedding, batch: Batch, average: Average) -> Columns:
 def _gather(
     parts: list[Columns], views: Mapping[str, View], residuals: ResidualMoments | None, ranks: Ranks, expected: int
 ) -> EmbeddingPass | None:
-    own = Columns.joined(parts) if parts else None
-    shapes = ranks.gather_objects(None if own is None else [(c.shape[1:], c.dtype) for c in own])
+    shapes = ranks.gather_objects([(column.shape[1:], column.dtype) for column in parts[0]] if parts else None)
     widths = next((shape for shape in shapes if shape is not None), None)
     if widths is None:
         raise ValueError("no clips to embed")
-    if own is None:  # fewer batches than ranks
-        own = Columns(*(torch.empty(0, *width, dtype=kind) for width, kind in widths))
-    gathered = [ranks.gather_rows(column) for column in own]
-    columns = [column for column in gathered if column is not None]
+    columns: list[Tensor] = []  # one after the other, so that only one is in memory twice
+    order: Tensor | None = None
+    for place, (width, kind) in enumerate(widths):
+        own = [part[place] for part in parts] or [torch.empty(0, *width, dtype=kind)]  # fewer batches than ranks
+        column = ranks.gather_rows(torch.cat(own))
+        if column is not None:
+            order = torch.argsort(column, stable=True) if order is None else order
+            columns.append(column.index_select(0, order))
     if not columns:
         return None
-    order = torch.argsort(columns[0], stable=True)
-    found = Columns(*(column[order] for column in columns))
+    found = Columns(*columns)
     clips = found.table(views, residuals)
     return EmbeddingPass(clips, found.loss, expected - len(clips.clip_index.unique()))

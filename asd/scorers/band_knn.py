@@ -10,13 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from asd.scorers.bank import BankConfig, in_bank
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.embeddings import EmbeddingTable
 
 DISTANCES = 1 << 22  # at once, of all bands: 32 MB
 
 
-class BandKnnConfig(EmbeddingScorerConfig, frozen=True):
+class BandKnnConfig(EmbeddingScorerConfig, BankConfig, frozen=True):
     """Euclidean, of the values that the view has of each band; where it says nothing of bands, of each column."""
 
     name: Literal["band_knn"] = "band_knn"
@@ -37,7 +38,7 @@ class BandKnn(PerClassScorer[EmbeddingTable]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> EmbeddingTable:
-        return train
+        return in_bank(train, self.config, train.embedding)
 
     def score_class(self, model: EmbeddingTable, test: EmbeddingTable) -> Tensor:
         return self.band_distances(model, test).mean(1)

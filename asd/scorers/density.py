@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, resolution
+from asd.scorers.distance import Metric, Rows, mean_of_finite, neighbours, resolution
 
 Summary = Literal["mean", "sum"]
 
@@ -29,7 +29,7 @@ def local_density(
     cluster_exit: percentile of the steps, above which one is an exit; None: all k count.
     """
     zero = resolution(bank.space, metric)
-    found = torch.cat([nearest(block, k)[0] for block in distance_blocks(bank, bank, metric)])
+    found, _ = neighbours(bank, bank, k, metric)
     if cluster_exit is not None:
         found = within_cluster(found, cluster_exit)
     density = mean_of_finite(found).nan_to_num()

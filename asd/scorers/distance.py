@@ -1,8 +1,8 @@
-"""Distances between embeddings, a block of rows at a time. Legend: N queries, n rows of the bank, D embedding."""
+"""Distances between embeddings, a block of them at a time. Legend: N queries, n rows of the bank, D embedding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,6 +12,8 @@ from torch.nn.functional import normalize
 from asd.scorers.embeddings import EmbeddingTable
 
 _ROWS = 1024  # queries per matmul: 1024 x 1000 distances are 8 MB
+_WHOLE = 8192  # rows of a bank that are compared with at once; of more, these in turn, which stay in the cache
+_PART = 1024
 IN_TURN = 10  # recordings of a class, up to which one changes the densities of all others too much to count in them
 _GROUP = 8  # columns that are looked at together
 
@@ -39,6 +41,33 @@ class Rows(NamedTuple):
 def rows_of(clips: EmbeddingTable, metric: Metric, apart: Literal["recording", "clip_index"] = "recording") -> Rows:
     """The rows of clips in a metric's space, none to be compared with others of its recording, or of its clip alone."""
     return Rows(metric_space(clips.embedding, metric), getattr(clips, apart))
+
+
+def neighbours(
+    query: Rows, bank: Rows, k: int, metric: Metric, adjusted: Callable[[Tensor, slice], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Distances and indices of each query's k nearest rows of the bank, or of as many as there are, (N, k) each,
+    nearest first; infinite those to rows of its own group. What is in memory does not grow with the bank.
+
+    adjusted: what becomes of the distances (≤ 1024, m) to m rows of the bank, which a slice names, before the nearest
+    are chosen.
+    """
+    size = len(bank.space)
+    step = size if size <= _WHOLE or torch.compiler.is_exporting() else _PART
+    found: tuple[Tensor, Tensor] | None = None
+    for first in range(0, size, step):
+        part = slice(first, first + step)
+        blocks = distance_blocks(query, Rows(bank.space[part], bank.group[part]), metric)
+        own = [nearest(block if adjusted is None else adjusted(block, part), k) for block in blocks]
+        values, indices = (torch.cat(column) for column in zip(*own, strict=True))
+        found = (values, indices) if found is None else _nearer(found, (values, indices + first), k)
+    assert found is not None
+    return found
+
+
+def _nearer(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    values, place = nearest(torch.cat([one[0], other[0]], dim=1), k)
+    return values, torch.cat([one[1], other[1]], dim=1).gather(1, place)
 
 
 def distance_blocks(query: Rows, bank: Rows, metric: Metric) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ import pydantic
 import torch
 from torch import Tensor
 
+from asd.scorers.bank import BankConfig, in_bank
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.density import Summary, local_density
 from asd.scorers.distance import Metric, rows_of
@@ -23,7 +24,7 @@ from asd.scorers.scale import Scale, scale_of
 TARGET = 2  # asd.data.manifest.DOMAINS.index("target")
 
 
-class DomainKnnConfig(EmbeddingScorerConfig, frozen=True):
+class DomainKnnConfig(EmbeddingScorerConfig, BankConfig, frozen=True):
     """k: neighbours in each bank. metric: as of knn. smote: share of the class's other clips to which those of the
     target domain grow by points between neighbours; 0: they stay as they are. mem_mixup: in the place of smote, each
     target clip is mixed with so many of its nearest other clips, 0.9 to 0.1. density: distances to a training clip are
@@ -87,7 +88,7 @@ class DomainKnn(PerClassScorer[list[Bank]]):
 
     def fit_class(self, train: EmbeddingTable) -> list[Bank]:
         target = train.domain == TARGET
-        parts = [train.select(rows) for rows in (~target, target) if rows.any()]
+        parts = [self._kept(train.select(rows)) for rows in (~target, target) if rows.any()]
         densities = self._densities(parts)
         scales = self._scales(parts, densities)
         if len(parts) == 2:
@@ -100,6 +101,9 @@ class DomainKnn(PerClassScorer[list[Bank]]):
             Bank(**vars(part), density=density, centre=float(scale.centre), spread=float(scale.spread))
             for part, density, scale in zip(parts, densities, scales, strict=True)
         ]
+
+    def _kept(self, part: EmbeddingTable) -> EmbeddingTable:
+        return in_bank(part, self.config, part.embedding, self.config.metric, self.config.k)
 
     def score_class(self, model: list[Bank], test: EmbeddingTable) -> Tensor:
         scores = ((self._distance(test, bank, bank.density) - bank.centre) / bank.spread for bank in model)

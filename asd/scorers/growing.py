@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asd.scorers.distance import Metric, Rows, distance_blocks, metric_space, nearest
+from asd.scorers.distance import Metric, Rows, metric_space, neighbours
 
 NEIGHBOURS = 2  # of a clip, of which one is the other end of a new point's line
 OWN_SHARE = 0.9  # of a target clip in its mixtures with source clips
@@ -57,4 +57,4 @@ def _nearest_rows(query: Tensor, bank: Tensor, k: int, metric: Metric, itself: b
     """Indices (n, k) of the nearest rows of the bank; itself: whether a query's own index may be among them."""
     apart = torch.arange(len(query))
     known = Rows(bank, torch.full((len(bank),), -1) if itself else torch.arange(len(bank)))
-    return torch.cat([nearest(block, k)[1] for block in distance_blocks(Rows(query, apart), known, metric)])
+    return neighbours(Rows(query, apart), known, k, metric)[1]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import pydantic
-import torch
 from torch import Tensor
 
+from asd.scorers.bank import BankConfig, in_bank
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
-from asd.scorers.distance import Metric, Rows, distance_blocks, mean_of_finite, nearest, rows_of
+from asd.scorers.distance import Metric, Rows, mean_of_finite, neighbours, rows_of
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class KnnConfig(EmbeddingScorerConfig, frozen=True):
+class KnnConfig(EmbeddingScorerConfig, BankConfig, frozen=True):
     """k: neighbours. metric: 1 - cosine, or Euclidean distance of the embeddings as they are."""
 
     name: Literal["knn"] = "knn"
@@ -27,7 +27,7 @@ class KnnConfig(EmbeddingScorerConfig, frozen=True):
 
 
 class Knn(PerClassScorer[EmbeddingTable]):
-    """Keeps the training rows of each class. A class with fewer than k clips uses all it has."""
+    """Keeps the training rows of each class (see BankConfig). A class with fewer than k clips uses all it has."""
 
     needs_folds = False
 
@@ -36,7 +36,7 @@ class Knn(PerClassScorer[EmbeddingTable]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> EmbeddingTable:
-        return train
+        return in_bank(train, self.config, train.embedding, self.config.metric, self.config.k)
 
     def score_class(self, model: EmbeddingTable, test: EmbeddingTable) -> Tensor:
         # Float64 one class at a time: a bank of 36,000 x 2048 would take 600 MB.
@@ -47,6 +47,5 @@ class Knn(PerClassScorer[EmbeddingTable]):
 def nearest_distance(query: Rows, bank: Rows, k: int, metric: Metric, density: Tensor | None = None) -> Tensor:
     """Mean distance (N,) of queries to their k nearest rows of the bank, or to all of other clips where they are fewer.
     nan where there are none. density (n,): by which the distance to each row is divided before."""
-    blocks = distance_blocks(query, bank, metric)
-    near = (block if density is None else block.div_(density) for block in blocks)
-    return torch.cat([mean_of_finite(nearest(block, k)[0]) for block in near])
+    relative = None if density is None else lambda block, part: block.div_(density[part])
+    return mean_of_finite(neighbours(query, bank, k, metric, relative)[0])

@@ -7,20 +7,20 @@ Generalization (ICASSP 2025), and Local Density-Based Anomaly Score Normalizatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import pydantic
 import torch
 from torch import Tensor
 
+from asd.scorers.bank import BankConfig, in_bank
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.density import local_density
-from asd.scorers.distance import IN_TURN, Metric, distance_blocks, mean_of_finite, nearest, rows_of
+from asd.scorers.distance import IN_TURN, Metric, mean_of_finite, neighbours, rows_of
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class LocalKnnConfig(EmbeddingScorerConfig, frozen=True):
+class LocalKnnConfig(EmbeddingScorerConfig, BankConfig, frozen=True):
     """k: neighbours. density_k: how many neighbours of a training clip make its density. metric: as of knn.
 
     normalisation: `ratio` divides a training clip's distance by its own mean distance to its neighbours, `difference`
@@ -66,18 +66,18 @@ class LocalKnn(PerClassScorer[Local]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Local:
-        bank, config = rows_of(train, self.config.metric, apart="clip_index"), self.config
+        config = self.config
+        train = in_bank(train, config, train.embedding, config.metric, config.k)
+        bank = rows_of(train, config.metric, apart="clip_index")
         density = local_density(bank, config.density_k, config.metric, "mean", config.cluster_exit)
         if density is None:
             density = torch.full((len(train),), 1.0 if config.normalisation == "ratio" else 0.0, dtype=torch.float64)
         return Local(train, density)
 
     def score_class(self, model: Local, test: EmbeddingTable) -> Tensor:
-        blocks = self._blocks(model, test)
-        return torch.cat([mean_of_finite(nearest(block, self.config.k)[0]) for block in blocks])
-
-    def _blocks(self, model: Local, test: EmbeddingTable) -> Iterator[Tensor]:
         query, bank = (rows_of(clips, self.config.metric) for clips in (test, model.train))
-        ratio = self.config.normalisation == "ratio"
-        for block in distance_blocks(query, bank, self.config.metric):
-            yield block / model.density if ratio else block - model.density
+        by = torch.div if self.config.normalisation == "ratio" else torch.sub
+        found, _ = neighbours(
+            query, bank, self.config.k, self.config.metric, lambda block, part: by(block, model.density[part])
+        )
+        return mean_of_finite(found)

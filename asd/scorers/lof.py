@@ -14,21 +14,21 @@ import pydantic
 import torch
 from torch import Tensor
 
+from asd.scorers.bank import BankConfig, in_bank
 from asd.scorers.base import EmbeddingScorerConfig, PerClassScorer
 from asd.scorers.distance import (
     IN_TURN,
     Metric,
     Rows,
-    distance_blocks,
     mean_of_finite,
-    nearest,
+    neighbours,
     resolution,
     rows_of,
 )
 from asd.scorers.embeddings import EmbeddingTable
 
 
-class LofConfig(EmbeddingScorerConfig, frozen=True):
+class LofConfig(EmbeddingScorerConfig, BankConfig, frozen=True):
     """k: neighbours, at most the class's other clips. metric: as of knn."""
 
     name: Literal["lof"] = "lof"
@@ -64,7 +64,9 @@ class Lof(PerClassScorer[Neighbourhood]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Neighbourhood:
-        bank = rows_of(train, self.config.metric, apart="clip_index")
+        config = self.config
+        train = in_bank(train, config, train.embedding, config.metric, config.k)
+        bank = rows_of(train, config.metric, apart="clip_index")
         if len(train.clip_index.unique()) == 1:
             none = torch.empty(0, dtype=torch.float64)
             return Neighbourhood(train, none, none)
@@ -83,8 +85,7 @@ class Lof(PerClassScorer[Neighbourhood]):
     def _nearest(self, query: Rows, bank: Rows) -> tuple[Tensor, Tensor]:
         """Distances and indices of the k nearest rows of other clips, (N, k) each; infinite where there are fewer."""
         most = max(len(bank.group) - 1, 1)
-        found = [nearest(block, min(self.config.k, most)) for block in distance_blocks(query, bank, self.config.metric)]
-        return torch.cat([values for values, _ in found]), torch.cat([indices for _, indices in found])
+        return neighbours(query, bank, min(self.config.k, most), self.config.metric)
 
     def _density(self, distance: Tensor, reach: Tensor, bank: Rows) -> Tensor:
         zero = resolution(bank.space, self.config.metric)  # equal clips would have infinite density

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import pydantic
 
 from asd.scorers.band_knn import BandKnn, BandKnnConfig
+from asd.scorers.bank import MOST
 from asd.scorers.base import PerClassScorer
 from asd.scorers.centroid import Centroid, CentroidConfig
 from asd.scorers.domain_knn import DomainKnn, DomainKnnConfig
@@ -69,5 +70,5 @@ MEMBERS: dict[str, type[PerClassScorer[Any]]] = {
 
 def member_label(config: AnyMember) -> str:
     """Its name, every setting that differs from the default, and its view."""
-    view: str | None = getattr(config, "view", None)
-    return config.label if view is None else f"{config.label}_{view}"
+    bank, view = getattr(config, "bank", MOST), getattr(config, "view", None)
+    return "_".join(filter(None, [config.label, "" if bank == MOST else f"bank{bank}", view]))

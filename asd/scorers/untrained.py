@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pydantic
 from torch import Tensor
 
+from asd.scorers.bank import BankConfig, in_bank
 from asd.scorers.base import PerClassScorer
 from asd.scorers.distance import Rows
 from asd.scorers.embeddings import EmbeddingTable
 from asd.scorers.knn import nearest_distance
 
 
-class UntrainedKnnConfig(pydantic.BaseModel, extra="forbid", frozen=True):
+class UntrainedKnnConfig(BankConfig, frozen=True):
     """level: `raw` keeps the loudness of a clip; `normalised` takes its mean over the mel bands (the gain) away."""
 
     name: Literal["untrained_knn"] = "untrained_knn"
@@ -36,7 +36,7 @@ class UntrainedKnn(PerClassScorer[Rows]):
         self.config = config
 
     def fit_class(self, train: EmbeddingTable) -> Rows:
-        return self._rows(train)
+        return self._rows(in_bank(train, self.config, self._rows(train).space))
 
     def score_class(self, model: Rows, test: EmbeddingTable) -> Tensor:
         return nearest_distance(self._rows(test), model, k=1, metric="euclidean")

@@ -151,7 +151,7 @@ def test_every_setting_shows_in_the_label():
     assert {config.model_fields["name"].default for config in CHANGES} == set(MEMBERS)
     labels = []
     for config, changes in CHANGES.items():
-        assert set(changes) == set(config.model_fields) - {"name", "view"}  # a view is behind the label
+        assert set(changes) == set(config.model_fields) - {"name", "view", "bank"}  # the last two are behind the label
         steps = [dict(list(changes.items())[:n]) for n in range(len(changes) + 1)]
         steps = [s for s in steps if config is not NegLogSoftmaxConfig or len(s) != 1]
         labels += [config(**settings).label for settings in steps]
