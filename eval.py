@@ -5,7 +5,7 @@ python eval.py watch --run runs/demo                        (beside a training w
 python eval.py ensemble --runs runs/a runs/b runs/c --method mean --out runs/ensemble
 python eval.py angles --runs runs/a runs/b --out angles.png
 python eval.py report --layout dcase2023 --scores submission --ground-truth dcase2023_task2_evaluator
-python eval.py export --run runs/demo --out detector.pt
+python eval.py export --run runs/demo --out detector.pt       (or export --detector moved.pt --onnx moved.onnx)
 python eval.py calibrate --detector detector.pt recordings/normal --machine fan --id 00 --out moved.pt
 arecord -f S16_LE -r 16000 -t raw | python eval.py listen --detector detector.pt --source - --machine fan --id 00
 python eval.py clips --detector detector.pt recordings/today --machine fan --id 00       (or recordings/today.csv)
@@ -19,8 +19,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from asd.commands.arguments.budget import add_budget
 from asd.commands.arguments.calibrate import add_calibrate
+from asd.commands.arguments.export import add_export
 from asd.commands.arguments.listen import add_listen
 from asd.errors import run_main
 from asd.files.paths import user_path
@@ -29,8 +29,6 @@ from asd.process.stop import AskedToStop, StopSignal, without_local_rank
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-EXPORT_FORMATS = ("onnx", "onnx-int8")  # files of asd/detector/formats
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,7 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_ensemble(commands)
     _add_angles(commands)
     _add_report(commands)
-    _add_export(commands)
+    add_export(commands)
     add_calibrate(commands)
     add_listen(commands)
     _add_clips(commands)
@@ -135,36 +133,6 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _add_export(commands: Commands) -> None:
-    export = commands.add_parser("export", help="export a run as one file that scores recordings")
-    export.add_argument("--run", type=user_path, required=True, help="run folder, such as runs/demo")
-    export.add_argument("--checkpoint", default="best", help="best, last or a step (default: best)")
-    export.add_argument("--out", type=user_path, required=True, metavar="FILE", help="output file, such as detector.pt")
-    export.add_argument(
-        "--scorer",
-        action="append",
-        default=[],
-        help="scorer to keep, a column of scores.csv; repeatable (default: all)",
-    )
-    export.add_argument(
-        "--normals",
-        type=int,
-        default=128,
-        metavar="N",
-        help="normal recordings to keep of each machine, for explanations and calibration (default 128; 0: none)",
-    )
-    add_budget(export)
-    for name in EXPORT_FORMATS:
-        export.add_argument(
-            f"--{name}",
-            type=user_path,
-            metavar="FILE",
-            help=f"also write all of it as {name}, and check it against the detector",
-        )
-    export.add_argument("overrides", nargs="*", metavar="a.b=c", help="config values, such as data.shards=data/moved")
-    export.set_defaults(command=_export)
-
-
 def _add_clips(commands: Commands) -> None:
     clips = commands.add_parser("clips", help="score recordings with an exported detector")
     clips.add_argument(
@@ -245,16 +213,6 @@ def _report(args: argparse.Namespace) -> None:
 
     own = args.layout in report_scores.LAYOUTS
     (report_scores.report_scores if own else report_score_files)(args.layout, args.scores, args.ground_truth, args.json)
-
-
-def _export(args: argparse.Namespace) -> None:
-    from asd.commands.budget import Budget
-    from asd.commands.export import Kept, export_command
-    from asd.commands.open_run import load_run
-
-    others = {name: path for name in EXPORT_FORMATS if (path := getattr(args, name.replace("-", "_"))) is not None}
-    kept = Kept(args.scorer, args.normals, Budget.of(args.false_alarms, args.alarm_when, args.every))
-    export_command(load_run(args.run, args.overrides), args.checkpoint, args.out, kept, others)
 
 
 def _clips(args: argparse.Namespace) -> int:

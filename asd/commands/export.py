@@ -15,11 +15,11 @@ import numpy as np
 from asd.commands.budget import Budget
 from asd.commands.clips_of_run import clips_of, learnt_clips, tested_scores
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
+from asd.commands.other_formats import check_others, write_others
 from asd.data.heard import Heard
 from asd.data.manifest import Manifest
 from asd.detector import DetectorFile, FittedScorer, Provenance, Software, read_detector, write_detector
 from asd.detector.card import card, card_path
-from asd.detector.formats import load_format
 from asd.detector.normals import Normals, Shown, core_rows, kept_columns
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
@@ -67,9 +67,7 @@ def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping
     chosen = _chosen(run.config.evaluate.scorers, kept.scorers)
     _check_foreign(out)
     card_at = card_path(out)
-    for name, path in others.items():
-        _check_other(name, path, out)
-        load_format(name).require(chosen)
+    check_others(others, out, chosen)
     with (
         start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,
@@ -80,8 +78,7 @@ def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping
         if ranks.is_main:
             _say(out)
             file = read_detector(out)
-            clips = clips_of(embedder, file)
-            lines = [load_format(name).write(file, out, path, clips) for name, path in others.items()]
+            lines = write_others(others, file, out, clips_of(embedder, file))
             write_whole(card_at, card(file, out, learnt_clips(embedder), tested_scores(run, step, file), lines))
             print("\n".join([*lines, f"{card_at}: what it was made from, its scores, thresholds and limits"]))
 
@@ -103,12 +100,6 @@ def _check_foreign(out: Path) -> None:
             read_detector(out)
         except UserError:
             raise UserError(f"--out {out} is not a detector: name a new file") from None
-
-
-def _check_other(name: str, path: Path, out: Path) -> None:
-    suffix = load_format(name).suffix
-    if path.suffix != suffix or path.resolve() == out.resolve() or path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--{name} {path}: name a file that ends in {suffix}, in a folder that exists")
 
 
 def _detector(

@@ -15,6 +15,7 @@ from asd.detector.file import DetectorFile
 from asd.detector.formats.base import Clip
 from asd.errors import UserError
 from asd.evaluate.embed import Columns, columns_of
+from asd.frontends.ignored import ignoring
 from asd.metrics.auc import auc
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
@@ -84,13 +85,12 @@ def compare(
         shorter += not len(clip.windows)
         for window in clip.windows:
             batch = batch_of(window[None], clip.own, len(rows))
-            columns.append(columns_of(task.embed(batch), batch, file.average))
+            with ignoring(task, file.ignored.get(clip.own, ())):
+                columns.append(columns_of(task.embed(batch), batch, file.average))
             rows.append((clip.own, place, clip.is_anomaly))
             found.append(exported(window, clip.own))
     if not rows:
-        raise UserError(
-            f"no clip of the set is as long as a window of {file.clip_s:g} s: nothing to check an export on"
-        )
+        raise UserError(f"no recording is as long as a window of {file.clip_s:g} s: nothing to check an export on")
     own, clip_of, is_anomaly = (np.array(column) for column in zip(*rows, strict=True))
     table = Columns.joined(columns).table(task.views)
     scores = np.stack([score_of_clips(restored(s.config, s.state), table, file.flipped) for s in file.scorers], axis=1)

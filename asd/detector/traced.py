@@ -1,13 +1,16 @@
 """A whole detector as one module, from the samples of a window to decisions. Legend: T samples, P windows that the
-network makes of it, S scorers, C classes."""
+network makes of it, S scorers, C classes, M bins."""
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from asd.data.batch import Batch
 from asd.detector.file import DetectorFile
+from asd.frontends.ignored import fill_of, heard_through
 from asd.scorers import EmbeddingTable
 from asd.scorers.state import restored
 from asd.scorers.traced import NOWHERE, traced
@@ -20,6 +23,8 @@ class TracedDetector(nn.Module):
 
     sign: Tensor  # (C,)
     thresholds: Tensor  # (C, S)
+    fills: Tensor  # (K, M, M): what bins are made of, for each kind of ignored bands
+    fill_index: Tensor  # (C,) int64
 
     def __init__(self, file: DetectorFile, task: Task) -> None:
         super().__init__()
@@ -32,10 +37,17 @@ class TracedDetector(nn.Module):
         self.register_buffer("sign", signs)
         rows = [[scorer.thresholds.get(own, torch.nan) for scorer in file.scorers] for own in classes]
         self.register_buffer("thresholds", torch.tensor(rows, dtype=torch.float64))
+        bands = [file.ignored.get(own, ()) for own in classes]
+        kinds = list(dict.fromkeys(bands))
+        self._ignores = any(kinds)
+        if self._ignores:
+            self.register_buffer("fills", torch.stack([fill_of(task, kind) for kind in kinds]))
+            self.register_buffer("fill_index", torch.tensor([kinds.index(own) for own in bands]))
 
     def forward(self, waveform: Tensor, own: Tensor) -> tuple[Tensor, ...]:
         none = torch.zeros(1, dtype=torch.int64)
-        out = self.task.embed(Batch(waveform, none, none, none, none, none == 0, 0, 0, 0))
+        with heard_through(self.task, self.fills[self.fill_index[own]][0]) if self._ignores else nullcontext():
+            out = self.task.embed(Batch(waveform, none, none, none, none, none == 0, 0, 0, 0))
         rows = self._rows(out, own)
         scores = torch.stack([scorer(rows, own).mean() for scorer in self.scorers]) * self.sign[own]
         thresholds = self.thresholds[own][0]

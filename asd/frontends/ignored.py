@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -40,33 +40,45 @@ def fill(ranges: Tensor, bands: Sequence[Band]) -> Tensor:
     return matrix.float()
 
 
-@contextmanager
-def ignoring(network: nn.Module, bands: Sequence[Band]) -> Iterator[None]:
-    """While the block runs, the network's frontend does not hear the bands.
+def fill_of(network: nn.Module, bands: Sequence[Band]) -> Tensor:
+    """(M, M): what the bins of the network's frontend are made of where it does not hear the bands.
 
     UserError where its frontend has no axis of frequency, or learns filters of its own.
     """
-    if not bands:
-        yield
-        return
-    frontend = next(part for part in network.modules() if isinstance(part, Frontend))
+    frontend = _frontend(network)
     ranges = frontend.bin_ranges()
     if ranges is None:
         raise UserError(
             f"ignored bands: frontend {type(frontend).__name__} gives the network more than bins of known frequency; "
             "log_mel and stft can ignore bands"
         )
-    matrix = fill(ranges.cpu(), bands).to(ranges.device)
+    return fill(ranges.cpu(), bands).to(ranges.device)
+
+
+@contextmanager
+def ignoring(network: nn.Module, bands: Sequence[Band]) -> Iterator[None]:
+    """While the block runs, the network's frontend does not hear the bands. UserError where it cannot do so."""
+    with heard_through(network, fill_of(network, bands)) if bands else nullcontext():
+        yield
+
+
+@contextmanager
+def heard_through(network: nn.Module, matrix: Tensor) -> Iterator[None]:
+    """While the block runs, the bins of the network's frontend are multiplied by the matrix (M, M)."""
 
     def ignore(module: nn.Module, given: object, spectrogram: Tensor) -> Tensor:
         with torch.autocast(spectrogram.device.type, enabled=False):
             return matrix @ spectrogram
 
-    hook = frontend.register_forward_hook(ignore)
+    hook = _frontend(network).register_forward_hook(ignore)
     try:
         yield
     finally:
         hook.remove()
+
+
+def _frontend(network: nn.Module) -> Frontend:
+    return next(part for part in network.modules() if isinstance(part, Frontend))
 
 
 def _heard(ranges: Tensor) -> str:

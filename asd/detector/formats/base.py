@@ -14,7 +14,7 @@ from asd.scorers import ScorerConfig
 
 
 class Clip(NamedTuple):
-    """A clip of the set that a detector was trained on, cut into windows of the detector's length."""
+    """A recording, cut into windows of the detector's length."""
 
     own: int  # class of its machine
     is_anomaly: bool
@@ -23,11 +23,11 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class Clips:
-    """What a written file is held against the detector by. Each call reads them from the set."""
+    """What a written file is held against the detector by. Each call reads or makes them anew."""
 
     words: str  # what they are, such as `test clips`
     checked: Callable[[], Iterator[Clip]]
-    normal: Callable[[], Iterator[Clip]]  # some normal training clips of each machine
+    normal: Callable[[], Iterator[Clip]]  # some normal ones of each machine
 
 
 class Format(Protocol):

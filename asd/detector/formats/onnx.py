@@ -109,6 +109,7 @@ def write_model(file: DetectorFile, task: Task, source: Path, path: Path) -> Non
 
 def metadata(file: DetectorFile, source: Path) -> dict[str, str]:
     """What stands in the model's metadata_props: see docs/files.md."""
+    rules = [file.threshold_rules.get(own) for own in range(len(file.classes))]
     return {
         "kind": "asd detector",
         "format": str(FORMAT_VERSION),
@@ -116,6 +117,7 @@ def metadata(file: DetectorFile, source: Path) -> dict[str, str]:
         "window_samples": str(window_of(file)),
         "classes": json.dumps([[own.machine_type, own.machine_id] for own in file.classes]),
         "scorers": json.dumps([scorer.label for scorer in file.scorers]),
+        "threshold_rules": json.dumps([rule and rule.model_dump(mode="json") for rule in rules]),
         "detector_sha256": sha256_of(source),
         "versions": json.dumps(file.provenance.exported.versions),
     }

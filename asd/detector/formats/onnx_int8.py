@@ -1,6 +1,6 @@
 """The same ONNX with the network's weights and activations in 8 bits: what that costs is measured on the spot.
 
-Quantised by onnxruntime (static, QDQ, weights per channel) on normal training clips. Features, scorers and thresholds
+Quantised by onnxruntime (static, QDQ, weights per channel) on normal sound. Features, scorers and thresholds
 stay as they are.
 """
 
@@ -58,7 +58,7 @@ def cost(found: Comparison, words: str) -> str:
     others = f"{found.other_decisions()} of {len(found.own)} windows are decided otherwise"
     aucs = found.mean_aucs()
     if aucs is None:
-        return f"{others} ({counted(found, words)}; no AUC without normal and anomalous test clips of a machine)"
+        return f"{others} ({counted(found, words)}; no AUC without normal and anomalous ones of a machine)"
     both = f"AUC {100 * aucs[1]:.2f} % ({100 * aucs[0]:.2f} in 32 bits, {found.labels[0]})"
     return f"{both}, {others} ({counted(found, words)})"
 

@@ -101,6 +101,8 @@ def test_it_says_what_it_is(written: Path) -> None:
     assert json.loads(about["scorers"]) == ["fused", "softmax"]
     assert json.loads(about["classes"]) == [[own.machine_type, own.machine_id] for own in file.classes]
     assert (about["sample_rate"], about["window_samples"]) == ("16000", "16000")
+    rules = json.loads(about["threshold_rules"])
+    assert [rule["name"] for rule in rules] == ["gamma"] * len(file.classes)
     assert about["detector_sha256"] == sha256_of(written / "d.pt")
     assert json.loads(about["versions"])["torch"]
     given = {"waveform": np.zeros((1, 16_000), np.int16), "machine": np.array([1])}

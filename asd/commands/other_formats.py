@@ -1,0 +1,29 @@
+"""A detector in other formats, such as ONNX, beside its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from asd.detector import DetectorFile
+from asd.detector.formats import load_format
+from asd.detector.formats.base import Clips
+from asd.errors import UserError
+from asd.scorers import ScorerConfig
+
+Others = Mapping[str, Path]  # name of a format → file to write
+
+
+def check_others(others: Others, detector: Path, scorers: Sequence[ScorerConfig]) -> None:
+    """Refuse, before any work, what cannot be written."""
+    for name, path in others.items():
+        format_ = load_format(name)
+        is_taken = path.resolve() == detector.resolve() or path.is_dir()
+        if path.suffix != format_.suffix or is_taken or not path.parent.is_dir():
+            raise UserError(f"--{name} {path}: name a file that ends in {format_.suffix}, in a folder that exists")
+        format_.require(scorers)
+
+
+def write_others(others: Others, file: DetectorFile, detector: Path, clips: Clips) -> list[str]:
+    """Write a detector, read from that path, in every format; a line that tells of each."""
+    return [load_format(name).write(file, detector, path, clips) for name, path in others.items()]
