@@ -78,6 +78,8 @@ def format_line(step: int, total: int, record: Record, left_s: float) -> str:
         f"grad {record['grad_norm']:.2f} lr {record['lr']:.2e}",
         f"{record['clips_per_s']:.0f} clips/s wait {record['data_wait_percent']:.1f}%",
     ]
+    if "mfu_percent" in record:
+        parts.append(f"{record['tflop_per_s']:.1f} TFLOP/s MFU {record['mfu_percent']:.1f}%")
     if record["bad_clips"]:
         parts.append(f"UNREADABLE CLIPS {record['bad_clips']:.0f}")
     if record["nonfinite_steps"]:

@@ -30,6 +30,7 @@ from asd.train.nonfinite import NonfiniteSteps
 from asd.train.parts import Parts
 from asd.train.profile import StepProfile
 from asd.train.state import TrainState
+from asd.train.work import StepWork
 
 REMEDY = "lower train.global_batch or data.crop_s, raise train.accumulate, or start more ranks"
 
@@ -57,6 +58,7 @@ class Trainer:
         self.nonfinite = NonfiniteSteps(self.state.nonfinite_steps, self.state.nonfinite_streak, self.ranks.device)
         self.interval = Interval(self.ranks)
         self.profile = StepProfile(train.profile, self.ranks.rank, self.ranks.device, parts.profile)
+        self.work = StepWork(parts.task, self.ranks.device, self.ranks.precision)
         self.statistics = RunningStatistics(parts.task.named_buffers())
         self.bad_clips_seen = False
         self.lr = 0.0
@@ -95,7 +97,9 @@ class Trainer:
                 return
             self.stage = Stage.STEP
             self.profile.before(self.state.step)
-            with enough_memory(self.ranks.device, f"a step with {len(batch.clip_index)} clips on this rank", REMEDY):
+            clips = len(batch.clip_index)
+            enough = enough_memory(self.ranks.device, f"a step with {clips} clips on this rank", REMEDY)
+            with enough, self.work.counting(clips):
                 self._step(batch)
             self.profile.after(self.state.step)
             yield self.state.step
@@ -199,8 +203,10 @@ class Trainer:
         self.stage = Stage.SHOW
         self._check_finite()
         bad_clips = self._bad_clips()
+        numbers = self.interval.record(self.epoch, self.lr)
         record = {
-            **self.interval.record(self.epoch, self.lr),
+            **numbers,
+            **self.work.record(numbers["clips_per_s"], self.ranks.world_size),
             "clips_seen": self.state.clips_seen,
             "bad_clips": len(bad_clips),
             "nonfinite_steps": self.state.nonfinite_steps,

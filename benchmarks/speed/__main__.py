@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import itertools
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from benchmarks.sections import read_section, replace_section
 from benchmarks.speed.part import GOALS_HEAD, save
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-PARTS = ("loader", "training", "evaluation", "start_up", "packing", "gpu", "asdkit")
+PARTS = ("own_hour", "recipe", "packing", "start_up", "loader", "training", "asdkit", "evaluation", "gpu")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of everything (default 3)")
     parser.add_argument("--work", type=user_path, default=Path("data/speed"), help="sets and figures")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
-    parser.add_argument("--asdkit", type=user_path, help="checkout of the code that the part asdkit compares with")
+    parser.add_argument("--asdkit", type=user_path, help="checkout of the code that asdkit and recipe compare with")
+    parser.add_argument("--asdkit-python", type=Path, help="Python with what it needs (default: this one)")
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UserError("--rounds must be at least 1")
@@ -63,19 +63,15 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 
 def renew(page: Path, work: Path) -> None:
-    """Replace the sections of the parts that have figures in work, then list the goals of all sections at the top."""
+    """Replace the sections and the goals of the parts that have figures in work; all others stay as they are."""
+    rows = [line for line in read_section(page, "goals").splitlines() if line.startswith("|")][2:]  # below the head
+    goals = {name: [row for row in rows if row.startswith(f"| {name} |")] for name in PARTS}
     for path in sorted(work.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         replace_section(page, path.stem, f"*{described(found['machine'])}*\n\n{found['markdown']}")
-    head = markdown_table(["part", *GOALS_HEAD], [])
-    replace_section(page, "goals", "\n".join([head, *(row for name in sorted(PARTS) for row in goal_rows(page, name))]))
-
-
-def goal_rows(page: Path, name: str) -> list[str]:
-    """The rows of a section's table of goals, each with the part's name before it."""
-    _, _, table = read_section(page, name).partition(markdown_table(GOALS_HEAD, []))
-    lines = itertools.takewhile(lambda line: line.startswith("|"), table.removeprefix("\n").splitlines())
-    return [f"| {name} {line}" for line in lines]
+        goals[path.stem] = [f"| {' | '.join([path.stem, *cells])} |" for cells in found["goals"]]
+    table = [markdown_table(GOALS_HEAD, []), *(row for name in PARTS for row in goals[name])]
+    replace_section(page, "goals", "\n".join(table))
 
 
 def _in_a_process(name: str, words: list[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -78,23 +79,26 @@ def measured(work: Path, rounds: int, size: Size) -> Part:
     console.print(f"embeddings of {size.clips} clips")
     clips = make_clips(work / f"set_{size.clips}", size.clips, size.dim)
     parts = [_scorers(clips, rounds), _whole(work, clips, rounds), _training(work, rounds, size)]
-    tables, goals = ([x for part in parts for x in getattr(part, name)] for name in ("tables", "goals"))
-    return Part(tables, goals)
+    tables, goals, remarks = (
+        [x for part in parts for x in getattr(part, name)] for name in ("tables", "goals", "remarks")
+    )
+    return Part(tables, goals, remarks)
 
 
 def _scorers(clips: Clips, rounds: int) -> Part:
     """Fit and score of every scorer, on one thread as in the scoring process."""
-    rows, total = [], [0.0] * rounds
+    found, total = [], [0.0] * rounds
     torch.set_num_threads(1)
     with threadpool_limits(1):
         for config in SCORERS:
             console.print(f"  {scorer_label(config)}")
             spent = [seconds(config, clips) for _ in range(rounds)]
-            rows.append([scorer_label(config), spread(spent, 3)])
+            found.append(f"{scorer_label(config)} {statistics.median(spent):.3g}")
             if config.name not in SLOW:
                 total = [before + own for before, own in zip(total, spent, strict=True)]
     goal = Goal("all scorers but LOF and GMM, fit and score, one thread", total, 2.0, at_least=False, unit="s")
-    return Part([Table(f"Fit and score, one thread: {_what(clips)}; seconds", ["scorer", "seconds"], rows)], [goal])
+    each = f"Seconds to fit and score, one thread, {_what(clips)}: {', '.join(found)}."
+    return Part([], [goal], [each])
 
 
 def seconds(config: ScorerConfig, clips: Clips) -> float:

@@ -46,7 +46,7 @@ class Goal:
         return [self.what, f"{sign} {self.goal:g} {self.unit}", f"{middle} ({low} – {high})", reached]
 
 
-GOALS_HEAD = ["goal", "wanted", "found: median (range)", "reached"]
+GOALS_HEAD = ["part", "what a user feels", "wanted", "found: median (range)", "reached"]
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,11 @@ class Part:
     remarks: list[str] = field(default_factory=list)  # what was skipped, and why; what a reader must know
 
     def markdown(self) -> str:
-        goals = [markdown_table(GOALS_HEAD, [goal.cells() for goal in self.goals])] if self.goals else []
-        return "\n\n".join([*(table.markdown() for table in self.tables), *goals, *self.remarks])
+        return "\n\n".join([*(table.markdown() for table in self.tables), *self.remarks])
 
 
 def save(part: Part, path: Path, machine: Mapping[str, Any]) -> None:
-    """As json: what the page says of it, and where and when it was measured."""
+    """As json: what the page says of it and of its goals, and where and when it was measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {"machine": dict(machine), "markdown": part.markdown()}
+    found = {"machine": dict(machine), "markdown": part.markdown(), "goals": [goal.cells() for goal in part.goals]}
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")

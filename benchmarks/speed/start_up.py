@@ -108,10 +108,8 @@ def _part(starts: dict[int, Starts]) -> Part:
     )
     imports, last = [seconds for found in starts.values() for seconds in found["imports_s"]], starts[largest]
     goals = [Goal("imports", imports, 2.5, False, "s")]
-    goals += [Goal(f"first step, beyond imports, {n:,} clips", s["beyond_s"], 2, False, "s") for n, s in starts.items()]
     goals += [
-        Goal(f"opening a manifest of {largest:,} clips", last["open_s"], 2, False, "s"),
-        Goal(f"its memory at most, {largest:,} clips", last["open_mib"], 500, False, "MiB"),
+        Goal(f"first step, beyond imports, {largest:,} clips", last["beyond_s"], 2, False, "s"),
         Goal(f"memory of a rank beyond torch itself, {largest:,} clips", last["rank_gib"], 1, False, "GiB"),
     ]
     return Part([Table(title, head, rows)], goals)

@@ -8,7 +8,6 @@ convolutions count their own products alone (`torch.utils.flop_counter` over-cou
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from asd.train.work import products
 from benchmarks.speed.steps import synchronise
-
-MATMULS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 
 
 def median_s(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -67,21 +65,11 @@ class Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if not _moves_nothing(func):
-            flops, moved = products(func, args, out), _bytes((args, kwargs)) + _bytes(out)
+            flops, moved = products(func, args, kwargs or {}, out), _bytes((args, kwargs)) + _bytes(out)
             self.flops += flops
             self.bytes += moved
             self.roofline_s += max(flops / self.peaks.flops, moved / self.peaks.bytes)
         return out
-
-
-def products(func: Any, args: Any, out: Any) -> float:
-    """Floating-point operations of a convolution or matmul, 0 for anything else."""
-    if func is torch.ops.aten.convolution_backward.default:
-        grad, weight, wanted = args[0], args[2], sum(args[-1][:2])
-        return 2.0 * wanted * grad.numel() * math.prod(weight.shape[1:])
-    if func is torch.ops.aten.convolution.default:
-        return 2.0 * out.numel() * math.prod(args[1].shape[1:])
-    return 2.0 * out.numel() * args[-2].shape[-1] if func in MATMULS else 0.0  # (…, mat1, mat2)
 
 
 def _moves_nothing(func: Any) -> bool:

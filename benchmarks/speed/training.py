@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from torch.profiler import ProfilerActivity, profile
 
 from asd.distributed.cpu import avoid_amx, keep_freed_memory
 from asd.train.clock import PARTS
@@ -21,7 +22,11 @@ from benchmarks.speed.part import Goal, Part, Table
 from benchmarks.speed.steps import CONFIGS, Session, Setting, make_set, sessions
 
 CONSOLE = Console()
-FP32, REUSED = "fp32", "first batch reused"  # the setting that all others are compared with, and it without the loader
+PRODUCTS = (  # names of torch's kernels
+    *(f"aten::{name}" for name in ("mkldnn_convolution", "convolution_backward", "_slow_conv2d_forward")),
+    *(f"aten::{name}" for name in ("mm", "addmm", "bmm", "baddbmm", "mkldnn_linear")),
+)
+FP32 = "fp32"  # the setting that all others are compared with
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ SIZES = Sizes(
         "tastgram_noisy_arcmix_paper": Setting("tastgram_noisy_arcmix_paper", 16),
         "mobilenet_v2": Setting("mobilenet_v2", 32, words=ALL_TYPES),
         "autoencoder": Setting("autoencoder", 8, words=ALL_TYPES),
+        "own_machines": Setting("own_machines", 64),
     }
 )
 
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace, sizes: Sizes = SIZES) -> Part:
 def _measure_config(
     name: str, base: Setting, shards: Path, rounds: int, sizes: Sizes
 ) -> tuple[list[list[str]], list[Goal]]:
-    settings = {FP32: base, REUSED: base.with_(reuse=True), "bf16": base.with_(precision="bf16")}
+    settings = {FP32: base, "bf16": base.with_(precision="bf16")}
     CONSOLE.print(f"{name}: opening {len(settings)} settings")
     with sessions(list(settings.values()), shards) as opened:
         by_setting = dict(zip(settings, opened, strict=True))
@@ -78,11 +84,12 @@ def _measure_config(
         speeds = interleaved({k: partial(s.clips_per_s, sizes.steps) for k, s in by_setting.items()}, rounds)
         waits = [found["data_wait_percent"] for found in first.spent[:rounds]]
         shares = {k: _shares(s) for k, s in by_setting.items()}
+        products = [100 * products_share(first) for _ in range(rounds)]
     rows = [[k, spread(found, 1), spread(ratios(found, speeds[FP32]), 2), shares[k]] for k, found in speeds.items()]
     rows = [[f"{name}, {base.batch}" if row[0] == FP32 else "", *row] for row in rows]
     return rows, [
-        Goal(f"{name}: with the loader / first batch reused", ratios(speeds[FP32], speeds[REUSED]), 0.97),
         Goal(f"{name}: data wait, of a step", waits, 2, False, "%"),
+        Goal(f"{name}: convolutions and matrix products, of a step", products, 50, True, "%"),
     ]
 
 
@@ -90,6 +97,14 @@ def _shares(session: Session) -> str:
     """Forward, backward and update in percent of a step, medians."""
     shares = ([found[f"{part}_s"] / found["step_s"] for found in session.spent] for part in PARTS)
     return " / ".join(f"{100 * statistics.median(share):.0f}" for share in shares)
+
+
+def products_share(session: Session) -> float:
+    """Share of a step, by torch's profiler, that the processor spends in convolutions and matrix products."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        session.take(1)
+    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    return sum(spent.get(name, 0.0) for name in PRODUCTS) / sum(spent.values())
 
 
 # One rank with all cores, two ranks that divide them

@@ -36,6 +36,5 @@ def test_a_run_of_the_part(tmp_path, monkeypatch):
     part = start_up.measure(tmp_path, rounds=1, sizes=(CLIPS,))
     goals = {goal.what: goal.found[0] for goal in part.goals}
     assert goals["imports"] > 0.5 and 0 < goals["first step, beyond imports, 1,000 clips"] < 60
-    assert 0 < goals["opening a manifest of 1,000 clips"] < 10
     assert 0 < goals["memory of a rank beyond torch itself, 1,000 clips"] < 4
     assert pytest.approx(goals["imports"], abs=0.01) == float(part.tables[0].rows[0][2].split()[0])

@@ -39,7 +39,8 @@ def test_sessions_of_two_precisions_take_turns_and_train_each_its_own_network(wo
 def test_the_part_runs_end_to_end(work: Path) -> None:
     sizes = training.Sizes({"small": SETTING}, 1, 2, 0.5, ranked=("small",))
     part = training.run(argparse.Namespace(work=work, rounds=1), sizes)
-    assert [row[1] for row in part.tables[0].rows] == ["fp32", "first batch reused", "bf16"]
+    assert [row[1] for row in part.tables[0].rows] == ["fp32", "bf16"]
     goals = {goal.what: goal.found[0] for goal in part.goals}
     assert goals["small: two ranks / one rank with all cores"] > 0
+    assert 0 < goals["small: convolutions and matrix products, of a step"] <= 100
     assert len(goals) == 3

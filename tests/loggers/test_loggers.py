@@ -128,6 +128,8 @@ def test_the_line_says_how_the_run_is_doing():
         "step 120/1000 epoch 1.25 | loss 0.5123 (max 0.7000) | grad 3.14 lr 2.00e-04 "
         "| 512 clips/s wait 1.3% | ETA 1:02:05"
     )
+    on_a_card = format_line(120, 1000, {**RECORD, "tflop_per_s": 123.45, "mfu_percent": 12.34}, 3725)
+    assert on_a_card.endswith("| 512 clips/s wait 1.3% | 123.5 TFLOP/s MFU 12.3% | ETA 1:02:05")
 
 
 @pytest.mark.parametrize(
