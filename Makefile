@@ -1,6 +1,7 @@
 # demo: two systems, end to end, and their table, on a machine with nothing but Python.   check: lint and types.
 # test: the tests, in WORKERS processes at a time.
-# bench: docs/performance.md, half an hour on two cores.
+# bench: docs/performance.md, an hour on two cores. PARTS="loader packing": some of it; ASDKIT=FOLDER: a checkout beside which it is
+# measured, ASDKIT_PYTHON: that has what it needs.   gpu: its part on one GPU, and docs/gpu.json, some minutes.
 # results: docs/results.md, hours on two cores; resumes. PART=real, synthetic, machines or domains; RECORDINGS="DIR DIR": real sets.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.
 # soak: faults, again and again for an hour, and docs/reliability.md.
@@ -16,7 +17,7 @@ FACTORY := data/demo/factory-$(SEED)
 SHARDS := data/demo/shards-$(SEED)
 RUN := runs/demo-$(SEED)
 
-.PHONY: demo test check bench results full-size soak clean
+.PHONY: demo test check bench gpu results full-size soak clean
 
 demo: $(SHARDS)/manifest.json .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m asd.sweep --config configs/demo.yaml configs/demo_multi_branch.yaml --ranks $(RANKS) \
@@ -40,7 +41,12 @@ check: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.ready
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed $(if $(PARTS),--parts $(PARTS)) $(if $(ASDKIT),--asdkit $(ASDKIT)) \
+		$(if $(ASDKIT_PYTHON),--asdkit-python $(ASDKIT_PYTHON))
+
+gpu: .venv/.ready
+	$(BIN)/python -m benchmarks.speed --parts gpu
+	cp data/speed/gpu.json docs/gpu.json
 
 results: .venv/.ready
 	$(BIN)/python -m benchmarks.results --part $(PART) $(if $(RECORDINGS),--recordings $(RECORDINGS))

@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from asd.config.build import build_task, open_data
+from asd.commands.resident import hold, open_loader
+from asd.config.build import set_up
 from asd.config.load import load_config
 from asd.config.run import RunConfig
-from asd.data.loader import Loader
 from asd.distributed.ranks import Ranks
 from asd.distributed.start import start_ranks
 from asd.loggers.base import Loggers
@@ -35,7 +35,7 @@ class Setting:
     config: str
     batch: int
     precision: str = "fp32"
-    compile: bool = False
+    compile: str = "off"  # a mode of model.compile
     reuse: bool = False  # the first batch again and again: the speed without the loader
     words: tuple[str, ...] = ()  # further overrides
 
@@ -45,7 +45,7 @@ class Setting:
             f"train.global_batch={self.batch}",
             f"train.reuse_first_batch={str(self.reuse).lower()}",
             f"distributed.precision={self.precision}",
-            f"model.compile={'default' if self.compile else 'off'}",
+            f"model.compile={self.compile}",
             *self.words,
         ]
 
@@ -94,9 +94,9 @@ class Session:
 def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2) -> Session:
     """The trainer of a setting after its first steps, which allocate, choose kernels and compile."""
     config = setting.load(shards)
-    data = open_data(config)
-    task = build_task(config, data.manifest).to(ranks.device)
-    loader = Loader(data.manifest, ranks.device, config.data.threads, config.data.prefetch)
+    setup, stop = set_up(config), StopSignal()
+    data, task = setup.data, setup.task.to(ranks.device)
+    loader = open_loader(setup, ranks, hold(setup, ranks, stop), stop)
     crop = round(config.data.crop_s * data.manifest.sample_rate)
     optimizer = build_optimizer(config.optim, task.parameters())
     parts = Parts(
@@ -108,7 +108,7 @@ def open_session(setting: Setting, shards: Path, ranks: Ranks, warm_up: int = 2)
         max_bad_clips=0,
         ranks=ranks,
         loggers=Loggers(),
-        stop=StopSignal(),
+        stop=stop,
         evaluate=cast(Any, None),  # never asked by `steps`
         checkpoints=Path(),
         profile=Path(),

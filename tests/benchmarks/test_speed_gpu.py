@@ -23,11 +23,16 @@ TINY = (
 
 def test_the_part_runs_end_to_end_on_a_cpu(tmp_path: Path) -> None:
     setting = Setting("dcase2020_integrated", 8, words=TINY)
-    few = {"steps": 1, "warm_up": 1, "clips": 2, "clip_s": 0.5, "largest_batch": 8, "matrix": 64, "compiled": False}
-    sizes = gpu.Sizes({"small": setting}, {"small": 0.7}, **few)  # type: ignore[arg-type]
+    few = {"steps": 1, "warm_up": 1, "clips": 2, "clip_s": 0.5, "largest_batch": 8, "matrix": 64, "compiled": ()}
+    every = ("autoencoder", "encoder_frozen")  # the second has nothing to train, and no weights here
+    sizes = gpu.Sizes({"small": setting}, {"small": 0.7}, **few, resident="host", every_batch=8, every=every)  # type: ignore[arg-type]
     part = gpu.measure(argparse.Namespace(work=tmp_path, rounds=1), sizes, torch.device("cpu"))
-    assert [row[2] for row in part.tables[0].rows] == ["eager", "eager, first batch reused", "best batch"]
-    assert all(len(goal.found) == 1 for goal in part.goals)
+    ways = [row[2] for row in part.tables[0].rows]
+    assert ways == [gpu.EAGER, gpu.RESIDENT, "eager, fp32", gpu.PLAIN, "best batch, eager"]
+    assert all(len(goal.found) == 1 and goal.found[0] >= 0 for goal in part.goals)
+    kernels, steps = part.remarks
+    assert kernels.startswith("*small*, largest kernels: `aten::") and kernels.count("%") == gpu.LARGEST
+    assert "3 steps of autoencoder; not: encoder_frozen (" in steps
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
