@@ -66,6 +66,7 @@ ONLY = {
     "webdataset": "shards",
     "transformers": "asd.backbones",
     "optuna": "asd.sweep",
+    "submitit": "asd.sweep",
     "tests": "",
     "benchmarks": "",
 }

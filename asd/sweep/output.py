@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
-import os
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from pathlib import Path
 
 from asd.process.logs import form, formatted
 
 MIN_COLUMNS = 40
-LAST_LINES_S = 10.0  # a process that a run left behind may hold its output open: it is not waited for longer
+LAST_LINES = 5
 
 
-@contextmanager
-def labelled(label: str) -> Iterator[int]:
-    """A file descriptor for the stdout and stderr of a run; each line written there is printed as `[label] line`, or
-    as an object with the label under `run`."""
-    read, write = os.pipe()
-    reader = threading.Thread(target=_print_lines, args=(read, label), daemon=True)
-    reader.start()
-    try:
-        yield write
-    finally:
-        os.close(write)
-        reader.join(LAST_LINES_S)
+class Output:
+    """The log of a run as it grows; each line is printed as `[label] line`, or as an object with the label under
+    `run`."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        self.path = path
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self._label, self._read, self._rest = label, 0, ""
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+
+    def show(self, ended: bool = False) -> None:
+        """Print what is new. ended: no more comes, so the last line may be without an end."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        self._read += len(new)
+        *lines, self._rest = (self._rest + self._decoder.decode(new, ended)).split("\n")
+        if ended and self._rest:
+            lines.append(self._rest)
+        for line in map(str.rstrip, lines):
+            self.last.append(line)
+            own = f"[{self._label}] {line}" if form() != "json" else _labelled_json(line, self._label)
+            sys.stdout.write(f"{own}\n")
+        sys.stdout.flush()
 
 
 def environment(label: str) -> dict[str, str]:
     """Makes a run print at once, and its tables leave room for the label."""
     columns = shutil.get_terminal_size().columns - len(label) - 3
     return {"PYTHONUNBUFFERED": "1", "COLUMNS": str(max(MIN_COLUMNS, columns))}
-
-
-def _print_lines(read: int, label: str) -> None:
-    with open(read, encoding="utf-8", errors="replace", newline=None) as lines:
-        for line in lines:
-            own = f"[{label}] {line.rstrip()}" if form() != "json" else _labelled_json(line.rstrip(), label)
-            sys.stdout.write(f"{own}\n")  # in one piece: runs at once share the terminal
-            sys.stdout.flush()
 
 
 def _labelled_json(line: str, label: str) -> str:

@@ -25,8 +25,10 @@ from optuna.trial import FrozenTrial, TrialState
 from asd.config.load import load_config
 from asd.errors import UserError
 from asd.files.atomic import write_whole
-from asd.sweep.jobs import Slot, Trainings, job_of, side_by_side, train
+from asd.sweep.engines import Engine
+from asd.sweep.jobs import job_of
 from asd.sweep.objective import Objective, best, saturation, seen
+from asd.sweep.queue import Outcome, Task, run_tasks
 from asd.sweep.space import Space, read_space
 from asd.text.markdown import escaped, markdown_table
 from asd.text.shell import command
@@ -39,15 +41,15 @@ FIRST_TRIALS = 5  # before any is given up
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def search(args: argparse.Namespace) -> None:
+def search(args: argparse.Namespace, engine: Engine) -> None:
     """Try settings until there are --trials of them, and write the table of all."""
     space = read_space(args.search)
     _check(args, space)
     study = _open(args.out, args.objective, args.seeds[0])
     left = args.trials - sum(_counts(trial) for trial in study.get_trials(deepcopy=False))
     try:
-        works = [partial(_try, study, space, args)] * max(0, left)
-        side_by_side(works, args.ranks, args.slots, args.keep_going)
+        trials = (_trial(study, space, args) for _ in range(left))
+        run_tasks(trials, engine, engine.slots, args.keep_going)
     finally:
         _show(study, args)
 
@@ -108,17 +110,20 @@ def _put_back(study: optuna.Study, number: int, params: dict[str, Any]) -> None:
     study.enqueue_trial(params)
 
 
-def _try(study: optuna.Study, space: Space, args: argparse.Namespace, slot: Slot, trainings: Trainings) -> None:
-    """One trial in a slot."""
+def _trial(study: optuna.Study, space: Space, args: argparse.Namespace) -> Task:
+    """The next trial, whose values are drawn by what the others have come to."""
     trial = study.ask()
     trial.set_user_attr("worker", (socket.gethostname(), os.getpid()))
     words = space.suggest(trial)
     job = job_of(args.config[0], args.seeds[0], None, [*args.overrides, *words], args.out)
-    run = Path(job.config.run.dir)
-    trial.set_user_attr("run", run.name)
+    trial.set_user_attr("run", job.folder.name)
     log.info(f"trial {trial.number}: {' '.join(words)}")
-    outcome = train(job, args.ranks, slot, trainings, lambda: _is_below_the_others(trial, run, args.objective))
-    value = best(run, args.objective)
+    is_surplus = partial(_is_below_the_others, trial, job.folder, args.objective)
+    return Task(job, is_surplus, partial(_tell, trial, job.folder, args.objective))
+
+
+def _tell(trial: optuna.Trial, run: Path, objective: Objective, outcome: Outcome) -> None:
+    study, value = trial.study, best(run, objective)
     if outcome == "stopped":
         _put_back(study, trial.number, trial.params)
     elif outcome == "failed" or (outcome == "done" and value is None):
@@ -128,7 +133,7 @@ def _try(study: optuna.Study, space: Space, args: argparse.Namespace, slot: Slot
         study.tell(trial, state=TrialState.PRUNED)
     else:
         study.tell(trial, value)
-    log.info(f"trial {trial.number} {outcome}" + (f": {args.objective} {value:.4g}" if value is not None else ""))
+    log.info(f"trial {trial.number} {outcome}" + (f": {objective} {value:.4g}" if value is not None else ""))
 
 
 def _is_below_the_others(trial: optuna.Trial, run: Path, objective: Objective) -> bool:

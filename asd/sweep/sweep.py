@@ -4,6 +4,7 @@ python -m asd.sweep --config configs/tastgram_arcface.yaml configs/tastgram_arcm
 python -m asd.sweep --config configs/dcase2020_individual.yaml --by-type --slots 6 --out runs/individual
 python -m asd.sweep --config configs/cpjku_ccsa.yaml --by-type --from runs/cpjku --out runs/cpjku_ccsa
 python -m asd.sweep --config configs/demo.yaml --search space.yaml --trials 30 --slots 2 --out runs/search
+python -m asd.sweep --config configs/demo.yaml --seeds 0 1 2 --slots 3 --out runs/s --slurm time=240 gpus-per-node=1
 
 Gaps under one point are noise in this field: the table gives mean ± standard deviation over seeds. A run that is
 already done with the very same config is not done again.
@@ -28,8 +29,10 @@ from asd.files.atomic import write_whole
 from asd.files.paths import check_over, check_within, user_path
 from asd.process import logs
 from asd.report import Report
-from asd.sweep.jobs import DONE_FILE, Former, Job, job_of, run_jobs
+from asd.sweep.engines import Engine, Local, Slurm
+from asd.sweep.jobs import DONE_FILE, Former, Job, job_of
 from asd.sweep.numbers import as_tree, evaluation_of, of_reports, summarise
+from asd.sweep.queue import run_jobs
 from asd.sweep.table import console_table, markdown
 from asd.text.terminal import open_console
 
@@ -45,6 +48,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--by-type", action="store_true", help="one model per machine type, in one table")
     parser.add_argument("--ranks", type=int, default=1, help="ranks per run (default 1)")
     parser.add_argument("--slots", type=int, default=1, help="runs at once, spread over the visible GPUs (default 1)")
+    parser.add_argument(
+        "--slurm", nargs="+", metavar="NAME=VALUE",
+        help="runs are jobs of a Slurm cluster, --slots of them at once, with these options of sbatch: time=MINUTES, "
+        "partition=…, gpus-per-node=…, cpus-per-task=…",
+    )  # fmt: skip
     parser.add_argument("--keep-going", action="store_true", help="continue with the other runs after a failure")
     parser.add_argument("--out", type=user_path, required=True)
     parser.add_argument("--log-format", choices=logs.RUN_FORMATS, default="text", help="json: one object per line")
@@ -77,38 +85,42 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         check_over("--out", args.out, [args.former])
     if any(k < 1 for k in args.ensembles):
         raise UserError("--ensembles takes numbers of runs, 1 or more")
+    if args.slots < 1 or args.ranks < 1:
+        raise UserError("--slots and --ranks take numbers, 1 or more")
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     logs.set_up(args.log_format)
+    local = args.slurm is None
+    engine = Local(args.ranks, args.slots) if local else Slurm(args.ranks, args.slots, args.slurm)
     if args.search is not None:
-        _search(args)
+        _search(args, engine)
         return 0
     jobs = plan_jobs(args)
     if args.then:
         plan_then(args, jobs)  # refused now, not after the first phase
-    sweep(jobs, args, args.out)
+    sweep(jobs, engine, args.out, args.keep_going)
     if args.then:
         jobs = plan_then(args, jobs)
-        sweep(jobs, args, args.out / "then")
+        sweep(jobs, engine, args.out / "then", args.keep_going)
     if args.ensembles:
         submit_all(jobs, args.out, args.ensembles)
     return 0
 
 
-def _search(args: argparse.Namespace) -> None:
+def _search(args: argparse.Namespace, engine: Engine) -> None:
     if importlib.util.find_spec("optuna") is None:
         raise UserError("--search needs optuna: pip install -r requirements-search.txt")
     from asd.sweep.search import search
 
-    search(args)
+    search(args, engine)
 
 
-def sweep(jobs: Sequence[Job], args: argparse.Namespace, out: Path) -> None:
+def sweep(jobs: Sequence[Job], engine: Engine, out: Path, keep_going: bool) -> None:
     """Run what is not done yet, and write the table of all."""
-    run_jobs([job for job in jobs if not job.done], args.ranks, args.slots, args.keep_going)
+    run_jobs([job for job in jobs if not job.done], engine, keep_going)
     table = summarise(jobs)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "report.md", markdown(table))

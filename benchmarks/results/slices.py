@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asd.sweep import sweep
-from asd.sweep.jobs import Job, run_jobs
+from asd.sweep.engines import Local
+from asd.sweep.jobs import Job
+from asd.sweep.queue import run_jobs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FACTORY = {"seed": 1, "clip_s": 1, "train_clips": 60, "test_clips": 30}  # options of shards.synth; clips per ID
@@ -92,4 +94,4 @@ def run(jobs: Sequence[Job], slots: int) -> None:
     """Do what is not done yet: first the runs that others may start from."""
     for first in (True, False):
         own = [job for job in jobs if (job.config.init_from is None) == first and not job.done]
-        run_jobs(own, ranks=1, slots=slots)
+        run_jobs(own, Local(ranks=1, slots=slots))

@@ -13,7 +13,7 @@ import eval as evaluation
 from asd.config.load import load_config
 from asd.errors import UserError
 from asd.metrics import read_scores
-from asd.sweep import jobs, sweep
+from asd.sweep import engines, sweep
 from asd.sweep.jobs import DONE_FILE
 from shards import pack
 from tests.support.inline import sweep_inline
@@ -52,10 +52,10 @@ def test_one_model_per_type_in_one_table_and_nothing_twice(
 
 
 def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.os, "sched_getaffinity", lambda pid: {0, 2, 4, 5, 7})
-    shares = [jobs._cores_of(slot, 2) for slot in range(2)]
+    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda pid: {0, 2, 4, 5, 7})
+    shares = [engines.cores_of(slot, 2) for slot in range(2)]
     assert shares == [{0, 4, 7}, {2, 5}]
-    assert [jobs._cores_of(slot, 7) for slot in (4, 5, 6)] == [{7}, {0}, {2}]  # more slots than cores
+    assert [engines.cores_of(slot, 7) for slot in (4, 5, 6)] == [{7}, {0}, {2}]  # more slots than cores
 
 
 def test_words_that_are_no_overrides_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,14 +68,14 @@ def test_words_that_are_no_overrides_are_refused(tmp_path: Path, capsys: pytest.
 
 
 def test_slots_share_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(engines.torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
-    assert [jobs._devices_of(slot, ranks=2, slots=2) for slot in range(2)] == ["2,3", "6,7"]
-    assert jobs._devices_of(0, ranks=2, slots=1) is None
+    assert [engines.devices_of(slot, ranks=2, slots=2) for slot in range(2)] == ["2,3", "6,7"]
+    assert engines.devices_of(0, ranks=2, slots=1) is None
     with pytest.raises(UserError, match="need 6 GPUs, 4 are visible"):
-        jobs._devices_of(0, ranks=2, slots=3)
-    monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 0)
-    assert jobs._devices_of(1, ranks=1, slots=2) is None
+        engines.devices_of(0, ranks=2, slots=3)
+    monkeypatch.setattr(engines.torch.cuda, "device_count", lambda: 0)
+    assert engines.devices_of(1, ranks=1, slots=2) is None
 
 
 # ---- runs that start from others, and ensembles of them ------------------------------------------------------------

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from submitit.core.utils import JobPaths
 
 import eval as evaluation
 import train_ddp
 from asd.evaluate.background import BackgroundScoring
 from asd.evaluate.scoring import score_folder
-from asd.sweep import jobs
+from asd.sweep.engines import Local
+from asd.sweep.jobs import Job
 from tests.support.launch import ONE_THREAD
 
 
@@ -45,29 +45,30 @@ def sweep_inline(patch: pytest.MonkeyPatch) -> list[list[str]]:
     score_inline(patch)
     started: list[list[str]] = []
 
-    def run(_: jobs.Trainings, command: list[str], *__: object) -> tuple[int, bool]:
-        words = command[2:]  # after python train_ddp.py
-        started.append(words)
-        return train_ddp.main(words), False
+    def submit(_: Local, jobs: Sequence[Job]) -> list[Ended]:
+        words = [job.command(ranks=1)[2:] for job in jobs]  # after python train_ddp.py
+        started.extend(words)
+        return [Ended(train_ddp.main(own)) for own in words]
 
-    patch.setattr(jobs.Trainings, "run", run)
-    patch.setattr(jobs, "ThreadPoolExecutor", Inline)  # signals are the main thread's
+    patch.setattr(Local, "submit", submit)
+    patch.setattr(Local, "poll_s", 0.0)
     return started
 
 
-class Inline:
-    """One job after another, where they are asked for."""
+class Ended:
+    """A job of submitit that has come to its end."""
 
-    def __init__(self, slots: int) -> None:
-        assert slots == 1
+    job_id, state = "1", "FINISHED"
 
-    def __enter__(self) -> Inline:
-        return self
+    def __init__(self, code: int) -> None:
+        self._code = code
+        self.paths = JobPaths("nowhere", self.job_id)
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def done(self) -> bool:
+        return True
 
-    def submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(work(*arguments))
-        return done
+    def exception(self) -> None:
+        return None
+
+    def result(self) -> tuple[int, float]:
+        return self._code, 0.1

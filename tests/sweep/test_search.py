@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import pytest
 
 from asd.errors import UserError
 from asd.sweep import search as module
-from asd.sweep.jobs import Job, Slot, Trainings
+from asd.sweep.engines import Local
+from asd.sweep.jobs import Job
+from asd.sweep.queue import Task
 from asd.sweep.sweep import main
 from tests.support.launch import TINY
 
@@ -27,16 +29,20 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def play(monkeypatch: pytest.MonkeyPatch, outcome: Play) -> list[float]:
     begun = []
 
-    def train(job: Job, ranks: int, slot: Slot, trainings: Trainings, is_surplus: Callable[[], bool]) -> str:
-        begun.append(job.config.optim.lr)  # type: ignore[union-attr]
-        evaluated(job, 1, job.config.optim.lr)  # type: ignore[union-attr]
-        found = outcome(job, is_surplus)
-        if found == "failed":
-            trainings.fail("it failed")
-        trainings.closed |= found == "stopped"
-        return found
+    def run_tasks(tasks: Iterable[Task], engine: Local, at_once: int, keep_going: bool) -> None:
+        failed = False
+        for task in tasks:
+            begun.append(task.job.config.optim.lr)  # type: ignore[union-attr]
+            evaluated(task.job, 1, task.job.config.optim.lr)  # type: ignore[union-attr]
+            found = outcome(task.job, task.is_surplus)
+            task.ended(found)  # type: ignore[arg-type]
+            failed |= found == "failed"
+            if found == "stopped" or (failed and not keep_going):
+                break
+        if failed:
+            raise UserError("it failed: see above")
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(module, "run_tasks", run_tasks)
     return begun
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from asd.process import logs
-from asd.sweep.output import environment, labelled
+from asd.sweep.output import Output, environment
 
 PRINTER = """
 import os, sys
@@ -18,29 +18,37 @@ for number in range(200):
     print("out", number, "é", flush=True)
     print("err", number, file=sys.stderr, flush=True)
 os.write(1, b"\\xff no text\\n")
+os.write(1, b"progress 1\\rprogress 2\\r\\n")
 os.write(1, b"no line end")
 """
 
 
-def run(label: str) -> int:
-    with labelled(label) as output:
-        env = {"PYTHONIOENCODING": "utf-8"}
-        return subprocess.run(
-            [sys.executable, "-c", PRINTER], stdout=output, stderr=output, env=env, check=True
-        ).returncode
+def printed(program: str) -> bytes:
+    own = [sys.executable, "-c", program]
+    env = {"PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, check=True).stdout
 
 
-def test_every_line_says_its_run(capsys: pytest.CaptureFixture[str]) -> None:
-    labels = [f"tiny seed {seed} fan" for seed in range(3)]
-    with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(run, labels)) == [0, 0, 0]
+def test_every_line_says_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And is whole, wherever a log ended when it was looked at."""
+    text = printed(PRINTER)
+    outputs = [Output(tmp_path / f"{seed}.log", f"tiny seed {seed} fan") for seed in range(3)]
+    for at in range(0, len(text), 7):
+        for output in outputs:
+            output.show()  # before there is a log, too
+            with output.path.open("ab") as log:
+                log.write(text[at : at + 7])
+    for output in outputs:
+        output.show(ended=True)
+        assert list(output.last)[-2:] == ["progress 2", "no line end"]
     lines = capsys.readouterr().out.splitlines()
-    for label in labels:
-        own = [line.removeprefix(f"[{label}] ") for line in lines if line.startswith(f"[{label}] ")]
+    for seed in range(3):
+        label = f"[tiny seed {seed} fan] "
+        own = [line.removeprefix(label) for line in lines if line.startswith(label)]
         assert [line for line in own if line.startswith("out")] == [f"out {number} é" for number in range(200)]
         assert [line for line in own if line.startswith("err")] == [f"err {number}" for number in range(200)]
-        assert own[-2:] == ["\ufffd no text", "no line end"]
-    assert len(lines) == 3 * 402
+        assert own[-4:] == ["\ufffd no text", "progress 1", "progress 2", "no line end"]
+    assert len(lines) == 3 * 404
 
 
 JSON_PRINTER = """
@@ -53,10 +61,13 @@ os.write(1, b"of native code\\n3\\n")
 """
 
 
-def test_lines_of_json_stay_so_and_say_their_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_json_stay_so_and_say_their_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up("json")
-    with labelled("tiny seed 0") as output:
-        subprocess.run([sys.executable, "-c", JSON_PRINTER], stdout=output, check=True)
+    output = Output(tmp_path / "log", "tiny seed 0")
+    output.path.write_bytes(
+        subprocess.run([sys.executable, "-c", JSON_PRINTER], capture_output=True, check=True).stdout
+    )
+    output.show(ended=True)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["step 1", "of native code", "3"]
     assert lines[0]["loss"] == 0.5
