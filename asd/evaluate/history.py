@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from asd.dcase.headline import counts_ids
-from asd.evaluate.store import EVALUATION_FILE, read_evaluation
+from asd.evaluate.store import EMBEDDINGS_FILE, EVALUATION_FILE, read_evaluation
 from asd.metrics import AUC, PAUC
 from asd.report import REPORT_FILE, percent, print_report, read_report
 from asd.run_folder import checkpoint
@@ -33,6 +35,21 @@ def is_scored(folder: RunFolder, step: int) -> bool:
 def unscored_steps(folder: RunFolder) -> list[int]:
     """Steps that were embedded but have no report yet."""
     return [step for step in evaluated_steps(folder) if not is_scored(folder, step) and _is_current(folder, step)]
+
+
+def most_to_keep(folder: RunFolder, most: int) -> int:
+    """How many unscored evaluations may stay: `most`, or fewer, but one, where the disk has no room for another one as
+    large as the newest until the oldest are gone."""
+    sizes: list[int] = []
+    for step in unscored_steps(folder):
+        with suppress(FileNotFoundError):  # it has just been scored
+            sizes.append((folder.evaluation(step) / EMBEDDINGS_FILE).stat().st_size)
+    room, kept = shutil.disk_usage(folder.root).free, len(sizes)
+    for size in sizes[:-1]:
+        if room >= sizes[-1]:
+            break
+        room, kept = room + size, kept - 1
+    return most if kept == len(sizes) else min(most, kept)
 
 
 def outdated_steps(folder: RunFolder) -> list[int]:

@@ -9,7 +9,7 @@ from torch import nn
 from asd.errors import UserError
 from asd.evaluate.background import BackgroundScoring
 from asd.evaluate.evaluator import Evaluator
-from asd.evaluate.history import best_step, outdated_steps, waiting_steps
+from asd.evaluate.history import best_step, most_to_keep, outdated_steps, waiting_steps
 from asd.evaluate.store import read_evaluation
 from asd.loggers import LoggingConfig
 from asd.loggers.base import Logger
@@ -48,9 +48,11 @@ class TrainingEvaluator:
 
     def _give_up(self) -> None:
         """Where scoring falls behind, drop the oldest evaluations, never the best one: disks are finite."""
-        most, best = self.evaluator.config.max_unscored, best_step(self.folder, self.evaluator.config.select)
+        allowed, best = self.evaluator.config.max_unscored, best_step(self.folder, self.evaluator.config.select)
+        most = most_to_keep(self.folder, allowed)
+        why = f"evaluate.max_unscored={allowed}" if most == allowed else "the disk has no room for one more evaluation"
         for step in self.background.give_up(most, spare=best):
-            log.warning(f"scoring falls behind: step {step} stays unscored (evaluate.max_unscored={most})")
+            log.warning(f"scoring falls behind: step {step} stays unscored ({why})")
 
     def renew(self, task: nn.Module) -> None:
         """Embed anew, with the weights of their checkpoints, what another version of this program left unscored."""

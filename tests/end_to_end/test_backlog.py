@@ -7,11 +7,12 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from asd.evaluate.background import BackgroundScoring
-from asd.evaluate.history import best_step, unscored_steps
+from asd.evaluate.history import best_step, most_to_keep, unscored_steps
 from asd.loggers import LoggingConfig
 from asd.run_folder import checkpoint
 from asd.run_folder.paths import RunFolder
@@ -81,6 +82,25 @@ def test_a_watcher_embeds_no_more_than_it_can_score(small_set: Path, tmp_path: P
     assert len(embedded(folder)) == 2
     job.signal(signal.SIGTERM)
     assert job.wait().codes == [0]
+
+
+@pytest.mark.parametrize(("free", "kept"), [(300, 10), (299, 3), (200, 3), (199, 2), (99, 1), (0, 1)])
+def test_a_disk_that_fills_up_holds_fewer_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kept: int
+) -> None:
+    """The newest of four takes 300 bytes: so many must be free, or become so by what the oldest leave."""
+    folder = RunFolder(tmp_path)
+    for step in range(1, 5):
+        folder.evaluation(step).mkdir(parents=True)
+        (folder.evaluation(step) / "evaluation.json").touch()
+        (folder.evaluation(step) / "embeddings.safetensors").write_bytes(bytes(300 if step == 4 else 100))
+    monkeypatch.setattr("asd.evaluate.history._is_current", lambda *_: True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert most_to_keep(folder, 10) == kept
+    assert most_to_keep(folder, 2) == min(kept, 2)
+    folder.evaluation(5).mkdir()  # embedded and scored meanwhile
+    (folder.evaluation(5) / "evaluation.json").touch()
+    assert most_to_keep(folder, 10) == kept
 
 
 def outdate(folder: Path, step: int) -> None:
