@@ -37,6 +37,9 @@ class Engine(Protocol):
 
     def submit(self, jobs: Sequence[Job]) -> list[Handle]: ...
 
+    def going(self, handles: Sequence[Handle]) -> list[Handle]:
+        """Those that have not ended."""
+
     def stop(self, handles: Sequence[Handle]) -> None:
         """Have trainings save and end, and what waits not begin. One that is just being started may not hear it: ask
         again until it has ended."""
@@ -70,10 +73,12 @@ class Local:
         free = (slot for slot, handle in enumerate(self._handles) if handle is None or handle.done())
         return [self._start(job, next(free)) for job in jobs]
 
+    def going(self, handles: Sequence[Handle]) -> list[Handle]:
+        return [handle for handle in handles if not handle.done()]
+
     def stop(self, handles: Sequence[Handle]) -> None:
-        for handle in handles:
-            if not handle.done():
-                os.kill(int(handle.job_id), signal.SIGTERM)  # to submitit's controller, which hands it on
+        for handle in self.going(handles):
+            os.kill(int(handle.job_id), signal.SIGTERM)  # to submitit's controller, which hands it on
 
     def _start(self, job: Job, slot: int) -> Handle:
         share = self._shares[slot]
@@ -139,12 +144,22 @@ class Slurm:
         except FailedJobError as error:
             raise UserError(f"--slurm: {error}") from None
 
+    def going(self, handles: Sequence[Handle]) -> list[Handle]:
+        """By squeue: sacct, which submitit asks, may call a job of an array cancelled that is being started."""
+        squeue = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
+        answer = subprocess.run(squeue, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        known = answer.returncode == 0  # else Slurm does not answer just now
+        return [
+            handle
+            for handle in handles
+            if not handle.paths.result_pickle.exists() and not (known and handle.job_id not in answer.stdout.split())
+        ]
+
     def stop(self, handles: Sequence[Handle]) -> None:
         """Not by scancel alone: that would kill those after Slurm's KillWait seconds, saved or not."""
         if jobs := [handle.job_id for handle in handles]:
             for option in ("--state=PENDING", "--signal=TERM"):
                 subprocess.run(["scancel", "--quiet", option, *jobs], check=False)
-            handles[0].done(force_check=True)
 
 
 def parameters_of(options: Sequence[str], slots: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import logging
+import re
 import shutil
 import sys
 from collections import deque
@@ -15,6 +16,7 @@ from asd.process.logs import form, formatted
 
 MIN_COLUMNS = 40
 LAST_LINES = 5
+ERROR = re.compile(r'(^| )error: |"level": "error"')
 
 
 class Output:
@@ -23,9 +25,14 @@ class Output:
 
     def __init__(self, path: Path, label: str) -> None:
         self.path = path
-        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self._last, self._errors = deque[str](maxlen=LAST_LINES), deque[str](maxlen=LAST_LINES)
         self._label, self._read, self._rest = label, 0, ""
         self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+
+    @property
+    def why(self) -> str:
+        """Its last errors, after which torchrun prints forty lines of its own; its last lines where there are none."""
+        return "\n".join(self._errors or self._last)
 
     def show(self, ended: bool = False) -> None:
         """Print what is new. ended: no more comes, so the last line may be without an end."""
@@ -39,7 +46,9 @@ class Output:
         if ended and self._rest:
             lines.append(self._rest)
         for line in map(str.rstrip, lines):
-            self.last.append(line)
+            self._last.append(line)
+            if ERROR.search(line):
+                self._errors.append(line)
             own = f"[{self._label}] {line}" if form() != "json" else _labelled_json(line, self._label)
             sys.stdout.write(f"{own}\n")
         sys.stdout.flush()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RESULT_S = 15.0  # until what a job has written is seen on another machine
 LOOK_S = 2.0  # how often a run is asked whether it is wanted still
 
 # surplus: asked to stop since it was not wanted any more; stopped: with the sweep, or not begun
@@ -64,11 +65,14 @@ def run_tasks(tasks: Iterable[Task], engine: Engine, at_once: int, keep_going: b
                 for own in under_way:
                     own.decide(stop.name is not None, closed)
                 engine.stop([own.handle for own in under_way if own.asked is not None])
-                ended = [own for own in under_way if own.has_ended()]
+                going = engine.going([own.handle for own in under_way])
+                ended = [own for own in under_way if own.handle not in going]
+                for own in under_way:
+                    own.output.show(own in ended)
                 under_way = [own for own in under_way if own not in ended]
                 failed += [problem for own in ended if (problem := own.conclude())]
         finally:  # whatever else ends the sweep: nothing goes on behind its back
-            while left := [own.handle for own in under_way if not own.handle.done()]:
+            while left := engine.going([own.handle for own in under_way]):
                 engine.stop(left)
                 time.sleep(engine.poll_s)
         if stop.name is not None:
@@ -98,11 +102,6 @@ class _UnderWay:
             self._next_look = time.monotonic() + LOOK_S
             self.asked = "surplus" if self.task.is_surplus() else None
 
-    def has_ended(self) -> bool:
-        ended = self.handle.done()  # before its last lines are read
-        self.output.show(ended)
-        return ended
-
     def conclude(self) -> str | None:
         """Tell the task its outcome; what the problem was, None where there was none."""
         if self.asked is not None and not self.handle.paths.result_pickle.exists():
@@ -110,15 +109,18 @@ class _UnderWay:
             return None
         problem = self._problem()
         if problem is not None:
-            log.warning(f"{problem}, log {self.output.path}", extra={"details": "\n".join(self.output.last)})
+            log.warning(f"{problem}, log {self.output.path}", extra={"details": self.output.why})
         self.task.ended("done" if problem is None else "failed")
         return problem
 
     def _problem(self) -> str | None:
         """Why the run is not done, where it is not."""
         folder, handle = self.task.job.folder, self.handle
-        if handle.exception() is not None:
-            return f"{folder}: job {handle.job_id} ended without a result ({handle.state})"
+        deadline = time.monotonic() + RESULT_S
+        while not handle.paths.result_pickle.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        if not handle.paths.result_pickle.exists() or handle.exception() is not None:
+            return f"{folder}: job {handle.job_id} ended without a result"
         code, seconds = handle.result()
         if code:
             return f"{folder} failed with exit code {code}"

@@ -191,6 +191,7 @@ class Played(Local):
     def stop(self, handles: Sequence[Playing]) -> None:  # type: ignore[override]
         for handle in handles:
             handle.asked = True
+            handle.paths.result_pickle = Path("none")
 
 
 class Playing(Ended):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from submitit.core.utils import JobPaths
 
 import eval as evaluation
 import train_ddp
@@ -58,11 +58,11 @@ def sweep_inline(patch: pytest.MonkeyPatch) -> list[list[str]]:
 class Ended:
     """A job of submitit that has come to its end."""
 
-    job_id, state = "1", "FINISHED"
+    job_id = "1"
 
     def __init__(self, code: int) -> None:
         self._code = code
-        self.paths = JobPaths("nowhere", self.job_id)
+        self.paths = SimpleNamespace(stdout=Path("no_log"), result_pickle=Path(__file__))
 
     def done(self) -> bool:
         return True

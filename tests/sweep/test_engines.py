@@ -21,15 +21,16 @@ echo Submitted batch job 7
 SCANCEL = """#!/bin/sh
 echo "$@" >>{folder}/scancel
 """
-SACCT = """#!/bin/sh
-printf 'JobID|State|NodeList\\n7_0|FAILED|n\\n7_1|RUNNING|n\\n7_2|CANCELLED by 0|n\\n'
+SQUEUE = """#!/bin/sh
+echo 6_0
+echo 7_1
 """
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which sbatch, environment and scancel say what Slurm was asked for."""
-    for name, text in {"srun": "#!/bin/sh\n", "sbatch": SBATCH, "scancel": SCANCEL, "sacct": SACCT}.items():
+    for name, text in {"srun": "#!/bin/sh\n", "sbatch": SBATCH, "scancel": SCANCEL, "squeue": SQUEUE}.items():
         (tmp_path / name).write_text(text.replace("{folder}", str(tmp_path / "asked")))
         (tmp_path / name).chmod(0o755)
     (tmp_path / "asked").mkdir()
@@ -92,7 +93,17 @@ def test_jobs_are_asked_to_save_and_those_that_wait_are_cancelled(cluster: Path)
     slurm.stop(handles[:2])
     asked = (cluster / "scancel").read_text().splitlines()
     assert asked == ["--quiet --state=PENDING 7_0 7_1", "--quiet --signal=TERM 7_0 7_1"]
-    assert [handle.done() for handle in handles] == [True, False, True]
+
+
+def test_a_job_has_ended_that_left_the_queue_or_a_result(cluster: Path) -> None:
+    args = ["--config", str(TINY), "--seeds", "0", "1", "2", "--out", str(cluster.parent / "out"), "data.shards=set"]
+    slurm = Slurm(1, 3, ["time=5"])
+    handles = slurm.submit(plan_jobs(parse_args(args)))
+    assert slurm.going(handles) == [handles[1]]
+    (cluster.parent / "squeue").write_text("#!/bin/sh\nexit 1\n")  # Slurm does not answer
+    assert slurm.going(handles) == handles
+    handles[1].paths.result_pickle.touch()
+    assert slurm.going(handles) == [handles[0], handles[2]]
 
 
 def test_what_sbatch_refuses_is_one_line(cluster: Path) -> None:

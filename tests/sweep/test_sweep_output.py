@@ -40,7 +40,7 @@ def test_every_line_says_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
                 log.write(text[at : at + 7])
     for output in outputs:
         output.show(ended=True)
-        assert list(output.last)[-2:] == ["progress 2", "no line end"]
+        assert output.why.splitlines()[-2:] == ["progress 2", "no line end"]
     lines = capsys.readouterr().out.splitlines()
     for seed in range(3):
         label = f"[tiny seed {seed} fan] "
@@ -49,6 +49,18 @@ def test_every_line_says_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert [line for line in own if line.startswith("err")] == [f"err {number}" for number in range(200)]
         assert own[-4:] == ["\ufffd no text", "progress 1", "progress 2", "no line end"]
     assert len(lines) == 3 * 404
+
+
+def test_what_a_run_failed_of_stands_before_the_lines_of_torchrun(tmp_path: Path) -> None:
+    output = Output(tmp_path / "log", "tiny seed 0")
+    error = "2026-12-01 00:29:41 [rank 0] error: File exists: runs/a"
+    output.path.write_text("\n".join(["2026-12-01 00:29:40 info: well", error, *["====", "FAILED", "rank : 0"] * 9]))
+    output.show(ended=True)
+    assert output.why == error
+    output.path.write_text('{"level": "info"}\n{"level": "error", "message": "File exists"}\n}\n')
+    of_json = Output(output.path, "tiny seed 0")
+    of_json.show()
+    assert of_json.why == '{"level": "error", "message": "File exists"}'
 
 
 JSON_PRINTER = """
