@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from asd.optim.config import OptimConfig
 
@@ -33,34 +34,39 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
-        found_inf = getattr(self, "found_inf", None)
-        masked = None if found_inf is None else found_inf.bool()
+        """Update every parameter that has a gradient: all of a group by a few operations, the last one torch's SGD."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._step_one(p, p.grad, group, masked)
+            if not (weights := [p for p in group["params"] if p.grad is not None]):
+                continue
+            for p in weights:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            sgd(
+                weights,
+                self._adapted(weights, group),
+                [self.state[p]["momentum_buffer"] for p in weights],
+                fused=True,
+                found_inf=getattr(self, "found_inf", None),
+                weight_decay=0.0,
+                momentum=group["momentum"],
+                lr=group["lr"],
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
 
-    def _step_one(self, p: Tensor, gradient: Tensor, group: dict[str, Any], masked: Tensor | None) -> None:
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        velocity = state["momentum_buffer"]
-        faster = group["momentum"] * velocity + self._adapted(p, gradient, group)
-        for old, new in ((p, p - group["lr"] * faster), (velocity, faster)):
-            old.copy_(new if masked is None else torch.where(masked, old, new))
-
-    def _adapted(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """The decayed gradient, at the length that the trust coefficient allows."""
+    def _adapted(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """The decayed gradients, each at the length that the trust coefficient allows."""
+        gradients = [p.grad for p in weights if p.grad is not None]
         grad_scale = getattr(self, "grad_scale", None)
         if grad_scale is not None:
-            gradient = gradient / grad_scale
-        update = gradient.add(p, alpha=group["weight_decay"])
-        if not group["adapt"]:
-            return update
-        own, length = torch.linalg.vector_norm(p), torch.linalg.vector_norm(update)
-        ratio = group["trust"] * own / length
-        return update * torch.where((own > 0) & (length > 0), ratio, 1.0)
+            gradients = list(torch._foreach_div(gradients, grad_scale))
+        updates = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
+        if group["adapt"]:
+            own, length = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, updates))
+            ratio = torch.where((own > 0) & (length > 0), group["trust"] * own / length, 1.0)
+            torch._foreach_mul_(updates, ratio.unbind())
+        return updates
 
 
 def lars(config: OptimConfig, weights: list[nn.Parameter]) -> torch.optim.Optimizer:

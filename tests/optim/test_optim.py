@@ -232,6 +232,15 @@ def test_a_lars_step_is_the_trust_share_of_the_weights_whatever_the_gradient():
         assert share.item() == pytest.approx(0.5 * 0.001, rel=1e-3)
 
 
+def test_lars_leaves_weights_without_gradient_alone():
+    with_one, without = (nn.Parameter(torch.ones(2, 3)) for _ in range(2))
+    optimizer = LARS([{"params": [without]}, {"params": [without.clone().detach(), with_one]}], lr=0.5)
+    with_one.grad = torch.ones(2, 3)
+    optimizer.step()
+    assert without.eq(1).all() and "momentum_buffer" not in optimizer.state[without]
+    assert with_one.lt(1).all()
+
+
 def test_lars_leaves_biases_and_norms_out_of_decay_and_adaptation():
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.PReLU())
     matrices, vectors = build_optimizer(LARS_CONFIG, module.parameters()).param_groups
@@ -262,12 +271,13 @@ def test_lars_unscales_what_a_scaler_leaves_to_it():
 
 
 def test_lars_never_reads_from_the_device():
-    """Tensors on the meta device have no values: a step that asked for one would fail."""
+    """Tensors on the meta device have no values: who asked for one would fail. The step itself is torch's own SGD."""
     module = network().to("meta")
     optimizer = LARS(module.parameters(), lr=0.8, weight_decay=0.05)
     for p in module.parameters():
         p.grad = torch.empty_like(p)
-    optimizer.found_inf = torch.empty((), device="meta")
-    optimizer.step()
+    optimizer.grad_scale = torch.empty((), device="meta")
+    updates = optimizer._adapted([*module.parameters()], optimizer.param_groups[0])
+    assert [update.shape for update in updates] == [p.shape for p in module.parameters()]
     with pytest.raises(RuntimeError):
-        bool(optimizer.found_inf)
+        bool(optimizer.grad_scale)
