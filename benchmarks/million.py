@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -49,16 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1_000_000, help="training clips, and as many test clips")
     parser.add_argument("--dim", type=int, default=128, help="numbers of an embedding (default 128)")
-    parser.add_argument("--work", type=user_path, default=Path("data/million"), help="folder of set and embeddings")
+    parser.add_argument("--work", type=user_path, default=Path("data/million"), help="where embeddings lie meanwhile")
     parser.add_argument("--score", nargs=2, type=Path, help=argparse.SUPPRESS)  # the process that is measured
     args = parser.parse_args(argv)
     if args.score:
         print(json.dumps(measured(*args.score)))
         return
-    try:
-        print(table(args.work, args.clips, args.dim))
-    finally:
-        shutil.rmtree(args.work, ignore_errors=True)
+    args.work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=args.work) as work:
+        print(table(Path(work), args.clips, args.dim))
 
 
 def table(work: Path, clips: int, dim: int) -> str:
