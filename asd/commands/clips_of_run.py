@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from asd.commands.open_run import CheckpointEmbedder, Run
-from asd.data.manifest import LABEL_ANOMALY
+from asd.data.manifest import LABEL_ANOMALY, MachineClass
 from asd.data.recordings import recording_of
 from asd.data.splits import subset_per_class
-from asd.detector import DetectorFile
-from asd.detector.card import Learnt
+from asd.detector import DetectorFile, FittedScorer
+from asd.detector.evidence import Learnt, Tested, measured
 from asd.detector.formats.base import Clip, Clips
-from asd.metrics import ClipScores, read_scores
+from asd.metrics import read_scores
 
 CALIBRATION_CLIPS = 10  # of each machine
 
@@ -36,28 +36,29 @@ def _cut(embedder: CheckpointEmbedder, file: DetectorFile, clips: np.ndarray) ->
         yield Clip(int(manifest.class_index[index]), bool(manifest.label[index] == LABEL_ANOMALY), cut)
 
 
-def learnt_clips(embedder: CheckpointEmbedder) -> list[Learnt]:
-    """Of each class, the normal clips that network, scorers or thresholds know."""
+def learnt_clips(embedder: CheckpointEmbedder) -> dict[int, Learnt]:
+    """Class → the normal clips that network, scorers or thresholds know."""
     manifest, splits = embedder.setup.data.manifest, embedder.setup.data.splits
     clips = np.concatenate([splits.train, splits.validation])
     recording, own = recording_of(manifest)[clips], manifest.class_index[clips]
-    found = []
+    found = {}
     for index in range(len(manifest.classes)):
         rows = own == index
         hours = float(manifest.frames[clips[rows]].sum()) / manifest.sample_rate / 3600
-        found.append(Learnt(int(rows.sum()), len(np.unique(recording[rows])), hours))
+        found[index] = Learnt(clips=int(rows.sum()), recordings=len(np.unique(recording[rows])), hours=hours)
     return found
 
 
-def tested_scores(run: Run, step: int, file: DetectorFile) -> ClipScores | None:
-    """Scores of labelled test clips by this checkpoint, where the run or `eval.py score` has evaluated it with the
-    primary scorer."""
+def tested_by(run: Run, step: int, classes: Sequence[MachineClass], scorers: Sequence[FittedScorer]) -> Tested | None:
+    """What labelled test clips say of this checkpoint, where the run or `eval.py score` has evaluated it with the first
+    of the scorers."""
+    labels = [scorer.label for scorer in scorers]
     for folder in (run.folder.evaluation(step), run.folder.root / "scores" / f"step_{step:08d}"):
         if not (folder / "report.json").is_file():
             continue
         found = read_scores(folder / "scores.csv")
         known = found.select(np.flatnonzero(found.known))
         kinds = {len(set(known.label[rows])) for ids in known.groups.values() for rows in ids.values()}
-        if file.scorers[0].label in found.scores and 2 in kinds:
-            return known
+        if labels[0] in found.scores and 2 in kinds:
+            return measured(known, classes, labels, scorers[0].thresholds)
     return None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asd.commands.budget import Budget
-from asd.commands.clips_of_run import clips_of, learnt_clips, tested_scores
+from asd.commands.clips_of_run import clips_of, learnt_clips, tested_by
 from asd.commands.open_run import CheckpointEmbedder, Run, choose_step
 from asd.commands.other_formats import check_others, write_others
 from asd.data.heard import Heard
@@ -79,7 +79,7 @@ def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping
             _say(out)
             file = read_detector(out)
             lines = write_others(others, file, out, clips_of(embedder, file))
-            write_whole(card_at, card(file, out, learnt_clips(embedder), tested_scores(run, step, file), lines))
+            write_whole(card_at, card(file, out, lines))
             print("\n".join([*lines, f"{card_at}: what it was made from, its scores, thresholds and limits"]))
 
 
@@ -113,8 +113,16 @@ def _detector(
     if kept.budget is not None:
         evaluation = evaluation.model_copy(update={"threshold": kept.budget.rule(clip_s)})
     known, new = learnt_from(evaluation, fit, validation)
-    scorers = list(fitted(chosen, known))
-    _, calibration = scores_by(scorers, manifest, evaluation, known, new, none)
+    models = list(fitted(chosen, known))
+    _, calibration = scores_by(models, manifest, evaluation, known, new, none)
+    scorers = tuple(
+        FittedScorer(
+            config=scorer_config,
+            state=state_of(scorer_config, scorer),
+            **_thresholds(manifest, calibration, scorer_label(scorer_config), evaluation),
+        )
+        for scorer_config, scorer in models
+    )
     weight = (config.evaluate.reference_weight or None) if manifest.channels > 1 else None
     return DetectorFile(
         provenance=_provenance(run, step, evaluation, manifest),
@@ -131,16 +139,11 @@ def _detector(
         clip_s=clip_s,
         longest_s=min(max(longest / rate, first_s or 0.0), MAX_S),
         fixed_length=first_s is not None,
-        scorers=tuple(
-            FittedScorer(
-                config=scorer_config,
-                state=state_of(scorer_config, scorer),
-                **_thresholds(manifest, calibration, scorer_label(scorer_config), evaluation),
-            )
-            for scorer_config, scorer in scorers
-        ),
+        scorers=scorers,
         threshold_rules=dict.fromkeys(range(len(manifest.classes)), evaluation.threshold),
         normals=_normals(embedder, known, kept_columns(chosen), kept.normals) if kept.normals else {},
+        learnt=learnt_clips(embedder),
+        tested=tested_by(run, step, manifest.classes, scorers),
     )
 
 

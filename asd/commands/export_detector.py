@@ -10,9 +10,11 @@ from asd.commands.clips_of_detector import clips_of_normals, clips_of_recordings
 from asd.commands.hearing import channel_of
 from asd.commands.other_formats import Others, check_others, write_others
 from asd.detector import DetectorFile, read_detector
+from asd.detector.card import card, card_path
 from asd.detector.formats.base import Clips
 from asd.detector.recordings import is_table, of_one_machine, of_table
 from asd.errors import UserError
+from asd.files.atomic import write_whole
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,15 @@ class CheckOn:
 
 def export_detector(source: Path, scorers: Sequence[str], check_on: CheckOn, others: Others) -> None:
     """scorers: their names; none: all."""
-    file = read_detector(source)
-    if scorers:
-        chosen = tuple(file.scorer(label) for label in dict.fromkeys(scorers))
-        file = file.model_copy(update={"scorers": chosen})
+    whole = read_detector(source)
+    file = whole.model_copy(update={"scorers": tuple(map(whole.scorer, dict.fromkeys(scorers))) or whole.scorers})
     if not others:
         raise UserError("--detector: name what shall be written of it, such as --onnx detector.onnx")
+    card_at = card_path(source)
     check_others(others, source, [scorer.config for scorer in file.scorers])
-    print("\n".join(write_others(others, file, source, _clips(file, source, check_on))))
+    lines = write_others(others, file, source, _clips(file, source, check_on))
+    write_whole(card_at, card(whole, source, lines))
+    print("\n".join([*lines, f"{card_at}: its card, which tells of them"]))
 
 
 def _clips(file: DetectorFile, source: Path, check_on: CheckOn) -> Clips:

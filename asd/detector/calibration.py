@@ -50,36 +50,38 @@ def check_scorers(configs: Sequence[ScorerConfig], is_new: bool) -> None:
 def hear(
     detector: Detector,
     paths: Sequence[Path],
+    recording: Sequence[int] | None,
     target: Target,
     cut: Cut,
     first: int,
     kept: set[str],
-    one_by_one: bool = False,
     progress: Callable[[float], None] = lambda done: None,
-) -> Normals:
-    """Recordings as rows: their windows are clips from index `first` on, to be left out by recording, or one by one.
+) -> tuple[Normals, Tensor]:
+    """Files as rows: their windows are clips from index `first` on; and which file (n,) each of these clips is of.
 
-    UserError that names a recording that cannot be read, or holds no sound.
+    recording: of each file, what its windows are left out with; None: one by one. UserError that names a file that
+    cannot be read, or holds no sound.
     """
     shown: list[Shown] = []
-    recording: list[int] = []
+    places: list[int] = []
     embedded: list[Columns] = []
     for batch in _batches(paths, target, cut, detector.file.sample_rate, progress):
         embedded.append(detector.embed(np.stack([window.samples for _, window in batch]), len(shown)))
         for place, window in batch:
             name = paths[place].name + (f" from {window.begin_s:g} s" if window.begin_s else "")
             shown.append(Shown.of(printable(name), window.near, detector.file.sample_rate))
-            recording.append(place)
+            places.append(place)
     rows = detector.table(embedded)
     clips, position = rows.clips()
-    own = torch.tensor(range(len(clips)) if one_by_one else recording, dtype=torch.int64)
+    file_of = torch.tensor(places, dtype=torch.int64)
+    own = torch.arange(len(clips)) if recording is None else torch.tensor(recording, dtype=torch.int64)[file_of]
     rows = replace(
         rows,
         clip_index=first + position,
         recording=first + own[position],
         held_out=torch.ones_like(position),
     )
-    return Normals.of(rows, kept, shown)
+    return Normals.of(rows, kept, shown), file_of
 
 
 def _batches(

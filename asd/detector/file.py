@@ -17,6 +17,7 @@ from torch import Tensor
 
 from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
+from asd.detector.evidence import Learnt, Tested
 from asd.detector.normals import Normals
 from asd.distributed.device import Precision
 from asd.errors import UserError, printable
@@ -28,10 +29,10 @@ from asd.scorers import ScorerConfig, scorer_label
 from asd.tasks.system import System
 from asd.text.shell import command, option
 
-FORMAT_VERSION: Final = 5
+FORMAT_VERSION: Final = 6
 # 1: it does not say how its recordings were heard; up to 2, 3: other names of two and of three settings; up to 4:
-# without normals, and of one microphone
-READ_VERSIONS = (1, 2, 3, 4, 5)
+# without normals, and of one microphone; up to 5: without what its card says
+READ_VERSIONS = (1, 2, 3, 4, 5, 6)
 FORMER_NAMES = {"turned": "flipped", "first_only": "fixed_length"}
 KIND = "asd detector"
 MAX_MELS = 4096  # of a filter bank, which is computed, not read: 500 MB at the longest FFT
@@ -91,7 +92,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     """What the file holds."""
 
     kind: Literal["asd detector"] = "asd detector"
-    format: Literal[1, 2, 3, 4, 5] = FORMAT_VERSION
+    format: Literal[1, 2, 3, 4, 5, 6] = FORMAT_VERSION
     provenance: Provenance
     system: System
     weights: dict[str, Tensor]
@@ -115,6 +116,8 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     missed: dict[int, Normals] = {}  # class → recordings of faults that were missed, of which nothing is fitted
     ignored: dict[int, tuple[tuple[Hertz, Hertz], ...]] = {}  # class → bands that are not heard
     calibrations: tuple[Calibration, ...] = ()  # oldest first
+    learnt: dict[int, Learnt] = {}  # class → normal clips that it knows; none: an older version
+    tested: Tested | None = None  # by labelled test clips of the run, before any calibration
 
     @pydantic.field_validator("classes")
     @classmethod
@@ -145,6 +148,13 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
         if longest_s < info.data.get("clip_s", 0):
             raise ValueError("it is below clip_s")
         return longest_s
+
+    @pydantic.field_validator("tested")
+    @classmethod
+    def _is_of_its_classes(cls, tested: Tested | None, info: pydantic.ValidationInfo) -> Tested | None:
+        if tested is not None and not set(tested.without_anomaly) <= set(range(len(info.data.get("classes", ())))):
+            raise ValueError("it names a class that there is not")
+        return tested
 
     @pydantic.field_validator("added")
     @classmethod

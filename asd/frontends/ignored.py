@@ -14,6 +14,11 @@ from asd.frontends.base import Frontend
 Band = tuple[float, float]  # Hz, both included
 
 
+def in_words(bands: Sequence[Band]) -> str:
+    """`50, 1000-1100 Hz`."""
+    return ", ".join(f"{low:g}" if low == high else f"{low:g}-{high:g}" for low, high in bands) + " Hz"
+
+
 def fill(ranges: Tensor, bands: Sequence[Band]) -> Tensor:
     """(M, M): what bins of the given ranges (M, 2) in Hz are made of. Those that hear any of the bands are drawn as a
     line between the nearest others, so that they say nothing of their own and look like what a network knows.

@@ -10,12 +10,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from asd.detector import DetectorFile
-from asd.detector.card import Learnt, auc_with_interval, card, card_path
+from asd.detector.card import card, card_path
+from asd.detector.evidence import Learnt, auc_with_interval, measured
+from asd.detector.file import Calibration
 from asd.errors import UserError
 from asd.metrics import ClipScores
 from tests.support.detectors import detector_file
 
-LEARNT = [Learnt(40, 8, 0.5), Learnt(30, 30, 0.25), Learnt(10, 1, 0.1)]
+COUNTS = [(40, 8, 0.5), (30, 30, 0.25), (10, 1, 0.1)]
+LEARNT = {own: Learnt(clips=clips, recordings=recordings, hours=h) for own, (clips, recordings, h) in enumerate(COUNTS)}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,12 @@ def file() -> DetectorFile:
     knn, centroid = whole.scorers
     doubts = {1: "fan/01 (1 clip): record the machine at more times"}
     knn = knn.model_copy(update={"thresholds": {0: 0.5, 1: 0.25}, "rules": {0: "90 % point"}, "doubts": doubts})
-    return whole.model_copy(update={"scorers": (knn, centroid)})
+    return whole.model_copy(update={"scorers": (knn, centroid), "learnt": LEARNT})
+
+
+def after_test(file: DetectorFile, clips: ClipScores) -> DetectorFile:
+    found = measured(clips, file.classes, [scorer.label for scorer in file.scorers], file.scorers[0].thresholds)
+    return file.model_copy(update={"tested": found})
 
 
 def scored(spread: float = 1.0) -> ClipScores:
@@ -39,9 +47,9 @@ def scored(spread: float = 1.0) -> ClipScores:
 
 def test_it_says_what_is_known(file: DetectorFile):
     clips = scored()
-    text = card(file, Path("some/d_1.pt"), LEARNT, clips, ["d.onnx: 1.0 MiB"])
+    text = card(after_test(file, clips), Path("some/d_1.pt"), ["d.onnx: 1.0 MiB"])
     assert text.startswith("# Detector d_1.pt\n")
-    assert "80 normal clips of 3 machines, 0.85 h at 16000 Hz" in text
+    assert "It knows 80 normal clips of 3 machines, 0.85 h at 16000 Hz; a usual clip" in text
     assert "| fan/00 | 40 | 8 | 0.50 |" in text
     assert "On 40 normal and 30 anomalous test clips of the same set." in text
     auc = 100 * roc_auc_score(clips.label[:60], clips.scores["knn"][:60])
@@ -60,10 +68,29 @@ def test_it_says_what_is_known(file: DetectorFile):
 
 
 def test_it_says_what_is_not_known(file: DetectorFile):
-    text = card(file, Path("d.pt"), LEARNT, None)
+    text = card(file, Path("d.pt"))
     assert "How well it finds faults is not known." in text
     assert "AUC" not in text
     assert "Other files" not in text
+
+
+def test_after_a_calibration_it_says_what_was_done(file: DetectorFile):
+    """And that the test was before; of an older file it does not say what it knows."""
+    by = file.provenance.exported
+    when = "2026-05-04T12:00:00+00:00"
+    done = [
+        Calibration(machine="fan/01", when=when, recordings=0, windows=14, kept=True, false_alarms=2, missed=1, by=by),
+        Calibration(machine="fan/00", when=when, recordings=5, windows=40, kept=False, false_alarms=0, missed=0, by=by),
+    ]
+    changes = {"calibrations": tuple(done), "learnt": {0: LEARNT[0]}, "ignored": {0: ((50.0, 50.0), (900.0, 1000.0))}}
+    text = card(after_test(file, scored()).model_copy(update=changes), Path("d.pt"))
+    assert f"- {when}: fan/01 by the former normal recordings, 2 false alarms, 1 missed faults; 14 normal" in text
+    assert f"- {when}: fan/00 by 5 recordings of normal sound; 40 normal clips in all\n" in text
+    assert "This was before the calibration of fan/01, fan/00, which changed it." in text
+    assert "40 normal clips of 3 machines, 0.50 h at 16000 Hz, without those marked ?;" in text
+    assert "| fan/01 | ? | ? | ? |" in text
+    assert "- What fan/00 sounds like at 50, 900-1000 Hz is not heard." in text
+    assert "| torch | 2.13.0 | 2.13.0 | 2.13.0 |" in text
 
 
 def test_the_interval_is_that_of_many_such_sets():

@@ -45,9 +45,9 @@ def test_other_things_that_torch_saved_are_refused(tmp_path: Path, value: Any) -
 
 
 def test_another_format_version_is_named(good: Path, tmp_path: Path) -> None:
-    for version, said in ((6, "6"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
+    for version, said in ((7, "7"), (torch.ones(2), "?"), ("\x1b[2J", "?")):
         path = changed(good, tmp_path, lambda tree, v=version: tree.update(format=v))
-        refused(path, f"is a detector of format {said}, where formats up to 5 are read: export it again")
+        refused(path, f"is a detector of format {said}, where formats up to 6 are read: export it again")
 
 
 def test_an_older_format_is_read(good: Path, tmp_path: Path) -> None:

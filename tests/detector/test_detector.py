@@ -45,7 +45,7 @@ def test_the_network_is_the_same_after_a_file(good: Path) -> None:
 
 def test_it_is_plain_torch_and_says_what_it_is(good: Path) -> None:
     tree = torch.load(good, weights_only=True)
-    assert (tree["kind"], tree["format"]) == ("asd detector", 5)
+    assert (tree["kind"], tree["format"]) == ("asd detector", 6)
     assert tree["classes"][1] == {"machine_type": "fan", "machine_id": "01"}
     assert tree["provenance"]["fingerprint"] == "f"
 

@@ -46,6 +46,11 @@ def add_calibrate(commands: Commands) -> None:
     calibrate.add_argument(
         "--normals", type=int, default=128, metavar="N", help="normal recordings to keep at most (default 128)"
     )
+    calibrate.add_argument(
+        "--recording", choices=("file", "folder"), default="file",
+        help="what one recording is: each file, or all files of a folder, such as the cuts of a long one. Clips of one "
+        "recording are one piece of evidence (default file)",
+    )  # fmt: skip
     calibrate.add_argument("--channel", help="channel of multi-channel recordings (default: as in the packed set)")
     add_budget(calibrate)
     calibrate.set_defaults(command=_calibrate)

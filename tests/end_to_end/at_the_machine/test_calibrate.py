@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_missed_faults_lower_the_threshold_only_as_far_as_its_rule_allows(
     low = scores(tmp_path, tmp_path / "told.pt", normal, *FAN)[0]
     lowered = told.scorers[0].thresholds[0] < low
     assert lowered == ("lowered from" in told.scorers[0].rules[0])
-    assert lowered != any("a missed fault stays below the threshold of fused" in line for line in caplog.messages)
+    assert lowered != any("scorer fused: a missed fault stays below the threshold" in line for line in caplog.messages)
 
 
 def test_bands_that_are_ignored_are_not_heard_any_more(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:
@@ -177,3 +178,41 @@ def test_a_budget_is_kept_in_the_file(statistics: Path, workshop: Workshop, tmp_
     assert file.threshold_rules[1].name == "gamma"
     assert file.threshold_rules[0] == FalseAlarmsConfig(at_most="1/hour", every_s=60.0, hits=2, of=3)
     assert "for at most 1/hour false alarms, 2 of 3 windows" in file.scorers[0].rules[0]
+
+
+def test_cuts_of_one_recording_are_one_piece_of_evidence(
+    statistics: Path, workshop: Workshop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """12 files in three folders: 12 recordings, or three; in one folder: one, whose windows are left out in turn."""
+    for number, name in enumerate(("a", "b", "c")):
+        workshop.record(name, 0.2 * number, count=4)
+    places = [workshop.folder / name for name in ("a", "b", "c")]
+    files = read_detector(calibrate(statistics, tmp_path / "files.pt", *places, *FAN))
+    folders = read_detector(calibrate(statistics, tmp_path / "folders.pt", *places, *FAN, "--recording", "folder"))
+    for file, count in ((files, 12), (folders, 3)):
+        assert f"of 12 normal clips of {count} recordings" in file.scorers[0].rules[0]
+        assert (file.calibrations[0].recordings, file.learnt[0].recordings) == (count, count)
+        assert len(file.normals[0].columns["recording"].unique()) == count
+    knn = next(place for place, scorer in enumerate(files.scorers) if scorer.label == "untrained_knn")
+    assert folders.scorers[knn].thresholds[0] > files.scorers[knn].thresholds[0], "no other cut of it is near"
+    assert "3 recordings" in folders.scorers[0].doubts[0]
+    one = read_detector(calibrate(statistics, tmp_path / "one.pt", places[0], *FAN, "--recording", "folder"))
+    assert "of 4 normal clips of 1 recording" in one.scorers[0].rules[0]
+    assert "from a single recording" in one.scorers[0].doubts[0]
+
+
+def test_the_card_is_written_anew(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:
+    normal, out = workshop.record("normal", 6.0), tmp_path / "d.pt"
+    calibrate(statistics, out, normal, "--machine", "press", "--id", "7")
+    text = (tmp_path / "d.md").read_text()
+    (done,) = read_detector(out).calibrations
+    assert f"- {done.when}: press/7 by 12 recordings of normal sound; 12 normal clips in all" in text
+    assert "| press/7 | 12 | 12 | 0.00 |" in text
+    assert "This was before the calibration of press/7" in text
+    assert re.search(r"\| fused \| \d+\.\d \| \d+\.\d \| \d+\.\d \|", text)
+    assert re.search(r"\| press/7 \| 90 % point .* \|", text)
+    assert re.search(r"Without an anomalous test clip: .*press/7\.", text)
+    (tmp_path / "readme.md").write_text("# Mine")
+    with pytest.raises(UserError, match=r"its card would be written to .*readme\.md, which is no card"):
+        calibrate(statistics, tmp_path / "readme.pt", normal, *FAN)
+    assert not (tmp_path / "readme.pt").exists()
