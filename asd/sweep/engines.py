@@ -86,7 +86,7 @@ class Local:
         executor = submitit.LocalExecutor(job.folder.parents[1] / "jobs" / self._began / job.folder.name)
         executor.update_parameters(timeout_min=ENDLESS_MIN, stderr_to_stdout=True)
         with _deaf_to_ctrl_c():
-            handle = executor.submit(_training(job, self._ranks, variables, share.cores))
+            handle = executor.submit(_training(job, self._ranks, variables, share.cores, os.getpid()))
         self._handles[slot] = handle
         return handle
 
@@ -200,7 +200,11 @@ def _now() -> str:
 
 
 def _training(
-    job: Job, ranks: int, variables: Mapping[str, str | None] | None = None, cores: frozenset[int] = frozenset()
+    job: Job,
+    ranks: int,
+    variables: Mapping[str, str | None] | None = None,
+    cores: frozenset[int] = frozenset(),
+    sweep: int = 0,
 ) -> Training:
     own = {"OMP_NUM_THREADS": "1", **environment(job.label), **(variables or {})}
-    return Training(job.command(ranks), own, cores)
+    return Training(job.command(ranks), own, cores, sweep)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from asd.errors import UserError
@@ -138,7 +139,8 @@ def _start(tasks: Sequence[Task], engine: Engine) -> list[_UnderWay]:
     handles = engine.submit([task.job for task in tasks])
     started = [_UnderWay(task, handle) for task, handle in zip(tasks, handles, strict=True)]
     for own in started:
-        log.info(f"training {own.task.job.folder}, log {own.output.path}")
+        here, path = Path.cwd(), own.output.path
+        log.info(f"training {own.task.job.folder}, log {path.relative_to(here) if path.is_relative_to(here) else path}")
     return started
 
 

@@ -49,7 +49,7 @@ def search(args: argparse.Namespace, engine: Engine) -> None:
     left = args.trials - sum(_counts(trial) for trial in study.get_trials(deepcopy=False))
     try:
         trials = (_trial(study, space, args) for _ in range(left))
-        run_tasks(trials, engine, engine.slots, args.keep_going)
+        run_tasks((trial for trial in trials if trial is not None), engine, engine.slots, args.keep_going)
     finally:
         _show(study, args)
 
@@ -110,14 +110,20 @@ def _put_back(study: optuna.Study, number: int, params: dict[str, Any]) -> None:
     study.enqueue_trial(params)
 
 
-def _trial(study: optuna.Study, space: Space, args: argparse.Namespace) -> Task:
-    """The next trial, whose values are drawn by what the others have come to."""
+def _trial(study: optuna.Study, space: Space, args: argparse.Namespace) -> Task | None:
+    """The next trial, whose values are drawn by what the others have come to; None where its run is under way already,
+    as may be where there are few values."""
     trial = study.ask()
     trial.set_user_attr("worker", (socket.gethostname(), os.getpid()))
     words = space.suggest(trial)
     job = job_of(args.config[0], args.seeds[0], None, [*args.overrides, *words], args.out)
-    trial.set_user_attr("run", job.folder.name)
     log.info(f"trial {trial.number}: {' '.join(words)}")
+    under_way = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    if same := [other.number for other in under_way if other.user_attrs.get("run") == job.folder.name]:
+        study.tell(trial, state=TrialState.FAIL)
+        log.info(f"trial {trial.number} left out: trial {same[0]}, which is under way, has the same values")
+        return None
+    trial.set_user_attr("run", job.folder.name)
     is_surplus = partial(_is_below_the_others, trial, job.folder, args.objective)
     return Task(job, is_surplus, partial(_tell, trial, job.folder, args.objective))
 

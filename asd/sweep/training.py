@@ -31,12 +31,14 @@ class Training:
     command: Sequence[str]
     environment: Mapping[str, str | None]  # over that of the job; None: not set
     cores: frozenset[int] = frozenset()  # none: all of the job's
+    sweep: int = 0  # the process that the command ends with, as on SIGTERM; 0: none on this machine
     _pid: int = field(default=0, init=False)
 
     def __call__(self) -> tuple[int, float]:
         """Exit code and seconds.
 
-        SystemExit where SIGTERM ended it: a job without a result, which Slurm may have in its queue again.
+        SystemExit where SIGTERM ended it, or the end of its sweep: a job without a result, which Slurm may have in its
+        queue again.
         """
         begin = time.monotonic()
         variables = os.environ | self.environment
@@ -49,17 +51,20 @@ class Training:
             )
             self._pid = child.pid
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
-            told = False
+            is_asked = False
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     code = child.wait(POLL_S)
                     break
-                if stop.name is not None and not told:
-                    told = True
+                if not is_asked and (stop.name is not None or self._is_left_alone()):
+                    is_asked = True
                     ask_to_stop(child.pid)
-        if stop.name is not None:
+        if is_asked:
             raise SystemExit(stop.exit_code)
         return code, time.monotonic() - begin
+
+    def _is_left_alone(self) -> bool:
+        return self.sweep != 0 and not Path(f"/proc/{self.sweep}").exists()
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit before the job's time ends, or where it has to leave its node: save, and queue again."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from asd.config.load import load_config
@@ -23,7 +22,7 @@ from asd.sweep.engines import Local
 from asd.sweep.jobs import Job
 from asd.sweep.queue import Task, run_jobs, run_tasks
 from tests.support.inline import Ended, sweep_inline
-from tests.support.launch import ON_CPU, ROOT, TINY, losses, records, without_heads
+from tests.support.launch import ON_CPU, ROOT, TINY, kill, losses, records, without_heads
 from tests.support.patience import wait_for
 
 STEPS = 60
@@ -43,16 +42,12 @@ def under_way(*words: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            for left in of_session(process.pid):
-                left.kill()
-
-
-def of_session(session: int) -> list[psutil.Process]:
-    """Every process that was started at a terminal, in whichever process group."""
-    return [p for p in psutil.process_iter() if p.pid in all_of(session)]
+            for pid in all_of(process.pid):
+                kill(pid)
 
 
 def all_of(session: int) -> set[int]:
+    """Every process that was started at a terminal, in whichever process group."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -12,7 +12,7 @@ import pytest
 from asd.errors import UserError
 from asd.sweep import search as module
 from asd.sweep.engines import Local
-from asd.sweep.jobs import Job
+from asd.sweep.jobs import Job, job_of
 from asd.sweep.queue import Task
 from asd.sweep.sweep import main
 from tests.support.launch import TINY
@@ -157,6 +157,22 @@ def test_two_searches_work_on_one_study(tmp_path: Path, monkeypatch: pytest.Monk
     begun = play(monkeypatch, outcome)
     assert [trial["number"] for trial in search(tmp_path, count=3)] != []
     assert len(begun) == 2 and len({value, *begun}) == 3
+
+
+def test_no_two_trials_train_the_same_run_at_once(tmp_path: Path, trials: list[float]) -> None:
+    """Another search has drawn the very values that come next."""
+    study = module._open(tmp_path / "search", "loss", 0)
+    study.enqueue_trial({"optim.lr": 1e-3})
+    study.enqueue_trial({"optim.lr": 1e-3})
+    own = study.ask()
+    own.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    words = ["data.shards=set", "data.val_fraction=0.2", "optim.lr=0.001"]
+    own.set_user_attr("run", job_of(TINY, 0, None, words, tmp_path / "search").folder.name)
+    own.set_user_attr("worker", ("another machine", 1))
+    search(tmp_path, count=3)
+    assert len(trials) == 1 and 1e-3 not in trials
+    search(tmp_path, count=3)
+    assert len(trials) == 2  # in the place of the one that was left out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,12 +37,21 @@ Handle = submitit.Job[tuple[int, float]]
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[tuple[Handle, Path]]:
+def sweep() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that might be one."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def job(tmp_path: Path, sweep: subprocess.Popen[bytes]) -> Iterator[tuple[Handle, Path]]:
     """Under way, with its diary; whatever of it is left at the end is killed."""
     diary = tmp_path / "diary"
     executor = submitit.LocalExecutor(tmp_path / "jobs")
     executor.update_parameters(timeout_min=60, stderr_to_stdout=True)
-    handle = executor.submit(Training([sys.executable, "-c", COMMAND, str(diary)], {"CUDA_VISIBLE_DEVICES": None}))
+    command = [sys.executable, "-c", COMMAND, str(diary)]
+    handle = executor.submit(Training(command, {"CUDA_VISIBLE_DEVICES": None}, sweep=sweep.pid))
     wait_for(lambda: diary.exists() and diary.read_text().endswith("\n"))
     yield handle, diary
     for pid in [int(handle.job_id), *(int(line.split()[1]) for line in diary.read_text().splitlines())]:
@@ -56,6 +66,15 @@ def words(diary: Path) -> list[str]:
 def test_sigterm_ends_it_without_a_result(job: tuple[Handle, Path]) -> None:
     handle, diary = job
     os.kill(int(handle.job_id), signal.SIGTERM)
+    wait_for(handle.done)
+    assert words(diary) == ["began", "saved"]
+    assert not handle.paths.result_pickle.exists()
+
+
+def test_it_ends_as_well_where_its_sweep_is_killed(job: tuple[Handle, Path], sweep: subprocess.Popen[bytes]) -> None:
+    handle, diary = job
+    sweep.kill()
+    sweep.wait()
     wait_for(handle.done)
     assert words(diary) == ["began", "saved"]
     assert not handle.paths.result_pickle.exists()
