@@ -180,7 +180,7 @@ def _thresholds(manifest: Manifest, calibration: ClipScores, label: str, evaluat
     if decided.refused:
         (machine, why), *others = decided.refused.items()
         more = f" (and {len(others)} machines more)" if others else ""
-        raise UserError(f"--false-alarms: {'/'.join(machine)}{more}: {why}")
+        raise UserError(f"--false-alarms: {'/'.join(machine)}{more}: {why} (scorer {label})")
     machines = [(own.machine_type, own.machine_id) for own in manifest.classes]
     classes = {machines.index(machine): threshold for machine, threshold in decided.thresholds.items()}
     rule = evaluation.threshold

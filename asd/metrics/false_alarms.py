@@ -28,7 +28,8 @@ class TooFewNormalsError(UserError):
 
 class FalseAlarmsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     """So few false alarms that a person stays willing to look: an alarm begins where `hits` of the last `of` windows
-    score above the threshold, one window every `every_s`. Windows are taken as independent of each other."""
+    score above the threshold, one window every `every_s`, and ends where none of them does. Windows are taken as
+    independent of each other; how many alarms there may be where they are not is stated beside that."""
 
     name: Literal["false_alarms"] = "false_alarms"
     at_most: str = pydantic.Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?/(hour|day|week)$")  # such as 1/day
@@ -84,6 +85,11 @@ class FalseAlarmsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
         """Alarms per unit of time at p; beyond the share at which they are most common, as many as there."""
         per_window = alarms_per_window(min(share, most_common(self.hits, self.of)), self.hits, self.of)
         return per_window * UNITS[self.unit] / self.every_s
+
+    def rate_at_most(self, share: float) -> float:
+        """Alarms per unit of time at p, however neighbouring windows depend on each other: between two alarms all
+        windows count anew, so each of them takes `hits` windows above the threshold of its own."""
+        return share / self.hits * UNITS[self.unit] / self.every_s
 
 
 def alarms_per_window(p: float, hits: int, of: int) -> float:
@@ -180,7 +186,8 @@ def _expected(config: FalseAlarmsConfig, share: float, interval: tuple[float, fl
     rate, low, high = (_two_digits(config.rate(p)) for p in (share, *interval))
     return (
         f"for at most {config.at_most} false alarms, {config.in_words}: {rate} per {config.unit} expected, "
-        f"{low} to {high} by how few normal clips there are ({CONFIDENCE:.0%}), if windows are independent{where}"
+        f"{low} to {high} by how few normal clips there are ({CONFIDENCE:.0%}), if windows are independent{where}; "
+        f"{_two_digits(config.rate_at_most(share))} at most if neighbours are alike"
     )
 
 

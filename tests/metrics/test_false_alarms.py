@@ -9,6 +9,7 @@ import numpy as np
 import pydantic
 import pytest
 
+from asd.detector.live.alarm import Alarm
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
 from asd.metrics.false_alarms import (
@@ -42,6 +43,24 @@ def test_alarms_that_begin_are_counted_as_they_are_in_a_stream(hits: int, of: in
         alarm = np.convolve(above, np.ones(of), "valid") >= hits
         begun = np.mean(alarm[1:] & ~alarm[:-1])
         assert alarms_per_window(p, hits, of) == pytest.approx(begun, rel=0.05, abs=2e-5)
+
+
+@pytest.mark.parametrize(("hits", "of"), [(1, 1), (2, 3), (3, 5), (4, 4)])
+@pytest.mark.parametrize("run", [1, 3, 20])
+def test_no_stream_has_more_alarms_than_may_be_where_neighbours_are_alike(hits: int, of: int, run: int) -> None:
+    """Runs of windows above, of a geometric length or of just as many as an alarm takes, where that is most."""
+    config, random = rule("0.001/hour", 3600.0, hits, of), np.random.default_rng(run)
+    lengths = np.full(4000, hits) if run == 1 else random.geometric(1 / run, 4000)
+    gaps = of + random.geometric(0.02, 4000)
+    above = np.concatenate(
+        [np.r_[np.zeros(gap, bool), np.ones(some, bool)] for gap, some in zip(gaps, lengths, strict=True)]
+    )
+    alarm = Alarm(hits, of)
+    begun = sum(alarm.add(bool(own), float(at)) == "alarm" for at, own in enumerate(above)) / len(above)
+    assert begun <= config.rate_at_most(float(above.mean())) * (1 + 1e-9)
+    if run == 1:
+        assert begun == pytest.approx(config.rate_at_most(float(above.mean())))
+        assert hits == 1 or begun > 2 * config.rate(float(above.mean()))
 
 
 @pytest.mark.parametrize("config", [rule(), rule("1/week"), rule("2/hour", 1.0, 3, 5), rule("0.5/day", 60.0, 2, 3)])
