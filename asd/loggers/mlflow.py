@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asd.errors import UserError
 from asd.files.atomic import write_whole
+from asd.files.locks import lock
 from asd.loggers.base import Logger, Outcome, Record, Source, TrackerSettings
 from asd.process.startup import quick_imports
 from asd.text.shell import command
@@ -52,8 +53,9 @@ class MlflowConfig(TrackerSettings, frozen=True):
         try:
             with quick_imports():
                 from mlflow.tracking import MlflowClient
-            client = MlflowClient(tracking_uri=uri)
-            return MlflowLogger(client, _run_id(client, self.experiment, uri, source), source)
+            with _one_after_another(uri, source.folder):
+                client = MlflowClient(tracking_uri=uri)
+                return MlflowLogger(client, _run_id(client, self.experiment, uri, source), source)
         except ImportError as error:
             raise UserError(
                 f"logging.trackers names mlflow, which is not installed ({error}): pip install -r "
@@ -67,6 +69,15 @@ class MlflowConfig(TrackerSettings, frozen=True):
     def viewer(self, folder: Path) -> str | None:
         uri = self.uri(folder)
         return command("mlflow", "ui", "--backend-store-uri", uri) if uri.startswith("sqlite:") else None
+
+
+@contextmanager
+def _one_after_another(uri: str, folder: Path) -> Iterator[None]:
+    """Runs of a sweep that begin at once would each make the tables of the database, and the experiment."""
+    database = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else folder.resolve().parent / "mlflow"
+    with Path(f"{database}.lock").open("ab") as file:
+        lock(file.fileno())
+        yield
 
 
 def _run_id(client: MlflowClient, experiment: str, uri: str, source: Source) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,6 +108,36 @@ def test_a_server_that_goes_away_ends_no_run(
         logger.log(step, {"loss": 1.0})
     logger.close()
     assert capsys.readouterr().err == "warning: MLflow logging failed and is off from now on: no answer\n"
+
+
+BEGIN = """
+import pathlib, sys
+from asd.loggers.base import Source
+from asd.loggers.mlflow import MlflowConfig
+import mlflow.tracking
+print("ready", flush=True)
+input()
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir()
+MlflowConfig().build(Source(folder, settings={"seed": 0})).close("finished")
+"""
+
+
+def test_runs_that_begin_at_once_share_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a sweep; the first of them makes its tables."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    both = [subprocess.Popen([sys.executable, "-c", BEGIN, tmp_path / n], stdin=-1, stdout=-1, text=True) for n in "ab"]
+    for run in both:
+        assert run.stdout is not None and run.stdout.readline() == "ready\n"
+    for run in both:
+        assert run.stdin is not None
+        run.stdin.write("\n")
+        run.stdin.flush()
+    for run in both:
+        run.communicate()
+    assert [run.returncode for run in both] == [0, 0]
+    (experiment,) = (found for found in client(tmp_path).search_experiments() if found.name == "asd")
+    assert {run.info.run_name for run in client(tmp_path).search_runs([experiment.experiment_id])} == {"a", "b"}
 
 
 def test_mistakes_are_told_before_the_run_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
