@@ -152,12 +152,14 @@ def _alarm(options: Options, file: DetectorFile, own: int) -> Alarm:
 def _channel(options: Options, file: DetectorFile) -> Any:
     if not 1 <= options.channels <= 256:
         raise UserError(f"--channels {options.channels}: give a number from 1 to 256")
-    if file.reference_weight is not None:
-        raise UserError(
-            f"{options.detector} hears two microphones, and listen hears one: evaluate.reference_weight=0 exports a "
-            "detector of the near one"
-        )
     channel = channel_of(options.channel, file, options.detector)
+    if isinstance(channel, tuple):
+        if max(channel) >= options.channels:
+            raise UserError(
+                f"--channels {options.channels}: {options.detector} hears {channel[0]} (near) and {channel[1]} "
+                f"(reference): give --channels {max(channel) + 1} or more, or name others by --channel"
+            )
+        return channel
     if options.channels == 1 or channel == AVERAGE:
         return channel
     if not isinstance(channel, int) or channel >= options.channels:

@@ -28,8 +28,12 @@ OFF, CLOCK_S = 0.05, 20.0  # part by which a rate may differ, and seconds until 
 
 
 def state_of(samples: np.ndarray) -> str:
-    """The state of a window (T,) int16."""
-    found = (*level_faults(samples), *([REPEATING] if repeats(samples) else []))
+    """The state of a window (T,) int16, of two microphones (T, 2) the worse one's."""
+    found = {
+        fault
+        for one in samples.reshape(len(samples), -1).T
+        for fault in (*level_faults(one), *([REPEATING] if repeats(one) else []))
+    }
     return next((fault for fault in DEAF if fault in found), OK)
 
 

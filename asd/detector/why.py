@@ -33,8 +33,8 @@ def explain_results(detector: Detector, results: Sequence[ClipResult], target: T
 
 def explainer(detector: Detector) -> Callable[[np.ndarray], dict[str, Any] | None]:
     """Of samples (T,) int16 of the detector's machine, why they have their score (`as_numbers`); None where the
-    detector keeps nothing normal to compare with."""
-    normals = detector.file.normals.get(detector.own)
+    detector keeps nothing normal to compare with, or hears two microphones, of which it keeps one."""
+    normals = None if detector.file.reference_weight is not None else detector.file.normals.get(detector.own)
 
     def explained(samples: np.ndarray) -> dict[str, Any] | None:
         if normals is None:

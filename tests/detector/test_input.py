@@ -27,6 +27,7 @@ NOISE = np.random.default_rng(0).integers(-3000, 3000, 16_000).astype(np.int16)
 )
 def test_each_fault_of_an_input_is_told(samples: np.ndarray, state: str) -> None:
     assert state_of(samples) == state
+    assert state_of(np.stack([NOISE, samples], 1)) == state, "as the reference microphone"
     assert state in IN_WORDS
     assert state == "ok" or state in DEAF
 

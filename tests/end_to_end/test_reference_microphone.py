@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import eval as evaluation
 import train_ddp
@@ -87,21 +89,17 @@ def test_a_detector_hears_both(run: Path, stereo_set: Path, tmp_path: Path, caps
     assert len(own) == 6
     for i in own:
         assert heard[Path(table.file_name[i]).name] == pytest.approx(table.scores["knn"][i], abs=1e-5)
-    listen = [
-        "listen",
-        "--detector",
-        str(detector),
-        "--source",
-        "-",
-        "--machine",
-        "fan",
-        "--id",
-        "00",
-        "--rate",
-        "16000",
-    ]
-    with pytest.raises(UserError, match=r"hears two microphones, and listen hears one: evaluate\.reference_weight=0"):
-        evaluation.main([*listen, "--channels", "2"])
+    listen = ["listen", "--detector", str(detector), "--machine", "fan", "--id", "00", "--window", "0.5"]
+    names, raw = sorted(name for name in heard if "id_00" in name), tmp_path / "stereo.raw"
+    places = (stereo_set.parent / "recordings" / "fan" / "test" / name for name in names)
+    raw.write_bytes(b"".join(soundfile.read(path, dtype="int16")[0].astype("<i2").tobytes() for path in places))
+    capsys.readouterr()
+    assert evaluation.main([*listen, "--source", str(raw), "--channels", "2", "--end-after", "0.5"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    live = [event["score"] for event in events if event["event"] == "window"]
+    assert live == pytest.approx([heard[name] for name in names], abs=1e-5)
+    with pytest.raises(UserError, match=r"--channels 1: .*hears 0 \(near\) and 1 \(reference\): give --channels 2"):
+        evaluation.main([*listen, "--source", str(raw)])
     for channel in ("0", "average"):
         with pytest.raises(UserError, match=r"hears a near and a reference microphone: name both, --channel NEAR,REF"):
             evaluation.main([*clips, "--machine", "fan", "--id", "00", "--channel", channel])

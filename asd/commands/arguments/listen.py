@@ -23,7 +23,9 @@ def add_listen(commands: Commands) -> None:
     listen.add_argument("--scorer", help="scorer of the detector (default: the primary one)")
     listen.add_argument("--rate", type=int, metavar="HZ", help="sample rate of the source (must be the detector's)")
     listen.add_argument("--channels", type=int, default=1, metavar="K", help="channels of the source (default 1)")
-    listen.add_argument("--channel", help="the channel to hear: a number from 0, or average (default: as in training)")
+    listen.add_argument(
+        "--channel", help="a number from 0, average, or 0,1: near and reference (default: as in training)"
+    )
     listen.add_argument(
         "--window", dest="window_s", type=float, metavar="S", help="window length in seconds (default: as in training)"
     )

@@ -1,4 +1,4 @@
-"""Bytes of a source → windows of one channel, in memory that does not grow. Legend: T samples of a window."""
+"""Bytes of a source → windows of one channel or of two, in memory that does not grow. Legend: T samples of a window."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ class Ring:
     """The last samples that came, as windows of `length` every `hop`."""
 
     def __init__(self, length: int, hop: int, rate: int, channels: int, channel: Channel) -> None:
-        """channel: of several, the one to hear, or their average."""
+        """channel: of several, the one to hear, their average, or the near and the reference microphone."""
         self._length, self._hop, self._rate = length, hop, rate
         self._channels, self._channel = channels, channel
-        self._samples = np.zeros(length, np.int16)
+        self._samples = np.zeros((length, 2) if isinstance(channel, tuple) else length, np.int16)
         self._held = 0  # of these
         self._skip = 0  # samples until the next window begins, where windows have gaps between them
         self._rest = b""  # bytes of a sample, or of channels, that came in parts
         self.heard = 0  # samples of a channel, since the beginning
 
     def push(self, piece: bytes) -> Iterator[Window]:
-        """Windows that are full, each with its own samples (T,) int16."""
+        """Windows that are full, each with its own samples (T,) int16, of two microphones (T, 2)."""
         raw = self._rest + piece
         whole = len(raw) - len(raw) % (2 * self._channels)
         self._rest = raw[whole:]
-        samples = self._mono(np.frombuffer(raw[:whole], "<i2").reshape(-1, self._channels))
+        samples = self._heard(np.frombuffer(raw[:whole], "<i2").reshape(-1, self._channels))
         while len(samples):
             if self._skip:
                 passed = min(self._skip, len(samples))
@@ -49,7 +49,9 @@ class Ring:
         """Sound before and after a gap is not one window."""
         self._held, self._skip, self._rest = 0, 0, b""
 
-    def _mono(self, samples: np.ndarray) -> np.ndarray:
+    def _heard(self, samples: np.ndarray) -> np.ndarray:
+        if isinstance(self._channel, tuple):
+            return samples[:, list(self._channel)]
         if self._channels == 1:
             return samples[:, 0]
         if self._channel == "average":

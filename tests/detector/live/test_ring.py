@@ -36,6 +36,12 @@ def test_channels_come_in_turn(channel: int | str) -> None:
     np.testing.assert_array_equal(np.concatenate([window for _, window in found]), wanted)
 
 
+def test_two_microphones_stay_beside_each_other() -> None:
+    samples = np.random.default_rng(0).integers(-999, 999, (500, 3)).astype("<i2")
+    found = pushed(Ring(100, 100, 1000, 3, (2, 0)), samples.tobytes(), 2)
+    np.testing.assert_array_equal(np.concatenate([window for _, window in found]), samples[:, [2, 0]])
+
+
 def test_a_gap_is_in_no_window() -> None:
     ring, samples = Ring(100, 50, 1000, 1, None), np.arange(1000).astype("<i2")
     assert len([*ring.push(samples[:180].tobytes() + b"\1")]) == 2
