@@ -264,7 +264,7 @@ ADDED = {
     ),
     "export format": (
         "asd/detector/formats/mine.py", FORMAT,
-        ("eval.py", 'EXPORT_FORMATS = ("onnx",', ' "mine",'),
+        ("asd/commands/arguments/export.py", 'FORMATS = ("onnx",', ' "mine",'),
     ),
     "metric": (
         "asd/metrics/mine.py", METRIC,
