@@ -82,10 +82,13 @@ def score_clips(
 
 def fitted(configs: Sequence[ScorerConfig], fit: EmbeddingTable) -> Iterator[tuple[ScorerConfig, Scorer]]:
     """One scorer after the other, so that a caller that keeps none has one in memory."""
-    for config in configs:
-        scorer = build_scorer(config)
-        scorer.fit(fit)
-        yield config, scorer
+    return ((config, _fitted(config, fit)) for config in configs)
+
+
+def _fitted(config: ScorerConfig, fit: EmbeddingTable) -> Scorer:
+    scorer = build_scorer(config)
+    scorer.fit(fit)
+    return scorer
 
 
 def scores_by(
@@ -104,6 +107,7 @@ def scores_by(
     for config, scorer in scorers:
         for rows, train, columns in zip((test, normal), (None, fit), scores, strict=True):
             columns[scorer_label(config)] = score_of_clips(scorer, rows, flipped, train)
+        del scorer  # before the next one is fitted
     finite = np.logical_and.reduce([np.isfinite(column) for column in scores[1].values()])  # a class's only recording
     calibration = {name: column[finite] for name, column in scores[1].items()}
     clips = normal.clips()[0].numpy()[finite]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from asd.metrics import read_scores
 from asd.metrics.thresholds import PercentileConfig
 from asd.report import DECISIONS_FILE, SCORES_FILE, Header, Report, build_report, console_table, markdown
 from asd.report.model import json_text
-from asd.scorers import EmbeddingTable, KnnConfig, SoftmaxConfig
+from asd.scorers import CentroidConfig, EmbeddingTable, KnnConfig, Scorer, ScorerConfig, SoftmaxConfig, build_scorer
 from tests.support.sets import with_recordings
 
 WINDOWS = 3
@@ -290,3 +291,20 @@ def test_thresholds_of_few_recordings_are_doubted_in_the_report(fans, monkeypatc
     assert report.warnings[0].text.startswith("fan/00 (10 clips): ")
     assert report.warnings[1].text.startswith("fan/01 (2 recordings): ")
     assert "Warning: fan/00" in (tmp_path / "report.md").read_text()
+
+
+def test_one_scorer_is_in_memory_at_a_time(fans: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bank is as large as the training embeddings: the former scorer's is gone before the next one is fitted."""
+    alive: list[int] = []
+    known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def counted(config: ScorerConfig) -> Scorer:
+        alive.append(len(known))
+        scorer = build_scorer(config)
+        known.add(scorer)
+        return scorer
+
+    monkeypatch.setattr("asd.evaluate.scoring.build_scorer", counted)
+    scorers = (KnnConfig(), KnnConfig(k=2), CentroidConfig())
+    score_clips(fans, evaluation_of(fans, scorers=scorers), *parts_of(fans))
+    assert alive == [0, 0, 0]
