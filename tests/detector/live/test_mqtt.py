@@ -14,7 +14,7 @@ from amqtt.client import MQTTClient
 from asd.detector.live import mqtt
 from asd.detector.live.mqtt import Mqtt
 from asd.errors import UserError
-from tests.support.patience import wait_for
+from tests.support.patience import PATIENCE_S, wait_for
 
 EVENTS = [{"event": "alarm", "at_s": 3.0}, {"event": "window", "at_s": 4.0}, {"event": "alarm_end", "at_s": 5.0}]
 
@@ -47,6 +47,34 @@ def test_events_reach_a_broker() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert asyncio.run(heard(port)) == [("hall/press/alarm", EVENTS[0]), ("hall/press/alarm_end", EVENTS[2])]
+
+
+async def outlive(port: int, log: pytest.LogCaptureFixture) -> None:
+    """Events are made while the broker has fallen, and another one comes in its place."""
+    address = f"127.0.0.1:{port}"
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    brokers = [Broker({"listeners": {"default": {"type": "tcp", "bind": address}}, "plugins": plugins}) for _ in "12"]
+    await brokers[0].start()
+    sender = Mqtt(f"mqtt://{address}/hall")
+    await asyncio.to_thread(wait_for, sender._client.is_connected)
+    await brokers[0].shutdown()
+    await asyncio.to_thread(wait_for, lambda: any("events wait until it is there" in line for line in log.messages))
+    for event in EVENTS:
+        sender.publish(event)
+    await brokers[1].start()
+    await asyncio.to_thread(wait_for, lambda: f"mqtt://{address}: connected" in log.messages)
+    await asyncio.to_thread(sender.close)
+    await brokers[1].shutdown()
+
+
+def test_events_wait_for_a_broker_that_fell(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(mqtt, "FLUSH_S", PATIENCE_S)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    asyncio.run(outlive(port, caplog))
+    told = [line for line in caplog.messages if line.startswith("mqtt://")]
+    assert told[-1].endswith(": connected"), "no event is lost: closing would say so"
 
 
 @pytest.mark.parametrize("url", ["mqtt://host", "http://host/x", "mqtt:///x", "mqtt://host/a/#"])
