@@ -1,11 +1,8 @@
 """What the scoring of an evaluation costs when a set has a million training and a million test clips.
 
-python -m benchmarks.million                      (a quarter of an hour on two cores, 3 GB of disk)
-python -m benchmarks.million --clips 100000
-
-Made-up embeddings of 41 classes (speed/evaluation_set.py) are laid down as training leaves them, and scored by the
-scorers of the default config in a process of its own with one thread, as beside training. Prints a table: wall and
-processor seconds of each step, and the memory that the process took at most, beside the size of the embeddings.
+Made-up embeddings of 41 classes (evaluation_set.py) are laid down as training leaves them, and scored by the scorers
+of the default config in a process of its own with one thread, as beside training: a quarter of an hour on two cores,
+and 3 GB of disk.
 """
 
 from __future__ import annotations
@@ -16,25 +13,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from asd.errors import UserError, run_main
+from asd.errors import UserError
 from asd.evaluate import scoring
 from asd.evaluate.store import EMBEDDINGS_FILE
-from asd.files.paths import user_path
 from asd.report import figures
 from asd.scorers import Scorer, ScorerConfig, scorer_label
-from asd.text.markdown import markdown_table
-from benchmarks.machine import described, machine
 from benchmarks.speed.evaluation import lay_down
 from benchmarks.speed.evaluation_set import make_clips
 from benchmarks.speed.measure import memory_mib
+from benchmarks.speed.part import Goal, Part, Table
 
+CLIPS = 1_000_000  # for training, and as many for tests
 STEPS = {
     "read_embeddings": "reading the embeddings",
     "learnt": "held-out clips by their mean spectrum",
@@ -45,22 +41,18 @@ STEPS = {
 }  # what asd.evaluate.scoring calls → its row
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=1_000_000, help="training clips, and as many test clips")
-    parser.add_argument("--dim", type=int, default=128, help="numbers of an embedding (default 128)")
-    parser.add_argument("--work", type=user_path, default=Path("data/million"), help="where embeddings lie meanwhile")
-    parser.add_argument("--score", nargs=2, type=Path, help=argparse.SUPPRESS)  # the process that is measured
-    args = parser.parse_args(argv)
-    if args.score:
-        print(json.dumps(measured(*args.score)))
-        return
-    args.work.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=args.work) as work:
-        print(table(Path(work), args.clips, args.dim))
+def run(args: argparse.Namespace) -> Part:
+    return measure(args.work, CLIPS)
 
 
-def table(work: Path, clips: int, dim: int) -> str:
+def measure(work: Path, clips: int, dim: int = 128) -> Part:
+    """The part for another number of clips: one round."""
+    work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=work) as folder:
+        return scored(Path(folder), clips, dim)
+
+
+def scored(work: Path, clips: int, dim: int) -> Part:
     """Make the embeddings, have them scored in another process, and say what that took."""
     made = make_clips(work / "set", clips, dim)
     evaluation, shards = work / "evaluation", made.manifest.root
@@ -68,17 +60,22 @@ def table(work: Path, clips: int, dim: int) -> str:
     of_each, classes = (len(made.fit), len(made.validation), len(made.test)), len(made.manifest.classes)
     del made
     gib = (evaluation / EMBEDDINGS_FILE).stat().st_size / 2**30
-    words = [sys.executable, "-m", "benchmarks.million", "--score", str(evaluation), str(shards)]
+    words = [sys.executable, "-m", "benchmarks.speed.million", str(evaluation), str(shards)]
     done = subprocess.run(words, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     if done.returncode:
         raise UserError(f"scoring failed with code {done.returncode}, see above")
     found = json.loads(done.stdout.splitlines()[-1])
-    rows = [[name, f"{wall:.1f}", f"{cpu:.1f}"] for name, (wall, cpu) in found["steps"].items()]
-    return (
-        f"{of_each[0]:,} training, {of_each[1]:,} held-out, {of_each[2]:,} test clips of {classes} classes, {dim}-d: "
-        f"{gib:.2f} GiB of embeddings; one thread; {described(machine())}\n\n"
-        f"{markdown_table(['step', 's', 'processor s'], rows)}\n\nmemory at most: {found['peak_gib']:.2f} GiB"
+    title = (
+        f"Scoring {of_each[0]:,} training, {of_each[1]:,} held-out and {of_each[2]:,} test clips of {classes} classes, "
+        f"{dim}-d, by the scorers of the default config; one thread, once: {gib:.2f} GiB of embeddings, "
+        f"{found['peak_gib']:.2f} GiB of memory at most"
     )
+    rows = [[name, f"{wall:.1f}", f"{cpu:.1f}"] for name, (wall, cpu) in found["steps"].items()]
+    goals = [
+        Goal(f"{clips:,} clips scored", [found["steps"]["all"][0]], 600, False, "s"),
+        Goal(f"{clips:,} clips scored: memory / embeddings", [found["peak_gib"] / gib], 3, False),
+    ]
+    return Part([Table(title, ["step", "s", "processor s"], rows)], goals)
 
 
 def measured(evaluation: Path, shards: Path) -> dict[str, Any]:
@@ -117,5 +114,5 @@ def timed(work: Callable[..., Any], row: str, steps: dict[str, tuple[float, floa
     return run
 
 
-if __name__ == "__main__":
-    run_main(main)
+if __name__ == "__main__":  # the process that is measured
+    print(json.dumps(measured(*map(Path, sys.argv[1:]))))
