@@ -140,11 +140,12 @@ def _about(model: Model) -> tuple[str, dict[str, str]]:
 
 @cache
 def _comments(model: Model) -> dict[str, str]:
-    """Key → the comment on its line or right above it, those of a class that it is made from included."""
-    parent = model.__base__
-    found = dict(_comments(parent)) if parent is not None and issubclass(parent, pydantic.BaseModel) else {}
+    """Key → the comment on its line or right above it, those of the classes that it is made from included."""
     if model is pydantic.BaseModel:
         return {}
+    found: dict[str, str] = {}
+    for parent in reversed(model.__bases__):
+        found |= _comments(parent) if issubclass(parent, pydantic.BaseModel) else {}
     source = inspect.getsource(model)
     said = {
         token.start[0]: (token.string.removeprefix("#").strip(), token.line.lstrip().startswith("#"))
