@@ -147,7 +147,9 @@ class Slurm:
     def going(self, handles: Sequence[Handle]) -> list[Handle]:
         """By squeue: sacct, which submitit asks, may call a job of an array cancelled that is being started."""
         squeue = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
-        answer = subprocess.run(squeue, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        answer = subprocess.run(
+            squeue, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", check=False
+        )
         known = answer.returncode == 0  # else Slurm does not answer just now
         return [
             handle

@@ -97,9 +97,7 @@ class Trainer:
                 return
             self.stage = Stage.STEP
             self.profile.before(self.state.step)
-            clips = len(batch.clip_index)
-            enough = enough_memory(self.ranks.device, f"a step with {clips} clips on this rank", REMEDY)
-            with enough, self.work.counting(clips):
+            with enough_memory(self.ranks.device, f"a step with {len(batch.clip_index)} clips on this rank", REMEDY):
                 self._step(batch)
             self.profile.after(self.state.step)
             yield self.state.step
@@ -156,7 +154,7 @@ class Trainer:
         outputs = []
         for index, part in enumerate(parts):
             with nullcontext() if index == len(parts) - 1 else self.ranks.accelerator.no_sync(self.model):
-                with clock.time("forward"):
+                with clock.time("forward"), self.work.counting(len(part.clip_index)):
                     output = self.model(part)
                 with clock.time("backward"):
                     share = output.loss / len(parts) if len(parts) > 1 else output.loss

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 TERA = 1e12
+BACKWARD_OF_ATTENTION = 2.5  # five products for two, one of them taken anew
 # Dense TFLOP/s of products by the makers' data sheets; float32 in TF32, as in cuDNN's convolutions, where there is one
 CARDS = {  # part of torch's name of a card: (16 bit, float32)
     "B200": (2250.0, 1100.0),
@@ -32,15 +33,14 @@ CARDS = {  # part of torch's name of a card: (16 bit, float32)
 _aten = torch.ops.aten
 KNOWN_AS = {  # kernels that torch's counter does not know → those of the same arguments
     _aten._scaled_dot_product_flash_attention_for_cpu: _aten._scaled_dot_product_flash_attention,
-    _aten._scaled_dot_product_flash_attention_for_cpu_backward: _aten._scaled_dot_product_flash_attention_backward,
 }
 
 
 class Products(TorchDispatchMode):
-    """Counts the floating-point operations of convolutions, matrix products and attention that run inside.
+    """Counts the floating-point operations of convolutions, matrix products and attention of a forward pass that runs
+    inside, and those that its gradients will take: a product as large for each factor that needs one.
 
-    Of gradients of convolutions, those that are asked for, each as many as the forward pass takes: torch's own counter
-    takes depth-wise ones for dense, up to 14 times too many.
+    Not the backward pass itself: watched like this, it leaves gradients in layouts that DDP does not expect.
     """
 
     def __init__(self) -> None:
@@ -49,12 +49,25 @@ class Products(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.flops += products(func, args, kwargs or {}, out)
+        self.flops += _passes(func, args) * products(func, args, kwargs or {}, out)
         return out
 
 
+def _passes(func: Any, args: Any) -> float:
+    """Of forward and backward pass together, in forward passes."""
+    factors = [x for x in args if isinstance(x, torch.Tensor) and x.dim() > 1]  # a bias is none
+    learnt = sum(x.requires_grad for x in factors) if torch.is_grad_enabled() else 0
+    if "attention" in str(func):
+        return 1 + (BACKWARD_OF_ATTENTION if learnt else 0)
+    return 1 + learnt
+
+
 def products(func: Any, args: Any, kwargs: Any, out: Any) -> float:
-    """Floating-point operations of a convolution, matrix product or attention; 0 of anything else."""
+    """Floating-point operations of a convolution, matrix product or attention; 0 of anything else.
+
+    Gradients of convolutions are those that are asked for, each as many as the forward pass takes: torch's own counter
+    takes depth-wise ones for dense, up to 14 times too many.
+    """
     kernel = func.overloadpacket
     if kernel is _aten.convolution_backward:
         grad, weight, transposed, wanted = args[0], args[2], args[7], sum(args[-1][:2])
@@ -64,7 +77,7 @@ def products(func: Any, args: Any, kwargs: Any, out: Any) -> float:
 
 
 class StepWork:
-    """What a clip costs, counted while the first step of the process is taken; nothing of a compiled network, whose
+    """What a clip costs, counted in the first forward pass of the process; nothing of a compiled network, whose
     kernels cannot be looked into."""
 
     def __init__(self, task: nn.Module, device: torch.device, precision: str) -> None:
@@ -75,7 +88,7 @@ class StepWork:
 
     @contextmanager
     def counting(self, clips: int) -> Iterator[None]:
-        """Around a step of this rank on so many clips."""
+        """Around a forward pass on so many clips."""
         if self._per_clip is not None or self._compiled:
             yield
             return

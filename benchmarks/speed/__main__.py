@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=user_path, default=Path("data/speed"), help="sets and figures")
     parser.add_argument("--page", type=user_path, default=PAGE, help="page whose generated parts are renewed")
     parser.add_argument("--asdkit", type=user_path, help="checkout of the code that asdkit and recipe compare with")
-    parser.add_argument("--asdkit-python", type=Path, help="Python with what it needs (default: this one)")
+    parser.add_argument("--asdkit-python", type=user_path, help="Python with what it needs (default: this one)")
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UserError("--rounds must be at least 1")

@@ -7,13 +7,19 @@ import torch
 from torch import nn
 
 from asd.train.work import CARDS, Products, StepWork, peak_flops
+from benchmarks.speed.step_costs import Counter, Peaks
 
 CPU = torch.device("cpu")
 
 
 def counted(network: nn.Module, given: torch.Tensor) -> float:
+    """What is foreseen, which is what a whole step takes."""
     with Products() as products:
+        found = network(given).sum()
+    with Counter(Peaks(1.0, 1.0)) as step:
         network(given).sum().backward()
+    assert products.flops == step.flops
+    found.backward()
     return products.flops
 
 
@@ -36,12 +42,19 @@ def test_products_of_forward_and_backward(
 def test_attention_counts() -> None:
     query = torch.ones(2, 4, 16, 8, requires_grad=True)
     product = 2 * (2 * 4) * 16 * 16 * 8  # of two heads' queries with keys, or of weights with values
-    with Products() as forward:
-        found = nn.functional.scaled_dot_product_attention(query, query, query)
-    with Products() as backward:
-        found.sum().backward()
-    assert forward.flops == 2 * product
-    assert backward.flops == 5 * product  # one of them anew
+    with Products() as learnt:
+        nn.functional.scaled_dot_product_attention(query, query, query)
+    with Products() as frozen, torch.no_grad():
+        nn.functional.scaled_dot_product_attention(query, query, query)
+    assert frozen.flops == 2 * product
+    assert learnt.flops == (2 + 5) * product  # one of them anew
+
+
+def test_frozen_parts_take_a_forward_pass() -> None:
+    frozen, head = nn.Linear(8, 8).requires_grad_(False), nn.Linear(8, 8)
+    with Products() as products:
+        head(frozen(torch.ones(5, 8)))
+    assert products.flops == (1 + 2) * 2 * 5 * 8 * 8
 
 
 def test_a_clip_s_cost_is_counted_once() -> None:
@@ -50,7 +63,7 @@ def test_a_clip_s_cost_is_counted_once() -> None:
     assert work.record(100.0, 1) == {}
     for rows in (5, 1):
         with work.counting(rows):
-            task(given[:rows]).sum().backward()
+            task(given[:rows])
     assert work.record(1e12, 2) == {"tflop_per_s": pytest.approx(2 * 2 * 8 * 3)}  # a processor is no known card
 
 
@@ -77,5 +90,5 @@ def test_part_of_a_known_card(monkeypatch: pytest.MonkeyPatch) -> None:
     work = StepWork(task, CPU, "bf16")
     with work.counting(5):
         task(torch.ones(5, 8))
-    found = work.record(1e10, 2)  # 48 operations a clip
-    assert found == {"tflop_per_s": pytest.approx(0.48), "mfu_percent": pytest.approx(6.0)}
+    found = work.record(1e10, 2)  # 96 operations a clip
+    assert found == {"tflop_per_s": pytest.approx(0.96), "mfu_percent": pytest.approx(12.0)}
