@@ -24,7 +24,7 @@ IN_WORDS = {
     REPEATING: "the same block of samples comes again and again: the driver or the recorder hangs",
 }
 NOTHING = ("silent", "constant", REPEATING)  # in which there is nothing that any machine could be heard by
-OFF, CLOCK_S = 0.05, 20.0  # part by which a rate may differ, and seconds until it is judged
+OFF, CLOCK_S = 0.05, 10.0  # part by which a rate may differ, and seconds of which it is taken
 
 
 def state_of(samples: np.ndarray) -> str:
@@ -45,12 +45,17 @@ def sound_of(samples: np.ndarray) -> str:
 
 @dataclass
 class Clock:
-    """Counts samples against the time in which they come."""
+    """Counts samples against the time in which they come.
+
+    A rate is wrong that is so twice in a row, in one direction: sound that waits while something is computed, as why an
+    alarm begins, is missing first, and then comes at once.
+    """
 
     rate: int
     now: Callable[[], float] = time.monotonic
     _begin_s: float | None = None
     _samples: int = field(default=0)
+    _off: float = field(default=0.0)  # of the last rate
 
     def add(self, samples: int) -> float | None:
         """Samples a second since the last time that this was known; None: it is too early."""
@@ -65,8 +70,10 @@ class Clock:
         return found
 
     def is_wrong(self, found: float) -> bool:
-        return abs(found / self.rate - 1) > OFF
+        """Whether this rate and the one before it are."""
+        before, self._off = self._off, found / self.rate - 1
+        return min(before, self._off) > OFF or max(before, self._off) < -OFF
 
     def restart(self) -> None:
         """After a gap."""
-        self._begin_s, self._samples = None, 0
+        self._begin_s, self._samples, self._off = None, 0, 0.0

@@ -14,7 +14,7 @@ import psutil
 from asd.errors import UserError
 from benchmarks.running import ROOT
 
-POLL_S = 0.1
+POLL_S = 0.5  # looking costs a few milliseconds for a GiB
 
 
 @dataclass(frozen=True)

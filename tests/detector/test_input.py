@@ -44,11 +44,20 @@ def test_a_sound_that_nearly_repeats_does_not() -> None:
 def test_a_rate_is_held_against_the_clock(speed: float, wrong: bool) -> None:
     now = [100.0]
     clock = Clock(16_000, lambda: now[0])
-    found: list[float] = []
+    judged = []
     for _ in range(50):
         now[0] += 1.0
         if (rate := clock.add(round(16_000 * speed))) is not None:
-            found.append(rate)
-    assert len(found) == 2
-    assert found[0] == pytest.approx(16_000 * speed, rel=0.01)
-    assert clock.is_wrong(found[0]) == wrong
+            assert rate == pytest.approx(16_000 * speed, rel=0.01)
+            judged.append(clock.is_wrong(rate))
+    assert judged == [False, wrong, wrong, wrong]  # twice in a row
+
+
+def test_sound_that_waited_comes_at_no_wrong_rate() -> None:
+    now = [100.0]
+    clock = Clock(16_000, lambda: now[0])
+    for second in range(60):
+        now[0] += 1.0 if second != 9 else 3.0  # something was computed
+        piece = 16_000 if second != 10 else 3 * 16_000
+        if (rate := clock.add(piece)) is not None:
+            assert not clock.is_wrong(rate)

@@ -165,4 +165,6 @@ def follow(
         for window in ring.push(piece):
             listener.hear(window)
         if clock is not None and (found := clock.add(ring.heard - heard)) is not None:
-            listener.set_state(WRONG_RATE if clock.is_wrong(found) else OK, ring.heard / rate)
+            is_wrong = clock.is_wrong(found)
+            if is_wrong or listener.state == WRONG_RATE:
+                listener.set_state(WRONG_RATE if is_wrong else OK, ring.heard / rate)

@@ -6,11 +6,13 @@ A source yields bytes as they come, and b"" where for POLL_S nothing came.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import queue
 import select
 import stat
 import sys
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -20,9 +22,14 @@ from typing import Any, Protocol
 
 from asd.errors import UserError
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.25
 PIECE = 1 << 16  # bytes read at once
-WAITING = 64  # pieces of a device that may wait: when the detector is slower, the oldest are lost
+DEVICE_S, WAITING_S = (
+    0.1,
+    30.0,
+)  # a piece of a device; what may wait of it: when the detector is slower, the oldest is lost
 
 
 class Source(Protocol):
@@ -163,6 +170,7 @@ class Device:
             raise UserError(f"--source {name}: there is no such file, and a device needs {missing}") from None
         self._name = int(name) if name.isdecimal() else name
         self._form = {"samplerate": sample_rate, "channels": channels, "dtype": "int16"}
+        self._block = round(DEVICE_S * sample_rate)
         try:
             self._sound.check_input_settings(device=self._name, **self._form)
         except (ValueError, self._sound.PortAudioError) as error:
@@ -170,10 +178,12 @@ class Device:
 
     def pieces(self) -> Iterator[bytes]:
         while True:
-            heard: queue.Queue[bytes] = queue.Queue(WAITING)
+            heard: queue.Queue[bytes] = queue.Queue(round(WAITING_S / DEVICE_S))
+            lost = threading.Event()
 
-            def take(data: Any, frames: int, moment: Any, status: Any, heard: queue.Queue[bytes] = heard) -> None:
+            def take(data: Any, *rest: Any, heard: queue.Queue[bytes] = heard, lost: threading.Event = lost) -> None:
                 if heard.full():
+                    lost.set()
                     with suppress(queue.Empty):
                         heard.get_nowait()
                 heard.put_nowait(bytes(data))
@@ -181,9 +191,12 @@ class Device:
             opened = self._sound.RawInputStream
             with (
                 suppress(self._sound.PortAudioError),
-                opened(device=self._name, callback=take, **self._form) as stream,
+                opened(device=self._name, callback=take, blocksize=self._block, **self._form) as stream,
             ):
                 while stream.active:
+                    if lost.is_set():
+                        lost.clear()
+                        log.warning(f"--source {self._name}: this computer is too slow: sound of it is lost")
                     try:
                         yield heard.get(timeout=POLL_S)
                     except queue.Empty:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import wave
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,44 @@ def test_what_is_no_source_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="it is no WAV"):
         open_source(str(tmp_path / "bad"), 16_000, 1)
     assert Pipe(None).is_live
+
+
+class Microphone:
+    """In the place of the module sounddevice: a device that gives so many pieces at once, then nothing."""
+
+    PortAudioError = OSError
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces, self.asked = pieces, dict[str, object]()
+
+    def check_input_settings(self, **form: object) -> None:
+        self.asked = form
+
+    def RawInputStream(self, callback: Callable[..., None], blocksize: int, **form: object) -> Microphone:  # noqa: N802
+        for number in range(self.pieces):
+            callback(bytes([number % 256]) * 2 * blocksize, blocksize, None, None)
+        self.asked |= {"blocksize": blocksize}
+        return self
+
+    active = True
+
+    def __enter__(self) -> Microphone:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+@pytest.mark.parametrize(("given", "kept"), [(200, 200), (310, 300)])
+def test_half_a_minute_of_a_device_waits_while_something_is_computed(
+    given: int, kept: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    microphone = Microphone(given)
+    monkeypatch.setitem(sys.modules, "sounddevice", microphone)
+    source = open_source("hw9", 16_000, 1)
+    heard = list(takewhile(len, source.pieces()))
+    assert microphone.asked == {
+        "device": "hw9", "samplerate": 16_000, "channels": 1, "dtype": "int16", "blocksize": 1600,
+    }  # fmt: skip
+    assert [piece[0] for piece in heard] == [number % 256 for number in range(given - kept, given)]
+    lost = ["--source hw9: this computer is too slow: sound of it is lost"] if kept < given else []
+    assert caplog.messages == lost
