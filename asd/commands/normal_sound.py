@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from asd.detector.evidence import Learnt
 from asd.detector.judge import make_cut
 from asd.detector.normals import Normals, kept_columns
 from asd.distributed.start import start_ranks
+from asd.errors import UserError
 from asd.scorers import EmbeddingTable
 from asd.scorers.embeddings import View
 
@@ -38,8 +41,9 @@ class Places:
     def of(
         cls, normal: Sequence[Path], alarms: Sequence[Path], missed: Sequence[Path], recording_is: RecordingIs
     ) -> Places:
-        """From files and folders. UserError where one is missing, or a folder holds no recording."""
+        """From files and folders. UserError where one is missing or a copy, or a folder holds no recording."""
         files = [find_recordings(places).files if places else [] for places in (normal, alarms, missed)]
+        _refuse_copies([path for of_kind in files for path in of_kind])
         return cls(files[0], files[1], files[2], recording_is)
 
     def recording_of(self, paths: Sequence[Path]) -> list[int]:
@@ -47,6 +51,18 @@ class Places:
         names = [path if self.recording_is == "file" else path.resolve().parent for path in paths]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         return [numbers[name] for name in names]
+
+
+def _refuse_copies(paths: Sequence[Path]) -> None:
+    """UserError where two files are the same; what is no file, or cannot be read, is said when it is heard."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        if not path.is_file() or not os.access(path, os.R_OK):
+            continue
+        with path.open("rb") as file:
+            known = first.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
+        if known != path:
+            raise UserError(f"{path} is a copy of {known}, and would count as another recording: leave it out")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from asd.scorers import Scorer, ScorerConfig, scorer_label
 from benchmarks.speed.evaluation import lay_down
 from benchmarks.speed.evaluation_set import make_clips
 from benchmarks.speed.measure import memory_mib
-from benchmarks.speed.part import Goal, Part, Table
+from benchmarks.speed.part import Goal, Part
 
 CLIPS = 1_000_000  # for training, and as many for tests
 STEPS = {
@@ -65,17 +65,18 @@ def scored(work: Path, clips: int, dim: int) -> Part:
     if done.returncode:
         raise UserError(f"scoring failed with code {done.returncode}, see above")
     found = json.loads(done.stdout.splitlines()[-1])
-    title = (
+    steps = {name: f"{wall:.1f} ({cpu:.1f})" for name, (wall, cpu) in found["steps"].items()}
+    told = (
         f"Scoring {of_each[0]:,} training, {of_each[1]:,} held-out and {of_each[2]:,} test clips of {classes} classes, "
         f"{dim}-d, by the scorers of the default config; one thread, once: {gib:.2f} GiB of embeddings, "
-        f"{found['peak_gib']:.2f} GiB of memory at most"
+        f"{found['peak_gib']:.2f} GiB of memory at most. Seconds (of the processor): "
+        f"{'; '.join(f'{name} {spent}' for name, spent in steps.items())}."
     )
-    rows = [[name, f"{wall:.1f}", f"{cpu:.1f}"] for name, (wall, cpu) in found["steps"].items()]
     goals = [
         Goal(f"{clips:,} clips scored", [found["steps"]["all"][0]], 600, False, "s"),
         Goal(f"{clips:,} clips scored: memory / embeddings", [found["peak_gib"] / gib], 3, False),
     ]
-    return Part([Table(title, ["step", "s", "processor s"], rows)], goals)
+    return Part([], goals, [told])
 
 
 def measured(evaluation: Path, shards: Path) -> dict[str, Any]:
