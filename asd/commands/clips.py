@@ -64,9 +64,14 @@ def clips_command(options: Options) -> int:
         asked, passed = of_table(file, options.recordings[0], options.machine, options.id), ""
     else:
         asked, passed = of_one_machine(file, options.recordings, *machine_words(options.machine, options.id, file))
-    if options.explain:
+    if options.explain:  # what cannot be explained is said before any work
+        if file.reference_weight is not None:
+            raise UserError(
+                f"--explain: {options.detector} hears two microphones, and keeps normal sound of one to compare with: "
+                "leave --explain out"
+            )
         for own in dict.fromkeys(one.own for one in asked):
-            file.normals_of(own, options.detector)  # or it is said before any work
+            file.normals_of(own, options.detector)
     if options.out is not None:
         _prepare(options.out, [options.detector, *options.recordings, *(one.path for one in asked)])
     with start_ranks(precision_of(file), timeout_s=60) as ranks:

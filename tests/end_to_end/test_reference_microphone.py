@@ -114,6 +114,14 @@ def test_a_detector_of_two_refuses_the_samples_of_one(run: Path, tmp_path: Path)
             opened.embed(np.zeros((1, 8_000), dtype=np.int16), 0)
 
 
+def test_what_two_microphones_hear_is_not_explained(run: Path, tmp_path: Path, stereo_set: Path) -> None:
+    detector = tmp_path / "detector.pt"
+    assert evaluation.main(["export", "--run", str(run), "--out", str(detector)]) == 0
+    clips = ["clips", "--detector", str(detector), str(stereo_set.parent / "recordings" / "fan" / "test")]
+    with pytest.raises(UserError, match=r"--explain: .*detector\.pt hears two microphones"):
+        evaluation.main([*clips, "--machine", "fan", "--id", "00", "--explain"])
+
+
 def test_a_detector_of_one_microphone_does_not_hear_two(run: Path, tmp_path: Path, stereo_set: Path) -> None:
     detector = tmp_path / "near.pt"
     weight = "evaluate.reference_weight=0"
