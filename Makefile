@@ -1,6 +1,6 @@
 # demo: two systems, end to end, and their table, on a machine with nothing but Python.   check: lint and types.
 # test: the tests, in WORKERS processes at a time.
-# bench: docs/performance.md, an hour on two cores. PARTS="loader packing": some of it; ASDKIT=FOLDER: a checkout beside which it is
+# bench: docs/performance.md, forty minutes on two cores. PARTS="loader packing": some of it; ASDKIT=FOLDER: a checkout beside which it is
 # measured, ASDKIT_PYTHON: that has what it needs.   gpu: its part on one GPU, and docs/gpu.json, some minutes.
 # results: docs/results.md, hours on two cores; resumes. PART=real, synthetic, machines or domains; RECORDINGS="DIR DIR": real sets.
 # full-size: its last part, every config as it is on a set of DCASE 2020's size.

@@ -36,14 +36,12 @@ class Setting:
     batch: int
     precision: str = "fp32"
     compile: str = "off"  # a mode of model.compile
-    reuse: bool = False  # the first batch again and again: the speed without the loader
     words: tuple[str, ...] = ()  # further overrides
 
     def all_words(self) -> list[str]:
         """Overrides of the config."""
         return [
             f"train.global_batch={self.batch}",
-            f"train.reuse_first_batch={str(self.reuse).lower()}",
             f"distributed.precision={self.precision}",
             f"model.compile={self.compile}",
             *self.words,

@@ -21,7 +21,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sessions_of_two_precisions_take_turns_and_train_each_its_own_network(work: Path) -> None:
-    with sessions([SETTING, SETTING.with_(precision="bf16"), SETTING.with_(reuse=True)], make_set(work, 2, 0.5)) as own:
+    again = SETTING.with_(words=(*TINY, "train.reuse_first_batch=true"))
+    with sessions([SETTING, SETTING.with_(precision="bf16"), again], make_set(work, 2, 0.5)) as own:
         fp32, bf16, reused = own
         for session in (*own, fp32):
             assert session.clips_per_s(2) > 0
