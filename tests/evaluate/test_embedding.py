@@ -16,7 +16,7 @@ import torch
 from asd.data.batch import to_float
 from asd.data.loader import Loader
 from asd.data.manifest import Manifest, load_manifest
-from asd.distributed import ranks
+from asd.distributed import ranks as ranks_module
 from asd.distributed.ranks import Ranks
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
@@ -55,15 +55,21 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def embed(
     root: Path, kind: str, clips: np.ndarray, fit: np.ndarray | None = None, **options: Any
 ) -> EmbeddingPass | None:
-    """The pass on the ranks that the environment names."""
+    """The pass on the one rank that is here."""
+    with start_ranks("fp32", 60) as here:
+        return embed_on(here, root, kind, clips, fit, **options)
+
+
+def embed_on(
+    ranks: Ranks, root: Path, kind: str, clips: np.ndarray, fit: np.ndarray | None = None, **options: Any
+) -> EmbeddingPass | None:
     manifest = load_manifest(root)
-    with start_ranks("fp32", 60) as ranks:
-        loader = Loader(manifest, ranks.device, threads=1, prefetch=2)
-        task = task_of(num_classes=len(manifest.classes), **KINDS[kind])
-        try:
-            return embed_clips(task, loader, ranks, clips, 40_000, fit_clips=fit, **options)
-        finally:
-            loader.close()
+    loader = Loader(manifest, ranks.device, threads=1, prefetch=2)
+    task = task_of(num_classes=len(manifest.classes), **KINDS[kind])
+    try:
+        return embed_clips(task, loader, ranks, clips, 40_000, fit_clips=fit, **options)
+    finally:
+        loader.close()
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +201,10 @@ def test_moments_of_residuals_are_those_of_the_clips_that_fit(uneven_manifest, s
 
 def _be_rank(variables: dict[str, str], jobs: list[tuple[Any, ...]], target: str) -> None:
     os.environ.update(variables)
-    ranks.PIECE_BYTES = 200  # so that columns are sent in pieces
+    ranks_module.PIECE_BYTES = 200  # so that columns are sent in pieces
     Ranks.gather_objects = of_few_words(Ranks.gather_objects)  # type: ignore[method-assign]
-    found = [_embed_or_say_why(*words, **options) for *words, options in jobs]
+    with start_ranks("fp32", 60) as both:  # once: a second group would meet the first one's store at the same port
+        found = [_embed_or_say_why(both, *words, **options) for *words, options in jobs]
     if variables["RANK"] == "0":
         torch.save([e if isinstance(e, str) else dict(e.__dict__) for e in found], target)
     else:
@@ -217,7 +224,7 @@ def of_few_words(gather: Callable[[Ranks, Any], list[Any]]) -> Callable[[Ranks, 
 
 def _embed_or_say_why(*words: Any, **options: Any) -> EmbeddingPass | str | None:
     try:
-        return embed(*words, **options)
+        return embed_on(*words, **options)
     except UserError as error:
         return str(error)
 
