@@ -10,7 +10,9 @@ FOLDS = 5  # of the recordings of a class, at most: thresholds cost so many fits
 
 def fold_of(class_index: Tensor, recording: Tensor, folds: int = FOLDS) -> Tensor:
     """(N,) int64, the fold of each training clip: the recordings of a class take turns."""
-    pairs, member = torch.stack([class_index, recording]).unique(dim=1, return_inverse=True)
-    _, counts = pairs[0].unique(return_counts=True)
+    size = len(recording)
+    numbered = class_index * size + recording.unique(return_inverse=True)[1]
+    pairs, member = numbered.unique(return_inverse=True)  # of a stack of both it takes nine times as long
+    _, counts = (pairs // size).unique(return_counts=True)
     firsts = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    return ((torch.arange(pairs.shape[1]) - firsts) % folds)[member]
+    return ((torch.arange(len(pairs)) - firsts) % folds)[member]

@@ -26,6 +26,7 @@ from asd.scorers import (
     scorer_label,
     views,
 )
+from asd.scorers.band_knn import nearest_point, nearest_value
 from tests.support.embedded import embedded_of
 from tests.support.scored import fitted_scores, random_clips
 
@@ -94,6 +95,25 @@ def test_clips_of_one_recording_are_no_neighbours_in_any_band() -> None:
     scorer = build_scorer(BandKnnConfig())
     scorer.fit(clips)
     assert scorer.score_normal(clips, clips).tolist() == [4.0, 2.0, 2.0, 2.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_sorted_values_have_the_neighbours_that_comparing_with_all_finds(seed: int) -> None:
+    """Few values and few recordings: equal ones, bands without another recording, runs of the query's own."""
+    random = np.random.default_rng(seed)
+    clips, known, bands = random.integers(1, 12, 3)
+    query, bank = (torch.from_numpy(random.integers(-4, 5, (bands, n, 1)) / 3) for n in (clips, known))
+    group, bank_group = (torch.from_numpy(random.integers(0, 3, n)) for n in (clips, known))
+    found = nearest_value(query, group, bank, bank_group)
+    assert found.equal(nearest_point(query, group, bank, bank_group))
+
+
+def test_large_banks_are_sorted_a_few_bands_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fitted_scores(BandKnnConfig(), TRAIN, TEST)
+    monkeypatch.setattr("asd.scorers.band_knn.BLOCK", 1)
+    assert np.array_equal(fitted_scores(BandKnnConfig(), TRAIN, TEST), whole)
+    monkeypatch.setattr("asd.scorers.band_knn.SORT_FROM", len(TEST) + 1)
+    assert np.array_equal(fitted_scores(BandKnnConfig(), TRAIN, TEST), whole)
 
 
 # ---- PCA residual --------------------------------------------------------------------------------------------------
