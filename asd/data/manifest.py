@@ -259,9 +259,10 @@ def _check_shards(manifest: Manifest) -> None:
         return
     for shard in manifest.file.shards:
         path = manifest.root / shard.file
-        if not path.is_file():
-            raise UserError(f"{path} is missing: copy it again, or pack the set again")
-        size = path.stat().st_size
+        try:
+            size = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{path} is missing: copy it again, or pack the set again") from None
         if size != shard.bytes:
             raise UserError(f"{path} has {size} bytes where {MANIFEST_FILE} says {shard.bytes}: copy or pack it again")
 

@@ -90,7 +90,7 @@ class Reader:
 
     def _file(self, shard: int) -> int:
         if shard not in self._files:
-            tars, path = self.manifest.tars, self.manifest.root / self.manifest.file.shards[shard].file
+            tars, path = self.manifest.tars, f"{self.manifest.root}/{self.manifest.file.shards[shard].file}"
             descriptor = os.open(path, os.O_RDONLY) if tars is None else tars.open(shard)  # others read on meanwhile
             with self._lock:
                 if self._files.setdefault(shard, descriptor) != descriptor:

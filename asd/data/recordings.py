@@ -33,9 +33,10 @@ def evidence_of(manifest: Manifest, clips: np.ndarray) -> np.ndarray:
     class are of one recording: there is nothing better, and who reads thresholds of such a class says so.
     """
     recording, own = recording_of(manifest)[clips], manifest.class_index[clips]
-    pairs = np.unique(np.stack([own, recording]), axis=1)
-    classes, recordings = np.unique(pairs[0], return_counts=True)
-    return np.where(np.isin(own, classes[recordings == 1]), clips, recording)
+    is_first = np.zeros(len(manifest), dtype=bool)
+    is_first[recording] = True
+    recordings = np.bincount(manifest.class_index[is_first], minlength=len(manifest.classes))  # of each class
+    return np.where(recordings[own] == 1, clips, recording)
 
 
 def left_out_with(manifest: Manifest) -> np.ndarray:

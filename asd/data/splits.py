@@ -53,7 +53,7 @@ def split_validation(
     the lowest hash of (seed, key). At least one where the class has two or more, never all, nor (but for a larger
     fraction) more than half of the clips or of the recordings: rather fewer clips are held out.
     """
-    hashes = np.array([zlib.crc32(key.encode()) for key in keys], dtype=np.uint64)
+    hashes = np.fromiter(map(zlib.crc32, map(str.encode, keys)), dtype=np.uint64, count=len(keys))
     order = np.lexsort((recording, uniform(seed, 0, hashes), class_index))
     _, starts, counts = np.unique(class_index[order], return_index=True, return_counts=True)
     held = np.zeros(len(keys), dtype=bool)
@@ -94,10 +94,10 @@ def _fewest(sizes: np.ndarray, wanted: int, most: int, most_sizes: int) -> np.nd
 def _names(manifest: Manifest, clips: np.ndarray, evidence: np.ndarray) -> list[str]:
     """What the split goes by, however the set was shuffled: a clip's recording, or its key where it stands alone."""
     keys = manifest.strings("key", clips)
-    _, member, counts = np.unique(evidence, return_inverse=True, return_counts=True)
-    if (counts == 1).all():
+    is_shared = np.bincount(evidence)[evidence] > 1
+    if not is_shared.any():
         return keys
-    names = zip(counts[member] > 1, manifest.strings("recording", clips), keys, strict=True)
+    names = zip(is_shared, manifest.strings("recording", clips), keys, strict=True)
     return [recording if shared else key for shared, recording, key in names]
 
 
