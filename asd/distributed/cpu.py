@@ -19,16 +19,6 @@ from asd.distributed.prelu import VectorPReLU
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
-def avoid_amx() -> None:
-    """Keep oneDNN from AMX tiles: with them the bf16 convolution of torch 2.13 (3x3, stride 2, 64 channels or more)
-    reads memory that nobody wrote where a map is two columns wide or less. Counts until the first convolution.
-
-    Left as it is: maps one column wide, as crops of half a second end in. The bf16 gradient of the weights of 3x3
-    convolutions with stride 2 reads such memory with every AVX-512 instruction set, and not with AVX2 alone.
-    """
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
-
-
 def keep_freed_memory() -> None:
     """Keep glibc from handing every large tensor back to the kernel as soon as it is freed.
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
-from asd.distributed.cpu import avoid_amx, keep_freed_memory, set_threads
+from asd.distributed.cpu import keep_freed_memory, set_threads
 from asd.distributed.device import Precision, choose_device, choose_precision
 from asd.distributed.ranks import Ranks
 from asd.errors import UserError
@@ -27,8 +27,6 @@ def start_ranks(precision: Precision, timeout_s: float) -> Iterator[Ranks]:
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     chosen = choose_precision(precision, device)
-    if device.type == "cpu" and chosen == "bf16":
-        avoid_amx()
     if device.type == "cpu":
         keep_freed_memory()
     if world_size > 1:

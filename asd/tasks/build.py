@@ -10,6 +10,7 @@ import torch
 
 from asd.backbones import build_backbone
 from asd.backbones.base import Backbone, Borrowed
+from asd.backbones.bfloat16 import avoid_wrong_bfloat16
 from asd.backbones.norms import norm2d
 from asd.backbones.statistics import Statistics
 from asd.backbones.strides import subsample_narrow_strides
@@ -54,6 +55,7 @@ def build_task(
     parts = Parts(frontend, windows, channels, backbone, statistics, loss, mixup, seed, outliers, num_classes, machines)
     task = TASKS[system.task.name](system.task, parts)
     subsample_narrow_strides(task)
+    avoid_wrong_bfloat16(task)
     return task
 
 

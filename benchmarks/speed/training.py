@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
-from asd.distributed.cpu import avoid_amx, keep_freed_memory
+from asd.distributed.cpu import keep_freed_memory
 from asd.train.clock import PARTS
 from benchmarks.running import ENDLESS, training
 from benchmarks.speed.measure import interleaved, ratios, spread
@@ -54,7 +54,6 @@ SIZES = Sizes(
 
 def run(args: argparse.Namespace, sizes: Sizes = SIZES) -> Part:
     """Everything; a few minutes."""
-    avoid_amx()  # counts until the first convolution of the process, whichever session takes it
     keep_freed_memory()
     shards = make_set(args.work, sizes.clips, sizes.clip_s)
     rows, goals = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from asd.config.load import load_config
 from asd.config.run import RunConfig
 from asd.frontends import build_frontend
 from asd.tasks.reconstruction import ReconstructionConfig
-from tests.support.convolutions import FORMATS, Convolution, convolutions_of, scan
+from tests.support.convolutions import FORMATS, Convolution, convolutions_of, fill_freed_memory, scan
 from tests.support.narrow import CONFIGS, narrow
 from tests.support.nets import SMALL
 from tests.support.parts import task_of
@@ -84,6 +85,28 @@ def test_every_convolution_of_the_configs_is_right(isa: str | None, threads: int
     assert {case: error for case, error in scan(cases, isa, threads).items() if not error < 3e-5} == {}
 
 
+def narrowed() -> list[Convolution]:
+    """Those with a stride, each on maps of one to three columns: the last maps of short clips."""
+    strided = [c for c in shipped() if c.stride[-1] > 1]
+    sizes = [(c, (*c.size[:-1], width)) for c in strided for width in (1, 2, 3)]
+    return sorted({replace(c, size=size) for c, size in sizes if fits(c, size)}, key=str)
+
+
+def fits(convolution: Convolution, size: tuple[int, ...]) -> bool:
+    """Whether a kernel has a place in padded maps."""
+    spans = [d * (k - 1) + 1 for k, d in zip(convolution.kernel, convolution.dilation, strict=True)]
+    return all(s + 2 * p >= span for s, p, span in zip(size, convolution.padding, spans, strict=True))
+
+
+@pytest.mark.parametrize("isa", ["AVX512_CORE_BF16", None])
+def test_bfloat16_is_right_also_on_narrow_maps(isa: str | None) -> None:
+    """torch's own reads memory that nobody wrote there: AMX in every pass, AVX-512 in the gradient of the weights."""
+    assert len(narrowed()) > 50
+    cases = [(convolution, layout) for layout in FORMATS for convolution in (*narrowed(), *shipped())]
+    wrong = {case: error for case, error in scan(cases, isa, 1, "bf16").items() if not error < 0.01}
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("width", [1, 3, 6, 8])
 @pytest.mark.parametrize("kind", [ResNetConfig, ResNetIRConfig])
 def test_narrow_strides_are_taken_before_the_convolution(kind: Any, width: int) -> None:
@@ -111,3 +134,16 @@ def test_every_task_is_built_without_narrow_strides() -> None:
     convolutions = [m for m in task.modules() if isinstance(m, nn.Conv2d)]
     assert [m.in_channels for m in convolutions if m._forward_pre_hooks] == [4]
     assert not any(is_narrow_stride(m) for m in convolutions)
+
+
+def test_every_task_is_built_right_in_bfloat16() -> None:
+    """Of a network whose last maps of so short a clip have one column."""
+    torch.manual_seed(0)
+    network = task_of(backbone=ResNetConfig(width=32, depths=(1, 1, 1, 1))).core
+    maps = torch.randn(32, 1, 32, 8)
+    right = network(maps)
+    for _ in range(5):
+        fill_freed_memory()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = network(maps).float()
+        assert torch.cosine_similarity(found, right).min() > 0.99

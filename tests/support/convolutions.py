@@ -1,6 +1,6 @@
 """The convolutions of networks, and whether this processor computes them rightly.
 
-python -m tests.support.convolutions THREADS
+python -m tests.support.convolutions THREADS PRECISION
 
 Reads convolutions from standard input, one a line as JSON, and answers each with its largest relative error.
 """
@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from asd.backbones.bfloat16 import avoid_wrong_bfloat16
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS, TIMES = 4, 3
@@ -58,36 +60,56 @@ def convolutions_of(network: nn.Module, maps: Tensor) -> set[Convolution]:
     return found
 
 
-def errors_of(convolution: Convolution, memory_format: str) -> float:
-    """The largest relative error of output and both gradients against torch without oneDNN."""
+def errors_of(convolution: Convolution, memory_format: str, precision: str) -> float:
+    """The largest relative error of output and both gradients against torch without oneDNN, of the same values."""
     torch.manual_seed(0)
     flat = len(convolution.kernel) == 1
     layout = torch.contiguous_format if flat else FORMATS[memory_format]
-    conv = convolution.build().to(memory_format=layout)  # type: ignore[call-overload]
-    worst = 0.0
+    network = nn.Sequential(convolution.build().to(memory_format=layout))  # type: ignore[call-overload]
+    avoid_wrong_bfloat16(network)
+    worst, bf16 = 0.0, precision == "bf16"
+    for values in network.parameters():
+        values.data = _rounded(values.data, bf16)
     for _ in range(TIMES):
         maps = torch.randn(CLIPS, convolution.inputs, *convolution.size).contiguous(memory_format=layout)
-        for ours, right in zip(_passes(conv, maps, True), _passes(conv, maps, False), strict=True):
-            error = float((ours - right).norm() / right.norm())
+        maps = _rounded(maps, bf16)
+        right = _passes(network, maps, mkldnn=False, bf16=False, round_gradient=bf16)
+        for ours, theirs in zip(_passes(network, maps, mkldnn=True, bf16=bf16), right, strict=True):
+            error = float((ours - theirs).norm() / theirs.norm())
             worst = max(worst, error if error == error else torch.inf)
     return worst
 
 
-def _passes(conv: nn.Module, maps: Tensor, mkldnn: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _rounded(values: Tensor, bf16: bool) -> Tensor:
+    return values.bfloat16().float() if bf16 else values
+
+
+def _passes(
+    network: nn.Sequential, maps: Tensor, mkldnn: bool, bf16: bool, round_gradient: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Output, gradient of the maps and gradient of the weights for one gradient of the output."""
     maps = maps.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    conv.zero_grad()
+    network.zero_grad()
+    fill_freed_memory()
     with torch.backends.mkldnn.flags(enabled=mkldnn):
-        out = conv(maps)
-        out.backward(torch.linspace(-1, 1, out.numel()).view(out.shape).sin())
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = network(maps)
+        gradient = torch.linspace(-1, 1, out.numel()).view(out.shape).sin()
+        out.float().backward(_rounded(gradient, round_gradient))
     assert maps.grad is not None
-    return out.detach(), maps.grad, conv.weight.grad.clone()  # type: ignore[operator, union-attr]
+    return out.detach().float(), maps.grad, network[0].weight.grad.clone()  # type: ignore[operator, union-attr]
+
+
+def fill_freed_memory() -> None:
+    """With what makes an error visible, should a kernel read memory that nobody wrote."""
+    junk = [torch.full((1 << size,), torch.nan) for size in range(8, 20)]
+    del junk
 
 
 Case = tuple[Convolution, str]  # and its memory format
 
 
-def scan(cases: Sequence[Case], isa: str | None, threads: int) -> dict[Case, float]:
+def scan(cases: Sequence[Case], isa: str | None, threads: int, precision: str = "fp32") -> dict[Case, float]:
     """Largest relative error of each, in another process: infinite for those at which that process died.
 
     isa: the most that oneDNN may use, as on another processor; None: all that this one has.
@@ -97,7 +119,7 @@ def scan(cases: Sequence[Case], isa: str | None, threads: int) -> dict[Case, flo
     found: dict[Case, float] = {}
     while left := [case for case in cases if case not in found]:
         lines = "".join(f"{json.dumps([asdict(convolution), layout])}\n" for convolution, layout in left)
-        command = [sys.executable, "-m", "tests.support.convolutions", str(threads)]
+        command = [sys.executable, "-m", "tests.support.convolutions", str(threads), precision]
         done = subprocess.run(command, cwd=ROOT, env=env, input=lines, capture_output=True, text=True, check=False)
         if done.returncode > 0:  # no signal: a mistake of the scan itself
             raise RuntimeError(done.stderr)
@@ -118,4 +140,4 @@ def _told(lines: Sequence[str]) -> Iterator[Case]:
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
     for convolution, memory_format in _told(sys.stdin.readlines()):
-        print(errors_of(convolution, memory_format), flush=True)
+        print(errors_of(convolution, memory_format, sys.argv[2]), flush=True)
