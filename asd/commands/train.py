@@ -21,6 +21,7 @@ from asd.data.config import crop_advice
 from asd.data.loader import BatchSource
 from asd.data.manifest import Manifest
 from asd.data.streams import unused_faults
+from asd.distributed.cpu import return_freed_memory
 from asd.distributed.device import choose_device, choose_precision
 from asd.distributed.ranks import Ranks
 from asd.evaluate.evaluator import Evaluator
@@ -88,6 +89,7 @@ def train(config: RunConfig, ranks: Ranks, stop: StopSignal) -> int:
             for part in (loader, eval_loader):
                 part.close()
             if outcome == "finished":
+                return_freed_memory()  # to the scoring process
                 evaluate.wait(stop)
         monitor.end(outcome)
         loggers.close(outcome)

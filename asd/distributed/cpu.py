@@ -32,6 +32,12 @@ def keep_freed_memory() -> None:
             set_option(option, value)
 
 
+def return_freed_memory() -> None:
+    """Hand what has been kept back to the kernel, once no more steps follow."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def use_vector_prelu(model: nn.Module) -> None:
     """Give every nn.PReLU of a model the backward pass of `asd.distributed.prelu`.
 
