@@ -27,6 +27,7 @@ from asd.distributed.start import start_ranks
 from asd.errors import UserError, printable
 from asd.files.atomic import write_whole
 from asd.files.paths import check_over
+from asd.report.evidence import joined
 from asd.text.terminal import open_console
 
 log = logging.getLogger(__name__)
@@ -92,9 +93,10 @@ def clips_command(options: Options) -> int:
         "trained_on": None if file.heard is None else file.heard.model_dump(mode="json"),
     }
     _show(options, results, about, how)
-    for own in dict.fromkeys(one.own for one in asked):
-        if own in chosen.doubts:
-            warn(chosen.doubts[own])
+    heard = list(dict.fromkeys(one.own for one in asked))
+    for doubt in joined(chosen.doubts[own] for own in heard if own in chosen.doubts):
+        warn(doubt)
+    for own in heard:
         _warn_of_drift(file, own, [result for result in results if result.asked.own == own])
     if passed:
         print(f"skipped: {passed}", file=sys.stderr)

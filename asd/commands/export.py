@@ -28,7 +28,7 @@ from asd.evaluate.store import Evaluation, read_embeddings
 from asd.files.atomic import write_whole
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
-from asd.report.evidence import evidence_warnings, rule_in_words
+from asd.report.evidence import evidence_warnings, joined, rule_in_words
 from asd.run_folder import checkpoint
 from asd.run_folder.provenance import provenance
 from asd.scorers import EmbeddingTable, ScorerConfig, scorer_label
@@ -211,11 +211,11 @@ def _say_thresholds(file: DetectorFile) -> None:
     for index, own in enumerate(file.classes[:MAX_SHOWN]):
         if index in primary.thresholds:
             print(f"{own}: {primary.label} above {primary.thresholds[index]:.5g} is an anomaly, {primary.rules[index]}")
+    for doubt in joined(primary.doubts.values()):
+        log.warning("%s", doubt)
     for index, own in enumerate(file.classes):
         if index not in primary.thresholds:
             log.warning("%s has no threshold: more of its normal clips are needed", own)
-        if index in primary.doubts:
-            log.warning("%s", primary.doubts[index])
 
 
 def _say(out: Path) -> None:

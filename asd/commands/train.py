@@ -246,5 +246,5 @@ def _say_goodbye(
     if left:
         log.info(f"to be scored: {steps_in_words(left)}; python eval.py watch --run {command(folder.root)}")
     else:
-        show_best(folder, evaluate.evaluator.config.select)
+        show_best(folder, evaluate.evaluator.config.select, evaluate.background.told)
     log.info("; ".join([f"finished at step {step}", *viewers]))

@@ -187,7 +187,7 @@ class Watcher:
     def _sum_up(self, end: str) -> None:
         scored = sum(is_scored(self._folder, step) for step in self._tried)
         if self._own:
-            show_best(self._folder, self._run.config.evaluate.select)
+            show_best(self._folder, self._run.config.evaluate.select, self._background.told)
         log.info(f"{end}: {scored} scored here, {self.left_in_words()}")
         if self._own and self._is_finished():
             self._prune()

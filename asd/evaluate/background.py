@@ -34,6 +34,7 @@ class BackgroundScoring:
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._jobs: dict[int, Future[None]] = {}  # by step
         self._child: subprocess.Popen[bytes] | None = None
+        self.told: set[str] = set()  # warnings of reports, once each
         self._stopped = False
         self._yields, self._priority = True, threading.Lock()
 
@@ -107,8 +108,10 @@ class BackgroundScoring:
             fields = {"step": step, "seconds": round(seconds, 1)}
             log.info(f"step {step} scored in {seconds:.0f} s: {headline(folder)}", extra={"fields": fields})
             report = read_report(folder)
-            for warning in report.warnings if report is not None else ():
-                log.warning(warning.text)
+            new = [] if report is None else [w.text for w in report.warnings if w.text not in self.told]
+            self.told.update(new)
+            for text in new:
+                log.warning(text)
         elif not self._stopped:
             output = folder / LOG_FILE
             lines = output.read_text(errors="replace", encoding="utf-8").strip().splitlines() or ["no output"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -122,13 +122,16 @@ def steps_in_words(steps: Sequence[int]) -> str:
     return f"step{'s' * (len(steps) > 1)} {', '.join(few)}"
 
 
-def show_best(folder: RunFolder, rule: Selection) -> None:
-    """Print the table of the checkpoint that the rule chooses, if one is scored, and what another rule would choose."""
+def show_best(folder: RunFolder, rule: Selection, told: Collection[str]) -> None:
+    """Print the table of the checkpoint that the rule chooses, if one is scored, and what another rule would choose.
+
+    told: warnings that were logged.
+    """
     best = best_step(folder, rule)
     report = read_report(folder.evaluation(best)) if best is not None else None
     if best is None or report is None:
         return
-    print_report(report)
+    print_report(report, told)
     log.info(f"best checkpoint by the {rule} rule: {folder.evaluation(best) / 'report.md'}")
     _say_other_choice(folder, best, "oracle" if rule == "clean" else "clean")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -29,15 +29,15 @@ from asd.text.terminal import open_console, plain
 MAX_MACHINES = 60  # with a row of their own
 
 
-def print_report(report: Report) -> None:
-    """All that a terminal shows of a report."""
+def print_report(report: Report, told: Collection[str] = ()) -> None:
+    """All that a terminal shows of a report; told: texts of warnings that it has shown."""
     console = open_console()
-    console.print(console_table(report))
+    console.print(console_table(report, told))
     if report.better is not None and report.better.export:
         console.print(f"  {report.better.export}", soft_wrap=True)  # on one line, to be copied
 
 
-def console_table(report: Report) -> Group:
+def console_table(report: Report, told: Collection[str] = ()) -> Group:
     """The year's numbers of every scorer in percent, a row per machine type and mean, the best of a row bold; the two
     halves of a set side by side, the worth of the decisions, and what else a person should know."""
     parts: list[RenderableType] = [plain(title_of(report), "bold")]
@@ -49,7 +49,7 @@ def console_table(report: Report) -> Group:
             parts.append(_scorers(report.layout, title, headlines(report, half), report.baselines))
     if rows := decision_rows(report):
         parts += [plain(f"decisions of {report.primary} at its thresholds"), _decisions(rows)]
-    return Group(*parts, *_notes(report))
+    return Group(*parts, *_notes(report, told))
 
 
 def type_table(layout: str, found: Mapping[str, Headline]) -> FittingTable:
@@ -107,9 +107,9 @@ def _decisions(rows: Sequence[tuple[str, list[str], bool]]) -> FittingTable:
     return table
 
 
-def _notes(report: Report) -> list[Text]:
+def _notes(report: Report, told: Collection[str]) -> list[Text]:
     notes = [Text(ORACLE_WARNING, "bold red")] if report.is_oracle else []
-    notes += [plain(f"warning: {warning.text}", "bold yellow") for warning in report.warnings]
+    notes += [plain(f"warning: {w.text}", "bold yellow") for w in report.warnings if w.text not in told]
     test = [half.test for half in report.halves.values()]
     unlabelled, clips = sum(own.unlabelled for own in test), sum(own.clips for own in test)
     lines = [f"{unlabelled} of {clips} test clips have no label"] if unlabelled else []

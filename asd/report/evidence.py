@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from asd.metrics.decisions import Decisions
 from asd.metrics.thresholds import AnyThreshold, FalseAlarmsConfig, Threshold
@@ -48,6 +48,15 @@ def evidence_warnings(thresholds: Mapping[str, Threshold], config: AnyThreshold)
         )
         found.append(ReportWarning(code=FEW_RECORDINGS, text=text))
     return found
+
+
+def joined(doubts: Iterable[str]) -> list[str]:
+    """Warnings on one machine each, as one line where they say the same of several."""
+    machines: dict[str, list[str]] = {}
+    for doubt in doubts:
+        machine, _, said = doubt.partition(": ")
+        machines.setdefault(said, []).append(machine)
+    return [f"{', '.join(own)}: {said}" for said, own in machines.items()]
 
 
 def _counted(count: int, word: str) -> str:

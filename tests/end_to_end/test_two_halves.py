@@ -114,7 +114,7 @@ def test_the_table_of_a_training_run_is_the_one_of_its_scores(
     assert best is not None
     there = json.loads((trained.evaluation(best) / "report.json").read_text())
     assert (there["scorers"], there["evaluation"]) == (report["scorers"], report["evaluation"])
-    show_best(trained, "oracle")
+    show_best(trained, "oracle", ())
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert all(row in shown for row in rows)
 

@@ -12,8 +12,11 @@ import pytest
 from asd.evaluate import background
 from asd.evaluate.background import BackgroundScoring
 from asd.loggers import LoggingConfig
+from asd.report import build_report, print_report
+from asd.report.model import ReportWarning
 from asd.run_folder.paths import RunFolder
 from tests.support.patience import PATIENCE_S
+from tests.support.reports import HEADER, clips
 
 AGAIN, FAILED = "warning: scoring step 3 was killed by SIGKILL: retrying", "warning: scoring step 3 failed"
 
@@ -49,6 +52,30 @@ def test_a_killed_scoring_process_gets_another_try(
     assert ("step 3 scored in " in out) == said
     assert [line.partition(": no output")[0] for line in err.splitlines()] == warned
     assert next(left, None) is None
+
+
+def test_a_warning_of_all_checkpoints_is_logged_once_and_not_printed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {3: ["few recordings"], 6: ["few recordings", "the proxy task is trivial"]}
+    reports = {
+        step: build_report(clips(), HEADER).model_copy(
+            update={"warnings": [ReportWarning(code="any", text=text) for text in told]}
+        )
+        for step, told in texts.items()
+    }
+    monkeypatch.setattr(BackgroundScoring, "_run", lambda self, folder: 0)
+    monkeypatch.setattr(background, "headline", lambda folder: "mean AUC")
+    monkeypatch.setattr(background, "read_report", lambda folder: reports[int(folder.name.removeprefix("step_"))])
+    scoring = BackgroundScoring(RunFolder(tmp_path), tmp_path, LoggingConfig())
+    for step in texts:
+        scoring.submit(step)
+    assert scoring.done_within(PATIENCE_S)
+    scoring.stop()
+    assert capsys.readouterr().err.splitlines() == [f"warning: {text}" for text in texts[6]]
+    for told, printed in ((scoring.told, 0), (set[str](), 2)):
+        print_report(reports[6], told)
+        assert capsys.readouterr().out.count("warning: ") == printed
 
 
 def test_scoring_takes_only_what_training_leaves(monkeypatch: pytest.MonkeyPatch) -> None:

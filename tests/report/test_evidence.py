@@ -8,7 +8,7 @@ import pytest
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
 from asd.metrics.thresholds import GammaConfig, PercentileConfig, Threshold
-from asd.report.evidence import evidence_warnings, rule_in_words
+from asd.report.evidence import evidence_warnings, joined, rule_in_words
 
 
 def resting_on(clips: int, recordings: int, reason: str = "") -> Threshold:
@@ -33,6 +33,14 @@ def test_few_recordings_are_counted_and_a_single_one_is_something_else():
     assert one.text.startswith("pump/1 (30 clips): threshold and held-out clips come from a single recording")
     assert one.text.endswith("record the machine at 10 times or more")
     assert few.text.startswith("pump/3 (5 recordings): the threshold is fitted to few recordings, where 10 or more are")
+
+
+def test_what_is_said_of_several_machines_is_said_once():
+    counts = {"pump/1": 5, "pump/2": 1, "pump/3": 4}
+    each = [evidence_warnings({name: resting_on(30, n)}, GammaConfig())[0].text for name, n in counts.items()]
+    few, one = joined(each)
+    assert few.startswith("pump/1 (5 recordings), pump/3 (4 recordings): the threshold is fitted to few recordings")
+    assert one == each[1]
 
 
 @pytest.mark.parametrize(
