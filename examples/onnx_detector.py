@@ -4,7 +4,7 @@
     python onnx_detector.py detector.onnx pump/1 recordings/*.wav
 
 The files must be 16-bit PCM at the detector's rate; of several channels the first counts. A recording is heard in
-windows of the detector's length, side by side; its score is their mean, as in `eval.py clips`.
+windows of the detector's length, side by side; its score is the mean of those that hold sound, as in `eval.py clips`.
 """
 
 import json
@@ -20,24 +20,31 @@ def read_wav(path: str, rate: int) -> np.ndarray:
     with wave.open(path, "rb") as file:
         if file.getsampwidth() != 2 or file.getframerate() != rate:
             raise ValueError(f"it has {8 * file.getsampwidth()} bits at {file.getframerate()} Hz, not 16 at {rate} Hz")
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return samples.reshape(-1, file.getnchannels())[:, 0]
+        raw, size = file.readframes(file.getnframes()), 2 * file.getnchannels()
+        return np.frombuffer(raw[: len(raw) // size * size], "<i2").reshape(-1, file.getnchannels())[:, 0]
 
 
 def windows_of(samples: np.ndarray, length: int) -> list[np.ndarray]:
-    """Windows of this length; the last one ends with the recording."""
+    """Windows of this length that hold sound; the last one ends with the recording."""
     last = len(samples) - length
     if last < 0:
         raise ValueError(f"it has {len(samples)} samples, a window {length}")
-    return [samples[begin : begin + length] for begin in [*range(0, last, length), last]]
+    windows = [samples[begin : begin + length] for begin in [*range(0, last, length), last]]
+    heard = [window for window in windows if window.min() < window.max()]
+    if not heard:
+        raise ValueError("no sound: every sample is the same, is the microphone connected?")
+    return heard
 
 
 def main(model: str, machine: str, *paths: str) -> int:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    about = session.get_modelmeta().custom_metadata_map
-    machines = ["/".join(names) for names in json.loads(about["classes"])]
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        about = session.get_modelmeta().custom_metadata_map
+        machines = ["/".join(names) for names in json.loads(about["classes"])]
+    except Exception as error:  # onnxruntime has a dozen kinds
+        sys.exit(f"{model} is no detector of eval.py export --onnx: {error}")
     if machine not in machines:
         sys.exit(f"{model} knows no machine {machine}: it has {', '.join(machines)}")
     own, scorer = np.array([machines.index(machine)]), json.loads(about["scorers"])[0]  # the first is the primary one
@@ -45,12 +52,14 @@ def main(model: str, machine: str, *paths: str) -> int:
     for path in paths:
         try:
             windows = windows_of(read_wav(path, int(about["sample_rate"])), int(about["window_samples"]))
+            outputs = [session.run(["scores", "thresholds"], {"waveform": w[None], "machine": own}) for w in windows]
+            score, threshold = np.mean([scores[0] for scores, _ in outputs]), outputs[0][1][0]
+            if not np.isfinite(score):
+                raise ValueError("its score is not a finite number")
         except (OSError, EOFError, wave.Error, ValueError) as error:
-            print(f"{path}: {error}", file=sys.stderr)
+            print(f"{path}: {str(error) or 'it is no WAV'}", file=sys.stderr)
             failed = True
             continue
-        outputs = [session.run(["scores", "thresholds"], {"waveform": w[None], "machine": own}) for w in windows]
-        score, threshold = np.mean([scores[0] for scores, _ in outputs]), outputs[0][1][0]
         decision = "no threshold" if np.isnan(threshold) else "anomaly" if score > threshold else "normal"
         print(f"{path}: {scorer} {score:.5g}, {decision} (threshold {threshold:.5g})")
     return int(failed)

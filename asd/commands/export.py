@@ -78,9 +78,11 @@ def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping
         if ranks.is_main:
             _say(out)
             file = read_detector(out)
-            lines = write_others(others, file, out, clips_of(embedder, file))
-            write_whole(card_at, card(file, out, lines))
-            print("\n".join([*lines, f"{card_at}: what it was made from, its scores, thresholds and limits"]))
+            write_whole(card_at, card(file, out))  # of what is there, also where another format fails
+            print(f"{card_at}: what it was made from, its scores, thresholds and limits")
+            if lines := write_others(others, file, out, clips_of(embedder, file)):
+                print("\n".join(lines))
+                write_whole(card_at, card(file, out, lines))
 
 
 def _chosen(configured: Sequence[ScorerConfig], wanted: Sequence[str]) -> tuple[ScorerConfig, ...]:

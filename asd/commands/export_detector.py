@@ -36,8 +36,9 @@ def export_detector(source: Path, scorers: Sequence[str], check_on: CheckOn, oth
     card_at = card_path(source)
     check_others(others, source, [scorer.config for scorer in file.scorers])
     lines = write_others(others, file, source, _clips(file, source, check_on))
+    print("\n".join(lines))
     write_whole(card_at, card(whole, source, lines))
-    print("\n".join([*lines, f"{card_at}: its card, which tells of them"]))
+    print(f"{card_at}: its card, which tells of them")
 
 
 def _clips(file: DetectorFile, source: Path, check_on: CheckOn) -> Clips:

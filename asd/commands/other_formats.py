@@ -15,13 +15,17 @@ Others = Mapping[str, Path]  # name of a format → file to write
 
 
 def check_others(others: Others, detector: Path, scorers: Sequence[ScorerConfig]) -> None:
-    """Refuse, before any work, what cannot be written."""
+    """Refuse, before any work, what cannot be written, or would take the place of another file."""
+    if len({path.resolve() for path in others.values()}) < len(others):
+        raise UserError(f"{', '.join(f'--{name}' for name in others)}: name a file for each, not one for all")
     for name, path in others.items():
         format_ = load_format(name)
         is_taken = path.resolve() == detector.resolve() or path.is_dir()
         if path.suffix != format_.suffix or is_taken or not path.parent.is_dir():
             raise UserError(f"--{name} {path}: name a file that ends in {format_.suffix}, in a folder that exists")
         format_.require(scorers)
+        if path.exists() and not format_.is_own(path):
+            raise UserError(f"--{name} {path} is another file than a detector in this format: name a new one")
 
 
 def write_others(others: Others, file: DetectorFile, detector: Path, clips: Clips) -> list[str]:

@@ -72,6 +72,8 @@ def standardised(rows: Tensor) -> Tensor:
     """(N, D) float64 with mean 0 and standard deviation 1 in each column, those of D columns adding up to 1; columns
     that do not differ are 0."""
     rows = rows.double()
+    if not rows.shape[1]:
+        return rows
     spread = rows.std(0, correction=0)
     unit = torch.where(spread > 0, (rows - rows.mean(0)) / spread, 0.0)
-    return unit / max(rows.shape[1], 1) ** 0.5
+    return unit / rows.shape[1] ** 0.5

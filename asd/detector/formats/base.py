@@ -38,6 +38,9 @@ class Format(Protocol):
     def require(self, scorers: Sequence[ScorerConfig]) -> None:
         """UserError where a package is missing, or a scorer cannot be written; asked before any work."""
 
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is a detector in this format, which one may write over."""
+
     def write(self, file: DetectorFile, source: Path, out: Path, clips: Clips) -> str:
         """Write a detector, read from `source`, to `out`, whole or not at all; lines that tell of it.
 

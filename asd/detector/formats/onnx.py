@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from asd.detector.comparison import Comparison, Scores, compare
+from asd.detector.comparison import MAX_ERROR, Comparison, Scores, compare
 from asd.detector.detector import build_network
-from asd.detector.file import DetectorFile
+from asd.detector.file import KIND, DetectorFile
 from asd.detector.formats.base import Clips
 from asd.detector.traced import TracedDetector
 from asd.errors import UserError
+from asd.files.atomic import naming
 from asd.files.checksum import sha256_of
 from asd.scorers import ScorerConfig
 from asd.scorers.traced import untraceable
@@ -31,7 +32,6 @@ from asd.tasks.base import Task
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUTS = ("waveform", "machine")
 OUTPUTS = ("scores", "thresholds", "decisions", "embedding", "logits")
-MAX_ERROR = 1e-4  # of the spread of a scorer's scores
 MAX_BYTES = 2 << 30  # of one ONNX file
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
 
@@ -47,6 +47,16 @@ class Onnx:
         if lacking := [words for scorer in scorers for words in untraceable(scorer)]:
             raise UserError(f"ONNX cannot hold {', '.join(lacking)}: name the scorers that it shall hold by --scorer")
 
+    def is_own(self, path: Path) -> bool:
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        try:
+            model = onnx.load(path, load_external_data=False)
+        except DecodeError:
+            return False
+        return any((entry.key, entry.value) == ("kind", KIND) for entry in model.metadata_props)
+
     def write(self, file: DetectorFile, source: Path, out: Path, clips: Clips) -> str:
         """The line says how far its scores are from the detector's."""
         if file.reference_weight is not None:
@@ -57,7 +67,8 @@ class Onnx:
         task = build_network(file, source)
         partial = out.with_name(out.name + ".partial")
         try:
-            write_model(file, task, source, partial)
+            with naming(out):
+                write_model(file, task, source, partial)
             found = compare(file, task, clips.checked(), Session(partial))
             check(found, out)
             partial.rename(out)
@@ -81,7 +92,7 @@ def window_of(file: DetectorFile) -> int:
 def counted(found: Comparison, words: str) -> str:
     """How many clips were compared."""
     windows = "" if len(found.own) == found.clips else f" ({len(found.own)} windows)"
-    left_out = f"; {found.shorter} shorter than a window left out" if found.shorter else ""
+    left_out = f"; {found.left_out} shorter than a window or without sound left out" if found.left_out else ""
     return f"{found.clips} {words}{windows}{left_out}"
 
 
@@ -111,7 +122,7 @@ def metadata(file: DetectorFile, source: Path) -> dict[str, str]:
     """What stands in the model's metadata_props: see docs/files.md."""
     rules = [file.threshold_rules.get(own) for own in range(len(file.classes))]
     return {
-        "kind": "asd detector",
+        "kind": KIND,
         "format": str(FORMAT_VERSION),
         "sample_rate": str(file.sample_rate),
         "window_samples": str(window_of(file)),

@@ -21,6 +21,7 @@ from asd.detector.formats.base import Clip, Clips
 from asd.detector.formats.onnx import FORMAT as ONNX
 from asd.detector.formats.onnx import Session, counted, write_model
 from asd.errors import UserError
+from asd.files.atomic import naming
 from asd.scorers import ScorerConfig
 
 KINDS = ("Conv", "Gemm", "MatMul")  # of nodes whose weights are stored in 8 bits
@@ -35,10 +36,13 @@ class OnnxInt8:
     def require(self, scorers: Sequence[ScorerConfig]) -> None:
         ONNX.require(scorers)
 
+    def is_own(self, path: Path) -> bool:
+        return ONNX.is_own(path)
+
     def write(self, file: DetectorFile, source: Path, out: Path, clips: Clips) -> str:
         """The line says what 8 bits cost: the mean AUC of the first scorer with and without, and other decisions."""
         task = build_network(file, source)
-        with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        with naming(out), TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
             whole, small = Path(folder) / "whole.onnx", Path(folder) / "small.onnx"
             write_model(file, task, source, whole)
             _quantise(whole, small, clips)

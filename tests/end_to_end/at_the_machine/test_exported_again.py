@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import eval as evaluation
 from asd.detector import read_detector
@@ -17,7 +18,8 @@ from asd.detector.imitation import imitation
 from asd.detector.picture import in_decibels, picture_of
 from asd.errors import UserError
 from tests.end_to_end.at_the_machine.conftest import Workshop
-from tests.support.clips import judged
+from tests.support.clips import exported, judged
+from tests.support.sets import SAMPLE_RATE
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "onnx_detector.py"
 FAN = ("--machine", "fan", "--id", "00")
@@ -59,6 +61,72 @@ def test_a_calibrated_detector_gives_the_same_scores(
             assert (found[1], found[3]) == (clip["file"], clip["decision"])
             np.testing.assert_allclose(float(found[2]), clip["score"], rtol=2e-4, atol=2e-4)
             assert float(found[4]) == pytest.approx(expected["threshold"], rel=1e-4)
+
+
+@needs_packages
+def test_it_is_checked_on_recordings_that_its_bank_holds(
+    statistics: Path, workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neighbours of these are themselves, at a distance that is 0 but for rounding; what is silent is left out."""
+    out, onnx, normal = tmp_path / "d.pt", tmp_path / "d.onnx", workshop.record("normal", 0.5)
+    run("calibrate", "--detector", statistics, normal, *FAN, "--scorer", "untrained_knn", "--out", out)
+    soundfile.write(normal / "dead.wav", np.zeros(SAMPLE_RATE, np.int16), SAMPLE_RATE)
+    run("export", "--detector", out, "--onnx", onnx, "--check-on", normal, *FAN)
+    said = capsys.readouterr().out
+    assert "checked on 12 recordings; 1 shorter than a window or without sound left out: the same decisions" in said
+    before = onnx.read_bytes()
+    with pytest.raises(UserError, match="no recording has sound for a window of 1 s: nothing to check an export on"):
+        run("export", "--detector", out, "--onnx", onnx, "--check-on", normal / "dead.wav", *FAN)
+    assert onnx.read_bytes() == before
+    assert [path.suffix for path in sorted(tmp_path.glob("d.*"))] == [".md", ".onnx", ".pt"]
+
+
+@needs_packages
+def test_a_new_machine_beside_a_network_that_tells_the_others_apart(
+    tmp_path_factory: pytest.TempPathFactory, small_set: Path, workshop: Workshop, tmp_path: Path
+) -> None:
+    detector, out = exported(small_set, tmp_path_factory.mktemp("network"), "weighs"), tmp_path / "d.pt"
+    new = ("--machine", "press", "--id", "7")
+    keep = ("--scorer", "knn_network", "--scorer", "untrained_knn")
+    run("calibrate", "--detector", detector, workshop.record("new", 6.0), *new, *keep, "--out", out)
+    run("export", "--detector", out, "--onnx", tmp_path / "d.onnx")
+
+
+@needs_packages
+def test_another_file_is_not_written_over(statistics: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "d.onnx"
+    foreign.write_bytes(b"somebody else's")
+    with pytest.raises(UserError, match=r"d\.onnx is another file than a detector in this format: name a new one"):
+        run("export", "--detector", statistics, "--scorer", "fused", "--onnx", foreign)
+    assert foreign.read_bytes() == b"somebody else's"
+    one = ("--onnx", tmp_path / "e.onnx", "--onnx-int8", tmp_path / "e.onnx")
+    with pytest.raises(UserError, match="--onnx, --onnx-int8: name a file for each, not one for all"):
+        run("export", "--detector", statistics, "--scorer", "fused", *one)
+
+
+@needs_packages
+def test_the_example_decides_nothing_without_sound(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:
+    onnx, good = tmp_path / "d.onnx", workshop.record("good", 0.0, count=1) / "00.wav"
+    run("export", "--detector", statistics, "--scorer", "untrained_knn", "--onnx", onnx)
+    for name, level in (("silent", 0), ("constant", 77)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(SAMPLE_RATE, level, np.int16), SAMPLE_RATE)
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "odd.wav").write_bytes(good.read_bytes()[:-1])
+
+    def example(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, EXAMPLE, *map(str, words)], capture_output=True, text=True)
+
+    names = ("silent", "constant", "empty", "odd")
+    done = example(onnx, "fan/00", good, *(tmp_path / f"{name}.wav" for name in names))
+    said = [line.removeprefix(f"{tmp_path}/").partition(": ") for line in done.stderr.splitlines()]
+    assert [(name, words[:8]) for name, _, words in said] == [
+        ("silent.wav", "no sound"), ("constant.wav", "no sound"), ("empty.wav", "it is no"), ("odd.wav", "it has 1")
+    ]  # fmt: skip
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
+    for other in (statistics, tmp_path / "none.onnx"):
+        done = example(other, "fan/00", good)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{other} is no detector of eval.py export --onnx: ")
 
 
 def test_an_imitation_has_the_levels_of_its_picture(workshop: Workshop, statistics: Path) -> None:

@@ -113,7 +113,7 @@ def test_it_says_what_it_is(written: Path) -> None:
 
 @needs_packages
 def test_other_scores_are_not_kept(weighs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a file that gives other scores nothing is left but the detector."""
+    """Of a file that gives other scores nothing is left but the detector and its card."""
     from asd.detector.traced import TracedDetector
 
     whole = TracedDetector.forward
@@ -125,7 +125,7 @@ def test_other_scores_are_not_kept(weighs: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(TracedDetector, "forward", off)
     with pytest.raises(UserError, match=r"a score of .* differs from the detector's by .* more than 0\.0001: not kept"):
         export(weighs, tmp_path, "--scorer", "softmax")
-    assert [path.name for path in tmp_path.iterdir()] == ["d.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.md", "d.pt"]
 
 
 @needs_packages
