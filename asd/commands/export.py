@@ -67,7 +67,9 @@ def export_command(run: Run, wanted: str, out: Path, kept: Kept, others: Mapping
     chosen = _chosen(run.config.evaluate.scorers, kept.scorers)
     _check_foreign(out)
     card_at = card_path(out)
-    check_others(others, out, chosen)
+    if others:
+        weights, _ = checkpoint.load_network(checkpoint.step_path(run.folder.checkpoints, step))
+        check_others(others, out, chosen, weights)
     with (
         start_ranks(run.config.distributed.precision, run.config.distributed.timeout_s) as ranks,
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder,

@@ -34,7 +34,7 @@ def export_detector(source: Path, scorers: Sequence[str], check_on: CheckOn, oth
     if not others:
         raise UserError("--detector: name what shall be written of it, such as --onnx detector.onnx")
     card_at = card_path(source)
-    check_others(others, source, [scorer.config for scorer in file.scorers])
+    check_others(others, source, [scorer.config for scorer in file.scorers], file.weights)
     lines = write_others(others, file, source, _clips(file, source, check_on))
     print("\n".join(lines))
     write_whole(card_at, card(whole, source, lines))

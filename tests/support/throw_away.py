@@ -153,7 +153,7 @@ FORMAT = """
 class Mine:
     suffix = ".mine"
 
-    def require(self, scorers):
+    def require(self, scorers, weights):
         pass
 
     def is_own(self, path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from asd.detector.file import DetectorFile
 from asd.scorers import ScorerConfig
@@ -35,8 +36,9 @@ class Format(Protocol):
 
     suffix: str  # of its files
 
-    def require(self, scorers: Sequence[ScorerConfig]) -> None:
-        """UserError where a package is missing, or a scorer cannot be written; asked before any work."""
+    def require(self, scorers: Sequence[ScorerConfig], weights: Mapping[str, Tensor]) -> None:
+        """UserError where a package is missing, or these scorers or the network of these weights cannot be written;
+        asked before any work."""
 
     def is_own(self, path: Path) -> bool:
         """Whether a file is a detector in this format, which one may write over."""

@@ -9,13 +9,14 @@ import importlib.util
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asd.detector.comparison import MAX_ERROR, Comparison, Scores, compare
 from asd.detector.detector import build_network
@@ -41,7 +42,7 @@ class Onnx:
 
     suffix = ".onnx"
 
-    def require(self, scorers: Sequence[ScorerConfig]) -> None:
+    def require(self, scorers: Sequence[ScorerConfig], weights: Mapping[str, Tensor]) -> None:
         if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
             raise UserError(f"--onnx needs {', '.join(missing)}: pip install {' '.join(missing)}")
         if lacking := [words for scorer in scorers for words in untraceable(scorer)]:

@@ -7,12 +7,13 @@ stay as they are.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from asd.detector.comparison import Comparison, compare
 from asd.detector.detector import build_network
@@ -26,6 +27,8 @@ from asd.scorers import ScorerConfig
 
 KINDS = ("Conv", "Gemm", "MatMul")  # of nodes whose weights are stored in 8 bits
 MIN_WEIGHTS = 256  # of a node that is worth it
+NO_WEIGHTS = "--onnx-int8: this detector's network has no weights to store in 8 bits: take --onnx"
+PREFIX = "task."  # of the network's weights in a graph
 
 
 class OnnxInt8:
@@ -33,8 +36,10 @@ class OnnxInt8:
 
     suffix = ".onnx"
 
-    def require(self, scorers: Sequence[ScorerConfig]) -> None:
-        ONNX.require(scorers)
+    def require(self, scorers: Sequence[ScorerConfig], weights: Mapping[str, Tensor]) -> None:
+        ONNX.require(scorers, weights)
+        if not any(x.ndim > 1 and x.numel() >= MIN_WEIGHTS and _is_of_network(name) for name, x in weights.items()):
+            raise UserError(NO_WEIGHTS)
 
     def is_own(self, path: Path) -> bool:
         return ONNX.is_own(path)
@@ -73,7 +78,7 @@ def _quantise(whole: Path, small: Path, clips: Clips) -> None:
 
     nodes = learnt_nodes(onnx.load(whole))
     if not nodes:
-        raise UserError("--onnx-int8: this detector's network has no weights to store in 8 bits: take --onnx")
+        raise UserError(NO_WEIGHTS)
     former = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it advises steps that were measured to change nothing here
     try:
@@ -90,13 +95,16 @@ def learnt_nodes(model: Any) -> list[str]:
     learnt = {
         tensor.name
         for tensor in model.graph.initializer
-        if np.prod(tensor.dims) >= MIN_WEIGHTS and _is_of_network(tensor.name)
+        if np.prod(tensor.dims) >= MIN_WEIGHTS
+        and tensor.name.startswith(PREFIX)
+        and _is_of_network(tensor.name.removeprefix(PREFIX))
     }
     return [node.name for node in model.graph.node if node.op_type in KINDS and learnt & set(node.input)]
 
 
 def _is_of_network(name: str) -> bool:
-    return name.startswith("task.") and ".frontend." not in name
+    """Rather than of its frontend, whose filters stay as they are."""
+    return "frontend" not in name.split(".")
 
 
 class _Reader:

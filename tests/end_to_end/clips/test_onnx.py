@@ -140,6 +140,22 @@ def test_eight_bits_say_what_they_cost(weighs: Path, tmp_path: Path, capsys: pyt
 
 
 @needs_packages
+def test_eight_bits_of_no_network_are_refused_before_any_work(
+    small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = make_run(small_set, tmp_path / "run", "measures"), tmp_path / "out"
+    out.mkdir()
+    assert evaluation.main(["export", "--run", str(run), "--out", str(tmp_path / "d.pt")]) == 0
+    words = ["export", "--scorer", "untrained_knn", "--onnx-int8", str(out / "d.onnx")]
+    monkeypatch.setattr("asd.commands.export.CheckpointEmbedder", lambda *_, **__: pytest.fail("clips are embedded"))
+    monkeypatch.setattr("asd.detector.formats.onnx_int8.write_model", lambda *_: pytest.fail("it is written"))
+    for source in (["--run", str(run), "--out", str(out / "d.pt")], ["--detector", str(tmp_path / "d.pt")]):
+        with pytest.raises(UserError, match=r"--onnx-int8: this detector's network has no weights .* take --onnx"):
+            evaluation.main([*words, *source])
+        assert not list(out.iterdir())
+
+
+@needs_packages
 def test_what_cannot_be_written_is_named(detector: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ONNX cannot hold lof \(.*\): name the scorers"):
         export(detector.parent / "run", tmp_path)
