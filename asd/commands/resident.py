@@ -18,7 +18,7 @@ from asd.data.resident.held import Held, Layout
 from asd.data.resident.loading import load
 from asd.data.resident.on_device import DeviceLoader
 from asd.data.resident.place import GIB, Place, choose
-from asd.data.resident.reader import MemoryReader
+from asd.data.resident.reader import memory_loader
 from asd.distributed.ranks import Ranks
 from asd.process.stop import StoppedError, StopSignal
 from asd.text.terminal import open_console
@@ -51,7 +51,7 @@ def open_loader(setup: Setup, ranks: Ranks, held: Held | None, stop: StopSignal)
     manifest = replace(manifest, tars=None)
     if held.samples.device.type == "cuda":
         return DeviceLoader(manifest, held)
-    return Loader(manifest, ranks.device, data.threads, data.prefetch, stop, MemoryReader(manifest, held))
+    return memory_loader(manifest, held, ranks.device, data.threads, stop)
 
 
 def _used(data: Data) -> np.ndarray:

@@ -39,7 +39,7 @@ class DataConfig(pydantic.BaseModel, extra="forbid", frozen=True, allow_inf_nan=
     # the clips of a training in memory, loaded at its start: once a node (host), on every GPU (device), or where they
     # take at most half of what is free there (auto: device, else host, else off)
     resident: Resident = "off"
-    prefetch: pydantic.PositiveInt = 4  # batches read ahead
+    prefetch: pydantic.PositiveInt = 4  # batches read ahead, of tars; of a set in memory 8, fewer of more than 32 MiB
 
     @pydantic.model_validator(mode="after")
     def _crops_fit(self) -> DataConfig:

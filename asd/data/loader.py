@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from asd.data.batch import Batch
+from asd.data.buffer import Buffer, Form
 from asd.data.config import AT_ONCE
 from asd.data.manifest import Manifest
 from asd.data.plan import Plan, crop_starts, rank_slice
@@ -28,6 +29,7 @@ from asd.process.stop import StopSignal
 
 POLL_S = 0.2  # how soon a stop is noticed
 GRACE_S = 2.0  # that a batch still has to come once a stop was asked for
+TOGETHER = 4  # batches at most that a thread reads together
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Request:
     step: int = 0
     first_row: int = 0
     reference: bool = False  # whether the reference microphone is wanted beside the near one
+
+    @property
+    def form(self) -> Form:
+        return 2 if self.reference else 1, len(self.clips), self.length
 
 
 class BatchSource(Protocol):
@@ -80,7 +86,11 @@ class ClipReader(Protocol):
 
 
 class Loader:
-    """A `BatchSource` that fills batches a few ahead, in threads; reader: of the set's tars where it is not given."""
+    """A `BatchSource` that fills batches a few ahead, in threads; reader: of the set's tars where it is not given.
+
+    at_once: samples that a thread may read for several batches together, which are then ready together; 0: each batch
+    alone. At each end of a copy the training thread stops to let a reader have the interpreter's lock.
+    """
 
     def __init__(
         self,
@@ -90,8 +100,10 @@ class Loader:
         prefetch: int,
         stop: StopSignal | None = None,
         reader: ClipReader | None = None,
+        at_once: int = 0,
     ) -> None:
         self.reader = Reader(manifest) if reader is None else reader
+        self._at_once = at_once
         self.manifest = manifest
         self.device = device
         self.prefetch = prefetch
@@ -109,29 +121,32 @@ class Loader:
 
         Once a stop was asked for, a batch that does not come is a placeholder, and so are all behind it.
         """
-        free = deque(_Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
-        pending: deque[tuple[Request, Future[tuple[Batch, _Buffer]]]] = deque()
-        upcoming = iter(requests)
+        free = deque(Buffer(pinned=self.device.type == "cuda") for _ in range(self.prefetch + 1))
+        pending: deque[tuple[list[Request], Future[tuple[list[Batch], Buffer]]]] = deque()
+        upcoming = _together(requests, self._at_once)
         try:
             while True:
-                while len(pending) <= self.prefetch and (request := next(upcoming, None)) is not None:
-                    pending.append((request, self._pool.submit(self._fill, request, free)))
+                while len(pending) <= self.prefetch and (task := next(upcoming, None)) is not None:
+                    pending.append((task, self._pool.submit(self._fill, task, free)))
                 if not pending:
                     return
-                request, future = pending.popleft()
+                task, future = pending.popleft()
                 if not self._came(future):
                     break
-                batch, buffer = future.result()
-                yield buffer.hand_over(batch, self.device)
+                batches, buffer = future.result()
+                for batch in batches:
+                    self.asked = self.given = self.given + 1
+                    yield buffer.hand_over(batch, self.device)
                 free.append(buffer)
-            for missed in chain([request], (later for later, _ in pending), upcoming):
+            for missed in chain(task, *(later for later, _ in pending), chain.from_iterable(upcoming)):
+                self.asked = self.given = self.given + 1
                 yield self._placeholder_batch(missed)
         finally:
             for _, future in pending:
                 future.cancel()
 
-    def _came(self, future: Future[tuple[Batch, _Buffer]]) -> bool:
-        """Wait for a batch, or for a stop signal and a moment longer; whether it came."""
+    def _came(self, future: Future[Any]) -> bool:
+        """Wait for batches, or for a stop signal and a moment longer; whether they came."""
         self.asked += 1
         begin = time.perf_counter()
         came = _done_within(future, POLL_S)
@@ -139,12 +154,12 @@ class Loader:
             came = _done_within(future, POLL_S)
         came = came or _done_within(future, GRACE_S)
         self._wait_s += time.perf_counter() - begin
-        self.given += 1
         return came
 
     def _placeholder_batch(self, request: Request) -> Batch:
-        buffer, count = _Buffer(pinned=False), len(request.clips)
-        waveforms = buffer.rows(request).zero_()
+        buffer, count = Buffer(pinned=False), len(request.clips)
+        rows, [waveforms] = buffer.cut(1, request.form)
+        rows[:] = 0
         nothing = np.full(count, request.length), np.zeros(count, dtype=bool)
         batch = batch_of(self.manifest, request, waveforms, *nothing, buffer.pin)
         return replace(batch.to(self.device), is_placeholder=True)
@@ -160,23 +175,41 @@ class Loader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.reader.close()
 
-    def _fill(self, request: Request, free: deque[_Buffer]) -> tuple[Batch, _Buffer]:
+    def _fill(self, task: list[Request], free: deque[Buffer]) -> tuple[list[Batch], Buffer]:
         # The buffer used last still lies in the processor's cache; of pinned ones the oldest, whose copy is long done.
         buffer = free.popleft() if self.device.type == "cuda" else free.pop()
-        waveforms = buffer.rows(request)
-        frames, valid = self.reader.read(request.clips, request.starts, *waveforms.numpy())
-        return batch_of(self.manifest, request, waveforms, frames, valid, buffer.pin), buffer
+        rows, waveforms = buffer.cut(len(task), task[0].form)
+        clips, starts = (np.concatenate([getattr(one, name) for one in task]) for name in ("clips", "starts"))
+        found = self.reader.read(clips, starts, *rows)
+        frames, valid = (column.reshape(len(task), -1) for column in found)
+        parts = zip(task, waveforms, frames, valid, strict=True)
+        return [batch_of(self.manifest, *part, buffer.pin) for part in parts], buffer
+
+
+def _together(requests: Iterable[Request], samples: int) -> Iterator[list[Request]]:
+    """Requests behind one another that are alike: `TOGETHER` of them, fewer where they would ask for more samples."""
+    task: list[Request] = []
+    for request in requests:
+        if task and task[0].form != request.form:
+            yield task
+            task = []
+        task.append(request)
+        if len(task) == TOGETHER or (len(task) + 1) * math.prod(request.form) > samples:
+            yield task
+            task = []
+    if task:
+        yield task
 
 
 def batch_of(
     manifest: Manifest,
     request: Request,
-    waveforms: Tensor,
+    waveforms: Sequence[Tensor] | Tensor,
     frames: np.ndarray,
     valid: np.ndarray,
     pin: Callable[[np.ndarray], Tensor],
 ) -> Batch:
-    """The waveforms of a request, (1, n, T) or with the reference (2, n, T), with what the table says of its clips.
+    """The waveforms (n, T) of a request, one or with the reference two, with what the table says of its clips.
 
     pin: makes a column a tensor.
     """
@@ -204,36 +237,6 @@ def _done_within(future: Future[Any], seconds: float) -> bool:
         future.exception(seconds)
         return True
     return False
-
-
-class _Buffer:
-    """One reused block of samples; refilled only after the copy to the device has finished."""
-
-    def __init__(self, pinned: bool) -> None:
-        self._pinned = pinned
-        self._samples = torch.empty(0, dtype=torch.int16)
-        self._copied: torch.cuda.Event | None = None
-
-    def rows(self, request: Request) -> Tensor:
-        """(1, n, T), or (2, n, T) where the reference microphone is wanted."""
-        if self._copied is not None:
-            self._copied.synchronize()
-        shape = (2 if request.reference else 1, len(request.clips), request.length)
-        if self._samples.numel() < math.prod(shape):
-            self._samples = torch.empty(math.prod(shape), dtype=torch.int16, pin_memory=self._pinned)
-        return self._samples[: math.prod(shape)].view(shape)
-
-    def pin(self, column: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(column))
-        return tensor.pin_memory() if self._pinned else tensor
-
-    def hand_over(self, batch: Batch, device: torch.device) -> Batch:
-        if not self._pinned:
-            return batch
-        moved = batch.to(device)
-        self._copied = torch.cuda.Event()
-        self._copied.record()
-        return moved
 
 
 def training_requests(

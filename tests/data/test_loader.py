@@ -83,9 +83,9 @@ def test_a_stream_goes_on_from_any_step(loader, small_manifest, epoch, step):
     assert (resumed[0]["epoch"], resumed[0]["step"]) == (epoch, step)
 
 
-@pytest.mark.parametrize("prefetch", [1, 4])
-def test_a_batch_stays_as_it_is_until_the_next_is_asked_for(small_manifest, sounds, prefetch):
-    loader = Loader(small_manifest, CPU, threads=2, prefetch=prefetch)
+@pytest.mark.parametrize(("prefetch", "at_once"), [(1, 0), (4, 0), (1, 1 << 40)])
+def test_a_batch_stays_as_it_is_until_the_next_is_asked_for(small_manifest, sounds, prefetch, at_once):
+    loader = Loader(small_manifest, CPU, threads=2, prefetch=prefetch, at_once=at_once)
     asked = list(islice(requests(small_manifest), 12))
     for batch, request in zip(loader.stream(asked), asked, strict=True):
         expected = truth(small_manifest, sounds, request)
@@ -115,6 +115,31 @@ def test_no_more_is_read_ahead_than_there_are_buffers(loader, small_manifest):
     next(stream)
     assert len(taken) == loader.prefetch + 2
     stream.close()
+
+
+@pytest.mark.parametrize(("at_once", "batches"), [(0, 1), (3 * 16 * CROP, 3), (1 << 40, 4)])
+def test_batches_that_are_read_together_are_the_same(uneven_manifest, monkeypatch, at_once, batches):
+    """Those of one form; the last of them are fewer. A whole batch of them stays until the next is asked for."""
+    tests = equal_length_batches(uneven_manifest.frames[clips := uneven_manifest.select("test")], 60_000)
+    asked = list(islice(requests(uneven_manifest), 6))
+    asked += [*whole_clip_requests(uneven_manifest, [clips[batch] for batch in tests]), *asked[:5]]
+    alone = Loader(uneven_manifest, CPU, threads=2, prefetch=2)
+    wanted = [copy_of(batch) for batch in alone.stream(asked)]
+    alone.close()
+    together = Loader(uneven_manifest, CPU, threads=2, prefetch=2, at_once=at_once)
+    read, rows = together.reader.read, []
+
+    def counted(clips, *others):
+        rows.append(len(clips))
+        return read(clips, *others)
+
+    monkeypatch.setattr(together.reader, "read", counted)
+    found = [copy_of(batch) for batch in together.stream(asked)]
+    together.close()
+    assert found == wanted
+    assert together.given == together.asked == len(asked)
+    assert max(rows) == batches * 16
+    assert sum(rows) == sum(len(request.clips) for request in asked)
 
 
 def test_two_streams_at_once_do_not_disturb_each_other(loader, small_manifest, sounds):
@@ -228,7 +253,8 @@ def test_samples_become_floats_below_one():
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
+@pytest.mark.parametrize("at_once", [0, 1 << 40])
+def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch, at_once):
     """Batches that do not come are silence, and nobody is left who waits: not even for the server to give up."""
     monkeypatch.setattr(remote, "TIMEOUT_S", 1e6)
     monkeypatch.setattr("asd.data.loader.GRACE_S", 0.01)
@@ -236,7 +262,7 @@ def test_a_stop_does_not_wait_for_a_silent_server(site, opened, monkeypatch):
         site.files[name].stall_after = 10
     manifest, stop = opened(), StopSignal()
     plan = make_plan([Stream("all", manifest.select("train"), 16)], seed=3, run_length=4)
-    loader = Loader(manifest, torch.device("cpu"), threads=1, prefetch=2, stop=stop)
+    loader = Loader(manifest, torch.device("cpu"), threads=1, prefetch=2, stop=stop, at_once=at_once)
     batches = loader.stream(training_requests(manifest, plan, 8000, 0, 0, 1, 2))
     threading.Timer(0.3, lambda: setattr(stop, "name", "SIGTERM")).start()
     for step, batch in enumerate(islice(batches, 8)):

@@ -17,7 +17,7 @@ from asd.data.reader import Reader
 from asd.data.resident.held import Held, Layout
 from asd.data.resident.loading import load
 from asd.data.resident.on_device import DeviceLoader
-from asd.data.resident.reader import MemoryReader
+from asd.data.resident.reader import memory_loader
 from asd.errors import UserError
 from shards import pack
 from shards.verify import check_shard, shard_checks, verify
@@ -124,7 +124,7 @@ def test_a_set_in_memory_gives_the_same_batches(stereo: Manifest) -> None:
     found = []
     for source in (
         Loader(stereo, cpu, threads=1, prefetch=1),
-        Loader(stereo, cpu, threads=1, prefetch=1, reader=MemoryReader(stereo, held)),
+        memory_loader(stereo, held, cpu, threads=1),
         DeviceLoader(stereo, held),
     ):
         both, near = [(b.waveform.clone(), b.reference if b.reference is None else b.reference.clone())

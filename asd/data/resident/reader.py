@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from asd.data.loader import Loader
 from asd.data.manifest import Manifest
 from asd.data.reader import repeat_short
 from asd.data.resident.held import Held
+from asd.process.stop import StopSignal
+
+AT_ONCE = 1 << 26  # samples, 128 MiB: what a thread copies by one call
+AHEAD = 2  # of these calls
 
 
-def _gather(samples: Tensor, begin: np.ndarray, rows: np.ndarray) -> None:
-    """Fill rows (n, T) from sample `begin` (n,) on: one call, without the interpreter's lock that a training needs."""
-    every_start = samples.unfold(0, rows.shape[1], 1)
-    torch.index_select(every_start, 0, torch.from_numpy(begin), out=torch.from_numpy(rows))
+def memory_loader(
+    manifest: Manifest, held: Held, device: torch.device, threads: int, stop: StopSignal | None = None
+) -> Loader:
+    """What gives batches of a set that is held in the node's memory."""
+    return Loader(manifest, device, threads, AHEAD, stop, MemoryReader(manifest, held), AT_ONCE)
 
 
 class MemoryReader:
@@ -22,7 +30,8 @@ class MemoryReader:
 
     def __init__(self, manifest: Manifest, held: Held) -> None:
         self.bad: dict[int, str] = {}  # clip index → what went wrong when it was loaded
-        self._frames, self._held, self._samples = manifest.frames, held, held.of_channels
+        self._frames, self._held, self._samples = manifest.frames, held, held.of_channels.numpy()
+        self._from_every_sample = cache(self._rows_from_every_sample)
 
     def read(
         self, clips: np.ndarray, starts: np.ndarray, rows: np.ndarray, reference: np.ndarray | None = None
@@ -34,14 +43,19 @@ class MemoryReader:
         """
         frames = np.minimum(self._frames[clips] - starts, rows.shape[1])
         begin = self._held.first(clips) + starts
-        for samples, wanted in zip(self._samples, [rows] if reference is None else [rows, reference], strict=False):
-            if (frames == wanted.shape[1]).all():
-                _gather(samples, begin, wanted)
+        for channel, wanted in enumerate([rows] if reference is None else [rows, reference]):
+            if (frames == wanted.shape[1]).all():  # one call, without the interpreter's lock that a training needs
+                every = self._from_every_sample(wanted.shape[1])[channel]
+                torch.index_select(every, 0, torch.from_numpy(begin), out=torch.from_numpy(wanted))
                 continue
             for row, first, count in zip(wanted, begin.tolist(), frames.tolist(), strict=True):
-                row[:count] = samples[first : first + count].numpy()
+                row[:count] = self._samples[channel, first : first + count]
             repeat_short(wanted, frames)
         return frames, self._readable(clips)
+
+    def _rows_from_every_sample(self, length: int) -> tuple[Tensor, ...]:
+        """Views (samples - T + 1, T) of each channel."""
+        return self._held.of_channels.unfold(1, length, 1).unbind()
 
     def _readable(self, clips: np.ndarray) -> np.ndarray:
         problems = self._held.problems

@@ -22,7 +22,7 @@ from asd.data.resident import shared
 from asd.data.resident.held import Held, Layout
 from asd.data.resident.loading import load
 from asd.data.resident.on_device import DeviceLoader
-from asd.data.resident.reader import MemoryReader
+from asd.data.resident.reader import MemoryReader, memory_loader
 from asd.errors import UserError
 from tests.support.tars import open_files, row_of, sounds_of
 
@@ -75,7 +75,7 @@ def test_batches_are_those_of_the_tars(name: str, request: pytest.FixtureRequest
     held = held_in_parts(manifest, clips)
     sources: list[BatchSource] = [
         Loader(manifest, CPU, threads=2, prefetch=3),
-        Loader(manifest, CPU, threads=2, prefetch=3, reader=MemoryReader(manifest, held)),
+        memory_loader(manifest, held, CPU, threads=2),
         DeviceLoader(manifest, held),
     ]
     count = 2 * plan.steps_per_epoch
