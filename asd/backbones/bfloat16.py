@@ -34,7 +34,7 @@ class _OutOfAutocast:
         if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or not _would_be_wrong(self, input):
             return convolve.forward(input)
         with torch.autocast("cpu", enabled=False):
-            return convolve.forward(input.float())
+            return convolve.forward(input.float()).to(torch.get_autocast_dtype("cpu"))
 
 
 def _would_be_wrong(conv: Any, input: Tensor) -> bool:

@@ -1,5 +1,7 @@
 """From recordings to AUC beside ASDKit: the same recipe, clips and batch, each side by its own commands.
 
+Each in float32, which is what their recipe says, and with mixed precision (bfloat16), which is a word of either side.
+
 python -m benchmarks.speed --parts recipe --asdkit FOLDER [--asdkit-python PYTHON]
 
 FOLDER is a checkout of github.com/TakuyaFujimura/dcase-asd-toolkit (compared: commit ed27d82f), PYTHON has lightning,
@@ -13,6 +15,7 @@ import argparse
 import shutil
 import statistics
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,14 @@ from shards.synth import __main__ as synth
 RECIPE, CONFIG = "dis_spec_scac_trainable", "configs/multi_branch_dcase2020.yaml"
 ONE_STFT = "backbone.n_fft=[1024]"
 DRIVER = Path(__file__).with_name("asdkit_driver.py")
+THEIRS, THEIRS_MIXED, OURS, OURS_MIXED = "ASDKit", "ASDKit, bf16", "ours, float32", "ours, bf16"
+SIDES = {  # and the word that sets the precision of each
+    THEIRS: "+trainer.precision=32-true",
+    THEIRS_MIXED: "+trainer.precision=bf16-mixed",
+    OURS: "distributed.precision=fp32",
+    OURS_MIXED: "distributed.precision=bf16",
+}
+COMPARED = ((THEIRS, OURS_MIXED), (THEIRS, OURS), (THEIRS_MIXED, OURS_MIXED))
 PICKLES = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}  # its checkpoints hold objects of omegaconf
 
 
@@ -69,13 +80,14 @@ def run(args: argparse.Namespace, sizes: Sizes = Sizes()) -> Part | None:
     work = (args.work / "recipe").resolve()
     factory = make_recordings(work, sizes)
     python = str((args.asdkit_python or Path(sys.executable)).absolute())  # not resolved: a link makes an environment
-    theirs, ours = Costs(), Costs()
-    sides = {
-        "ASDKit": partial(asdkit_round, theirs, args.asdkit.resolve(), python, work, sizes),
-        "ours": partial(our_round, ours, factory, work, sizes),
+    asdkit = partial(asdkit_round, args.asdkit.resolve(), python, work, sizes)
+    ours = partial(our_round, factory, work, sizes)
+    costs = {name: Costs() for name in SIDES}
+    turns = {
+        name: partial(asdkit if name.startswith("ASDKit") else ours, word, costs[name]) for name, word in SIDES.items()
     }
-    interleaved(sides, args.rounds)
-    return part(theirs, ours, sizes)
+    interleaved(turns, args.rounds)
+    return part(costs, sizes)
 
 
 def make_recordings(work: Path, sizes: Sizes) -> Path:
@@ -95,7 +107,7 @@ def make_recordings(work: Path, sizes: Sizes) -> Path:
     return factory
 
 
-def asdkit_round(costs: Costs, checkout: Path, python: str, work: Path, sizes: Sizes) -> float:
+def asdkit_round(checkout: Path, python: str, work: Path, sizes: Sizes, precision: str, costs: Costs) -> float:
     """Seconds of its labels, training, extraction, scores and AUCs."""
     log, labels = work / "asdkit.log", checkout / "labels" / "dcase2020" / "main.json"
     for old in (log, labels):
@@ -108,7 +120,7 @@ def asdkit_round(costs: Costs, checkout: Path, python: str, work: Path, sizes: S
     run = [f"result_dir={work / 'asdkit'}", "name=recipe", f"version={RECIPE}", "seed=0"]
     data = f"data_dir={work}"
     whole = command("label", "experiments=dcase2020", data)
-    processor = ["trainer.accelerator=cpu", "trainer.devices=1", f"trainer.max_epochs={sizes.epochs}"]
+    processor = ["trainer.accelerator=cpu", "trainer.devices=1", f"trainer.max_epochs={sizes.epochs}", precision]
     whole = whole.then(command("train", *run, f"experiments={RECIPE}", data, *processor))
     fit_s = float(log.read_text(encoding="utf-8").rpartition("fit_s ")[2].split()[0])
     for machine in sorted(path.name for path in (work / "factory").iterdir()):
@@ -119,7 +131,7 @@ def asdkit_round(costs: Costs, checkout: Path, python: str, work: Path, sizes: S
     return costs.add(whole, sizes.epochs * len(list((work / "factory").glob("*/train/*.wav"))) / fit_s)
 
 
-def our_round(costs: Costs, factory: Path, work: Path, sizes: Sizes) -> float:
+def our_round(factory: Path, work: Path, sizes: Sizes, precision: str, costs: Costs) -> float:
     """Seconds of packing, and of training with its evaluation at the end."""
     out, log = work / "ours", work / "ours.log"
     log.unlink(missing_ok=True)
@@ -127,27 +139,34 @@ def our_round(costs: Costs, factory: Path, work: Path, sizes: Sizes) -> float:
     source = ["--layout", "dcase2020", "--source", str(factory), "--out", str(out / "shards")]
     whole = watch([sys.executable, "-m", "shards.pack", *source], log)
     words = [f"data.shards={out / 'shards'}", f"run.dir={out / 'run'}", ONE_STFT, f"train.epochs={sizes.epochs}"]
-    whole = whole.then(watch([sys.executable, "train_ddp.py", "--config", CONFIG, *words, *sizes.words], log))
+    words += [precision, *sizes.words]
+    whole = whole.then(watch([sys.executable, "train_ddp.py", "--config", CONFIG, *words], log))
     lines = [line for line in read_metrics(out / "run" / METRICS_FILE) if "clips_per_s" in line]
     return costs.add(whole, statistics.harmonic_mean([line["clips_per_s"] for line in lines]))
 
 
-def part(theirs: Costs, ours: Costs, sizes: Sizes) -> Part:
-    """Both sides, and how many times better ours is, round by round."""
-    gains = {
-        "recordings → AUC, s": (theirs.seconds, ours.seconds, ratios(theirs.seconds, ours.seconds), 3.0),
-        "training, clips/s": (
-            theirs.clips_per_s,
-            ours.clips_per_s,
-            ratios(ours.clips_per_s, theirs.clips_per_s),
-            2.0,
-        ),
-        "memory at most, GiB": (theirs.gib, ours.gib, ratios(theirs.gib, ours.gib), 2.0),
+def part(costs: Mapping[str, Costs], sizes: Sizes) -> Part:
+    """What each side costs, and how many times better ours is, round by round."""
+    figures = {
+        "recordings → AUC, s": ({name: own.seconds for name, own in costs.items()}, 3.0),
+        "training, clips/s": ({name: own.clips_per_s for name, own in costs.items()}, 2.0),
+        "memory at most, GiB": ({name: own.gib for name, own in costs.items()}, 2.0),
     }
-    rows = [[what, *(spread(side, 1) for side in both), spread(gain, 2)] for what, (*both, gain, _) in gains.items()]
+    sides, gains, goals = [], [], []
+    for what, (found, goal) in figures.items():
+        better = [gain(what, found[theirs], found[ours]) for theirs, ours in COMPARED]
+        sides.append([what, *(spread(rounds, 1) for rounds in found.values())])
+        gains.append([what, *(spread(rounds, 2) for rounds in better)])
+        goals.append(Goal(f"beside ASDKit: {what.partition(',')[0]}", better[0], goal))
     title = (
-        f"ASDKit's recipe {RECIPE} and {CONFIG} with {ONE_STFT}, {sizes.epochs} epochs of 41 × {sizes.train_clips} "
-        f"clips of {sizes.clip_s:g} s in batches of 64, {82 * sizes.test_clips} test clips, float32, all cores"
+        f"ASDKit's recipe {RECIPE}, which says float32, and {CONFIG} with {ONE_STFT}, {sizes.epochs} epochs of 41 × "
+        f"{sizes.train_clips} clips of {sizes.clip_s:g} s in batches of 64, {82 * sizes.test_clips} test clips, "
+        "all cores"
     )
-    goals = [Goal(f"beside ASDKit: {what.partition(',')[0]}", gain, goal) for what, (_, _, gain, goal) in gains.items()]
-    return Part([Table(title, ["", "ASDKit", "ours", "times better"], rows)], goals)
+    heads = [f"{theirs} → {ours}" for theirs, ours in COMPARED]
+    return Part([Table(title, ["", *costs], sides), Table("Times better", ["", *heads], gains)], goals)
+
+
+def gain(what: str, theirs: Rounds, ours: Rounds) -> Rounds:
+    """How many times better ours is: more clips, or less of everything else."""
+    return ratios(ours, theirs) if "clips" in what else ratios(theirs, ours)

@@ -53,10 +53,14 @@ def test_both_sides_go_from_recordings_to_auc(tmp_path: Path, checkout: Path) ->
     ]  # fmt: skip
     assert part.tables[0].rows[1][1] == "41.0 (41.0 – 41.0)"  # 82 training clips in two seconds
     assert all(goal.found[0] > 0 for goal in part.goals)
-    called = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
-    assert called == ["asdkit.bin.label", "asdkit.bin.train"] + 6 * [
+    assert [row[0] for row in part.tables[1].rows] == [row[0] for row in part.tables[0].rows]
+    called = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+    a_round = ["asdkit.bin.label", "asdkit.bin.train"] + 6 * [
         "asdkit.bin.extract", "asdkit.bin.score", "asdkit.bin.evaluate",
     ]  # fmt: skip
+    assert [words[0] for words in called] == 2 * a_round
+    trainings = [words[-1] for words in called if words[0] == "asdkit.bin.train"]
+    assert trainings == ["+trainer.precision=32-true", "+trainer.precision=bf16-mixed"]
     named = sorted((tmp_path / "work" / "recipe" / "formatted" / "dcase2020" / "raw" / "fan" / "train").iterdir())
     assert named[0].name == "section_00_source_train_normal_00000000.wav" and named[0].resolve().is_file()
     assert list((tmp_path / "work" / "recipe" / "ours" / "run" / "evaluations").glob("*/report.json"))
