@@ -25,6 +25,8 @@ QUANTISED_BY = 10  # of these
 def clips_of_normals(file: DetectorFile, source: Path) -> Clips:
     """Noise with the levels of each normal recording that the detector keeps: it keeps pictures of them, no samples.
 
+    The reference microphone, of which it keeps nothing, hears other noise at half of that level.
+
     UserError where a machine has none.
     """
     if missing := next((str(own) for index, own in enumerate(file.classes) if index not in file.normals), None):
@@ -36,7 +38,10 @@ def clips_of_normals(file: DetectorFile, source: Path) -> Clips:
         for own, normals in enumerate(kept):
             for number in range(min(most, len(normals.names))):
                 random = np.random.default_rng([own, number])
-                sound = imitation(normals.picture(number), file.sample_rate, length, random)
+                picture = normals.picture(number)
+                sound = imitation(picture, file.sample_rate, length, random)
+                if file.reference_weight is not None:
+                    sound = np.stack([sound, imitation(picture, file.sample_rate, length, random) // 2], axis=1)
                 yield Clip(own, False, sound[None])
 
     words = "imitations of the normal recordings that it keeps"
@@ -54,7 +59,8 @@ def clips_of_recordings(file: DetectorFile, asked: Sequence[Asked], channel: Cha
         except BadFileError as error:
             raise UserError(f"{one.path}: {error.detail}") from None
         whole = [samples for samples in windows if len(samples) == length]
-        return Clip(one.own, one.label == LABEL_ANOMALY, np.array(whole, np.int16).reshape(-1, length))
+        channels = () if file.reference_weight is None else (2,)
+        return Clip(one.own, one.label == LABEL_ANOMALY, np.array(whole, np.int16).reshape(-1, length, *channels))
 
     def normal() -> Iterator[Clip]:
         own = sorted((one for one in asked if one.label != LABEL_ANOMALY), key=lambda one: one.own)

@@ -30,9 +30,9 @@ def _cut(embedder: CheckpointEmbedder, file: DetectorFile, clips: np.ndarray) ->
     """Each clip in windows of the detector's length, side by side; what is left at its end is not heard."""
     manifest, length = embedder.setup.data.manifest, round(file.clip_s * file.sample_rate)
     for index in clips.tolist():
-        samples = embedder.samples(index)
+        samples = embedder.samples(index, both=file.reference_weight is not None)
         windows = len(samples) // length
-        cut = samples[: windows * length].reshape(windows, length)
+        cut = samples[: windows * length].reshape(windows, length, *samples.shape[1:])
         yield Clip(int(manifest.class_index[index]), bool(manifest.label[index] == LABEL_ANOMALY), cut)
 
 

@@ -113,13 +113,16 @@ class CheckpointEmbedder:
         meta = self.ranks.run_on_all(lambda: self._load(checkpoint.step_path(self.run.folder.checkpoints, step)))
         self._evaluator.embed(self.task, step, meta["epoch"], target, show_progress and self.ranks.is_main)
 
-    def samples(self, clip: int) -> np.ndarray:
-        """(T,) int16 of a clip's (near) microphone, as far as the network hears it (evaluate.first_s)."""
+    def samples(self, clip: int, both: bool = False) -> np.ndarray:
+        """(T,) int16 of a clip's (near) microphone, as far as the network hears it (evaluate.first_s).
+
+        both: with the reference microphone, (T, 2).
+        """
         manifest, first_s = self._loader.manifest, self.run.config.evaluate.first_s
         length = int(manifest.frames[clip]) if first_s is None else round(first_s * manifest.sample_rate)
-        waveform = np.empty((1, length), np.int16)
-        self._loader.reader.read(np.array([clip]), np.zeros(1, np.int64), waveform)
-        return waveform[0]
+        near, reference = np.empty((2, 1, length), np.int16)
+        self._loader.reader.read(np.array([clip]), np.zeros(1, np.int64), near, reference if both else None)
+        return np.stack([near[0], reference[0]], axis=1) if both else near[0]
 
     def _load(self, folder: Path) -> dict[str, Any]:
         weights, meta = checkpoint.load_network(folder)

@@ -23,6 +23,7 @@ from asd.metrics.auc import auc
 from asd.scorers.per_clip import score_of_clips
 from asd.scorers.state import restored
 from asd.tasks.base import Task
+from asd.tasks.reference import embed
 
 MAX_ERROR = 1e-4  # of the spread of a scorer's scores: what rounding may change
 Scores = tuple[np.ndarray, np.ndarray]  # of a window: (S,) float64, and (S,) bool, whether it is an anomaly
@@ -89,8 +90,11 @@ class Comparison(NamedTuple):
 def compare(
     file: DetectorFile, task: Task, clips: Iterable[Clip], exported: Callable[[np.ndarray, int], Scores]
 ) -> Comparison:
-    """exported: of a window (T,) int16 and the class of its machine. The detector runs in float32 on the CPU. Windows
-    without sound are left out: nobody decides by them. UserError where no other is there."""
+    """exported: of a window (T,) int16, of two microphones (T, 2), and the class of its machine.
+
+    The detector runs in float32 on the CPU. Windows without sound are left out: nobody decides by them. UserError where
+    no other is there.
+    """
     columns: list[Columns] = []
     rows: list[tuple[int, int, bool]] = []
     found: list[Scores] = []
@@ -101,7 +105,8 @@ def compare(
         for window in windows:
             batch = batch_of(window[None], min(clip.own, file.learnt_classes - 1), len(rows))
             with ignoring(task, file.ignored.get(clip.own, ())):
-                columns.append(columns_of(task.embed(batch), batch, file.average))
+                out = embed(task, batch, file.reference_weight or 0.0)
+            columns.append(columns_of(out, batch, file.average))
             rows.append((clip.own, place, clip.is_anomaly))
             found.append(exported(window, clip.own))
     if not rows:

@@ -15,11 +15,13 @@ from asd.scorers import EmbeddingTable
 from asd.scorers.state import restored
 from asd.scorers.traced import NOWHERE, traced
 from asd.tasks.base import Embedding, Task
+from asd.tasks.reference import embed
 
 
 class TracedDetector(nn.Module):
-    """(waveform (1, T) int16, class (1,) int64) → scores (S,) float64, thresholds (S,) float64, nan where a machine has
-    none, decisions (S,) bool, embedding (1, P, D), and logits (1, P, C) where the network tells classes apart."""
+    """(waveform (1, T) int16, of near and reference microphone (1, 2, T), class (1,) int64) → scores (S,) float64,
+    thresholds (S,) float64, nan where a machine has none, decisions (S,) bool, embedding (1, P, D), and logits
+    (1, P, C) where the network tells classes apart."""
 
     sign: Tensor  # (C,)
     thresholds: Tensor  # (C, S)
@@ -29,7 +31,7 @@ class TracedDetector(nn.Module):
     def __init__(self, file: DetectorFile, task: Task) -> None:
         super().__init__()
         classes = range(len(file.classes))
-        self.task, self.average = task, file.average
+        self.task, self.average, self.reference_weight = task, file.average, file.reference_weight
         self.scorers = nn.ModuleList(
             traced(scorer.config, restored(scorer.config, scorer.state), len(classes)) for scorer in file.scorers
         )
@@ -47,7 +49,12 @@ class TracedDetector(nn.Module):
     def forward(self, waveform: Tensor, own: Tensor) -> tuple[Tensor, ...]:
         none = torch.zeros(1, dtype=torch.int64)
         with heard_through(self.task, self.fills[self.fill_index[own]][0]) if self._ignores else nullcontext():
-            out = self.task.embed(Batch(waveform, none, none, none, none, none == 0, 0, 0, 0))
+            if self.reference_weight is None:
+                out = self.task.embed(Batch(waveform, none, none, none, none, none == 0, 0, 0, 0))
+            else:
+                near, reference = waveform.unbind(1)
+                batch = Batch(near, none, none, none, none, none == 0, 0, 0, 0, reference=reference)
+                out = embed(self.task, batch, self.reference_weight)
         rows = self._rows(out, own)
         scores = torch.stack([scorer(rows, own).mean() for scorer in self.scorers]) * self.sign[own]
         thresholds = self.thresholds[own][0]

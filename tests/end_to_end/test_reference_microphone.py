@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from tests.support.narrow import CONFIGS
 
 SCORERS = "evaluate.scorers=[{name: knn}, {name: mahalanobis}, {name: untrained_knn}]"
 STEP = "evaluations/step_00000000"
+FAN = ("--machine", "fan", "--id", "02")  # whose clips are as long as a window
+EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_detector.py"
 
 
 def words(shards: Path, folder: Path, *more: str) -> list[str]:
@@ -135,18 +140,40 @@ def test_a_detector_of_one_microphone_does_not_hear_two(run: Path, tmp_path: Pat
         evaluation.main([*clips, "--machine", "fan", "--id", "00", "--channel", "0,1"])
 
 
-def test_onnx_is_refused_for_two_and_made_for_the_near_one(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_onnx_hears_both(run: Path, stereo_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Checked by the export; the example, without torch, says what eval.py clips says. Of the near one alone, too."""
+    session_of = pytest.importorskip("onnxruntime").InferenceSession
+    detector, model = tmp_path / "detector.pt", tmp_path / "detector.onnx"
+    words = ["export", "--run", str(run), "--out", str(detector), "--onnx", str(model), "--scorer", "knn"]
+    places = [str(path) for path in (stereo_set.parent / "recordings" / "fan" / "test").glob("*_id_02_*.wav")]
+    for more, shape in (([], [1, 2, 11_200]), (["evaluate.reference_weight=0"], [1, 11_200])):
+        assert evaluation.main([*words, *more]) == 0
+        assert "the same decisions, scores within " in capsys.readouterr().out
+        session = session_of(model, providers=["CPUExecutionProvider"])
+        assert session.get_inputs()[0].shape == shape
+        assert evaluation.main(["clips", "--detector", str(detector), *places, *FAN, "--format", "json"]) == 0
+        told = {clip["file"]: clip for clip in json.loads(capsys.readouterr().out)["clips"]}
+        example = [sys.executable, str(EXAMPLE), str(model), "fan/02", *told]
+        lines = subprocess.run(example, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert len(lines) == len(told) == 6
+        for line in lines:
+            said = re.fullmatch(r"(.*): knn (\S+), (\S+) \(threshold \S+\)", line)
+            assert said is not None
+            assert said[3] == told[said[1]]["decision"]
+            assert float(said[2]) == pytest.approx(told[said[1]]["score"], rel=2e-4)
+
+
+def test_a_detector_of_two_is_written_again_by_what_it_keeps(
+    run: Path, stereo_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnxruntime")
-    out = ["--out", str(tmp_path / "detector.pt"), "--onnx", str(tmp_path / "network.onnx")]
-    with pytest.raises(
-        UserError, match=r"--onnx: .*detector\.pt hears two microphones, .* evaluate\.reference_weight=0"
-    ):
-        evaluation.main(["export", "--run", str(run), *out, "--scorer", "knn"])
-    words = ["--scorer", "knn", "evaluate.reference_weight=0"]
-    assert evaluation.main(["export", "--run", str(run), *out, *words]) == 0
-    assert "network.onnx: " in capsys.readouterr().out
+    detector, again = tmp_path / "detector.pt", ["--onnx", str(tmp_path / "again.onnx"), "--scorer", "knn"]
+    assert evaluation.main(["export", "--run", str(run), "--out", str(detector)]) == 0
+    checks = (["--check-on", str(stereo_set.parent / "recordings" / "pump" / "test"), "--machine", "pump"], [])
+    for words, counted in zip(checks, ("6 recordings (12 windows)", "36 imitations"), strict=True):
+        capsys.readouterr()
+        assert evaluation.main(["export", "--detector", str(detector), *again, *words]) == 0
+        assert f"checked on {counted}" in capsys.readouterr().out
 
 
 def test_a_weight_without_a_reference_is_refused(small_set: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class Clip(NamedTuple):
 
     own: int  # class of its machine
     is_anomaly: bool
-    windows: np.ndarray  # (B, T) int16; B = 0 of a clip that is shorter
+    windows: np.ndarray  # (B, T) int16, of two microphones (B, T, 2); B = 0 of a clip that is shorter
 
 
 @dataclass(frozen=True)

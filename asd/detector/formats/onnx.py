@@ -60,11 +60,6 @@ class Onnx:
 
     def write(self, file: DetectorFile, source: Path, out: Path, clips: Clips) -> str:
         """The line says how far its scores are from the detector's."""
-        if file.reference_weight is not None:
-            raise UserError(
-                f"--onnx: {source} hears two microphones, which ONNX models here do not: evaluate.reference_weight=0 "
-                "exports a detector of the near one"
-            )
         task = build_network(file, source)
         partial = out.with_name(out.name + ".partial")
         try:
@@ -103,7 +98,8 @@ def write_model(file: DetectorFile, task: Task, source: Path, path: Path) -> Non
     held = sum(buffer.numel() * buffer.element_size() for buffer in detector.scorers.buffers())
     if held > MAX_BYTES:
         raise UserError(f"--onnx: the scorers hold {held / 2**30:.1f} GiB, an ONNX file 2: name fewer by --scorer")
-    given = (torch.zeros(1, window_of(file), dtype=torch.int16), torch.zeros(1, dtype=torch.int64))
+    channels = () if file.reference_weight is None else (2,)
+    given = (torch.zeros(1, *channels, window_of(file), dtype=torch.int16), torch.zeros(1, dtype=torch.int64))
     with torch.no_grad(), _quiet():
         names = OUTPUTS[: len(detector(*given))]
         try:
@@ -127,12 +123,18 @@ def metadata(file: DetectorFile, source: Path) -> dict[str, str]:
         "format": str(FORMAT_VERSION),
         "sample_rate": str(file.sample_rate),
         "window_samples": str(window_of(file)),
+        "channel": json.dumps(None if file.heard is None else file.heard.channel),
         "classes": json.dumps([[own.machine_type, own.machine_id] for own in file.classes]),
         "scorers": json.dumps([scorer.label for scorer in file.scorers]),
         "threshold_rules": json.dumps([rule and rule.model_dump(mode="json") for rule in rules]),
         "detector_sha256": sha256_of(source),
         "versions": json.dumps(file.provenance.exported.versions),
     }
+
+
+def inputs_of(window: np.ndarray, own: int) -> dict[str, np.ndarray]:
+    """What a written model is given: a window (T,) int16 as (1, T), of two microphones (T, 2) as (1, 2, T)."""
+    return {"waveform": np.ascontiguousarray(window.T[None]), "machine": np.array([own])}
 
 
 class Session:
@@ -147,9 +149,8 @@ class Session:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, window: np.ndarray, own: int) -> Scores:
-        """Scores and decisions (S,) of a window (T,) int16."""
-        given = {"waveform": window[None], "machine": np.array([own])}
-        scores, decisions = self._session.run(["scores", "decisions"], given)
+        """Scores and decisions (S,) of a window (T,) int16, of two microphones (T, 2)."""
+        scores, decisions = self._session.run(["scores", "decisions"], inputs_of(window, own))
         return scores, decisions
 
 

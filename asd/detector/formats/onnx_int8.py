@@ -20,7 +20,7 @@ from asd.detector.detector import build_network
 from asd.detector.file import DetectorFile
 from asd.detector.formats.base import Clip, Clips
 from asd.detector.formats.onnx import FORMAT as ONNX
-from asd.detector.formats.onnx import Session, counted, write_model
+from asd.detector.formats.onnx import Session, counted, inputs_of, write_model
 from asd.errors import UserError
 from asd.files.atomic import naming
 from asd.scorers import ScorerConfig
@@ -111,7 +111,7 @@ class _Reader:
     """Windows one by one, as onnxruntime's calibration asks for them."""
 
     def __init__(self, clips: Iterator[Clip]) -> None:
-        self._given = ({"waveform": w[None], "machine": np.array([clip.own])} for clip in clips for w in clip.windows)
+        self._given = (inputs_of(window, clip.own) for clip in clips for window in clip.windows)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._given, None)
