@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pydantic
 
 from asd.errors import UserError
-from asd.metrics.false_alarms import FalseAlarmsConfig
+from asd.metrics.false_alarms import AT_MOST, FalseAlarmsConfig
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Budget:
 
     def rule(self, window_s: float) -> FalseAlarmsConfig:
         """UserError where the words are no budget."""
+        if re.fullmatch(AT_MOST, self.at_most) is None:
+            raise UserError(
+                f"--false-alarms {self.at_most}: give a number an hour, a day or a week, such as 1/day or 0.5/week"
+            )
         hits = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", self.when)
         if hits is None:
             raise UserError(f"--alarm-when {self.when}: give hits of windows, such as 3/5")
@@ -41,8 +45,9 @@ class Budget:
             return FalseAlarmsConfig.model_validate(words)
         except pydantic.ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
+            said = " ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+            given = f" --every {self.every_s:g}" if self.every_s is not None else ""
             raise UserError(
-                f"--false-alarms {self.at_most} --alarm-when {self.when} --every {every_s:g}: "
-                f"{'.'.join(map(str, first['loc']))} {first['msg'].removeprefix('Value error, ')} "
-                "(such as --false-alarms 1/day --alarm-when 3/5)"
+                f"--false-alarms {self.at_most} --alarm-when {self.when}{given}: {said} (such as --false-alarms 1/day "
+                "--alarm-when 3/5)"
             ) from None

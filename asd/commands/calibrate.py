@@ -12,6 +12,7 @@ from typing import Any
 
 from asd.audio.listing import is_recording
 from asd.commands.budget import Budget
+from asd.commands.hearing import AUTO
 from asd.commands.normal_sound import Heard, Places, RecordingIs, hear_all
 from asd.commands.taught import check_known_faults, taught
 from asd.data.manifest import MachineClass
@@ -21,7 +22,7 @@ from asd.detector.card import card, card_path
 from asd.detector.file import FORMAT_VERSION, Calibration
 from asd.errors import UserError
 from asd.files.atomic import write_whole
-from asd.files.paths import check_over
+from asd.files.paths import check_over, check_writable
 from asd.frontends.ignored import in_words
 from asd.metrics.thresholds import AnyThreshold, GammaConfig
 from asd.run_folder.provenance import provenance
@@ -83,19 +84,24 @@ def _with_machine(file: DetectorFile, options: Options) -> tuple[DetectorFile, i
     file = file.model_copy(update={"scorers": scorers, "format": FORMAT_VERSION})
     if options.machine is None or options.id is None:
         raise UserError("name the machine: --machine TYPE --id ID; a new one is added")
+    name = f"--machine {options.machine} --id {options.id}"
     try:
         machine = MachineClass(machine_type=options.machine, machine_id=options.id)
     except ValueError:
-        raise UserError(f"--machine {options.machine} --id {options.id}: choose a plain name") from None
+        raise UserError(f"{name}: choose a plain name") from None
     is_new = machine not in file.classes
     if is_new:
+        if options.machine == AUTO or not all(word and word == word.strip() for word in (options.machine, options.id)):
+            raise UserError(f"{name}: choose a name without blanks around it, and not {AUTO}, which is the nearest one")
+        if options.keeps:
+            raise UserError(f"{machine} is new: there is nothing to keep, and no alarm was false")
         file = file.model_copy(update={"classes": (*file.classes, machine), "added": file.added + 1})
     own = file.classes.index(machine)
     check_scorers([scorer.config for scorer in scorers], own >= file.learnt_classes)
     if options.ignore_bands is not None:
         file = file.model_copy(update={"ignored": {**file.ignored, own: _bands(options.ignore_bands)}})
-    if is_new and options.keeps:
-        raise UserError(f"{machine} is new: there is nothing to keep, and no alarm was false")
+    if is_new:
+        print(f"{machine} is a new machine beside {', '.join(map(str, file.classes[:-1]))}: it is added")
     return file, own
 
 
@@ -122,6 +128,7 @@ def _check(options: Options, file: DetectorFile, own: int, places: Places) -> Pa
     check_over("--out", options.out, [*places.normal, *places.alarms, *places.missed])
     if options.out.is_dir() or not options.out.parent.is_dir() or is_recording(options.out):
         raise UserError(f"--out {options.out}: name a file in a folder that exists, such as calibrated.pt")
+    check_writable(f"--out {options.out}", options.out.parent)
     if options.out.exists():
         read_detector(options.out)  # what is no detector is not written over
     if options.normals < 1:

@@ -26,7 +26,7 @@ from asd.detector.why import explain_results
 from asd.distributed.start import start_ranks
 from asd.errors import UserError, printable
 from asd.files.atomic import write_whole
-from asd.files.paths import check_over
+from asd.files.paths import check_over, check_writable
 from asd.report.evidence import joined
 from asd.text.terminal import open_console
 
@@ -73,6 +73,11 @@ def clips_command(options: Options) -> int:
             )
         for own in dict.fromkeys(one.own for one in asked):
             file.normals_of(own, options.detector)
+    if options.plot is not None:
+        if options.plot.exists() and not options.plot.is_dir():
+            raise UserError(f"--plot {options.plot} is a file: name a folder for the pictures")
+        options.plot.mkdir(parents=True, exist_ok=True)
+        check_writable(f"--plot {options.plot}", options.plot)
     if options.out is not None:
         _prepare(options.out, [options.detector, *options.recordings, *(one.path for one in asked)])
     with start_ranks(precision_of(file), timeout_s=60) as ranks:
@@ -117,6 +122,7 @@ def _prepare(out: Path, inputs: Sequence[Path]) -> None:
     if out.is_dir() or is_recording(out):
         raise UserError(f"--out {out}: name a file for the results, such as today.csv")
     out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(f"--out {out}", out.parent)
 
 
 def _machine(results: Sequence[ClipResult]) -> dict[str, Any]:
@@ -151,7 +157,7 @@ def _show(options: Options, results: Sequence[ClipResult], about: dict[str, Any]
 def _summary(results: Sequence[ClipResult]) -> int:
     """What a person should not miss, on stderr; the exit code."""
     remarks: dict[str, int] = {}
-    for remark in (remark for result in results for remark in result.remarks):
+    for remark in (remark for result in results for remark in result.remarks if remark != result.asked.note):
         remarks[remark] = remarks.get(remark, 0) + 1
     for remark, count in remarks.items():
         print(f"{count} of {len(results)} recordings: {remark}", file=sys.stderr)

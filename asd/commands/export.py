@@ -26,6 +26,7 @@ from asd.errors import UserError
 from asd.evaluate.scoring import fitted, learnt_from, scores_by
 from asd.evaluate.store import Evaluation, read_embeddings
 from asd.files.atomic import write_whole
+from asd.files.paths import check_writable
 from asd.metrics import ClipScores
 from asd.metrics.decisions import decide_clips
 from asd.report.evidence import evidence_warnings, joined, rule_in_words
@@ -99,6 +100,7 @@ def _check_foreign(out: Path) -> None:
     """Refuse, before any work, to write over what is no detector, or into a folder that is not there."""
     if out.is_dir() or not out.parent.is_dir():
         raise UserError(f"--out {out}: name a file in a folder that exists, such as detector.pt")
+    check_writable(f"--out {out}", out.parent)
     if out.exists():
         try:
             read_detector(out)

@@ -41,7 +41,8 @@ class Places:
     def of(
         cls, normal: Sequence[Path], alarms: Sequence[Path], missed: Sequence[Path], recording_is: RecordingIs
     ) -> Places:
-        """From files and folders. UserError where one is missing or a copy, or a folder holds no recording."""
+        """From files and folders. UserError where one is missing, a copy or of two kinds, or a folder holds no
+        recording."""
         files = [find_recordings(places).files if places else [] for places in (normal, alarms, missed)]
         _refuse_copies([path for of_kind in files for path in of_kind])
         return cls(files[0], files[1], files[2], recording_is)
@@ -60,9 +61,12 @@ def _refuse_copies(paths: Sequence[Path]) -> None:
         if not path.is_file() or not os.access(path, os.R_OK):
             continue
         with path.open("rb") as file:
-            known = first.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
-        if known != path:
-            raise UserError(f"{path} is a copy of {known}, and would count as another recording: leave it out")
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if first.get(digest) == path:
+            raise UserError(f"{path} is named twice, of normal recordings, false alarms and missed faults: choose one")
+        if digest in first:
+            raise UserError(f"{path} is a copy of {first[digest]}, and would count as another recording: leave it out")
+        first[digest] = path
 
 
 @dataclass(frozen=True)
@@ -123,5 +127,16 @@ def hear_all(
         assert former is not None
         return Heard(former, former, *about)
     rows, file_of = new
+    if former is not None:
+        _refuse_known(former, rows, [normal[place] for place in file_of.tolist()], source)
     alarms = rows.columns["clip_index"][file_of >= len(places.normal)]
     return Heard(*join(former, rows, count, alarms), *about, is_one=recording is None)
+
+
+def _refuse_known(former: Normals, rows: Normals, paths: Sequence[Path], source: Path) -> None:
+    """UserError that names the recordings that are among the former ones; paths: the file of each clip of rows."""
+    known = set(former.sounds())
+    again = dict.fromkeys(path for path, sound in zip(paths, rows.sounds(), strict=True) if sound in known)
+    if again:
+        names = ", ".join(map(str, again))
+        raise UserError(f"{source} keeps these already, and they would count as other recordings: leave out {names}")

@@ -11,6 +11,7 @@ from asd.detector import DetectorFile
 from asd.detector.formats import load_format
 from asd.detector.formats.base import Clips
 from asd.errors import UserError
+from asd.files.paths import check_writable
 from asd.scorers import ScorerConfig
 
 Others = Mapping[str, Path]  # name of a format → file to write
@@ -30,6 +31,7 @@ def check_others(
         is_taken = path.resolve() == detector.resolve() or path.is_dir()
         if path.suffix != format_.suffix or is_taken or not path.parent.is_dir():
             raise UserError(f"--{name} {path}: name a file that ends in {format_.suffix}, in a folder that exists")
+        check_writable(f"--{name} {path}", path.parent)
         format_.require(scorers, weights)
         if path.exists() and not format_.is_own(path):
             raise UserError(f"--{name} {path} is another file than a detector in this format: name a new one")

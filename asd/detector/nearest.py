@@ -17,6 +17,7 @@ from asd.audio.recording import Target
 from asd.audio.windows import Cut, open_recording
 from asd.data.manifest import MachineClass
 from asd.detector.detector import Detector
+from asd.detector.input import OK, sound_of
 from asd.detector.recordings import Asked
 from asd.errors import UserError
 from asd.evaluate.embed import Columns
@@ -80,15 +81,16 @@ class Machines:
 
 def of_nearest_machines(detector: Detector, asked: Sequence[Asked], target: Target, cut: Cut) -> Iterator[Asked]:
     """The same recordings, each with the machine that it is nearest to, and a note of by how much. What cannot be read
-    stays as it is, for whoever judges it to say so."""
+    or holds no sound stays as it is, for whoever judges it to say so."""
     machines, classes = Machines(detector), detector.file.classes
     for one in asked:
         embedded: list[Columns] = []
         with suppress(BadFileError, UserError):
-            for number, window in enumerate(open_recording(one.path, target).windows(cut)):
+            for window in open_recording(one.path, target).windows(cut):
                 if embedded and window.begin_s >= LISTENED_S:
                     break
-                embedded.append(detector.embed(np.stack([window.samples]), number))
+                if sound_of(window.once) == OK:
+                    embedded.append(detector.embed(np.stack([window.samples]), len(embedded)))
         if not embedded:
             yield one
             continue

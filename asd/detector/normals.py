@@ -109,6 +109,11 @@ class Normals(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_types_a
             decibels=torch.cat([self.decibels, other.decibels]),
         )
 
+    def sounds(self) -> list[bytes]:
+        """What tells clips apart: picture and level of each."""
+        pairs = zip(self.pictures, self.decibels, strict=True)
+        return [picture.numpy().tobytes() + level.numpy().tobytes() for picture, level in pairs]
+
     def picture(self, clip: int) -> Tensor:
         """(M, W) float32 in decibels of the clip at a place among the names."""
         low, high = self.decibels[clip].tolist()

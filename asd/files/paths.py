@@ -44,6 +44,12 @@ def check_special(what: str, out: Path) -> None:
         raise UserError(f"{what} {out} is a pipe or device: name another path")
 
 
+def check_writable(what: str, folder: Path) -> None:
+    """UserError where no file can be made in a folder."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{what}: nothing can be written in {folder}: make it writable, or name another")
+
+
 def check_over(option: str, out: Path, inputs: Iterable[Path]) -> None:
     """UserError where an output is a pipe, device, one of the files or folders that are read, or a folder above one."""
     check_special(option, out)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from asd.errors import UserError
 
+AT_MOST = r"[0-9]{1,6}(\.[0-9]{1,6})?/(hour|day|week)"
 UNITS = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0}
+RAREST = 1e-9  # alarms a window: once in ten years of three windows a second
 CONFIDENCE = 0.95  # of intervals
 BEYOND = 10.0  # times as rare as once in all normal clips: as far as a fitted tail is believed
 MIN_TAIL_CLIPS, TAIL_SHARE, MIN_TAIL = 100, 0.1, 20  # normal clips to fit a tail to, and those that are the tail
@@ -32,7 +34,7 @@ class FalseAlarmsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     independent of each other; how many alarms there may be where they are not is stated beside that."""
 
     name: Literal["false_alarms"] = "false_alarms"
-    at_most: str = pydantic.Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?/(hour|day|week)$")  # such as 1/day
+    at_most: str = pydantic.Field(pattern=f"^{AT_MOST}$")  # such as 1/day
     every_s: float = pydantic.Field(gt=0.0, le=86_400.0)  # from the beginning of a window to that of the next
     hits: pydantic.PositiveInt = 1  # windows above the threshold that make an alarm
     of: int = pydantic.Field(default=1, ge=1, le=1000)  # of the last so many windows
@@ -41,9 +43,12 @@ class FalseAlarmsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     def _can_be_met(self) -> FalseAlarmsConfig:
         if self.hits > self.of:
             raise ValueError(f"hits={self.hits} is more than of={self.of}")
-        if not 0 < self.per_window < alarms_per_window(most_common(self.hits, self.of), self.hits, self.of):
+        most = alarms_per_window(most_common(self.hits, self.of), self.hits, self.of)
+        if not RAREST <= self.per_window < most:
+            low, high = (_two_digits(each * UNITS[self.unit] / self.every_s) for each in (RAREST, most))
             raise ValueError(
-                f"at_most={self.at_most} is no budget: {self.in_words} begin more than 0 alarms and fewer than that"
+                f"at_most={self.at_most} is no budget of {self.in_words}: give from {low} to below {high} per "
+                f"{self.unit}"
             )
         return self
 

@@ -21,6 +21,15 @@ def test_a_copy_is_no_further_recording(tmp_path: Path) -> None:
             Places.of(*kinds, "file")
 
 
+def test_a_recording_is_of_one_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"one")
+    a = tmp_path / "a.wav"
+    assert Places.of([a, a], [], [], "file").normal == [a]
+    for kinds in (([a], [a], []), ([a], [], [tmp_path]), ([], [a], [a])):
+        with pytest.raises(UserError, match=rf"{a} is named twice, of normal recordings, false alarms and missed"):
+            Places.of(*kinds, "file")
+
+
 def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     assert Places.of([tmp_path], [], [], "file").normal == [tmp_path / "a.wav"]

@@ -163,6 +163,7 @@ def test_too_few_for_any_budget_are_told_no_budget() -> None:
     [
         {"at_most": "1/month"}, {"at_most": "-1/day"}, {"at_most": "0/day"}, {"at_most": "9000/day"},
         {"hits": 3, "of": 2}, {"hits": 0}, {"every_s": 0.0}, {"at_most": "1/day; rm"},
+        {"every_s": 1e-9}, {"at_most": "0.000001/week"},
     ],
 )  # fmt: skip
 def test_what_is_no_budget_is_refused(words: dict[str, object]) -> None:

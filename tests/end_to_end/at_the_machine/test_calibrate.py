@@ -152,6 +152,16 @@ def test_what_cannot_be_done_is_refused_in_one_line(statistics: Path, workshop: 
         ("silent.wav: windows that are silent", [normal, silent, *FAN]),
         ("press/1 is new: there is nothing to keep", [normal, "--machine", "press", "--id", "1", "--keep"]),
         ("choose a plain name", [normal, "--machine", "a/b", "--id", "1"]),
+        ("choose a name without blanks around it", [normal, "--machine", "fan ", "--id", "00"]),
+        ("choose a name without blanks around it", [normal, "--machine", "", "--id", "00"]),
+        ("and not auto, which is the nearest one", [normal, "--machine", "auto", "--id", "00"]),
+        ("00.wav is named twice", [normal, *FAN, "--missed", normal / "00.wav"]),
+        ("--false-alarms 1/fortnight: give a number an hour", [normal, *FAN, "--false-alarms", "1/fortnight"]),
+        (
+            r"--false-alarms 5000/hour --alarm-when 1/1: at_most=5000/hour is no budget of each window, one every 1 s: "
+            "give from 3.6e-06 to below 900 per hour",
+            [normal, *FAN, "--false-alarms", "5000/hour"],
+        ),
         ("--ignore-bands 5-: give frequencies", [normal, *FAN, "--ignore-bands", "5-"]),
         ("ignored band 9000-9100 Hz: the detector hears", [normal, *FAN, "--ignore-bands", "9000-9100"]),
         ("leave nothing of what the detector hears", [normal, *FAN, "--ignore-bands", "0-8000"]),
@@ -170,6 +180,25 @@ def test_what_cannot_be_done_is_refused_in_one_line(statistics: Path, workshop: 
     with pytest.raises(UserError, match="is no detector file"):
         calibrate(statistics, other, normal, *FAN)
     assert other.read_text() == "x"
+
+
+def test_what_is_kept_already_is_no_further_recording(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:
+    """Neither as normal again, nor as a false alarm; others may come."""
+    normal, more, out = workshop.record("normal", 0.0), workshop.record("more", 0.0, count=1), tmp_path / "d.pt"
+    calibrate(statistics, out, normal, *FAN)
+    before = out.read_bytes()
+    for words in ([normal / "03.wav", more, "--keep"], ["--false-alarm", normal / "03.wav", more / "00.wav"]):
+        with pytest.raises(UserError, match=r"d\.pt keeps these already, .*: leave out \S+/normal/03\.wav$"):
+            calibrate(out, out, *words, *FAN)
+    assert out.read_bytes() == before
+    assert len(read_detector(calibrate(out, out, more, *FAN, "--keep")).normals[0].names) == 13
+
+
+def test_a_machine_that_is_not_known_is_told(
+    statistics: Path, workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate(statistics, tmp_path / "d.pt", workshop.record("normal", 0.0), "--machine", "Fan", "--id", "00")
+    assert "Fan/00 is a new machine beside fan/00, fan/02, pump/00, valve/04: it is added" in capsys.readouterr().out
 
 
 def test_a_budget_is_kept_in_the_file(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:

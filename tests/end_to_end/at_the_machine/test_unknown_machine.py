@@ -17,7 +17,9 @@ from tests.support.sets import SAMPLE_RATE
 FAN = ("--machine", "fan", "--id", "00")
 
 
-def test_each_recording_is_of_the_nearest_machine(statistics: Path, small_set: Path, tmp_path: Path) -> None:
+def test_each_recording_is_of_the_nearest_machine(
+    statistics: Path, small_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recordings = small_set.parent / "recordings"
     for machine_type, machine_id in (("fan", "00"), ("fan", "02"), ("pump", "00"), ("valve", "04")):
         normal = sorted((recordings / machine_type / "test").glob(f"normal_id_{machine_id}_*.wav"))
@@ -27,6 +29,12 @@ def test_each_recording_is_of_the_nearest_machine(statistics: Path, small_set: P
             assert (clip["machine_type"], clip["machine_id"]) == (machine_type, machine_id)
             assert clip["remarks"][0].startswith("nearest machine, ")
             assert "standard deviations nearer than" in clip["remarks"][0]
+    shown = capsys.readouterr()
+    assert "recordings: nearest machine" not in shown.err, "a line for each recording"
+    dead = tmp_path / "dead.wav"
+    soundfile.write(dead, np.zeros(SAMPLE_RATE, np.int16), SAMPLE_RATE)
+    (clip,) = judged(tmp_path / "out.json", "--detector", statistics, dead, "--machine", "auto", code=1)["clips"]
+    assert clip["remarks"] == ["windows that are silent: every sample is 0"]
     with pytest.raises(UserError, match="--machine auto: leave out --id"):
         evaluation.main(["clips", "--detector", str(statistics), str(normal[0]), "--machine", "auto", "--id", "00"])
 

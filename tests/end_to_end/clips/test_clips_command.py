@@ -162,3 +162,18 @@ def test_mistakes_are_told(detector: Path, small_set: Path, words: list[str], sa
 def test_a_folder_without_recordings_is_told(detector: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="contains no recordings"):
         clips("--detector", detector, "--machine", "pump", tmp_path)
+
+
+def test_results_that_cannot_be_written_are_refused_before_any_work(
+    detector: Path, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", sound(0.9), SAMPLE_RATE)
+    (tmp_path / "notes").write_text("x")
+    words = ("--detector", detector, tmp_path / "a.wav", "--machine", "fan", "--id", "00")
+    with pytest.raises(UserError, match=r"--plot .*notes is a file: name a folder for the pictures"):
+        clips(*words, "--plot", tmp_path / "notes")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path / "closed")
+    for option, name in (("--out", "closed/today.csv"), ("--plot", "closed")):
+        with pytest.raises(UserError, match=rf"{option} \S+: nothing can be written in \S+/closed: make it writable"):
+            clips(*words, option, tmp_path / name)
+    assert capfd.readouterr().out == ""
