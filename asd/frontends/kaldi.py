@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from asd.frontends.power import power_of
+
 RATE = 16_000  # Hz
 FRAME, SHIFT, N_FFT = 400, 160, 512  # samples: 25 ms every 10 ms, filled up with zeros
 LOWEST = 20.0  # Hz, lower edge of the lowest band
@@ -54,5 +56,5 @@ class KaldiBank(nn.Module):
             frames = frames - frames.mean(2, keepdim=True)
             before = torch.cat([frames[..., :1], frames[..., :-1]], 2)
             spectrum = torch.fft.rfft((frames - PREEMPHASIS * before) * self.window, N_FFT)[..., :-1]
-            power = torch.view_as_real(spectrum).square().sum(-1)
+            power = power_of(spectrum)
             return (power @ self.bank).clamp(min=FLOOR).log()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asd.errors import UserError
 from asd.frontends.base import FrontendSettings
+from asd.frontends.power import power_of
 
 RMS_TARGET = 0.1
 MAIN_LOBE = 2  # bins to each side of a tone that a Hann window spreads it over
@@ -85,7 +86,7 @@ class PowerSpectrum(nn.Module):
                 pad_mode=config.pad_mode,
                 return_complex=True,
             )
-            return torch.view_as_real(spectrum).square().sum(-1)
+            return power_of(spectrum)
 
     def _levelled(self, waveform: Tensor) -> Tensor:
         if self.config.zero_mean:

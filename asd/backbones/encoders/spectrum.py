@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asd.frontends.power import power_of
+
 
 def power_spectrum(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
     """(B, T) float32 → (B, F, N / 2 + 1), F = 1 + T // hop: of frames around every hop-th sample, both ends reflected.
@@ -15,4 +17,4 @@ def power_spectrum(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
     side = len(window) // 2
     padded = F.pad(waveform.unsqueeze(1), (side, side), mode="reflect").squeeze(1)
     spectrum = torch.fft.rfft(padded.unfold(1, len(window), hop) * window)
-    return torch.view_as_real(spectrum).square().sum(-1)
+    return power_of(spectrum)
