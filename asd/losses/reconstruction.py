@@ -14,7 +14,7 @@ SUMMARIES = ("mean", "median", "std")  # the columns of `summaries`
 
 def squared_errors(reconstruction: Tensor, target: Tensor) -> Tensor:
     """(B, P, …) twice → (B, P) float32, the mean squared error of each part over its own axes."""
-    return (reconstruction.float() - target.float()).square().flatten(2).mean(2)
+    return F.mse_loss(reconstruction.float(), target.float(), reduction="none").flatten(2).mean(2)
 
 
 def summaries(errors: Tensor) -> Tensor:

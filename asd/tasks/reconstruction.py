@@ -62,7 +62,7 @@ class Reconstruction(Task):
         places = None
         if self.windows is not None:
             places = self.windows.places(spectrogram.shape[-1], batch.clip_index, batch.epoch, batch.step)
-        errors, _ = self._errors(waveform, spectrogram, places)
+        errors = self._errors(*self._compared(waveform, spectrogram, places))
         return StepOutput((errors.mean(1) * batch.valid).mean())
 
     @torch.no_grad()
@@ -70,8 +70,11 @@ class Reconstruction(Task):
         """Errors summed up by clip, and as embedding the clip's mean residual by bin (of samples, the summaries)."""
         waveform = to_float(batch.waveform)
         spectrogram = self.frontend(waveform)
-        errors, residuals = self._errors(waveform, spectrogram)
-        summed_up = summaries(errors)
+        found, target = self._compared(waveform, spectrogram)
+        errors = self._errors(found, target)
+        summed_up, residuals = summaries(errors), None
+        if not self.config.network.takes_waveform:
+            residuals = (target - found).movedim(3, -1).flatten(1, -2)  # (B, R, M), of (B, P, C, M) or (…, M, frames)
         embedding = summed_up if residuals is None else residuals.mean(1)
         return Embedding(
             embedding.unsqueeze(1),
@@ -82,18 +85,16 @@ class Reconstruction(Task):
             residuals,
         )
 
-    def _errors(
-        self, waveform: Tensor, spectrogram: Tensor, places: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Errors (B, P) of the parts of clips, and residuals (B, R, M) of their frames; of samples errors in nats."""
+    def _compared(self, waveform: Tensor, spectrogram: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the network makes of clips and what it should: parts (B, P, C, M, …), or what losses of samples take."""
         if self.config.network.takes_waveform:
-            errors = sample_cross_entropy(self.network(waveform), self.network.target(waveform))
-            return errors, None
+            return self.network(waveform), self.network.target(waveform)
         given = spectrogram if self.windows is None else self.windows(spectrogram, places).flatten(0, 1)
         found, target = (x.float() for x in (self.network(given), self.network.target(given)))
         if self.windows is None:  # (B, C, M, F): a part is a frame
-            found, target = (x.movedim(3, 1) for x in (found, target))
-        else:
-            found, target = (x.unflatten(0, (len(waveform), -1)) for x in (found, target))
-        residuals = (target - found).movedim(3, -1).flatten(1, -2)  # of (B, P, C, M) or (B, P, C, M, frames)
-        return squared_errors(found, target), residuals
+            return found.movedim(3, 1), target.movedim(3, 1)
+        return found.unflatten(0, (len(waveform), -1)), target.unflatten(0, (len(waveform), -1))
+
+    def _errors(self, found: Tensor, target: Tensor) -> Tensor:
+        """(B, P), of samples in nats."""
+        return (sample_cross_entropy if self.config.network.takes_waveform else squared_errors)(found, target)
