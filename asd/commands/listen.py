@@ -24,7 +24,7 @@ from asd.detector.judge import make_cut
 from asd.detector.live.alarm import Alarm
 from asd.detector.live.kept import OddWindows
 from asd.detector.live.lines import Lines
-from asd.detector.live.listener import Event, Listener, Unknown, follow
+from asd.detector.live.listener import CHOOSING, Event, Listener, Unknown, follow
 from asd.detector.live.mqtt import Mqtt
 from asd.detector.live.ring import Ring
 from asd.detector.live.sources import open_source
@@ -33,7 +33,6 @@ from asd.detector.why import explainer
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.metrics.false_alarms import FalseAlarmsConfig
-from asd.process.stop import AskedToStop
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +78,8 @@ def listen_command(options: Options) -> None:
     alarm = _alarm(options, file, own)
     ring = Ring(length, hop, file.sample_rate, options.channels, _channel(options, file))
     source = open_source(options.source, file.sample_rate, options.channels)
+    if options.end_after is not None and not 0 < options.end_after < float("inf"):
+        raise UserError(f"--end-after {options.end_after:g}: give seconds, above 0")
     if options.keep_at_most < 1:
         raise UserError(f"--keep-at-most {options.keep_at_most}: give a number from 1")
     with start_ranks(precision_of(file), timeout_s=60) as ranks, _sinks(options) as emit:
@@ -104,14 +105,17 @@ def listen_command(options: Options) -> None:
         _say(options, file, own, length, hop, alarm)
         try:
             follow(source, ring, listener, clock, options.end_after, file.sample_rate)
-        except AskedToStop:
+        finally:  # also where it was stopped, or its source has become what cannot be heard
             listener.set_state(ENDED, ring.heard / file.sample_rate)
-            raise
-        listener.set_state(ENDED, ring.heard / file.sample_rate)
         if ring.heard < length:
             raise UserError(
                 f"--source {options.source} gave {ring.heard / file.sample_rate:g} s of sound, less than a window of "
                 f"{length / file.sample_rate:g} s: does the recorder run?"
+            )
+        if isinstance(listener, Unknown) and listener.known is None:
+            raise UserError(
+                f"--machine {AUTO}: {len(listener.windows)} windows with sound came, and {CHOOSING} tell the machine: "
+                "nothing was scored"
             )
 
 
@@ -160,12 +164,11 @@ def _channel(options: Options, file: DetectorFile) -> Any:
                 f"(reference): give --channels {max(channel) + 1} or more, or name others by --channel"
             )
         return channel
-    if options.channels == 1 or channel == AVERAGE:
+    if channel == AVERAGE or (options.channels == 1 and options.channel is None):
         return channel
     if not isinstance(channel, int) or channel >= options.channels:
-        raise UserError(
-            f"--channels {options.channels}: name the one to hear, --channel 0 to {options.channels - 1}, or average"
-        )
+        last = f" to {options.channels - 1}" * (options.channels > 1)
+        raise UserError(f"--channels {options.channels}: name the one to hear, --channel 0{last}, or average")
     return channel
 
 
@@ -189,9 +192,9 @@ def _sinks(options: Options) -> Iterator[Callable[[Event], None]]:
 
 
 def _say(options: Options, file: DetectorFile, own: int, length: int, hop: int, alarm: Alarm) -> None:
-    rate = file.sample_rate
+    rate, machine = file.sample_rate, "the nearest machine" if options.machine == AUTO else str(file.classes[own])
     print(
-        f"listening to {options.source} for {file.classes[own]}: windows of {length / rate:g} s, one every "
+        f"listening to {options.source} for {machine}: windows of {length / rate:g} s, one every "
         f"{hop / rate:g} s; an alarm is {alarm.hits} of {alarm.of} above the threshold",
         file=sys.stderr,
         flush=True,

@@ -26,6 +26,10 @@ class Mqtt:
         """UserError where the address is none, or paho-mqtt is not installed. The broker need not be there yet."""
         parts = urlsplit(url)
         self._topic = parts.path.strip("/")
+        try:
+            port = parts.port or 1883
+        except ValueError as error:
+            raise UserError(f"--mqtt: {error}: give mqtt://host:1883/topic") from None
         if parts.scheme != "mqtt" or not parts.hostname or not self._topic or {"#", "+"} & set(url):
             raise UserError("--mqtt: give mqtt://host:1883/topic, with user:password@ before the host where needed")
         try:
@@ -37,7 +41,7 @@ class Mqtt:
         self._full = paho.MQTT_ERR_QUEUE_SIZE
         if parts.username:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
-        self._broker = f"mqtt://{parts.hostname}:{parts.port or 1883}"
+        self._broker = f"mqtt://{parts.hostname}:{port}"
         self._waiting, self._changed = 0, threading.Condition()
         self._said: str | None = None  # of the broker, last
         self._client.on_publish = self._took_one
@@ -49,7 +53,7 @@ class Mqtt:
             "the connection is lost" if reason.is_failure and self._said is None else self._said
         )
         self._client.will_set(f"{self._topic}/input", json.dumps(LOST), qos=1)
-        self._client.connect_async(parts.hostname, parts.port or 1883)
+        self._client.connect_async(parts.hostname, port)
         self._client.loop_start()
 
     def publish(self, event: dict[str, Any]) -> None:

@@ -20,15 +20,11 @@ class Ring:
         self._samples = np.zeros((length, 2) if isinstance(channel, tuple) else length, np.int16)
         self._held = 0  # of these
         self._skip = 0  # samples until the next window begins, where windows have gaps between them
-        self._rest = b""  # bytes of a sample, or of channels, that came in parts
         self.heard = 0  # samples of a channel, since the beginning
 
     def push(self, piece: bytes) -> Iterator[Window]:
-        """Windows that are full, each with its own samples (T,) int16, of two microphones (T, 2)."""
-        raw = self._rest + piece
-        whole = len(raw) - len(raw) % (2 * self._channels)
-        self._rest = raw[whole:]
-        samples = self._heard(np.frombuffer(raw[:whole], "<i2").reshape(-1, self._channels))
+        """Windows that these whole frames fill, each with its own samples (T,) int16, of two microphones (T, 2)."""
+        samples = self._heard(np.frombuffer(piece, "<i2").reshape(-1, self._channels))
         while len(samples):
             if self._skip:
                 passed = min(self._skip, len(samples))
@@ -47,7 +43,7 @@ class Ring:
 
     def clear(self) -> None:
         """Sound before and after a gap is not one window."""
-        self._held, self._skip, self._rest = 0, 0, b""
+        self._held, self._skip = 0, 0
 
     def _heard(self, samples: np.ndarray) -> np.ndarray:
         if isinstance(self._channel, tuple):

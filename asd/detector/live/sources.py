@@ -1,11 +1,12 @@
 """Where live sound comes from: raw 16-bit samples of a pipe, a growing file or a device, which may die and come back.
 
-A source yields bytes as they come, and b"" where for POLL_S nothing came.
+A source yields bytes as they come, in whole frames (a sample of each channel), and b"" where for POLL_S nothing came.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import queue
@@ -20,12 +21,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from asd.audio.listing import is_recording
 from asd.errors import UserError
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-PIECE = 1 << 16  # bytes read at once
+PIECE = 1 << 16  # bytes read at once; the header of a WAV is shorter
+FOLLOWED = (".wav", ".wave", ".bwf", ".raw", ".pcm")  # endings of recordings that may be read while they grow
 DEVICE_S, WAITING_S = (
     0.1,
     30.0,
@@ -41,12 +44,26 @@ class Source(Protocol):
         """16-bit little-endian samples, channels in turn; b"" where nothing came. It ends where there is no more."""
 
 
+class Frames:
+    """Whole frames from bytes that come in pieces of any size."""
+
+    def __init__(self, channels: int) -> None:
+        self._size, self._rest = 2 * channels, b""
+
+    def take(self, piece: bytes) -> bytes:
+        """All frames that are complete with this piece, which may be none."""
+        raw = self._rest + piece
+        whole = len(raw) - len(raw) % self._size
+        self._rest = raw[whole:]
+        return raw[:whole]
+
+
 def open_source(place: str, sample_rate: int, channels: int) -> Source:
     """Standard input (`-`), a pipe or file of that name, or else a device. UserError where there is none such."""
     if place == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise UserError("--source -: nothing is piped into the command: arecord -t raw … | python eval.py listen …")
-        return Pipe(None)
+        return Pipe(None, channels)
     path = Path(place).expanduser()
     if not path.exists():
         if os.sep in place:
@@ -54,7 +71,14 @@ def open_source(place: str, sample_rate: int, channels: int) -> Source:
         return Device(place, sample_rate, channels)
     if path.is_dir():
         raise UserError(f"--source {place} is a folder: name a pipe, a file or a device")
-    return GrowingFile(path, sample_rate, channels) if path.is_file() else Pipe(path)
+    if not path.is_file():
+        return Pipe(path, channels)
+    if is_recording(path) and path.suffix.lower() not in FOLLOWED:
+        raise UserError(
+            f"--source {place}: {path.suffix} cannot be followed while it grows: have the recorder write WAV or raw "
+            "samples; eval.py clips scores finished recordings"
+        )
+    return GrowingFile(path, sample_rate, channels)
 
 
 class Pipe:
@@ -62,8 +86,8 @@ class Pipe:
 
     is_live = True
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, channels: int) -> None:
+        self._path, self._channels = path, channels
 
     def pieces(self) -> Iterator[bytes]:
         """UserError where a WAV comes."""
@@ -82,7 +106,9 @@ class Pipe:
                 return
 
     def _of(self, descriptor: int) -> Iterator[bytes]:
-        """Until standard input ends, or the name is another pipe's."""
+        """Until standard input ends, or the name is another pipe's. What a writer left of a frame, and went, is
+        dropped: the next one's samples would be torn by it."""
+        frames = Frames(self._channels)
         while True:
             ready, _, _ = select.select([descriptor], [], [], POLL_S)
             piece = os.read(descriptor, PIECE) if ready else None
@@ -92,15 +118,19 @@ class Pipe:
                         f"--source {self._path or '-'}: a WAV comes, where raw samples are expected: arecord -t raw, "
                         "ffmpeg -f s16le, sox -t raw"
                     )
-                yield piece
+                if whole := frames.take(piece):
+                    yield whole
             elif self._path is None:
                 if piece == b"":
                     return
                 yield b""
             elif not _is_same(descriptor, self._path):
                 return
-            else:
-                yield b"" if piece is None else _nothing()  # no writer: select does not wait
+            elif piece is None:
+                yield b""
+            else:  # no writer: select does not wait
+                frames = Frames(self._channels)
+                yield _nothing()
 
 
 class GrowingFile:
@@ -124,35 +154,47 @@ class GrowingFile:
                 yield _nothing()
                 continue
             with file:
-                self._skip_header(file)
-                yield from self._of(file)
+                if self._skip_header(file):
+                    yield from self._of(file)
+                else:
+                    yield _nothing()
 
     def _of(self, file: Any) -> Iterator[bytes]:
+        frames = Frames(self._form[1])
         while True:
             if piece := file.read(PIECE):
-                yield piece
+                if whole := frames.take(piece):
+                    yield whole
             elif not _is_same(file.fileno(), self._path) or os.fstat(file.fileno()).st_size < file.tell():
                 return
             else:
                 yield _nothing()
 
-    def _skip_header(self, file: Any) -> None:
-        """Of a WAV, up to its samples; what its writer has not filled in yet does not matter."""
-        if file.read(4) != b"RIFF":
-            file.seek(0)
-            return
+    def _skip_header(self, file: Any) -> bool:
+        """Of a WAV, up to its samples; sizes that its writer has not filled in yet do not matter. False where it is
+        not known yet what the file is, or its header is not complete."""
+        head = file.read(PIECE)
         file.seek(0)
+        if not b"RIFF".startswith(head[:4]):
+            return True
+        if len(head) < PIECE and not 0 <= head.find(b"data") <= len(head) - 8:
+            return False
+        copy = io.BytesIO(head[:4] + b"\xff" * 4 + head[8:])
         try:
-            header = wave.Wave_read(file)
+            header = wave.Wave_read(copy)
             form = (header.getframerate(), header.getnchannels(), header.getsampwidth())
         except (wave.Error, EOFError) as error:
-            raise UserError(f"--source {self._path}: it is no WAV of whole numbers ({error})") from None
+            raise UserError(
+                f"--source {self._path}: it is no WAV of 16-bit samples ({error}): have it written so"
+            ) from None
         if form != self._form:
             rate, channels, size = form
             raise UserError(
                 f"--source {self._path} has {rate} Hz, {channels} channels, {8 * size} bits, where {self._form[0]} Hz, "
-                f"{self._form[1]} channels, 16 bits are expected: name --rate and --channels, or convert it"
+                f"{self._form[1]} channels, 16 bits are expected: name --channels, or convert it"
             )
+        file.seek(copy.tell())
+        return True
 
 
 class Device:

@@ -49,15 +49,15 @@ def test_a_pipe_waits_for_its_next_writer_and_for_another_pipe(tmp_path: Path) -
     os.mkfifo(path)
     pieces = open_source(str(path), 16_000, 1).pieces()
     assert next(pieces) == b""
-    for content in (b"first", b"second"):
+    for content in (b"first1", b"second"):
         writer = write(path, content)
         until(pieces, content)
         writer.join()
     path.unlink()
     assert next(pieces) == b""
     os.mkfifo(path)
-    writer = write(path, b"third")
-    until(pieces, b"third")
+    writer = write(path, b"third3")
+    until(pieces, b"third3")
     writer.join()
     pieces.close()  # type: ignore[attr-defined]
 
@@ -71,20 +71,20 @@ def test_standard_input_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_file_is_followed_also_where_it_is_begun_anew_or_rotated(tmp_path: Path) -> None:
     path = tmp_path / "sound.raw"
-    path.write_bytes(b"12")
+    path.write_bytes(b"1234")
     source = open_source(str(path), 16_000, 1)
     assert isinstance(source, GrowingFile)
     pieces = source.pieces()
-    until(pieces, b"12")
+    until(pieces, b"1234")
     with path.open("ab") as file:
-        file.write(b"34")
-    until(pieces, b"34")
-    path.write_bytes(b"5")  # shorter
-    until(pieces, b"5")
+        file.write(b"5678")
+    until(pieces, b"5678")
+    path.write_bytes(b"56")  # shorter
+    until(pieces, b"56")
     path.rename(tmp_path / "sound.1")
     assert next(pieces) == b""
-    path.write_bytes(b"rotated")
-    until(pieces, b"rotated")
+    path.write_bytes(b"rotated!")
+    until(pieces, b"rotated!")
 
 
 def test_of_a_wav_the_samples_alone_are_heard(tmp_path: Path) -> None:
@@ -95,6 +95,40 @@ def test_of_a_wav_the_samples_alone_are_heard(tmp_path: Path) -> None:
     until(open_source(str(path), 8000, 2).pieces(), b"12345678")
     with pytest.raises(UserError, match=r"has 8000 Hz, 2 channels, 16 bits, where 16000 Hz, 1 channels"):
         open_source(str(path), 16_000, 1)
+
+
+def test_a_wav_is_waited_for_until_its_header_is_there(tmp_path: Path) -> None:
+    """It is begun anew byte by byte, and its size is not filled in."""
+    path, made = tmp_path / "sound.wav", tmp_path / "made.wav"
+    with wave.open(str(made), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"12345678")
+    whole = made.read_bytes()
+    path.write_bytes(whole)
+    pieces = open_source(str(path), 16_000, 1).pieces()
+    until(pieces, b"12345678")
+    unfilled = whole[:4] + bytes(4) + whole[8:40] + bytes(4)
+    for size in (0, 3, 4, 20, 43):
+        path.write_bytes(unfilled[:size])
+        assert [*islice(pieces, 3)] == [b""] * 3
+    path.write_bytes(unfilled + b"abcd")
+    until(pieces, b"abcd")
+
+
+def test_what_a_writer_left_of_a_frame_tears_no_sample_of_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    os.mkfifo(path)
+    pieces = open_source(str(path), 16_000, 2).pieces()
+    assert next(pieces) == b""
+    with path.open("wb", buffering=0) as file:
+        for byte in b"LlRrLlR":
+            file.write(bytes([byte]))
+        until(pieces, b"LlRr")
+    assert [*islice(pieces, 2)] == [b"", b""]
+    writer = write(path, b"lLrR")
+    until(pieces, b"lLrR")
+    writer.join()
+    pieces.close()  # type: ignore[attr-defined]
 
 
 def test_a_wav_in_a_pipe_is_refused(tmp_path: Path) -> None:
@@ -118,10 +152,15 @@ def test_what_is_no_source_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         open_source("-", 16_000, 1)
     with pytest.raises(UserError, match=r"hw9: (there is no such file, and a device needs|no file of that name)"):
         open_source("hw9", 16_000, 1)
-    (tmp_path / "bad").write_bytes(b"RIFF1234WAVE")
+    (tmp_path / "bad").write_bytes(b"RIFF1234WAVEdata1234")
     with pytest.raises(UserError, match="it is no WAV"):
         open_source(str(tmp_path / "bad"), 16_000, 1)
-    assert Pipe(None).is_live
+    (tmp_path / "sound.flac").write_bytes(b"fLaC")
+    with pytest.raises(
+        UserError, match=r"sound\.flac: \.flac cannot be followed while it grows: .* WAV or raw samples"
+    ):
+        open_source(str(tmp_path / "sound.flac"), 16_000, 1)
+    assert Pipe(None, 1).is_live
 
 
 class Microphone:

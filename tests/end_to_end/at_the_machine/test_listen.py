@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 import eval as evaluation
+from asd.detector.live import sources
 from asd.errors import UserError
 from tests.end_to_end.at_the_machine.conftest import Workshop
 from tests.support.sets import SAMPLE_RATE
@@ -113,7 +114,40 @@ def test_what_cannot_be_listened_to_is_refused(statistics: Path, workshop: Works
         ("is a folder", ["--source", path.parent]),
         ("--keep-at-most 0", ["--source", path, "--keep-at-most", "0"]),
         ("--cool-down -1", ["--source", path, "--cool-down", "-1"]),
+        ("--end-after -1: give seconds, above 0", ["--source", path, "--end-after", "-1"]),
+        ("--channels 1: name the one to hear, --channel 0, or", ["--source", path, "--channel", "1"]),
     ]
     for said, words in cases:
         with pytest.raises(UserError, match=said):
             evaluation.main(["listen", "--detector", str(statistics), *FAN, *map(str, words)])
+
+
+def test_an_end_is_told_whatever_it_is_by(
+    statistics: Path,
+    workshop: Workshop,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Too few windows to tell the machine by, none of which is scored; a file that becomes another rate's."""
+    path = workshop.record("normal", 0.0, count=1, seconds=2.5) / "00.wav"
+    words = ["listen", "--detector", str(statistics), "--source", str(path), "--end-after", "0.1"]
+    with pytest.raises(
+        UserError, match="--machine auto: 2 windows with sound came, and 3 tell the machine: nothing was"
+    ):
+        evaluation.main([*words, "--machine", "auto"])
+    shown = capsys.readouterr()
+    assert [json.loads(line)["input"] for line in shown.out.splitlines()] == ["ended"]
+    assert "for the nearest machine: windows of 1 s" in shown.err
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.zeros(4000, np.int16), 8000)
+
+    def become_another() -> bytes:
+        if other.exists():
+            other.replace(path)
+        return b""
+
+    monkeypatch.setattr(sources, "_nothing", become_another)
+    with pytest.raises(UserError, match="has 8000 Hz, 1 channels"):
+        evaluation.main([*words[:-1], "60", *FAN])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["input"] == "ended"
