@@ -134,7 +134,13 @@ def _seconds(text: str) -> float:
 
 
 def _add_clips(commands: Commands) -> None:
-    clips = commands.add_parser("clips", help="score recordings with an exported detector")
+    clips = commands.add_parser(
+        "clips",
+        help="score recordings with an exported detector",
+        description="Score, decision and state of the input of each recording. Exit code: 1 where one was not judged "
+        "(input missing, unreadable, too_short, or no sound: silent, constant, repeating), else 0, also with anomalies "
+        "and where the input of one that was judged is clipped, stuck or of a wrong_rate: that is a warning.",
+    )
     clips.add_argument(
         "--detector", type=user_path, required=True, metavar="FILE", help="detector file of eval.py export"
     )

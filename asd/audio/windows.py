@@ -5,7 +5,7 @@ Legend: T samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Window:
     begin_s: float
     samples: np.ndarray
     repeated_from: int | None = None  # the sample from which a recording that is shorter than the window comes again
+    faults: frozenset[str] = frozenset()  # of the levels (asd.audio.levels), at the rate of the recording
 
     @property
     def near(self) -> np.ndarray:
@@ -52,8 +53,8 @@ class Window:
 
     @property
     def once(self) -> np.ndarray:
-        """Of these what the microphone heard, without repetition."""
-        return self.near[: self.repeated_from]
+        """Of these what the microphones heard, without repetition."""
+        return self.samples[: self.repeated_from]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +79,20 @@ class Recording:
         """Its windows in order. Raises BadFileError where the samples are not what the header says."""
         begins = cut.begins(self.samples)
         if begins is None:
-            samples = self._read(Part(0, self.header.frames))
+            samples, faults = self._read(Part(0, self.header.frames))
             if not cut.only:
-                yield Window(0.0, samples)
+                yield Window(0.0, samples, faults=faults)
                 return
             length = min(len(samples), cut.length)
-            yield Window(0.0, np.resize(samples[:length], (cut.length, *samples.shape[1:])), repeated_from=length)
+            repeated = np.resize(samples[:length], (cut.length, *samples.shape[1:]))
+            yield Window(0.0, repeated, repeated_from=length, faults=faults)
             return
         for begin in begins:
-            yield Window(begin / self.target.sample_rate, self._read(self._part(begin, cut.length))[: cut.length])
+            samples, faults = self._read(self._part(begin, cut.length))
+            yield Window(begin / self.target.sample_rate, samples[: cut.length], faults=faults)
 
-    def remarks(self) -> list[str]:
-        """What had to be done to the samples that were read so far."""
+    def remarks(self, without: Collection[str] = ()) -> list[str]:
+        """What had to be done to the samples that were read so far; without: level faults that are told elsewhere."""
         found = []
         if self.header.lie:
             found.append("wrong size in the header, read to the end")
@@ -101,13 +104,13 @@ class Recording:
             found.append(f"mean of {self.header.channels} channels")
         if self.done.clipped_samples:
             found.append(f"{self.done.clipped_samples} samples clipped")
-        found += [f"windows that {FAULTS[fault]}" for fault in sorted(self.done.faults)]
+        found += [f"windows that {FAULTS[fault]}" for fault in sorted(self.done.faults.keys() - without)]
         return found
 
-    def _read(self, part: Part) -> np.ndarray:
+    def _read(self, part: Part) -> tuple[np.ndarray, frozenset[str]]:
         samples, done = read_pcm16(self.path, self.header, self.target, part)
         self.done.add(done)
-        return samples
+        return samples, frozenset(done.faults)
 
     def _part(self, begin: int, length: int) -> Part:
         """Samples at the recording's own rate that give `length` or one more at the wanted one."""

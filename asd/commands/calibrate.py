@@ -68,6 +68,7 @@ def calibrate_command(options: Options) -> None:
         "scorers": tuple(taught(scorer, file, own, heard, rule) for scorer in file.scorers),
         "normals": {**file.normals, own: heard.core},
         "missed": file.missed if heard.missed is None else {**file.missed, own: heard.missed},
+        "heard": None if file.heard is None else file.heard.widened(*heard.rates_and_lengths()),
         "learnt": {**file.learnt, own: heard.learnt()},
         "threshold_rules": {**file.threshold_rules, own: rule},
         "calibrations": (*file.calibrations, _done(file.classes[own], places, heard, options)),

@@ -13,7 +13,7 @@ import numpy as np
 
 from asd.audio.listing import is_recording
 from asd.audio.recording import Target
-from asd.commands.hearing import AUTO, channel_of, machine_words, precision_of, progress_bar, warn
+from asd.commands.hearing import AUTO, channel_of, machine_words, precision_of, progress_bar, say_inputs, warn
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
 from asd.detector import Detector, DetectorFile, read_detector
 from asd.detector.drift import Room
@@ -156,11 +156,7 @@ def _show(options: Options, results: Sequence[ClipResult], about: dict[str, Any]
 
 def _summary(results: Sequence[ClipResult]) -> int:
     """What a person should not miss, on stderr; the exit code."""
-    remarks: dict[str, int] = {}
-    for remark in (remark for result in results for remark in result.remarks if remark != result.asked.note):
-        remarks[remark] = remarks.get(remark, 0) + 1
-    for remark, count in remarks.items():
-        print(f"{count} of {len(results)} recordings: {remark}", file=sys.stderr)
+    say_inputs([(result.path, result.input, result.remarks) for result in results])
     for line in _by_labels(results):
         print(line, file=sys.stderr)
     silent = [result for result in results if result.error is not None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asd.audio.recording import AVERAGE, Channel, channel_words, read_channel
 from asd.detector import DetectorFile
+from asd.detector.input import OF_RECORDINGS, OK
+from asd.detector.recorded import counted
 from asd.distributed.device import Precision
 from asd.errors import UserError, printable
 from asd.text.terminal import open_console
@@ -65,6 +68,19 @@ def _read_channel(text: str) -> Channel:
 
 def warn(line: str) -> None:
     log.warning(printable(line))
+
+
+def say_inputs(found: Sequence[tuple[Path, str, Sequence[str]]]) -> None:
+    """Of recordings: path, state and remarks. What is no good is a warning of its own, with the first of its kind."""
+    for line in counted([remarks for _, _, remarks in found]):
+        print(line, file=sys.stderr)
+    of_state: dict[str, list[Path]] = {}
+    for path, state, _ in found:
+        of_state.setdefault(state, []).append(path)
+    for state, paths in of_state.items():
+        if state != OK:
+            of = f"{len(paths)} of {len(found)} recordings, first: {paths[0]}"
+            warn(f"input {state}: {of}: {OF_RECORDINGS[state]}")
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from asd.audio.listing import find_recordings
 from asd.audio.recording import Target
-from asd.commands.hearing import channel_of, precision_of, progress_bar
+from asd.commands.hearing import channel_of, precision_of, progress_bar, say_inputs
 from asd.detector import Detector, DetectorFile
 from asd.detector.calibration import hear, join
 from asd.detector.evidence import Learnt
 from asd.detector.judge import make_cut
 from asd.detector.normals import Normals, kept_columns
+from asd.detector.recorded import Recorded
 from asd.distributed.start import start_ranks
 from asd.errors import UserError
 from asd.scorers import EmbeddingTable
@@ -71,13 +72,17 @@ def _refuse_copies(paths: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class Heard:
-    """All that is known of a machine: normal rows, those that banks are made of, faults that were missed. views: of the
-    network. is_one: all of it is one recording, of which windows are left out one by one."""
+    """All that is known of a machine: normal rows, those that banks are made of, faults that were missed.
+
+    views: of the network. recorded: what is to be said of new normal recordings. is_one: all of it is one recording, of
+    which windows are left out one by one.
+    """
 
     rows: Normals
     core: Normals
     missed: Normals | None
     views: Mapping[str, View]
+    recorded: Sequence[Recorded] = ()
     is_one: bool = False
 
     @property
@@ -91,6 +96,11 @@ class Heard:
         core, rows = (part.table(own, self.views) for part in (self.core, self.rows))
         known = None if self.missed is None else self.missed.table(own, self.views)
         return replace(core, known_faults=known), rows
+
+    def rates_and_lengths(self) -> tuple[list[int], list[float]]:
+        """Hz and seconds of the new normal recordings."""
+        found = [one.recording for one in self.recorded]
+        return [one.header.rate for one in found], [one.seconds for one in found]
 
     def learnt(self) -> Learnt:
         """How much normal sound it is."""
@@ -121,16 +131,18 @@ def hear_all(
         with progress_bar(len(normal)) as progress:
             new = hear(detector, normal, recording, target, cut, first, kept, progress) if normal else None
         apart = range(len(places.missed))
-        faults = hear(detector, places.missed, apart, target, cut, 0, kept)[0] if places.missed else None
-        about = (file.missed.get(own) if faults is None else faults, detector.task.views)
+        faults = hear(detector, places.missed, apart, target, cut, 0, kept) if places.missed else None
+        about = (file.missed.get(own) if faults is None else faults[0], detector.task.views)
+    said = [one for found in (new, faults) if found is not None for one in found[2]]
+    say_inputs([(one.recording.path, one.state, one.remarks()) for one in said])
     if new is None:
         assert former is not None
         return Heard(former, former, *about)
-    rows, file_of = new
+    rows, file_of, recorded = new
     if former is not None:
         _refuse_known(former, rows, [normal[place] for place in file_of.tolist()], source)
     alarms = rows.columns["clip_index"][file_of >= len(places.normal)]
-    return Heard(*join(former, rows, count, alarms), *about, is_one=recording is None)
+    return Heard(*join(former, rows, count, alarms), *about, recorded, is_one=recording is None)
 
 
 def _refuse_known(former: Normals, rows: Normals, paths: Sequence[Path], source: Path) -> None:

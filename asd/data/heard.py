@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import pydantic
@@ -33,6 +34,12 @@ class Heard(pydantic.BaseModel, frozen=True, extra="forbid"):
         if isinstance(self.channel, tuple):
             return f"channels {self.channel[0]} (near) and {self.channel[1]} (reference) of {of}"
         return f"mean of {of} channels" if self.channel == "average" else f"channel {self.channel} of {of}"
+
+    def widened(self, rates: Collection[int], seconds: Collection[float]) -> Heard:
+        """With recordings of these rates and lengths among its own, such as those of a calibration."""
+        lengths = (*self.clips_s, *seconds)
+        update = {"rates": tuple(sorted({*self.rates, *rates})[:MAX_VALUES]), "clips_s": (min(lengths), max(lengths))}
+        return self.model_copy(update=update)
 
     def unlike(self, rate: int, channels: int, seconds: float) -> list[str]:
         """How a new recording differs from all of the set."""

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from asd.audio.header import BadFileError
-from asd.audio.levels import FAULTS, NOTHING_TO_LEARN
+from asd.audio.levels import FAULTS, SCALE
 from asd.audio.recording import Target
-from asd.audio.windows import Cut, Window, open_recording
+from asd.audio.windows import Cut, Window
+from asd.data.heard import Heard
 from asd.detector.detector import Detector
 from asd.detector.file import FittedScorer
+from asd.detector.input import NOTHING, OF_RECORDINGS
 from asd.detector.normals import Normals, Shown, core_rows
+from asd.detector.recorded import Recorded
 from asd.errors import UserError, printable
 from asd.evaluate.embed import Columns
 from asd.scorers import EmbeddingTable, ScorerConfig, build_scorer, reads, scorer_label
@@ -56,8 +59,9 @@ def hear(
     first: int,
     kept: set[str],
     progress: Callable[[float], None] = lambda done: None,
-) -> tuple[Normals, Tensor]:
-    """Files as rows: their windows are clips from index `first` on; and which file (n,) each of these clips is of.
+) -> tuple[Normals, Tensor, list[Recorded]]:
+    """Files as rows: their windows are clips from index `first` on; which file (n,) each of these clips is of; and what
+    is to be said of the files.
 
     recording: of each file, what its windows are left out with; None: one by one. UserError that names a file that
     cannot be read, or holds no sound.
@@ -65,8 +69,12 @@ def hear(
     shown: list[Shown] = []
     places: list[int] = []
     embedded: list[Columns] = []
-    for batch in _batches(paths, target, cut, detector.file.sample_rate, progress):
-        embedded.append(detector.embed(np.stack([window.samples for _, window in batch]), len(shown)))
+    recorded: list[Recorded] = []
+    for batch in _batches(paths, target, cut, detector.file.sample_rate, detector.file.heard, recorded, progress):
+        try:
+            embedded.append(detector.embed(np.stack([window.samples for _, window in batch]), len(shown)))
+        except UserError as error:  # too short, all of them
+            raise UserError(f"{paths[batch[0][0]]}: {error}") from None
         for place, window in batch:
             name = paths[place].name + (f" from {window.begin_s:g} s" if window.begin_s else "")
             shown.append(Shown.of(printable(name), window.near, detector.file.sample_rate))
@@ -81,18 +89,26 @@ def hear(
         recording=first + own[position],
         held_out=torch.ones_like(position),
     )
-    return Normals.of(rows, kept, shown), file_of
+    return Normals.of(rows, kept, shown), file_of, recorded
 
 
 def _batches(
-    paths: Sequence[Path], target: Target, cut: Cut, rate: int, progress: Callable[[float], None]
+    paths: Sequence[Path],
+    target: Target,
+    cut: Cut,
+    rate: int,
+    heard: Heard | None,
+    recorded: list[Recorded],
+    progress: Callable[[float], None],
 ) -> Iterator[list[tuple[int, Window]]]:
-    """(number of the recording, window) of all recordings in order, in batches of one length."""
+    """(number of the recording, window) of all recordings in order, in batches of one length; recorded: is filled with
+    what is to be said of them."""
     batch: list[tuple[int, Window]] = []
     for place, path in enumerate(paths):
         try:
-            recording = open_recording(path, target)
-            for window in recording.windows(cut):
+            found = Recorded.open(path, target, heard)
+            recorded.append(found)
+            for window, _ in found.windows(cut):
                 length = len(window.samples)
                 if batch and (length != len(batch[0][1].samples) or (len(batch) + 1) * length > BATCH_AUDIO_S * rate):
                     yield batch
@@ -100,8 +116,13 @@ def _batches(
                 batch.append((place, window))
         except BadFileError as error:
             raise UserError(f"{path}: {error.detail}") from None
-        if soundless := next((fault for fault in recording.done.faults if fault in NOTHING_TO_LEARN), None):
-            raise UserError(f"{path}: windows that {FAULTS[soundless]}: leave it out, or record it again")
+        if soundless := next((state for state in NOTHING if found.states[state]), None):
+            count = f"{found.states[soundless]} of {found.states.total()} windows"
+            raise UserError(
+                f"{path}: {count} {soundless} ({OF_RECORDINGS[soundless]}): leave it out, or record it again"
+            )
+        if SCALE in found.recording.done.faults:
+            raise UserError(f"{path}: windows that {FAULTS[SCALE]}")
         progress(place + 1)
     if batch:
         yield batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from asd.audio.levels import level_faults, repeats
 
 OK, MISSING, ENDED, WRONG_RATE, REPEATING = "ok", "missing", "ended", "wrong_rate", "repeating"
-DEAF = ("silent", "constant", "clipped", "stuck", REPEATING)  # in which no score means anything, the worst first
+UNREADABLE, TOO_SHORT = "unreadable", "too_short"  # of recordings
+DEAF = ("silent", "constant", REPEATING, "clipped", "stuck")  # in which no score means anything, the worst first
 IN_WORDS = {
     OK: "sound comes in",
     MISSING: "nothing comes in: is the recorder running?",
@@ -23,18 +24,32 @@ IN_WORDS = {
     "stuck": "most samples repeat the one before: check the converter",
     REPEATING: "the same block of samples comes again and again: the driver or the recorder hangs",
 }
+OF_RECORDINGS = IN_WORDS | {
+    MISSING: "there is no file, or nothing in it: did the recorder run?",
+    UNREADABLE: "it cannot be read, or has other channels than the detector hears",
+    TOO_SHORT: "it is shorter than what the network can hear",
+    WRONG_RATE: "it was made at another sample rate than the detector learnt from: what that lacks looks like a fault",
+}
 NOTHING = ("silent", "constant", REPEATING)  # in which there is nothing that any machine could be heard by
 OFF, CLOCK_S = 0.05, 10.0  # part by which a rate may differ, and seconds of which it is taken
 
 
-def state_of(samples: np.ndarray) -> str:
-    """The state of a window (T,) int16, of two microphones (T, 2) the worse one's."""
+def state_of(samples: np.ndarray, faults: Collection[str] = ()) -> str:
+    """The state of a window (T,) int16, of two microphones (T, 2) the worse one's.
+
+    faults: of its levels before it was resampled, which blurs them.
+    """
     found = {
         fault
         for one in samples.reshape(len(samples), -1).T
         for fault in (*level_faults(one), *([REPEATING] if repeats(one) else []))
     }
-    return next((fault for fault in DEAF if fault in found), OK)
+    return worst({*found, *faults})
+
+
+def worst(states: Collection[str]) -> str:
+    """Of several states of one input."""
+    return next((state for state in (*DEAF, WRONG_RATE) if state in states), OK)
 
 
 def sound_of(samples: np.ndarray) -> str:

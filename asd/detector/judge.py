@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from asd.audio.header import BadFileError
 from asd.audio.recording import Target
-from asd.audio.windows import Cut, Window, open_recording
+from asd.audio.windows import Cut, Window
 from asd.data.heard import Heard
 from asd.data.manifest import MachineClass
 from asd.detector import Detector, DetectorFile
 from asd.detector.explain import Explanation
-from asd.detector.input import IN_WORDS, OK, sound_of
+from asd.detector.input import NOTHING, OF_RECORDINGS, OK, TOO_SHORT
+from asd.detector.recorded import Recorded, in_windows, state_of_unread
 from asd.detector.recordings import Asked
 from asd.errors import UserError
 from asd.evaluate.embed import Columns
@@ -33,6 +34,8 @@ class ClipResult:
     machine: MachineClass
     threshold: float | None
     seconds: float | None = None
+    input: str = OK  # its state, as `listen` has it: asd.detector.input
+    states: Mapping[str, int] = field(default_factory=dict)  # of its windows
     remarks: list[str] = field(default_factory=list)
     error: str | None = None
     begins_s: list[float] = field(default_factory=list)  # of the windows that it was heard in
@@ -44,6 +47,11 @@ class ClipResult:
     @property
     def path(self) -> Path:
         return self.asked.path
+
+    @property
+    def all_remarks(self) -> list[str]:
+        """Those on its machine and on its windows as well."""
+        return [*filter(None, [self.asked.note]), *in_windows(self.states), *self.remarks]
 
     @property
     def score(self) -> float | None:
@@ -107,36 +115,28 @@ def judge(
         hearing = _WindowBatcher(detector.set_on(own))
         for result in (result for result in results if result.asked.own == own):
             try:
-                state = OK
                 for done, window in _windows(result, target, cut, detector.file.heard):
-                    state = sound_of(window.once)
-                    if state == OK:
-                        hearing.add(result, window)
+                    hearing.add(result, window)
                     progress(heard + done)
                 if not hearing.holds(result):
-                    result.error = f"no sound: {IN_WORDS[state]}"
+                    result.error = f"no sound: {OF_RECORDINGS[result.input]}"
             except BadFileError as error:
-                result.error = _explained(error, target, detector.file.heard)
+                result.input, result.error = state_of_unread(result.path, error), error.detail
             heard += 1
             progress(heard)
         hearing.finish()
     return results
 
 
-def _explained(error: BadFileError, target: Target, heard: Heard | None) -> str:
-    if error.kind != "channels" or heard is None or target.channel is not None:
-        return error.detail
-    return f"{error.detail}, trained on {heard.channel_in_words()}: name --channel N or --channel average"
-
-
 def _windows(result: ClipResult, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
-    """(share of the recording that is read, window)."""
-    recording = open_recording(result.path, target)
-    result.seconds, header = recording.seconds, recording.header
-    unlike = heard.unlike(header.rate, header.channels, recording.seconds) if heard is not None else []
-    for window in recording.windows(cut):
-        result.remarks = [*filter(None, [result.asked.note]), *recording.remarks(), *unlike]
-        yield min(window.begin_s / recording.seconds, 1.0), window
+    """(share of the recording that is read, window) of those that hold sound."""
+    recorded = Recorded.open(result.path, target, heard)
+    result.seconds = recorded.recording.seconds
+    for window, state in recorded.windows(cut):
+        result.input, result.states = recorded.state, recorded.states
+        result.remarks = recorded.remarks()
+        if state not in NOTHING:
+            yield min(window.begin_s / result.seconds, 1.0), window
 
 
 class _WindowBatcher:
@@ -174,7 +174,7 @@ class _WindowBatcher:
             columns = self._detector.embed(np.stack([window.samples for _, window in batch]), len(self._waiting))
         except UserError as error:  # too short, all of them
             for result, _ in batch:
-                result.error = str(error)
+                result.input, result.error = TOO_SHORT, str(error)
             return
         self._embedded.append(columns)
         self._waiting += [(result, window.begin_s) for result, window in batch]

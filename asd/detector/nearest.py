@@ -14,10 +14,11 @@ import torch
 
 from asd.audio.header import BadFileError
 from asd.audio.recording import Target
-from asd.audio.windows import Cut, open_recording
+from asd.audio.windows import Cut
 from asd.data.manifest import MachineClass
 from asd.detector.detector import Detector
-from asd.detector.input import OK, sound_of
+from asd.detector.input import NOTHING
+from asd.detector.recorded import Recorded
 from asd.detector.recordings import Asked
 from asd.errors import UserError
 from asd.evaluate.embed import Columns
@@ -86,10 +87,10 @@ def of_nearest_machines(detector: Detector, asked: Sequence[Asked], target: Targ
     for one in asked:
         embedded: list[Columns] = []
         with suppress(BadFileError, UserError):
-            for window in open_recording(one.path, target).windows(cut):
+            for window, state in Recorded.open(one.path, target, detector.file.heard).windows(cut):
                 if embedded and window.begin_s >= LISTENED_S:
                     break
-                if sound_of(window.once) == OK:
+                if state not in NOTHING:
                     embedded.append(detector.embed(np.stack([window.samples]), len(embedded)))
         if not embedded:
             yield one

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from asd.audio.recording import Channel
 from asd.data.manifest import LABEL_ANOMALY, LABEL_NORMAL
+from asd.detector.input import OK
 from asd.detector.judge import ClipResult
 from asd.detector.why import as_numbers, in_words
 from asd.errors import printable
@@ -25,7 +26,7 @@ from asd.text.terminal import open_console
 
 Format = Literal["table", "csv", "json"]
 COLUMNS = (
-    "file", "seconds", "score", "threshold", "decision", "windows", "windows_above", "remarks", "error",
+    "file", "seconds", "score", "threshold", "decision", "input", "windows", "windows_above", "remarks", "error",
     "machine_type", "machine_id", "label",
 )  # fmt: skip
 LABEL_WORDS = {LABEL_NORMAL: "normal", LABEL_ANOMALY: "anomaly"}
@@ -39,7 +40,7 @@ def rendered(results: Sequence[ClipResult], about: dict[str, Any], how: Format) 
         return _csv(results)
     if how == "json":
         body = about | {
-            "clips": [_row(v) | {"remarks": v.remarks} | _members(v) | _timeline(v) | _why(v) for v in results]
+            "clips": [_row(v) | {"remarks": v.all_remarks} | _members(v) | _timeline(v) | _why(v) for v in results]
         }
         return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
@@ -106,6 +107,7 @@ def _columns(results: Sequence[ClipResult], several: bool) -> list[Column]:
         Column("threshold", lambda v: _number(v.threshold, ".5g") if several else "", "right"),
         Column("label", _label),
         Column("decision", _decision, style=lambda v: STYLES.get(_decision(v), "yellow")),
+        Column("input", lambda v: "" if v.input == OK else v.input, style=lambda v: "bold yellow"),
         Column("windows\nabove", _windows_above, "right"),
         Column("", _remarks, folds=True, style=lambda v: "red" if v.error else "dim"),
     ]
@@ -124,7 +126,7 @@ def _label(result: ClipResult) -> str:
 
 
 def _decision(result: ClipResult) -> str:
-    return "unreadable" if result.error else result.decision or "no threshold"
+    return "not judged" if result.error else result.decision or "no threshold"
 
 
 def _windows_above(result: ClipResult) -> str:
@@ -136,7 +138,7 @@ def _windows_above(result: ClipResult) -> str:
 def _remarks(result: ClipResult) -> str:
     """Of an anomaly by a fused scorer also the member that it is oddest to."""
     oddest = [f"most by {name}: {value:.1f}" for name, value in [*result.members.items()][:1]]
-    return result.error or ", ".join([*result.remarks, *(oddest if result.decision == "anomaly" else [])])
+    return result.error or ", ".join([*result.all_remarks, *(oddest if result.decision == "anomaly" else [])])
 
 
 def _number(value: float | None, form: str) -> str:
@@ -157,9 +159,10 @@ def _row(result: ClipResult) -> dict[str, Any]:
         "score": result.score,
         "threshold": result.threshold,
         "decision": result.decision,
+        "input": result.input,
         "windows": len(result.scores) if heard else None,
         "windows_above": result.windows_above if heard else None,
-        "remarks": "; ".join(result.remarks),
+        "remarks": "; ".join(result.all_remarks),
         "error": result.error,
         "machine_type": result.machine.machine_type,
         "machine_id": result.machine.machine_id,

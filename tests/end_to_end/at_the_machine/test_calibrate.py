@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(statistics: Path, workshop: 
     cases: list[tuple[str, list[Any]]] = [
         ("name normal recordings of the machine, or --keep", [*FAN]),
         ("has no scorer gmm", [normal, *FAN, "--scorer", "gmm"]),
-        ("silent.wav: windows that are silent", [normal, silent, *FAN]),
+        (r"silent.wav: 1 of 1 windows silent \(every sample is 0.*\): leave it out", [normal, silent, *FAN]),
         ("press/1 is new: there is nothing to keep", [normal, "--machine", "press", "--id", "1", "--keep"]),
         ("choose a plain name", [normal, "--machine", "a/b", "--id", "1"]),
         ("choose a name without blanks around it", [normal, "--machine", "fan ", "--id", "00"]),
@@ -228,6 +228,36 @@ def test_cuts_of_one_recording_are_one_piece_of_evidence(
     one = read_detector(calibrate(statistics, tmp_path / "one.pt", places[0], *FAN, "--recording", "folder"))
     assert "of 4 normal clips of 1 recording" in one.scorers[0].rules[0]
     assert "from a single recording" in one.scorers[0].doubts[0]
+
+
+def test_it_remarks_as_clips_does_and_knows_it_from_then_on(
+    statistics: Path,
+    workshop: Workshop,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    normal = workshop.record("normal", 0.0, count=6)
+    for path in normal.glob("*.wav"):
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, samples[: rate // 2 : 2], rate // 2, subtype="PCM_16")
+    said = [
+        "6 of 6 recordings: resampled from 8000 Hz",
+        "6 of 6 recordings: at 8000 Hz, trained on 16000 Hz",
+        "6 of 6 recordings: shorter than any clip of the set (1 s)",
+    ]
+    assert evaluation.main(["clips", "--detector", str(statistics), str(normal), *FAN]) == 0
+    by_clips, states = capsys.readouterr().err, [line for line in caplog.messages if line.startswith("input ")]
+    assert [line for line in by_clips.splitlines() if " recordings: " in line and "warning" not in line] == said
+    caplog.clear()
+    calibrate(statistics, tmp_path / "d.pt", normal, *FAN)
+    assert [line for line in capsys.readouterr().err.splitlines() if line in said] == said
+    assert [line for line in caplog.messages if line.startswith("input ")] == states
+    assert len(states) == 1
+    caplog.clear()
+    assert evaluation.main(["clips", "--detector", str(tmp_path / "d.pt"), str(normal), *FAN]) == 0
+    assert "trained on" not in capsys.readouterr().err
+    assert not [line for line in caplog.messages if line.startswith("input ")]
 
 
 def test_the_card_is_written_anew(statistics: Path, workshop: Workshop, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import resample_poly
 
 import eval as evaluation
 from asd.errors import UserError
@@ -34,7 +35,7 @@ def test_each_recording_is_of_the_nearest_machine(
     dead = tmp_path / "dead.wav"
     soundfile.write(dead, np.zeros(SAMPLE_RATE, np.int16), SAMPLE_RATE)
     (clip,) = judged(tmp_path / "out.json", "--detector", statistics, dead, "--machine", "auto", code=1)["clips"]
-    assert clip["remarks"] == ["windows that are silent: every sample is 0"]
+    assert (clip["input"], clip["remarks"]) == ("silent", [])
     with pytest.raises(UserError, match="--machine auto: leave out --id"):
         evaluation.main(["clips", "--detector", str(statistics), str(normal[0]), "--machine", "auto", "--id", "00"])
 
@@ -71,4 +72,44 @@ def test_what_is_no_sound_is_neither_normal_nor_an_anomaly(
     assert dead["error"] == "no sound: every sample is 0: is the microphone connected?"
     assert stuck["error"].startswith("no sound: the same block of samples comes again and again")
     assert (half["windows"], half["error"]) == (2, None)
-    assert half["remarks"] == ["windows that are silent: every sample is 0"]
+    assert half["remarks"] == ["1 of 3 windows silent"]
+    assert [clip["input"] for clip in found] == ["ok", "silent", "silent", "repeating"]
+
+
+def test_each_state_of_a_recording_is_told(
+    statistics: Path,
+    workshop: Workshop,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the names of `listen`, in results, table and a warning; what holds sound is judged all the same."""
+    place = workshop.record("normal", 0.0, count=1)
+    normal = soundfile.read(place / "00.wav")[0]
+    loud = np.clip(20 * normal, -1, 1)
+    for name, sound, rate in (
+        ("clipped", loud, SAMPLE_RATE),
+        ("clipped_44", np.clip(resample_poly(loud, 441, 160), -1, 1), 44_100),
+        ("slow", normal[::2], SAMPLE_RATE // 2),
+        ("stuck", np.repeat(normal[::4], 4), SAMPLE_RATE),
+    ):
+        soundfile.write(place / f"{name}.wav", sound, rate, subtype="PCM_16")
+    (place / "empty.wav").touch()
+    (place / "text.wav").write_text("no sound")
+    table = place / "today.csv"
+    names = ["00", "clipped", "clipped_44", "empty", "none", "slow", "stuck", "text"]
+    table.write_text("path,machine_type,machine_id\n" + "".join(f"{name}.wav,fan,00\n" for name in names))
+    found = judged(tmp_path / "out.json", "--detector", statistics, table, code=1)["clips"]
+    states = {Path(clip["file"]).stem: clip["input"] for clip in found}
+    assert states == {
+        "00": "ok", "clipped": "clipped", "clipped_44": "clipped", "empty": "missing", "none": "missing",
+        "slow": "wrong_rate", "stuck": "stuck", "text": "unreadable",
+    }  # fmt: skip
+    assert [clip["decision"] is None for clip in found] == [name in ("empty", "none", "text") for name in states]
+    told = [line.partition(": ")[0:3:2] for line in caplog.messages if line.startswith("input ")]
+    assert {state.removeprefix("input "): int(of.split()[0]) for state, of in told} == {
+        "clipped": 2, "missing": 2, "wrong_rate": 1, "stuck": 1, "unreadable": 1,
+    }  # fmt: skip
+    capsys.readouterr()
+    assert evaluation.main(["clips", "--detector", str(statistics), str(place / "slow.wav"), *FAN]) == 0
+    assert "wrong_rate" in capsys.readouterr().out
