@@ -18,6 +18,9 @@ def train() -> None:
     with quick_imports():  # what it imports, in that order
         import torch._dynamo  # noqa: F401
 
+        import asd.commands.train
+        import asd.config.load
+        import asd.distributed.start  # noqa: F401
         import train_ddp
     print(IMPORTED, flush=True)
     sys.exit(train_ddp.main(sys.argv[1:]))

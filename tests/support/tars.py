@@ -31,5 +31,5 @@ def row_of(sound: np.ndarray, start: int, length: int) -> np.ndarray:
 
 
 def open_files() -> int:
-    """How many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
+    """How many files this process has open. Not sockets and pipes: a server of an earlier test ends when it likes."""
+    return sum(path.is_file() for path in Path("/proc/self/fd").iterdir())
