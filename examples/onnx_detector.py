@@ -36,7 +36,7 @@ def windows_of(samples: np.ndarray, length: int) -> list[np.ndarray]:
     if last < 0:
         raise ValueError(f"it has {samples.shape[-1]} samples, a window {length}")
     windows = [samples[..., begin : begin + length] for begin in [*range(0, last, length), last]]
-    heard = [window for window in windows if window.min() < window.max()]
+    heard = [window for window in windows if np.ptp(window, axis=-1).all()]  # of each microphone
     if not heard:
         raise ValueError("no sound: every sample is the same, is the microphone connected?")
     return heard

@@ -151,7 +151,7 @@ def _show(options: Options, results: Sequence[ClipResult], about: dict[str, Any]
         sys.stdout.write(rendered(results, about, how))
     if options.plot is not None:
         drawn = draw(options.plot, results, about["scorer"], about["window_s"])
-        print(f"{options.plot}: {len(drawn)} pictures", file=sys.stderr)
+        print(f"{options.plot}: {len(drawn)} picture{'s' * (len(drawn) != 1)}", file=sys.stderr)
 
 
 def _summary(results: Sequence[ClipResult]) -> int:

@@ -100,7 +100,7 @@ class DetectorFile(pydantic.BaseModel, extra="forbid", frozen=True, arbitrary_ty
     average: Average
     reference_weight: float | None = pydantic.Field(None, gt=0, le=10)  # of a second microphone; None: it hears one
     sample_rate: int = pydantic.Field(gt=0, le=1_000_000)
-    heard: Heard | None = None  # recordings that it was trained on; None: of an older set or an older version
+    heard: Heard | None = None  # recordings that it was trained or calibrated on; None: of an older set or version
     classes: tuple[MachineClass, ...] = pydantic.Field(min_length=1)
     added: int = pydantic.Field(default=0, ge=0)  # of the last of these the network knows nothing: calibrated
     machine_of: tuple[

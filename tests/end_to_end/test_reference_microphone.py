@@ -163,6 +163,20 @@ def test_onnx_hears_both(run: Path, stereo_set: Path, tmp_path: Path, capsys: py
             assert float(said[2]) == pytest.approx(told[said[1]]["score"], rel=2e-4)
 
 
+def test_a_dead_reference_microphone_is_no_decision(run: Path, stereo_set: Path, tmp_path: Path) -> None:
+    detector, out = tmp_path / "detector.pt", tmp_path / "out.json"
+    assert evaluation.main(["export", "--run", str(run), "--out", str(detector)]) == 0
+    source = next((stereo_set.parent / "recordings" / "fan" / "test").glob("*_id_02_*.wav"))
+    sound, rate = soundfile.read(source, dtype="int16")
+    for name, far in (("dead", 0 * sound[:, 1]), ("whole", sound[:, 1])):
+        soundfile.write(tmp_path / f"{name}.wav", np.stack([sound[:, 0], far], axis=1), rate, subtype="PCM_16")
+    recordings = [str(tmp_path / "dead.wav"), str(tmp_path / "whole.wav")]
+    assert evaluation.main(["clips", "--detector", str(detector), *recordings, *FAN, "--out", str(out)]) == 1
+    dead, whole = json.loads(out.read_text(encoding="utf-8"))["clips"]
+    assert (dead["input"], dead["decision"], whole["input"]) == ("silent", None, "ok")
+    assert whole["decision"] is not None
+
+
 def test_a_detector_of_two_is_written_again_by_what_it_keeps(
     run: Path, stereo_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
