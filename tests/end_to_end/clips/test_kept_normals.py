@@ -84,7 +84,7 @@ def test_thresholds_by_a_budget_of_false_alarms(run: Path, tmp_path: Path) -> No
             ["--false-alarms", "1/day"],
             "--false-alarms: fan/00 .and 3 machines more.: 1/day .*: 13 normal clips are there",
         ),
-        (["--false-alarms", "1/year"], "--false-alarms 1/year .*such as --false-alarms 1/day"),
+        (["--false-alarms", "1/year"], "--false-alarms 1/year: give a number an hour, a day or a week, such as 1/day"),
         (["--false-alarms", "1/day", "--alarm-when", "3 of 5"], "--alarm-when 3 of 5: give hits of windows"),
         (["--alarm-when", "3/5"], "--alarm-when: it belongs to --false-alarms"),
     ],
