@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -52,12 +53,13 @@ def clips_of_recordings(file: DetectorFile, asked: Sequence[Asked], channel: Cha
     """Windows of recordings, side by side; UserError that names one that cannot be read."""
     length, target = round(file.clip_s * file.sample_rate), Target(file.sample_rate, channel)
     cut = Cut(length, length, length, file.fixed_length)
+    for one in asked:  # a header that cannot be read is told before any work
+        with _named(one):
+            open_recording(one.path, target)
 
     def clip(one: Asked) -> Clip:
-        try:
+        with _named(one):
             windows = [window.samples for window in open_recording(one.path, target).windows(cut)]
-        except BadFileError as error:
-            raise UserError(f"{one.path}: {error.detail}") from None
         whole = [samples for samples in windows if len(samples) == length]
         channels = () if file.reference_weight is None else (2,)
         return Clip(one.own, one.label == LABEL_ANOMALY, np.array(whole, np.int16).reshape(-1, length, *channels))
@@ -68,3 +70,12 @@ def clips_of_recordings(file: DetectorFile, asked: Sequence[Asked], channel: Cha
             yield from map(clip, islice(its, QUANTISED_BY))
 
     return Clips("recordings", lambda: map(clip, asked), normal)
+
+
+@contextmanager
+def _named(one: Asked) -> Iterator[None]:
+    """UserError that names a recording that cannot be read."""
+    try:
+        yield
+    except BadFileError as error:
+        raise UserError(f"{one.path}: {error.detail}") from None

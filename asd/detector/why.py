@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from asd.audio.header import BadFileError
 from asd.audio.recording import Target
 from asd.audio.windows import Cut, open_recording
 from asd.detector import Detector
@@ -18,15 +19,22 @@ WORTH_TELLING = 0.05  # of the excess
 
 
 def explain_results(detector: Detector, results: Sequence[ClipResult], target: Target, cut: Cut) -> None:
-    """Explain every anomaly by its oddest window. UserError where the detector keeps no normal recordings to compare
-    with."""
+    """Explain every anomaly by its oddest window; where that cannot be read a second time, a remark says so. UserError
+    where the detector keeps no normal recordings to compare with."""
     for result in results:
         if result.decision != "anomaly":
             continue
         normals = detector.file.normals_of(result.asked.own, detector.source)
         begin_s = result.begins_s[int(np.argmax(result.scores))]
-        windows = open_recording(result.path, target).windows(cut)
-        window = next(window for window in windows if window.begin_s == begin_s)
+        try:
+            windows = open_recording(result.path, target).windows(cut)
+            window = next((window for window in windows if window.begin_s == begin_s), None)
+            why_not = "it has become shorter"
+        except BadFileError as error:
+            window, why_not = None, error.detail
+        if window is None:
+            result.remarks = [*result.remarks, f"not explained, since it has changed meanwhile: {why_not}"]
+            continue
         score, rate = scoring(detector.set_on(result.asked.own)), detector.file.sample_rate
         result.why = explain(window.near, rate, score, normals, window.begin_s)
 

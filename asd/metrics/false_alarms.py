@@ -43,7 +43,7 @@ class FalseAlarmsConfig(pydantic.BaseModel, extra="forbid", frozen=True):
     def _can_be_met(self) -> FalseAlarmsConfig:
         if self.hits > self.of:
             raise ValueError(f"hits={self.hits} is more than of={self.of}")
-        most = alarms_per_window(most_common(self.hits, self.of), self.hits, self.of)
+        most = most_per_window(self.hits, self.of)
         if not RAREST <= self.per_window < most:
             low, high = (_two_digits(each * UNITS[self.unit] / self.every_s) for each in (RAREST, most))
             raise ValueError(
@@ -156,6 +156,11 @@ def design_effect(scores: NDArray[np.float64], recording: Sequence[object] | Non
     return float(1 + (np.sum(sizes**2) / clips - 1) * correlation)
 
 
+def most_per_window(hits: int, of: int) -> float:
+    """Alarms that begin where they are most common."""
+    return alarms_per_window(most_common(hits, of), hits, of)
+
+
 def clips_needed(config: FalseAlarmsConfig) -> int:
     """The fewest independent normal clips that support the budget."""
     share = config.share()
@@ -203,7 +208,11 @@ def _two_digits(rate: float) -> str:
 def _refusal(config: FalseAlarmsConfig, worth: float, clips: int) -> str:
     there = f"{clips} normal clips are there"
     there += f", worth {math.floor(worth)} independent ones" if worth < clips - 0.5 else ""
-    others = [config.model_copy(update={"hits": hits, "of": of}) for hits, of in RULES if of > config.of]
+    others = [
+        config.model_copy(update={"hits": hits, "of": of})
+        for hits, of in RULES
+        if of > config.of and config.per_window < most_per_window(hits, of)  # by others, fewer alarms begin than may
+    ]
     able = next((own for own in others if clips_needed(own) <= worth), None)
     needed = f"{config.at_most} false alarms, {config.in_words}, needs {clips_needed(config)} normal clips: {there}"
     supported = _supported(config, worth)

@@ -127,6 +127,15 @@ def test_too_few_clips_are_refused_with_the_count_and_what_they_do_for() -> None
         budget_threshold(scores[:35], rule(hits=3, of=5))
 
 
+def test_a_budget_that_other_rules_do_not_have_proposes_none_of_them() -> None:
+    """164 an hour, of windows of 2 s: 3 of 5 begin that many at no share."""
+    frequent = rule(at_most="164/hour", every_s=2.0)
+    with pytest.raises(
+        TooFewNormalsError, match=r"needs 9 normal clips: 2 normal clips are there, enough for 400/hour"
+    ):
+        budget_threshold(np.arange(2.0), frequent)
+
+
 def test_clips_of_one_recording_count_for_less() -> None:
     random = np.random.default_rng(0)
     recording = np.repeat(np.arange(20), 10)

@@ -77,6 +77,8 @@ def test_it_is_checked_on_recordings_that_its_bank_holds(
     before = onnx.read_bytes()
     with pytest.raises(UserError, match="no recording has sound for a window of 1 s: nothing to check an export on"):
         run("export", "--detector", out, "--onnx", onnx, "--check-on", normal / "dead.wav", *FAN)
+    with pytest.raises(UserError, match=r"d\.md: the audio header cannot be read"):
+        run("export", "--detector", out, "--onnx", onnx, "--check-on", normal, tmp_path / "d.md", *FAN)
     assert onnx.read_bytes() == before
     assert [path.suffix for path in sorted(tmp_path.glob("d.*"))] == [".md", ".onnx", ".pt"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 import eval as evaluation
+from asd.detector.why import explain_results
 from asd.errors import UserError
 from tests.end_to_end.at_the_machine.conftest import Workshop
 from tests.support.clips import judged
@@ -38,6 +40,30 @@ def test_each_recording_is_of_the_nearest_machine(
     assert (clip["input"], clip["remarks"]) == ("silent", [])
     with pytest.raises(UserError, match="--machine auto: leave out --id"):
         evaluation.main(["clips", "--detector", str(statistics), str(normal[0]), "--machine", "auto", "--id", "00"])
+
+
+def test_what_is_gone_before_it_is_explained_keeps_its_score(
+    statistics: Path, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted, or replaced by a shorter recording, between the two times that it is read."""
+    gone, shorter, stays = sorted(workshop.record("fault", 0.0, count=3, faulty=True).glob("*.wav"))
+    normal = soundfile.read(workshop.record("normal", 0.0, count=1) / "00.wav", dtype="int16")[0]
+    soundfile.write(shorter, np.concatenate([normal, soundfile.read(shorter, dtype="int16")[0]]), SAMPLE_RATE)
+
+    def afterwards(*given: Any) -> None:
+        gone.unlink()
+        soundfile.write(shorter, normal, SAMPLE_RATE)
+        explain_results(*given)
+
+    monkeypatch.setattr("asd.commands.clips.explain_results", afterwards)
+    words = ("--detector", statistics, gone.parent, *FAN, "--explain")
+    first, second, third = judged(tmp_path / "out.json", *words)["clips"]
+    assert [clip["decision"] for clip in (first, second, third)] == ["anomaly"] * 3, "the mean of both windows, too"
+    said = "not explained, since it has changed meanwhile: "
+    assert first["remarks"] == [f"{said}No such file or directory"]
+    assert second["remarks"] == [f"{said}it has become shorter"]
+    assert third["file"] == str(stays)
+    assert ("why" in first, "why" in third) == (False, True)
 
 
 def test_a_changed_room_is_told_from_faults(
