@@ -106,7 +106,7 @@ def _batches(
     batch: list[tuple[int, Window]] = []
     for place, path in enumerate(paths):
         try:
-            found = Recorded.open(path, target, heard)
+            found = Recorded.of(path, target, heard)
             recorded.append(found)
             for window, _ in found.windows(cut):
                 length = len(window.samples)

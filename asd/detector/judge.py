@@ -130,7 +130,7 @@ def judge(
 
 def _windows(result: ClipResult, target: Target, cut: Cut, heard: Heard | None) -> Iterator[tuple[float, Window]]:
     """(share of the recording that is read, window) of those that hold sound."""
-    recorded = Recorded.open(result.path, target, heard)
+    recorded = Recorded.of(result.path, target, heard)
     result.seconds = recorded.recording.seconds
     for window, state in recorded.windows(cut):
         result.input, result.states = recorded.state, recorded.states

@@ -87,7 +87,7 @@ def of_nearest_machines(detector: Detector, asked: Sequence[Asked], target: Targ
     for one in asked:
         embedded: list[Columns] = []
         with suppress(BadFileError, UserError):
-            for window, state in Recorded.open(one.path, target, detector.file.heard).windows(cut):
+            for window, state in Recorded.of(one.path, target, detector.file.heard).windows(cut):
                 if embedded and window.begin_s >= LISTENED_S:
                     break
                 if state not in NOTHING:

@@ -23,7 +23,7 @@ class Recorded:
     states: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def open(cls, path: Path, target: Target, heard: Heard | None) -> Recorded:
+    def of(cls, path: Path, target: Target, heard: Heard | None) -> Recorded:
         """Raises BadFileError as `open_recording` does, which then says which channels the detector heard."""
         try:
             return cls(open_recording(path, target), heard)
