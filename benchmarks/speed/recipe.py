@@ -152,19 +152,19 @@ def part(costs: Mapping[str, Costs], sizes: Sizes) -> Part:
         "training, clips/s": ({name: own.clips_per_s for name, own in costs.items()}, 2.0),
         "memory at most, GiB": ({name: own.gib for name, own in costs.items()}, 2.0),
     }
-    sides, gains, goals = [], [], []
+    rows, goals = [], []
     for what, (found, goal) in figures.items():
         better = [gain(what, found[theirs], found[ours]) for theirs, ours in COMPARED]
-        sides.append([what, *(spread(rounds, 1) for rounds in found.values())])
-        gains.append([what, *(spread(rounds, 2) for rounds in better)])
+        sides = [spread(rounds, 1) for rounds in found.values()]
+        rows.append([what, *sides, *(spread(rounds, 2) for rounds in better)])
         goals.append(Goal(f"beside ASDKit: {what.partition(',')[0]}", better[0], goal))
     title = (
         f"ASDKit's recipe {RECIPE}, which says float32, and {CONFIG} with {ONE_STFT}, {sizes.epochs} epochs of 41 × "
         f"{sizes.train_clips} clips of {sizes.clip_s:g} s in batches of 64, {82 * sizes.test_clips} test clips, "
-        "all cores"
+        "all cores; ×: how many times better ours is"
     )
-    heads = [f"{theirs} → {ours}" for theirs, ours in COMPARED]
-    return Part([Table(title, ["", *costs], sides), Table("Times better", ["", *heads], gains)], goals)
+    heads = [f"× {theirs} → {ours}" for theirs, ours in COMPARED]
+    return Part([Table(title, ["", *costs, *heads], rows)], goals)
 
 
 def gain(what: str, theirs: Rounds, ours: Rounds) -> Rounds:
